@@ -1,0 +1,1 @@
+"""Pure arithmetic on records; what it derives can always be derived again."""

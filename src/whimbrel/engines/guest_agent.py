@@ -1,0 +1,67 @@
+"""Commands inside a guest through its QEMU guest agent: no network, no SSH, nothing on the measured link."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import time
+from collections.abc import Sequence
+
+from whimbrel.engines.libvirt import Domain
+from whimbrel.errors import EngineError, GuestError
+from whimbrel.system.deadline import Deadline, wait_until
+
+
+class GuestAgent:
+    """What can be done inside one guest."""
+
+    def __init__(self, domain: Domain) -> None:
+        self._domain = domain
+
+    def wait(self, timeout_s: float) -> None:
+        """Waits until the agent answers; GuestError when it does not."""
+
+        def look() -> tuple[bool | None, str]:
+            try:
+                self._domain.agent("guest-ping", timeout_s=2)
+            except EngineError as error:
+                return None, error.details
+            return True, "answers"
+
+        wait_until(look, f"an answer of the guest agent in {self._domain.name}", Deadline(timeout_s), error=GuestError)
+
+    def run(self, command: Sequence[str], *, timeout_s: float = 60, check: bool = True) -> str:
+        """Runs a program in the guest and returns what it printed; GuestError when it fails."""
+        started = self._domain.agent(
+            "guest-exec", {"path": command[0], "arg": list(command[1:]), "capture-output": True}
+        )
+
+        def look() -> tuple[dict[str, object] | None, str]:
+            status = self._domain.agent("guest-exec-status", {"pid": started["pid"]})
+            return (status if status["exited"] else None), "still running"
+
+        status = wait_until(look, f"the end of {command[0]} in the guest", Deadline(timeout_s), every_s=0.03, error=GuestError)
+        stdout = _text(status.get("out-data"))
+        if check and status.get("exitcode") != 0:
+            raise GuestError(
+                f"{' '.join(command)} failed in the guest with exit code {status.get('exitcode')}",
+                details=(_text(status.get("err-data")) or stdout)[-2000:],
+            )
+        return stdout
+
+    def shell(self, script: str, *, timeout_s: float = 60, check: bool = True) -> str:
+        """Runs a line of shell in the guest."""
+        return self.run(["/bin/sh", "-c", script], timeout_s=timeout_s, check=check)
+
+    def set_clock(self) -> None:
+        """Sets the guest's wall clock to ours."""
+        self._domain.agent("guest-set-time", {"time": time.time_ns()})
+
+
+def _text(encoded: object) -> str:
+    if not isinstance(encoded, str):
+        return ""
+    try:
+        return base64.b64decode(encoded).decode(errors="replace")
+    except binascii.Error:
+        return ""

@@ -1,0 +1,113 @@
+"""The errors whimbrel raises on purpose, and the exit code each one stands for.
+
+::
+
+    WhimbrelError
+    ├── UsageError            2    bad usage or input
+    │   └── SpecError         2    ... in a file: names file, line and key
+    ├── CapabilityError       3    this machine cannot do it; says why
+    ├── MoveError             1    a move failed; exactly one copy runs
+    │   └── ReservationError  1    ... because the destination cannot take the guest
+    ├── UnsafeStateError      4    it is unknown which copies run, or none or two do
+    ├── CleanUpError          5    something of ours is left on the machine
+    └── TrialError            1    a trial could not be made or measured
+        ├── InstrumentError   1    ... an instrument failed: the trial does not go on blind
+        ├── GuestError        1    ... the guest or its service did not do as asked
+        └── ToolError         1    ... a program we called failed
+            └── EngineError   1    ... libvirt, QEMU or the guest agent refused
+
+Each error says what failed (``brief``), the evidence (``details``) and what to do (``resolution``).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar
+
+
+class WhimbrelError(Exception):
+    """What failed, the evidence, and what to do about it."""
+
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, brief: str, *, details: str = "", resolution: str = "") -> None:
+        super().__init__(brief)
+        self.brief = brief
+        self.details = details
+        self.resolution = resolution
+
+    def __str__(self) -> str:
+        parts = [self.brief]
+        if self.details:
+            parts.append(self.details)
+        if self.resolution:
+            parts.append(f"What to do: {self.resolution}")
+        return "\n".join(parts)
+
+
+class UsageError(WhimbrelError):
+    """The command or its input is wrong; nothing was done."""
+
+    exit_code = 2
+
+
+class SpecError(UsageError):
+    """A file says something that cannot be meant; points at the place."""
+
+    def __init__(self, problem: str, *, file: Path, line: int | None = None, key: str = "", resolution: str = "") -> None:
+        place = f"{file}:{line}" if line is not None else str(file)
+        super().__init__(f"{place}: {key + ': ' if key else ''}{problem}", resolution=resolution)
+        self.problem = problem
+        self.file = file
+        self.line = line
+        self.key = key
+
+
+class CapabilityError(WhimbrelError):
+    """This machine lacks something the command needs."""
+
+    exit_code = 3
+
+
+class MoveError(WhimbrelError):
+    """A move failed and the guest runs on exactly one host."""
+
+    exit_code = 1
+
+
+class ReservationError(MoveError):
+    """The destination cannot set aside what the guest needs; nothing was moved."""
+
+
+class UnsafeStateError(WhimbrelError):
+    """No copy runs, two do, or nobody can tell."""
+
+    exit_code = 4
+
+
+class CleanUpError(WhimbrelError):
+    """Something that we created could not be removed."""
+
+    exit_code = 5
+
+
+class TrialError(WhimbrelError):
+    """A trial could not be made or measured."""
+
+    exit_code = 1
+
+
+class InstrumentError(TrialError):
+    """An instrument failed, so what it measured cannot be trusted."""
+
+
+class GuestError(TrialError):
+    """The guest or its service did not do what was asked of it."""
+
+
+class ToolError(TrialError):
+    """A program that we called failed."""
+
+
+class EngineError(ToolError):
+    """Libvirt, QEMU or the guest agent refused or failed."""

@@ -1,0 +1,1 @@
+"""The forms a service takes, and the saved states that trials start from."""

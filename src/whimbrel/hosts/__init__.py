@@ -1,0 +1,1 @@
+"""What a host and a vantage can do for us, whoever runs them."""

@@ -1,0 +1,70 @@
+"""What a host can do for us. Lab servers implement it; so will hosts that are only a URI."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+
+@dataclass(frozen=True)
+class Capacity:
+    """What a host could still give a guest."""
+
+    memory_bytes: int
+    disk_bytes: int
+
+
+@dataclass(frozen=True)
+class SamplePoints:
+    """Where the host sampler looks: the host's control group, and a process that sees its network links.
+
+    ``init_pid`` None stands for the network that the sampler itself runs in.
+    """
+
+    host: str
+    cgroup: str
+    init_pid: int | None
+
+
+class Host(Protocol):
+    """A machine that guests run on."""
+
+    name: str
+    address: str
+
+    @property
+    def libvirt_uri(self) -> str:
+        """How we reach its libvirtd."""
+
+    @property
+    def peer_uri(self) -> str:
+        """How the other host reaches its libvirtd."""
+
+    @property
+    def move_uri(self) -> str:
+        """Where a peer sends a guest's memory."""
+
+    def capacity(self) -> Capacity:
+        """What it could still give a guest."""
+
+    def sample_points(self) -> SamplePoints:
+        """Where the host sampler looks."""
+
+    def logs(self) -> dict[str, str]:
+        """Its logs by name, for a failed trial."""
+
+
+class Vantage(Protocol):
+    """Where viewers and probe run."""
+
+    def command(self, argv: Sequence[str]) -> Sequence[str]:
+        """The command that runs ``argv`` there."""
+
+    def sample_points(self) -> SamplePoints | None:
+        """Where the host sampler looks; None when it cannot be seen from here."""
+
+    @property
+    def procs_files(self) -> Sequence[Path]:
+        """What a process writes itself into to be counted there."""

@@ -1,0 +1,116 @@
+"""How each kind of image is made. Builders run in a control group of their own, so that ``gc`` finds what a crash leaves."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+from whimbrel.errors import ToolError
+from whimbrel.images.film import make_film
+from whimbrel.images.recipes import DiskRecipe, FilmRecipe, TreeRecipe
+from whimbrel.system.cgroups import Cgroup, machine_cpus
+from whimbrel.system.ledger import Ledger
+from whimbrel.system.process import run, start
+
+_BUILD_TIMEOUT_S = 1800.0
+_MIB = 2**20
+
+
+def tree(recipe: TreeRecipe, out: Path, ledger: Ledger) -> None:
+    """A Debian tree in ``out/tree``, from mmdebstrap(1)'s default sources."""
+    target = out / "tree"
+    log_file = out / "build.log"
+    group = Cgroup(f"images/{recipe.kind}")
+    entry = ledger.add("cgroup", group.name)
+    group.create(cpus=machine_cpus(), memory_bytes=None)
+    # A PID and mount namespace of its own: when we die, everything that mmdebstrap started and mounted goes with it.
+    running = start(
+        ["unshare", "--mount", "--pid", "--fork", "--kill-child", "mmdebstrap", f"--variant={recipe.variant}",
+         f"--include={','.join(recipe.packages)}", recipe.suite, target],
+        log_file=log_file,
+        cgroup_procs=group.procs_files,
+    )  # fmt: skip
+    try:
+        code = running.wait(_BUILD_TIMEOUT_S)
+    finally:
+        running.stop()
+        ledger.undo(entry)
+    if code != 0:
+        words = log_file.read_text(errors="replace").strip().splitlines()[-12:]
+        raise ToolError(
+            f"mmdebstrap could not make the {recipe.kind} tree" + ("" if code is not None else " in time"),
+            details="\n".join(words),
+            resolution="check that Debian's packages can be reached (apt-get update), then try again",
+        )
+    for path, text in recipe.texts.items():
+        file = target / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+    _set_units(target / "etc" / "systemd" / "system", recipe)
+    shutil.rmtree(target / "var" / "cache" / "apt", ignore_errors=True)
+
+
+def _set_units(system: Path, recipe: TreeRecipe) -> None:
+    for unit in recipe.disabled_units:
+        for link in system.glob(f"*.wants/{unit}"):
+            link.unlink()
+    for unit in recipe.masked_units:
+        link = system / unit
+        link.unlink(missing_ok=True)
+        link.symlink_to("/dev/null")
+    for unit in recipe.enabled_units:
+        wants = system / "multi-user.target.wants"
+        wants.mkdir(exist_ok=True)
+        (wants / unit).symlink_to(f"/etc/systemd/system/{unit}")
+
+
+def disk(recipe: DiskRecipe, tree: Path, out: Path) -> None:
+    """``disk.raw``, ``vmlinuz`` and ``initrd.img`` from a tree."""
+    boot = tree / "boot"
+    shutil.copy(next(boot.glob("vmlinuz-*")), out / "vmlinuz")
+    shutil.copy(next(boot.glob("initrd.img-*")), out / "initrd.img")
+    _file_system(out / "disk.raw", tree, recipe.size_bytes)
+
+
+def film(recipe: FilmRecipe, out: Path) -> None:
+    """``film.flv``, and ``disk.raw`` with a file system that holds it."""
+    make_film(recipe, out / "film.flv")
+    _file_system_of(out / "film.flv", out)
+
+
+def payload(tree: Path, out: Path) -> None:
+    """``disk.raw`` with a file system that holds the tree as rootfs.tar."""
+    tar = out / "rootfs.tar"
+    run(["tar", "--numeric-owner", "--sort=name", "-C", tree, "-cf", tar, "."])
+    _file_system_of(tar, out)
+    tar.unlink()
+
+
+def _file_system_of(file: Path, out: Path) -> None:
+    content = out / "content"
+    content.mkdir()
+    os.link(file, content / file.name)
+    _file_system(out / "disk.raw", content, file.stat().st_size * 11 // 10 + 8 * _MIB)
+    shutil.rmtree(content)
+
+
+def _file_system(target: Path, content: Path, size_bytes: int) -> None:
+    """An ext4 file system, made without mounting anything (mke2fs(8) -d)."""
+    size_kib = -(-size_bytes // 1024)
+    run(["mke2fs", "-q", "-t", "ext4", "-m", "0", "-E", "root_owner=0:0", "-d", content, target, f"{size_kib}k"])
+
+
+def describe(out: Path) -> dict[str, object]:
+    """What a manifest says of an image beyond its recipe: the package versions of a Debian tree."""
+    status = out / "tree" / "var" / "lib" / "dpkg" / "status"
+    if not status.exists():
+        return {}
+    packages: dict[str, str] = {}
+    name = ""
+    for line in status.read_text().splitlines():
+        if line.startswith("Package: "):
+            name = line.removeprefix("Package: ")
+        elif line.startswith("Version: "):
+            packages[name] = line.removeprefix("Version: ")
+    return {"packages": packages}

@@ -1,0 +1,130 @@
+"""What goes into each image, as data. An image is named by the hash of its recipe."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field
+from importlib.resources import files
+
+SUITE = "trixie"
+
+
+@dataclass(frozen=True)
+class TreeRecipe:
+    """A Debian tree: packages, then files, then systemd units that are switched off, masked or on."""
+
+    kind: str
+    variant: str
+    packages: tuple[str, ...]
+    texts: dict[str, str] = field(default_factory=dict)
+    disabled_units: tuple[str, ...] = ()
+    masked_units: tuple[str, ...] = ()
+    enabled_units: tuple[str, ...] = ()
+    suite: str = SUITE
+
+
+@dataclass(frozen=True)
+class DiskRecipe:
+    """An ext4 disk made from a tree, with the tree's kernel and initrd beside it."""
+
+    tree: str
+    size_bytes: int
+    kind: str = "disk"
+
+
+@dataclass(frozen=True)
+class FilmRecipe:
+    """A film of a constant bitrate, on a small read-only disk of its own."""
+
+    bitrate_bytes_per_s: float
+    length_s: float
+    width: int = 640
+    height: int = 360
+    frames_per_s: int = 25
+    tone_hz: int = 440
+    sample_rate_hz: int = 44_100
+    audio_bitrate_bytes_per_s: int = 8_000
+    kind: str = "film"
+    # Raised when the same numbers make another film.
+    maker_version: int = 1
+
+
+@dataclass(frozen=True)
+class PayloadRecipe:
+    """A container's root file system as a tar on a small read-only disk."""
+
+    tree: str
+    kind: str = "payload"
+
+
+Recipe = TreeRecipe | DiskRecipe | FilmRecipe | PayloadRecipe
+
+
+def recipe_id(recipe: Recipe) -> str:
+    """``kind-hash``: equal for equal recipes, on every machine."""
+    return f"{recipe.kind}-{content_hash(asdict(recipe))}"
+
+
+def content_hash(content: object) -> str:
+    """The first 12 hex digits of the SHA-256 of the content's canonical JSON."""
+    canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()[:12]
+
+
+def _text(name: str) -> str:
+    return (files("whimbrel.images") / "files" / name).read_text()
+
+
+def server_tree() -> TreeRecipe:
+    """A lab server: QEMU, libvirt, and an init to run them under."""
+    packages = ("qemu-system-x86", "qemu-utils", "libvirt-daemon", "libvirt-daemon-driver-qemu", "libvirt-daemon-log",
+                "libvirt-daemon-lock", "libvirt-clients", "iproute2", "tini")  # fmt: skip
+    return TreeRecipe(kind="server", variant="minbase", packages=packages)
+
+
+# Work that would start by itself in the middle of a trial, or that only makes the boot longer.
+_NOT_IN_A_GUEST = (
+    "apt-daily.timer", "apt-daily-upgrade.timer", "dpkg-db-backup.timer", "e2scrub_all.timer", "e2scrub_reap.service",
+    "fstrim.timer", "logrotate.timer", "man-db.timer", "systemd-tmpfiles-clean.timer", "systemd-timesyncd.service",
+    "systemd-networkd.service", "systemd-networkd.socket", "systemd-networkd-wait-online.service",
+    "getty@tty1.service", "serial-getty@ttyS0.service", "systemd-pstore.service", "systemd-random-seed.service",
+)  # fmt: skip
+
+
+def guest_tree() -> TreeRecipe:
+    """The guest of every form: nginx with the RTMP module, and a Docker engine that stays off until asked for."""
+    return TreeRecipe(
+        kind="guest",
+        variant="minbase",
+        packages=(
+            "linux-image-cloud-amd64", "systemd-sysv", "dbus", "iproute2", "udev", "kmod", "qemu-guest-agent",
+            "nginx-light", "libnginx-mod-rtmp", "docker.io", "docker-cli", "iptables", "nftables",
+        ),
+        texts={
+            "etc/hostname": "guest\n",
+            "etc/fstab": "/dev/vda / ext4 defaults,noatime 0 0\n/dev/vdb /srv/film ext4 ro,nofail,x-systemd.device-timeout=5s 0 0\n",
+            "etc/nginx/nginx.conf": _text("origin.conf"),
+            "etc/nginx/neighbour.conf": _text("neighbour.conf"),
+            "etc/systemd/system/guest-network.service": _text("guest-network.service"),
+            "etc/systemd/system/neighbour.service": _text("neighbour.service"),
+            "usr/local/lib/guest-network.sh": _text("guest-network.sh"),
+            "usr/local/lib/reach.sh": _text("reach.sh"),
+            "etc/docker/daemon.json": '{"live-restore": false, "log-driver": "none"}\n',
+            "etc/systemd/journald.conf.d/small.conf": "[Journal]\nStorage=volatile\nRuntimeMaxUse=4M\n",
+            "srv/film/.keep": "",
+        },
+        disabled_units=("docker.service", "docker.socket", "containerd.service", "nginx.service", "nftables.service"),
+        masked_units=_NOT_IN_A_GUEST,
+        enabled_units=("guest-network.service",),
+    )  # fmt: skip
+
+
+def container_tree() -> TreeRecipe:
+    """The container of the nested form: the same nginx and the same configuration as the VM's."""
+    return TreeRecipe(
+        kind="container",
+        variant="essential",
+        packages=("nginx-light", "libnginx-mod-rtmp"),
+        texts={"etc/nginx/nginx.conf": _text("origin.conf"), "srv/film/.keep": ""},
+    )

@@ -1,0 +1,135 @@
+"""Images by the hash of what went into them: built once, kept until removed, never half there."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import logging
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from whimbrel.errors import UsageError
+from whimbrel.images import build
+from whimbrel.images.recipes import (
+    DiskRecipe,
+    FilmRecipe,
+    PayloadRecipe,
+    Recipe,
+    container_tree,
+    guest_tree,
+    recipe_id,
+    server_tree,
+)
+from whimbrel.system.ledger import Ledger
+from whimbrel.system.places import home
+from whimbrel.system.process import run
+
+log = logging.getLogger(__name__)
+
+_MANIFEST = "manifest.json"
+Notice = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class StoredImage:
+    """One image in the store; ``disk_bytes`` is what it really takes."""
+
+    id: str
+    folder: Path
+    disk_bytes: int
+    manifest: dict[str, object]
+
+
+class ImageStore:
+    """The images of this machine. ``notice`` is told of each build, which can take a minute."""
+
+    def __init__(self, notice: Notice = lambda text: None) -> None:
+        self.folder = home() / "images"
+        self._notice = notice
+
+    def server_tree(self) -> Path:
+        """The root file system of lab servers."""
+        recipe = server_tree()
+        return self.ensure(recipe, "the server tree (Debian packages, about a minute)", lambda out, ledger: build.tree(recipe, out, ledger)) / "tree"
+
+    def guest_disk(self, size_bytes: int) -> Path:
+        """A folder with ``disk.raw``, ``vmlinuz`` and ``initrd.img``."""
+        tree_recipe = guest_tree()
+        tree = self.ensure(tree_recipe, "the guest tree (Debian packages, about a minute)", lambda out, ledger: build.tree(tree_recipe, out, ledger))
+        recipe = DiskRecipe(tree=recipe_id(tree_recipe), size_bytes=size_bytes)
+        return self.ensure(recipe, "the guest disk", lambda out, _: build.disk(recipe, tree / "tree", out))
+
+    def film(self, bitrate_bytes_per_s: float, length_s: float) -> Path:
+        """A folder with ``disk.raw`` (a file system that holds film.flv) and ``film.flv``."""
+        recipe = FilmRecipe(bitrate_bytes_per_s=bitrate_bytes_per_s, length_s=length_s)
+        return self.ensure(recipe, f"a film of {length_s:.0f} s", lambda out, _: build.film(recipe, out))
+
+    def container_payload(self) -> Path:
+        """A folder with ``disk.raw``, a file system that holds the container's rootfs.tar."""
+        tree_recipe = container_tree()
+        tree = self.ensure(tree_recipe, "the container tree (Debian packages)", lambda out, ledger: build.tree(tree_recipe, out, ledger))
+        recipe = PayloadRecipe(tree=recipe_id(tree_recipe))
+        return self.ensure(recipe, "the container image", lambda out, _: build.payload(tree / "tree", out))
+
+    def ensure(self, recipe: Recipe, what: str, make: Callable[[Path, Ledger], None]) -> Path:
+        """The folder of the recipe's image, made by ``make`` when it is not there."""
+        return self.ensure_named(recipe_id(recipe), asdict(recipe), what, make)
+
+    def ensure_named(self, name: str, content: dict[str, object], what: str, make: Callable[[Path, Ledger], None]) -> Path:
+        """As ``ensure``, for images that are made from more than a recipe, such as saved states."""
+        folder = self.folder / name
+        if (folder / _MANIFEST).exists():
+            return folder
+        with self._building(name) as ledger:
+            if (folder / _MANIFEST).exists():
+                return folder
+            partial = self.folder / f"{name}.partial"
+            entry = ledger.add("folder", str(partial))
+            self._notice(f"making {what}")
+            entry.undo()
+            partial.mkdir(parents=True)
+            try:
+                make(partial, ledger)
+                manifest = {"id": name, "recipe": content, **build.describe(partial)}
+                (partial / _MANIFEST).write_text(json.dumps(manifest, indent=1))
+                partial.rename(folder)
+                ledger.strike(entry)
+            except BaseException:
+                ledger.undo_all()
+                raise
+        return folder
+
+    @contextmanager
+    def _building(self, name: str) -> Iterator[Ledger]:
+        """One builder per image; another one waits for it and then finds the image."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with (self.folder / f".{name}.lock").open("a") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            with Ledger(f"image-{name}") as ledger:
+                yield ledger
+                ledger.undo_all()
+
+    def images(self) -> list[StoredImage]:
+        """What is stored, by name."""
+        found = []
+        for manifest in sorted(self.folder.glob(f"*/{_MANIFEST}")):
+            folder = manifest.parent
+            size = int(run(["du", "-s", "-B1", folder]).stdout.split()[0])
+            found.append(StoredImage(folder.name, folder, size, json.loads(manifest.read_text())))
+        return found
+
+    def remove(self, name: str) -> None:
+        """Removes one image; UsageError when there is none of this name."""
+        folder = self.folder / name
+        if "/" in name or not (folder / _MANIFEST).exists():
+            raise UsageError(f"there is no image {name!r}", resolution="'whimbrel images list' shows those there are")
+        (folder / _MANIFEST).unlink()
+        shutil.rmtree(folder)
+
+    def packages(self, image: Path) -> dict[str, str]:
+        """Package versions in an image made of Debian packages, empty for others."""
+        manifest = json.loads((image / _MANIFEST).read_text())
+        return dict(manifest.get("packages", {}))

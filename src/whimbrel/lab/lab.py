@@ -1,0 +1,164 @@
+"""A lab: two servers, a fabric that joins them, and a vantage; all or nothing."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from whimbrel.errors import CapabilityError, UsageError
+from whimbrel.hosts.host import SamplePoints
+from whimbrel.images.store import ImageStore
+from whimbrel.lab.server import Server, ServerPlace
+from whimbrel.spec.lab import LabSpec
+from whimbrel.system import cgroups, links, netns
+from whimbrel.system.cgroups import Cgroup
+from whimbrel.system.ledger import Ledger
+from whimbrel.system.places import home
+
+_BRIDGE = "sw0"
+_GUEST_BRIDGE = "br0"
+# Positions in the lab's network.
+_VANTAGE, _SERVER_A, _SERVER_B, _GUEST = 1, 2, 3, 100
+
+
+class LabVantage:
+    """A client network of the lab. Implements ``hosts.host.Vantage``."""
+
+    def __init__(self, netns_name: str, cgroup: Cgroup) -> None:
+        self._netns = netns_name
+        self._cgroup = cgroup
+
+    def command(self, argv: Sequence[str]) -> Sequence[str]:
+        """The command that runs ``argv`` in the client network."""
+        return [*netns.inside(self._netns), *argv]
+
+    def sample_points(self) -> SamplePoints | None:
+        """Where the host sampler looks; it runs in this network itself."""
+        return SamplePoints(host="vantage", cgroup=self._cgroup.name, init_pid=None)
+
+    @property
+    def procs_files(self) -> Sequence[Path]:
+        """What a process writes itself into to be counted here."""
+        return self._cgroup.procs_files
+
+
+class Lab:
+    """The servers and the vantage of a lab that is up."""
+
+    def __init__(self, spec: LabSpec, store: ImageStore, ledger: Ledger) -> None:
+        self.spec = spec
+        self.store = store
+        self.ledger = ledger
+        self.folder = home() / "labs" / spec.name
+        self.shared = self.folder / "shared"
+        self.guest_address = spec.address(_GUEST)
+        self.gateway_address = spec.address(_VANTAGE)
+        tree = store.server_tree()
+        self.server_a = self._server("a", _SERVER_A, tree)
+        self.server_b = self._server("b", _SERVER_B, tree)
+        self.instruments = Cgroup(f"{spec.name}/instruments")
+        self._vantage_cgroup = Cgroup(f"{spec.name}/vantage")
+        self.vantage = LabVantage(self._netns("vantage"), self._vantage_cgroup)
+
+    def _netns(self, member: str) -> str:
+        return f"whimbrel-{self.spec.name}-{member}"
+
+    def _server(self, name: str, position: int, tree: Path) -> Server:
+        asked = self.spec.servers.a if name == "a" else self.spec.servers.b
+        spec = self.spec
+        return Server(
+            ServerPlace(
+                name=name,
+                address=spec.address(position),
+                neighbours={"a": spec.address(_SERVER_A), "b": spec.address(_SERVER_B)},
+                memory_bytes=asked.memory_bytes,
+                cpus=asked.cpus or default_cpus(name, cgroups.machine_cpus()),
+                netns=self._netns(name),
+                cgroup=f"{spec.name}/server-{name}",
+                tree=tree,
+                folder=self.folder / name,
+                images=self.store.folder,
+                shared=self.shared,
+            )
+        )
+
+    def up(self) -> None:
+        """Makes the lab; on any failure what was made is removed again."""
+        self._check_machine()
+        try:
+            self._make_folders()
+            self._make_network()
+            self._make_group(self.instruments, cgroups.machine_cpus())
+            cpus = self.spec.vantage.cpus or default_cpus("vantage", cgroups.machine_cpus())
+            self._make_group(self._vantage_cgroup, cpus)
+            for server in (self.server_a, self.server_b):
+                self.ledger.add("cgroup", server.place.cgroup)
+                server.start()
+        except BaseException:
+            self.ledger.undo_all()
+            raise
+
+    def down(self) -> None:
+        """Removes everything the ledger lists."""
+        self.ledger.undo_all()
+
+    def _check_machine(self) -> None:
+        if os.geteuid() != 0:
+            raise CapabilityError("a lab needs root", resolution="run the command with sudo")
+        if self.ledger.entries:
+            raise UsageError(
+                f"the lab {self.spec.name!r} is already there", resolution="run 'whimbrel lab down', or 'whimbrel gc'"
+            )
+        machine = set(cgroups.machine_cpus())
+        for name, asked in (("servers.a", self.spec.servers.a), ("servers.b", self.spec.servers.b), ("vantage", self.spec.vantage)):
+            absent = sorted(set(asked.cpus or ()) - machine)
+            if absent:
+                raise UsageError(f"lab.{name}.cpus: this machine has no CPU {absent[0]}; it has {sorted(machine)}")
+
+    def _make_folders(self) -> None:
+        self.ledger.add("folder", str(self.folder))
+        self.shared.mkdir(parents=True)
+
+    def _make_network(self) -> None:
+        spec = self.spec
+        members = ("fabric", "a", "b", "vantage")
+        for member in members:
+            self.ledger.add("netns", self._netns(member))
+            netns.create(self._netns(member))
+        fabric = self._netns("fabric")
+        links.add_bridge(fabric, _BRIDGE)
+        for member in members[1:]:
+            links.add_veth(fabric, f"to-{member}", self._netns(member), "eth0")
+            links.join_bridge(fabric, f"to-{member}", _BRIDGE)
+            is_vantage = member == "vantage"
+            rate = spec.vantage.link_rate_bytes_per_s if is_vantage else spec.link_rate_bytes_per_s
+            links.shape(fabric, f"to-{member}", rate)
+            links.shape(self._netns(member), "eth0", rate)
+            if is_vantage:
+                links.add_address(self._netns(member), "eth0", self.gateway_address, spec.prefix_length)
+            else:
+                self._bridge_guests(member)
+
+    def _bridge_guests(self, member: str) -> None:
+        """A server's own address is on the bridge that its guests join, so both share the server's link."""
+        name = self._netns(member)
+        links.add_bridge(name, _GUEST_BRIDGE)
+        links.join_bridge(name, "eth0", _GUEST_BRIDGE)
+        address = self.spec.address(_SERVER_A if member == "a" else _SERVER_B)
+        links.add_address(name, _GUEST_BRIDGE, address, self.spec.prefix_length)
+
+    def _make_group(self, group: Cgroup, cpus: Sequence[int]) -> None:
+        self.ledger.add("cgroup", group.name)
+        group.create(cpus=cpus, memory_bytes=None)
+
+
+def default_cpus(member: str, machine: Sequence[int]) -> tuple[int, ...]:
+    """Halves of the machine for A and B, so that neither slows the other; the vantage runs anywhere.
+
+    On 2 cores: A on the first, B on the second.
+    """
+    if member == "vantage" or len(machine) < 2:
+        return tuple(machine)
+    half = len(machine) // 2
+    return tuple(machine[:half]) if member == "a" else tuple(machine[half:])

@@ -1,0 +1,159 @@
+"""A server of the lab: a Debian tree in namespaces of its own, with its own libvirtd, QEMU, address and control group."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.resources import as_file, files
+from pathlib import Path
+
+from whimbrel.engines.libvirt import Connection
+from whimbrel.errors import TrialError
+from whimbrel.hosts.host import Capacity, SamplePoints
+from whimbrel.system import netns
+from whimbrel.system.cgroups import Cgroup
+from whimbrel.system.deadline import Deadline, wait_until
+from whimbrel.system.process import Completed, ProcessId, Running, run, start
+
+_READY_S = 60.0
+
+_LIBVIRTD_CONF = """\
+listen_tls = 0
+listen_tcp = 1
+listen_addr = "{address}"
+auth_tcp = "none"
+auth_unix_rw = "none"
+host_uuid = "{uuid}"
+"""
+_QEMU_CONF = """\
+cgroup_controllers = []
+namespaces = []
+security_driver = "none"
+user = "root"
+group = "root"
+shared_filesystems = ["/srv/shared", "/srv/images"]
+"""
+
+
+@dataclass(frozen=True)
+class ServerPlace:
+    """What a server is made from and where it lies."""
+
+    name: str
+    address: str
+    neighbours: dict[str, str]
+    memory_bytes: int
+    cpus: tuple[int, ...]
+    netns: str
+    cgroup: str
+    tree: Path
+    folder: Path
+    images: Path
+    shared: Path
+
+
+class Server:
+    """A lab host. Implements ``hosts.host.Host``."""
+
+    def __init__(self, place: ServerPlace) -> None:
+        self.place = place
+        self.name = place.name
+        self.address = place.address
+        self._cgroup = Cgroup(place.cgroup)
+        self._running: Running | None = None
+
+    @property
+    def libvirt_uri(self) -> str:
+        """How we reach its libvirtd: a UNIX socket, so nothing of ours is on the measured links."""
+        return f"qemu+unix:///system?socket={self.place.folder / 'run' / 'libvirt-sock'}"
+
+    @property
+    def peer_uri(self) -> str:
+        """How the other server reaches its libvirtd."""
+        return f"qemu+tcp://{_host_name(self.name)}/system"
+
+    @property
+    def move_uri(self) -> str:
+        """Where a peer sends a guest's memory."""
+        return f"tcp://{self.address}"
+
+    def start(self) -> None:
+        """Boots the server and waits until its libvirtd answers."""
+        place = self.place
+        self._configure()
+        self._cgroup.create(cpus=place.cpus, memory_bytes=place.memory_bytes)
+        with as_file(files("whimbrel.lab") / "server.sh") as script:
+            self._running = start(
+                [*netns.inside(place.netns), "unshare", "--mount", "--pid", "--uts", "--ipc", "--fork", "sh", script],
+                env={"TREE": str(place.tree), "FOLDER": str(place.folder), "IMAGES": str(place.images),
+                     "SHARED": str(place.shared), "NAME": _host_name(place.name)},
+                log_file=place.folder / "server.log",
+                cgroup_procs=self._cgroup.procs_files,
+            )  # fmt: skip
+            wait_until(self._look, f"libvirtd of server {self.name}", Deadline(_READY_S))
+
+    def _configure(self) -> None:
+        place = self.place
+        for inner in ("root", "upper", "work", "run"):
+            (place.folder / inner).mkdir(parents=True)
+        etc = place.folder / "upper" / "etc"
+        (etc / "libvirt").mkdir(parents=True)
+        host_uuid = uuid.uuid5(uuid.NAMESPACE_OID, f"whimbrel {place.netns}")
+        (etc / "libvirt" / "libvirtd.conf").write_text(_LIBVIRTD_CONF.format(address=place.address, uuid=host_uuid))
+        (etc / "libvirt" / "qemu.conf").write_text(_QEMU_CONF)
+        hosts = {"localhost": "127.0.0.1"} | {_host_name(name): address for name, address in place.neighbours.items()}
+        (etc / "hosts").write_text("".join(f"{address} {name}\n" for name, address in hosts.items()))
+
+    def _look(self) -> tuple[bool | None, str]:
+        if self._running is not None and self._running.exit_code is not None:
+            raise TrialError(f"server {self.name} ended while it started", details=self.own_log())
+        socket = self.place.folder / "run" / "libvirt-sock"
+        if not socket.exists():
+            return None, f"no socket yet; {self.own_log()[-300:]}"
+        try:
+            Connection.open(self.libvirt_uri).close()
+        except TrialError as error:
+            return None, str(error)
+        return True, "ready"
+
+    def own_log(self) -> str:
+        """What the server's start printed."""
+        file = self.place.folder / "server.log"
+        return file.read_text(errors="replace") if file.exists() else ""
+
+    def init(self) -> ProcessId:
+        """The process that is PID 1 inside: the server lives as long as it does."""
+        for process in self._cgroup.processes():
+            if process.pid_inside == 1:
+                return process
+        raise TrialError(f"server {self.name} does not run", details=self.own_log()[-500:])
+
+    def run(self, command: Sequence[str], *, check: bool = True, timeout_s: float = 60) -> Completed:
+        """Runs a command inside the server."""
+        pid = str(self.init().pid)
+        return run(["nsenter", "--target", pid, "--mount", "--pid", "--uts", "--ipc", "--net", "--", *command],
+                   check=check, timeout_s=timeout_s)  # fmt: skip
+
+    def capacity(self) -> Capacity:
+        """Memory that no guest has taken, and disk that is free, in bytes."""
+        with Connection.open(self.libvirt_uri) as connection:
+            taken_bytes = sum(domain.memory_bytes for domain in connection.running())
+        disk = run(["df", "--output=avail", "-B1", self.place.shared]).stdout.split()[-1]
+        return Capacity(memory_bytes=self.place.memory_bytes - taken_bytes, disk_bytes=int(disk))
+
+    def sample_points(self) -> SamplePoints:
+        """What the host sampler reads to see this server."""
+        return SamplePoints(host=self.name, cgroup=self.place.cgroup, init_pid=self.init().pid)
+
+    def logs(self) -> dict[str, str]:
+        """The logs of libvirt, QEMU and the guests' consoles, by name."""
+        upper = self.place.folder / "upper" / "var" / "log"
+        found = {f"{self.name}-start.log": self.own_log()}
+        for file in sorted(upper.rglob("*.log")):
+            found[f"{self.name}-{file.name}"] = file.read_text(errors="replace")
+        return found
+
+
+def _host_name(name: str) -> str:
+    return f"server-{name}"

@@ -1,0 +1,1 @@
+"""The moves: one module per technique, the phases and limits they share."""

@@ -1,0 +1,1 @@
+"""Instruments: each a process or thread behind a context manager that re-raises its failure."""

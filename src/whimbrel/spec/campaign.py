@@ -1,0 +1,86 @@
+"""A campaign: scenarios, their arms, and how each trial is observed."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from whimbrel.spec.fields import Count, Name, PositiveSeconds, Seconds, Spec
+from whimbrel.spec.lab import LabSpec
+from whimbrel.spec.migration import MigrationSpec
+from whimbrel.spec.service import FormName, GuestSpec, ServiceName, StreamSpec
+
+
+class ObserveSpec(Spec):
+    """How often instruments look, and how long they look around the move."""
+
+    sample_every_s: PositiveSeconds = Field(alias="sample_every", default=0.1, ge=0.02, le=10)
+    probe_every_s: PositiveSeconds | None = Field(alias="probe_every", default=0.005, ge=0.001, le=10)
+    at_rest_s: Seconds = Field(alias="at_rest", default=3.0)
+    before_s: PositiveSeconds = Field(alias="before", default=5.0, ge=1)
+    after_s: PositiveSeconds = Field(alias="after", default=6.0, ge=1)
+
+    @field_validator("probe_every_s", mode="before")
+    @classmethod
+    def _off_is_none(cls, value: Any) -> Any:
+        return None if value == "off" else value
+
+
+class ArmSpec(Spec):
+    """One setting of a scenario: how many viewers watch, and how many trials are made."""
+
+    viewers: Count = Field(default=0, ge=0, le=500)
+    trials: Count = Field(default=1, ge=1, le=1000)
+
+
+class ScenarioSpec(Spec):
+    """What runs, in which form; ``published_total`` is the paper's migration time for it."""
+
+    name: Name
+    title: str = Field(min_length=1, max_length=120)
+    form: FormName
+    service: ServiceName
+    published_total_s: PositiveSeconds | None = Field(alias="published_total", default=None)
+    arms: tuple[ArmSpec, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _makes_sense(self) -> Self:
+        if self.form == "nested" and self.service == "none":
+            raise ValueError("a nested form needs a service: 'service: stream'")
+        counts = [arm.viewers for arm in self.arms]
+        if self.service == "none" and any(counts):
+            raise ValueError("viewers need a stream to watch: 'service: stream', or 'viewers: 0'")
+        if len(set(counts)) < len(counts):
+            raise ValueError(f"two arms have the same number of viewers: {counts}")
+        return self
+
+
+class CampaignSpec(Spec):
+    """A scenario file, complete."""
+
+    schema_version: Literal[1]
+    name: Name
+    title: str = Field(default="", max_length=200)
+    reference: str = Field(default="", max_length=300)
+    seed: Count = Field(default=1, ge=0)
+    lab: LabSpec = LabSpec()
+    guest: GuestSpec = GuestSpec()
+    stream: StreamSpec = StreamSpec()
+    migration: MigrationSpec = MigrationSpec()
+    observe: ObserveSpec = ObserveSpec()
+    scenarios: tuple[ScenarioSpec, ...] = Field(min_length=1, max_length=100)
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> Self:
+        names = [scenario.name for scenario in self.scenarios]
+        if len(set(names)) < len(names):
+            raise ValueError(f"two scenarios have the same name: {', '.join(names)}")
+        return self
+
+    @model_validator(mode="after")
+    def _fits_the_servers(self) -> Self:
+        smallest = min(self.lab.servers.a.memory_bytes, self.lab.servers.b.memory_bytes)
+        if self.guest.memory_bytes > smallest:
+            raise ValueError("guest: memory is more than a server of the lab has")
+        return self

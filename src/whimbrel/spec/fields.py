@@ -1,0 +1,64 @@
+"""Field types of the specs: quantities with units, and names that are safe in paths and link names.
+
+In a scenario file a quantity is text with a unit; in a record it is the plain number that the field's name
+gives the unit of. ``model_validate(..., context=RECORD)`` reads the second kind.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Callable
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo
+
+from whimbrel.units import parse_bytes, parse_duration, parse_rate
+
+RECORD: dict[str, Any] = {"from": "record"}
+
+
+class Spec(BaseModel):
+    """A frozen part of what is wanted; unknown keys are errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_by_name=True, validate_by_alias=True, strict=False)
+
+
+def _quantity(parse: Callable[[str], float]) -> Callable[[Any, ValidationInfo], Any]:
+    def read(value: Any, info: ValidationInfo) -> Any:
+        if isinstance(value, str):
+            return parse(value)
+        if info.context is RECORD or value is None:
+            return value
+        raise ValueError(f"{value!r} has no unit: write it as text with one, such as {_EXAMPLES[parse]!r}")
+
+    return read
+
+
+_EXAMPLES: dict[Callable[[str], float], str] = {
+    parse_bytes: "1 GiB",
+    parse_rate: "200 Mbit/s",
+    parse_duration: "300 ms",
+}
+
+
+def _whole(value: Any) -> Any:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ValueError(f"{value!r} is not a whole number")
+    return value
+
+
+def _network(value: str) -> str:
+    network = ipaddress.ip_network(value)
+    if network.version != 4 or not network.is_private or network.prefixlen > 25:
+        raise ValueError(f"{value!r} is not a private IPv4 network of at least 126 addresses, such as 10.77.0.0/24")
+    return value
+
+
+Bytes = Annotated[int, BeforeValidator(_quantity(parse_bytes)), Field(gt=0, lt=2**50)]
+BytesPerSecond = Annotated[float, BeforeValidator(_quantity(parse_rate)), Field(gt=0, lt=2**40)]
+Seconds = Annotated[float, BeforeValidator(_quantity(parse_duration)), Field(ge=0, le=86_400)]
+PositiveSeconds = Annotated[float, BeforeValidator(_quantity(parse_duration)), Field(gt=0, le=86_400)]
+Count = Annotated[int, BeforeValidator(_whole)]
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,19}$")]
+LabName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,14}$")]
+Network = Annotated[str, AfterValidator(_network)]

@@ -1,0 +1,57 @@
+"""A lab: two servers and a vantage on one machine, joined by links of a known rate."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import Self
+
+from pydantic import Field, model_validator
+
+from whimbrel.spec.fields import Bytes, BytesPerSecond, Count, LabName, Network, Spec
+
+
+class ServerSpec(Spec):
+    """A lab host; ``cpus`` are CPU numbers of the machine, None for the lab's default."""
+
+    memory_bytes: Bytes = Field(alias="memory", default=6 * 2**30)
+    cpus: tuple[Count, ...] | None = Field(default=None, min_length=1)
+
+
+class VantageSpec(Spec):
+    """Where viewers and probe run."""
+
+    link_rate_bytes_per_s: BytesPerSecond = Field(alias="link_rate", default=125e6)
+    cpus: tuple[Count, ...] | None = Field(default=None, min_length=1)
+
+
+class ServersSpec(Spec):
+    """The two hosts a service moves between."""
+
+    a: ServerSpec = ServerSpec()
+    b: ServerSpec = ServerSpec()
+
+
+class LabSpec(Spec):
+    """The lab file; addresses are taken from ``network`` in a fixed order."""
+
+    name: LabName = "lab"
+    network: Network = "10.77.0.0/24"
+    link_rate_bytes_per_s: BytesPerSecond = Field(alias="link_rate", default=125e6)
+    servers: ServersSpec = ServersSpec()
+    vantage: VantageSpec = VantageSpec()
+
+    @model_validator(mode="after")
+    def _cpus_are_not_negative(self) -> Self:
+        for cpus in (self.servers.a.cpus, self.servers.b.cpus, self.vantage.cpus):
+            if cpus and min(cpus) < 0:
+                raise ValueError(f"cpus: {min(cpus)} is no CPU number")
+        return self
+
+    def address(self, position: int) -> str:
+        """The address at ``position`` in the lab's network, without a prefix length."""
+        return str(ipaddress.ip_network(self.network)[position])
+
+    @property
+    def prefix_length(self) -> int:
+        """The network's prefix length: 24 for 10.77.0.0/24."""
+        return ipaddress.ip_network(self.network).prefixlen

@@ -1,0 +1,34 @@
+"""The guest, and the stream it serves."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from whimbrel.spec.fields import Bytes, BytesPerSecond, Count, PositiveSeconds, Spec
+
+FormName = Literal["vm", "nested"]
+ServiceName = Literal["none", "stream"]
+
+
+class GuestSpec(Spec):
+    """What the VM is given, and from how many boots its saved states come."""
+
+    memory_bytes: Bytes = Field(alias="memory", default=1 * 2**30, ge=256 * 2**20)
+    vcpus: Count = Field(default=1, ge=1, le=64)
+    disk_bytes: Bytes = Field(alias="disk", default=3 * 2**30, ge=2 * 2**30)
+    saved_states: Count = Field(default=3, ge=1, le=20)
+
+
+class StreamSpec(Spec):
+    """The film that nginx plays over RTMP, and the player buffers the analysis asks about.
+
+    ``read_ahead`` is what a viewer tells the server it can hold (RTMP SetBufferLength); nginx-rtmp sends that
+    much, and one second, ahead of the clock. FFmpeg's own default is 3 s.
+    """
+
+    bitrate_bytes_per_s: BytesPerSecond = Field(alias="bitrate", default=125e3, ge=25e3)
+    length_s: PositiveSeconds = Field(alias="length", default=240, ge=5)
+    read_ahead_s: PositiveSeconds = Field(alias="read_ahead", default=3.0)
+    player_buffers_s: tuple[PositiveSeconds, ...] = Field(alias="player_buffers", default=(0.2, 1.0, 3.0), min_length=1)

@@ -1,0 +1,1 @@
+"""One door per Linux tool: process, namespaces, links, cgroups, clock, capabilities."""

@@ -1,0 +1,209 @@
+"""A group of processes: where it may run, what memory it may take, what it used. Version 1 and version 2.
+
+Kernel documentation: admin-guide/cgroup-v1 and admin-guide/cgroup-v2.rst.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from whimbrel.errors import CapabilityError, CleanUpError, ToolError
+from whimbrel.system.deadline import Deadline, pause
+from whimbrel.system.process import ProcessId
+
+_MOUNTS = Path("/proc/self/mountinfo")
+_CONTROLLERS = ("cpuacct", "cpuset", "memory")
+_TOP = "whimbrel"
+
+
+@dataclass(frozen=True)
+class Hierarchies:
+    """Where each controller is mounted; ``unified`` when it is version 2."""
+
+    unified: bool
+    mounts: dict[str, Path]
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What a group has used so far; None where the kernel does not say."""
+
+    cpu_s: float | None
+    memory_bytes: int | None
+    cache_bytes: int | None
+
+
+@cache
+def hierarchies() -> Hierarchies:
+    """How this machine mounts its control groups; CapabilityError when it has none we can use."""
+    found = read_mounts(_MOUNTS.read_text())
+    missing = [name for name in _CONTROLLERS if name not in found.mounts]
+    if missing:
+        raise CapabilityError(
+            f"control groups lack {', '.join(missing)}", resolution="mount cgroup2 at /sys/fs/cgroup, or the version 1 controllers"
+        )
+    return found
+
+
+def read_mounts(mountinfo: str) -> Hierarchies:
+    """Finds the controllers in the text of proc_pid_mountinfo(5)."""
+    version_1: dict[str, Path] = {}
+    version_2: Path | None = None
+    for line in mountinfo.splitlines():
+        left, _, right = line.partition(" - ")
+        mount = Path(left.split()[4])
+        kind, _, options = right.split(" ", 2)
+        if kind == "cgroup":
+            version_1 |= {name: mount for name in options.split(",") if name in _CONTROLLERS}
+        elif kind == "cgroup2" and version_2 is None:
+            version_2 = mount
+    if len(version_1) == len(_CONTROLLERS) or version_2 is None:
+        return Hierarchies(False, version_1)
+    return Hierarchies(True, dict.fromkeys(_CONTROLLERS, version_2))
+
+
+class Cgroup:
+    """A group of ours, named ``<lab>/<member>`` below a ``whimbrel`` group."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._where = hierarchies()
+
+    def folder(self, controller: str) -> Path:
+        """The group's folder under one controller."""
+        return self._where.mounts[controller] / _TOP / self.name
+
+    @property
+    def folders(self) -> Sequence[Path]:
+        """Every folder that makes up the group, each once."""
+        return sorted({self.folder(controller) for controller in _CONTROLLERS})
+
+    @property
+    def procs_files(self) -> Sequence[Path]:
+        """What a process writes ``0`` into to join."""
+        return [folder / "cgroup.procs" for folder in self.folders]
+
+    def create(self, *, cpus: Sequence[int], memory_bytes: int | None) -> None:
+        """Makes the group; its processes run on ``cpus`` only and take at most ``memory_bytes``."""
+        if self._where.unified:
+            self._delegate()
+        for folder in self.folders:
+            folder.mkdir(parents=True, exist_ok=True)
+        cpuset = self.folder("cpuset")
+        if not self._where.unified:
+            _inherit_cpuset(cpuset)
+        (cpuset / "cpuset.cpus").write_text(",".join(str(cpu) for cpu in cpus))
+        if memory_bytes is not None:
+            limit = "memory.max" if self._where.unified else "memory.limit_in_bytes"
+            (self.folder("memory") / limit).write_text(str(memory_bytes))
+
+    def _delegate(self) -> None:
+        """Version 2 hands controllers down one level at a time."""
+        mount = self._where.mounts["memory"]
+        levels = [mount, *(mount / Path(_TOP, *Path(self.name).parts[:depth]) for depth in range(len(Path(self.name).parts)))]
+        for level in levels:
+            level.mkdir(exist_ok=True)
+            (level / "cgroup.subtree_control").write_text("+cpuset +memory")
+
+    def processes(self) -> list[ProcessId]:
+        """Every process in the group, by its id outside any namespace."""
+        found: set[int] = set()
+        for procs in self.procs_files:
+            with contextlib.suppress(FileNotFoundError):
+                found |= {int(pid) for pid in procs.read_text().split()}
+        return [identity for pid in sorted(found) if (identity := ProcessId.of(pid)) is not None]
+
+    def usage(self) -> Usage:
+        """CPU time, memory apart from page cache, and page cache."""
+        memory = self.folder("memory")
+        if self._where.unified:
+            stat = _table(memory / "memory.stat")
+            cpu = _table(memory / "cpu.stat").get("usage_usec")
+            return Usage(cpu / 1e6 if cpu is not None else None, stat.get("anon"), stat.get("file"))
+        stat = _table(memory / "memory.stat")
+        cpu_ns = _number(self.folder("cpuacct") / "cpuacct.usage")
+        return Usage(cpu_ns / 1e9 if cpu_ns is not None else None, stat.get("total_rss"), stat.get("total_cache"))
+
+    def kill(self, patience_s: float = 15.0) -> None:
+        """Ends every process of the group: first the inits of PID namespaces, which take the rest with them."""
+        deadline = Deadline(patience_s)
+        while members := self.processes():
+            for member in sorted(members, key=lambda member: member.pid_inside != 1):
+                member.kill(deadline.left_s)
+            if deadline.passed:
+                raise CleanUpError(f"{len(members)} processes of {self.name} do not end", details=_named(members))
+            pause(0.01)
+
+    def remove(self) -> None:
+        """Removes the group and its parents where they are empty; its processes must have ended."""
+        for folder in self.folders:
+            _remove_folder(folder)
+            for parent in folder.parents:
+                if parent in self._where.mounts.values():
+                    break
+                with contextlib.suppress(OSError):
+                    parent.rmdir()
+
+
+def _inherit_cpuset(folder: Path) -> None:
+    """A version 1 cpuset starts empty; fills it and its new parents from the top down."""
+    for level in (folder.parent.parent, folder.parent, folder):
+        for file in ("cpuset.cpus", "cpuset.mems"):
+            if not (level / file).read_text().strip():
+                (level / file).write_text((level.parent / file).read_text().strip())
+
+
+def _remove_folder(folder: Path) -> None:
+    deadline = Deadline(5)
+    while folder.exists():
+        try:
+            for inner in sorted((inner for inner in folder.rglob("*") if inner.is_dir()), reverse=True):
+                inner.rmdir()
+            folder.rmdir()
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            # A process that has just ended keeps its group busy for a moment.
+            if deadline.passed:
+                raise CleanUpError(f"the control group {folder} cannot be removed", details=str(error)) from error
+            pause(0.02)
+
+
+def _named(members: Sequence[ProcessId]) -> str:
+    names = []
+    for member in members:
+        with contextlib.suppress(OSError):
+            names.append(f"{member.pid} ({Path(f'/proc/{member.pid}/comm').read_text().strip()})")
+    return ", ".join(names)
+
+
+def _table(file: Path) -> dict[str, int]:
+    try:
+        lines = file.read_text().splitlines()
+    except FileNotFoundError:
+        return {}
+    return {key: int(value) for key, _, value in (line.partition(" ") for line in lines) if value.isdigit()}
+
+
+def _number(file: Path) -> int | None:
+    try:
+        return int(file.read_text())
+    except FileNotFoundError:
+        return None
+
+
+def machine_cpus() -> list[int]:
+    """The CPUs that this process may use."""
+    return sorted(os.sched_getaffinity(0))
+
+
+def check_writable() -> None:
+    """ToolError when we may not make groups here."""
+    for mount in set(hierarchies().mounts.values()):
+        if not os.access(mount, os.W_OK):
+            raise ToolError(f"control groups at {mount} cannot be written", resolution="run as root")

@@ -1,0 +1,167 @@
+"""What we created on the machine, written down before it is created, so that it can always be removed.
+
+A ledger is one file of JSON lines beside one lock. Whoever holds the lock owns what the ledger lists; when nobody
+holds it and it was not kept on purpose, its owner died, and ``gc`` may undo it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import IO, Literal
+
+from whimbrel.errors import CleanUpError, UsageError
+from whimbrel.system import netns
+from whimbrel.system.cgroups import Cgroup
+from whimbrel.system.places import home
+from whimbrel.system.process import run
+
+Kind = Literal["folder", "netns", "cgroup"]
+
+# Undone in this order: processes hold namespaces, and write into folders.
+_UNDO_ORDER: tuple[Kind, ...] = ("cgroup", "netns", "folder")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One thing of ours: a folder's path, or the name of a namespace or control group."""
+
+    kind: Kind
+    name: str
+
+    def undo(self) -> None:
+        """Removes the thing; nothing happens when it is not there."""
+        if self.kind == "cgroup":
+            group = Cgroup(self.name)
+            group.kill()
+            group.remove()
+        elif self.kind == "netns":
+            netns.delete(self.name)
+        else:
+            run(["rm", "-rf", "--one-file-system", "--", self.name])
+
+
+class Ledger:
+    """The list of one owner's things; use as a context manager to hold its lock."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._file = folder() / f"{name}.jsonl"
+        self._kept = folder() / f"{name}.kept"
+        self._lock: IO[str] | None = None
+
+    def __enter__(self) -> Ledger:
+        self.acquire()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
+    def acquire(self) -> None:
+        """Takes the lock; UsageError when another process holds it."""
+        folder().mkdir(parents=True, exist_ok=True)
+        lock = (folder() / f"{self.name}.lock").open("a")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.close()
+            raise UsageError(
+                f"{self.name!r} is in use by another whimbrel", resolution="wait for it, or give the lab another name"
+            ) from None
+        self._lock = lock
+
+    def release(self) -> None:
+        """Lets go of the lock; what is listed stays listed."""
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    @property
+    def entries(self) -> list[Entry]:
+        """What is listed, oldest first; a last line cut off by a crash is not an entry yet."""
+        if not self._file.exists():
+            return []
+        found = []
+        for line in self._file.read_text().splitlines():
+            try:
+                found.append(Entry(**json.loads(line)))
+            except (json.JSONDecodeError, TypeError):
+                break
+        return found
+
+    @property
+    def kept(self) -> bool:
+        """Whether its things were left on purpose (``lab up``)."""
+        return self._kept.exists()
+
+    def keep(self, note: str) -> None:
+        """Says that the things stay when we end; ``note`` is what a later command needs to know of them."""
+        self._kept.write_text(note)
+
+    @property
+    def note(self) -> str:
+        """What ``keep`` was told."""
+        return self._kept.read_text() if self.kept else ""
+
+    def add(self, kind: Kind, name: str) -> Entry:
+        """Writes down what is about to be created, safely on disk, before it is."""
+        entry = Entry(kind, name)
+        with self._file.open("a") as stream:
+            stream.write(json.dumps(asdict(entry)) + "\n")
+            stream.flush()
+            os.fsync(stream.fileno())
+        return entry
+
+    def undo(self, entry: Entry) -> None:
+        """Removes one thing and strikes it from the list."""
+        entry.undo()
+        self.strike(entry)
+
+    def strike(self, entry: Entry) -> None:
+        """Takes an entry off the list because the thing is gone, or is no longer ours to remove."""
+        left = [other for other in self.entries if other != entry]
+        fresh = self._file.with_suffix(".new")
+        fresh.write_text("".join(json.dumps(asdict(other)) + "\n" for other in left))
+        fresh.replace(self._file)
+
+    def undo_all(self) -> None:
+        """Removes everything; one failure skips nothing, and CleanUpError names all that is left."""
+        failures = []
+        for entry in sorted(self.entries, key=lambda entry: _UNDO_ORDER.index(entry.kind)):
+            try:
+                self.undo(entry)
+            except Exception as error:  # each thing is tried; the failures are raised together below
+                failures.append(f"{entry.kind} {entry.name}: {error}")
+        if failures:
+            raise CleanUpError(
+                f"{len(failures)} things of {self.name!r} are left on the machine",
+                details="\n".join(failures),
+                resolution="run 'whimbrel gc' again; what it cannot remove is named above",
+            )
+        self._file.unlink(missing_ok=True)
+        self._kept.unlink(missing_ok=True)
+
+    @property
+    def owned(self) -> bool:
+        """Whether a living process holds the lock."""
+        try:
+            self.acquire()
+        except UsageError:
+            return True
+        self.release()
+        return False
+
+
+def folder() -> Path:
+    """Where ledgers lie."""
+    return home() / "ledger"
+
+
+def all_ledgers() -> Iterator[Ledger]:
+    """Every ledger on this machine."""
+    for file in sorted(folder().glob("*.jsonl")):
+        yield Ledger(file.stem)

@@ -1,0 +1,210 @@
+"""The one door to other programs: logs a command that can be pasted into a shell, and reports failure with evidence."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import select
+import shlex
+import signal
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from whimbrel.errors import CapabilityError, ToolError
+
+log = logging.getLogger(__name__)
+
+_LAST_LINES = 15
+
+
+@dataclass(frozen=True)
+class Completed:
+    """What a program that has ended left behind."""
+
+    command: tuple[str, ...]
+    exit_code: int
+    stdout: str
+    stderr: str
+
+
+def run(
+    command: Sequence[str | Path],
+    *,
+    check: bool = True,
+    stdin: str | None = None,
+    timeout_s: float | None = 600,
+    env: Mapping[str, str] | None = None,
+) -> Completed:
+    """Runs a program to its end; ToolError with its last words when ``check`` and it fails."""
+    argv = tuple(str(part) for part in command)
+    log.debug("run: %s", shlex.join(argv))
+    try:
+        done = subprocess.run(
+            argv,
+            input=stdin,
+            stdin=subprocess.DEVNULL if stdin is None else None,
+            capture_output=True,
+            timeout=timeout_s,
+            env={**os.environ, **env} if env else None,
+            encoding="utf-8",
+            errors="replace",
+        )
+    except FileNotFoundError as error:
+        raise CapabilityError(
+            f"the program {argv[0]!r} is not installed", resolution="start whimbrel through ./whimbrel, which installs it"
+        ) from error
+    except subprocess.TimeoutExpired as error:
+        raise ToolError(f"{argv[0]} did not end within {timeout_s:.0f} s", details=shlex.join(argv)) from error
+    completed = Completed(argv, done.returncode, done.stdout, done.stderr)
+    if check and done.returncode != 0:
+        raise ToolError(f"{argv[0]} failed with exit code {done.returncode}", details=_evidence(completed))
+    return completed
+
+
+def _evidence(completed: Completed) -> str:
+    words = (completed.stderr.strip() or completed.stdout.strip() or "it printed nothing").splitlines()[-_LAST_LINES:]
+    return "\n".join([shlex.join(completed.command), *words])
+
+
+class Running:
+    """A child process, held by a pidfd so that a signal cannot reach another process that got its number."""
+
+    def __init__(self, command: tuple[str, ...], popen: subprocess.Popen[bytes]) -> None:
+        self.command = command
+        self._popen = popen
+        self._pidfd: int | None = os.pidfd_open(popen.pid)
+
+    @property
+    def pid(self) -> int:
+        """The process id."""
+        return self._popen.pid
+
+    @property
+    def stdout(self) -> IO[bytes]:
+        """What the program prints, when it was started with ``stdout=True``."""
+        assert self._popen.stdout is not None
+        return self._popen.stdout
+
+    @property
+    def exit_code(self) -> int | None:
+        """None while it runs; negative for the signal that ended it."""
+        return self._popen.poll()
+
+    def wait(self, timeout_s: float) -> int | None:
+        """The exit code, or None when it still runs after ``timeout_s``."""
+        try:
+            return self._popen.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            return None
+
+    def signal(self, number: signal.Signals) -> None:
+        """Sends a signal; nothing happens when the process has ended."""
+        if self._pidfd is not None and self._popen.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._pidfd, number)
+
+    def stop(self, patience_s: float = 10.0) -> int:
+        """Asks it to end, kills it when it does not, and returns its exit code."""
+        self.signal(signal.SIGTERM)
+        if self.wait(patience_s) is None:
+            log.warning("%s (process %d) did not end on SIGTERM and is killed", self.command[0], self.pid)
+            self.signal(signal.SIGKILL)
+        code = self._popen.wait()
+        if self._pidfd is not None:
+            os.close(self._pidfd)
+            self._pidfd = None
+        if self._popen.stdout is not None:
+            self._popen.stdout.close()
+        return code
+
+
+def start(
+    command: Sequence[str | Path],
+    *,
+    stdout: bool = False,
+    log_file: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    new_session: bool = True,
+    cgroup_procs: Sequence[Path] = (),
+) -> Running:
+    """Starts a program that goes on beside us.
+
+    ``new_session`` keeps Ctrl-C in the terminal from reaching it: we stop it ourselves, in order. ``cgroup_procs`` are
+    ``cgroup.procs`` files that the child writes itself into before the program starts, so nothing escapes.
+    """
+    argv = tuple(str(part) for part in command)
+    log.debug("start: %s", shlex.join(argv))
+    errors: int | IO[Any] = log_file.open("ab") if log_file else subprocess.DEVNULL
+
+    def join_cgroups() -> None:
+        for procs in cgroup_procs:
+            procs.write_text("0")
+
+    try:
+        popen = subprocess.Popen(
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE if stdout else errors,
+            stderr=errors,
+            env={**os.environ, **env} if env else None,
+            start_new_session=new_session,
+            preexec_fn=join_cgroups if cgroup_procs else None,
+        )
+    except FileNotFoundError as error:
+        raise CapabilityError(f"the program {argv[0]!r} is not installed") from error
+    finally:
+        if not isinstance(errors, int):
+            errors.close()
+    return Running(argv, popen)
+
+
+@dataclass(frozen=True)
+class ProcessId:
+    """A process that may not be our child: its number and its start time, which together never repeat in one boot."""
+
+    pid: int
+    start_ticks: int
+
+    @classmethod
+    def of(cls, pid: int) -> ProcessId | None:
+        """The identity of the process that has this number now; None when there is none."""
+        try:
+            stat = Path(f"/proc/{pid}/stat").read_text()
+        except (FileNotFoundError, ProcessLookupError):
+            return None
+        fields = stat.rpartition(")")[2].split()
+        return None if fields[0] in "ZX" else cls(pid, int(fields[19]))
+
+    @property
+    def alive(self) -> bool:
+        """Whether this very process still runs (a zombie does not)."""
+        return ProcessId.of(self.pid) == self
+
+    @property
+    def pid_inside(self) -> int | None:
+        """Its number in its innermost PID namespace; None when it is in ours, or has ended."""
+        with contextlib.suppress(OSError):
+            for line in Path(f"/proc/{self.pid}/status").read_text().splitlines():
+                if line.startswith("NSpid:"):
+                    numbers = line.split()[1:]
+                    return int(numbers[-1]) if len(numbers) > 1 else None
+        return None
+
+    def kill(self, patience_s: float = 10.0) -> bool:
+        """Kills it and waits; True when it has gone."""
+        try:
+            pidfd = os.pidfd_open(self.pid)
+        except ProcessLookupError:
+            return True
+        try:
+            if not self.alive:
+                return True
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+            return bool(select.select([pidfd], [], [], patience_s)[0])
+        finally:
+            os.close(pidfd)
