@@ -52,9 +52,10 @@ def tree(recipe: TreeRecipe, out: Path, ledger: Ledger) -> None:
 
 
 def _set_units(system: Path, recipe: TreeRecipe) -> None:
-    for unit in recipe.disabled_units:
-        for link in system.glob(f"*.wants/{unit}"):
-            link.unlink()
+    # Not by glob(): outside the tree these links point nowhere, and glob passes over such links.
+    for wants in system.glob("*.wants"):
+        for unit in recipe.disabled_units:
+            (wants / unit).unlink(missing_ok=True)
     for unit in recipe.masked_units:
         link = system / unit
         link.unlink(missing_ok=True)

@@ -11,6 +11,7 @@ from whimbrel.hosts.host import SamplePoints
 from whimbrel.images.store import ImageStore
 from whimbrel.lab.server import Server, ServerPlace
 from whimbrel.spec.lab import LabSpec
+from whimbrel.spec.service import StreamSpec
 from whimbrel.system import cgroups, links, netns
 from whimbrel.system.cgroups import Cgroup
 from whimbrel.system.ledger import Ledger
@@ -58,6 +59,7 @@ class Lab:
         self.server_a = self._server("a", _SERVER_A, tree)
         self.server_b = self._server("b", _SERVER_B, tree)
         self.instruments = Cgroup(f"{spec.name}/instruments")
+        self._vantage_cpus = spec.vantage.cpus or default_cpus("vantage", cgroups.machine_cpus())
         self._vantage_cgroup = Cgroup(f"{spec.name}/vantage")
         self.vantage = LabVantage(self._netns("vantage"), self._vantage_cgroup)
 
@@ -90,8 +92,7 @@ class Lab:
             self._make_folders()
             self._make_network()
             self._make_group(self.instruments, cgroups.machine_cpus())
-            cpus = self.spec.vantage.cpus or default_cpus("vantage", cgroups.machine_cpus())
-            self._make_group(self._vantage_cgroup, cpus)
+            self._make_group(self._vantage_cgroup, self._vantage_cpus)
             for server in (self.server_a, self.server_b):
                 self.ledger.add("cgroup", server.place.cgroup)
                 server.start()
@@ -147,6 +148,17 @@ class Lab:
         links.join_bridge(name, "eth0", _GUEST_BRIDGE)
         address = self.spec.address(_SERVER_A if member == "a" else _SERVER_B)
         links.add_address(name, _GUEST_BRIDGE, address, self.spec.prefix_length)
+
+    @property
+    def cpu_placement(self) -> dict[str, list[int]]:
+        """Which of the machine's CPUs each member may use."""
+        return {"a": list(self.server_a.place.cpus), "b": list(self.server_b.place.cpus), "vantage": list(self._vantage_cpus)}
+
+    def image_ids(self, disk_bytes: int, stream: StreamSpec) -> list[str]:
+        """The images that trials on this lab use."""
+        store = self.store
+        film = store.film(stream.bitrate_bytes_per_s, stream.length_s)
+        return [self.server_a.place.tree.parent.name, store.guest_disk(disk_bytes).name, film.name]
 
     def _make_group(self, group: Cgroup, cpus: Sequence[int]) -> None:
         self.ledger.add("cgroup", group.name)

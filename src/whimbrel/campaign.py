@@ -1,0 +1,115 @@
+"""A campaign: which trials, in which order; makes them one after the other and keeps each as soon as it is done."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from whimbrel.errors import UsageError
+from whimbrel.guests.states import StateInfo, StateStore
+from whimbrel.lab.lab import Lab
+from whimbrel.records.store import CampaignFolder, StoredTrial
+from whimbrel.records.trial import Plan
+from whimbrel.spec.campaign import CampaignSpec, ScenarioSpec
+from whimbrel.trial import Trial
+
+# For the estimate only: restoring, starting viewers and tidying up around what the scenario asks for, and how many of
+# a guest's bytes are usually in use. Measured on two emulated cores; a real trial corrects the estimate at once.
+_AROUND_A_TRIAL_S = 6.0
+_SHARE_OF_MEMORY_IN_USE = 0.35
+_MAKING_A_STATE_S = 60.0
+
+
+def plan_trials(spec: CampaignSpec, only: frozenset[str] = frozenset(), repeat: int | None = None) -> list[Plan]:
+    """Every trial of the campaign in the order it will be made: shuffled by the seed.
+
+    Trials of one scenario take turns among its saved states. ``only`` keeps the named scenarios, ``repeat`` sets the number
+    of trials of each arm. UsageError for a name that the file does not have.
+    """
+    known = {scenario.name for scenario in spec.scenarios}
+    unknown = sorted(only - known)
+    if unknown:
+        raise UsageError(f"there is no scenario {unknown[0]!r} in the file", resolution=f"it has: {', '.join(sorted(known))}")
+    wanted = [
+        (scenario.name, arm.viewers, repetition)
+        for scenario in spec.scenarios
+        if not only or scenario.name in only
+        for arm in scenario.arms
+        for repetition in range(1, (repeat or arm.trials) + 1)
+    ]
+    random.Random(spec.seed).shuffle(wanted)
+    turns: dict[str, int] = {}
+    plans = []
+    for order, (scenario_name, viewers, repetition) in enumerate(wanted, 1):
+        turn = turns.get(scenario_name, 0)
+        turns[scenario_name] = turn + 1
+        boot = turn % spec.guest.saved_states + 1
+        plans.append(Plan(scenario=scenario_name, viewers=viewers, repetition=repetition, order=order, state_boot=boot))
+    return plans
+
+
+def estimate_trial_s(spec: CampaignSpec) -> float:
+    """About how long a trial takes, in seconds."""
+    observe = spec.observe
+    rate = min(spec.lab.link_rate_bytes_per_s, spec.migration.bandwidth_bytes_per_s or spec.lab.link_rate_bytes_per_s)
+    moving_s = spec.guest.memory_bytes * _SHARE_OF_MEMORY_IN_USE / rate
+    return _AROUND_A_TRIAL_S + observe.at_rest_s + observe.before_s + observe.after_s + moving_s
+
+
+def estimate_states_s(plans: list[Plan]) -> float:
+    """About how long making every saved state takes when none is there yet, in seconds."""
+    return len({(plan.scenario, plan.state_boot) for plan in plans}) * _MAKING_A_STATE_S
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Who is told how a campaign goes."""
+
+    step: Callable[[str], None]
+    trial_started: Callable[[Plan], None]
+    trial_done: Callable[[StoredTrial], None]
+
+
+class Campaign:
+    """Makes the planned trials on a lab that is up."""
+
+    def __init__(self, spec: CampaignSpec, plans: list[Plan], lab: Lab, folder: CampaignFolder, command: str, progress: Progress) -> None:
+        self._spec = spec
+        self._plans = plans
+        self._lab = lab
+        self._folder = folder
+        self._command = command
+        self._progress = progress
+
+    def run(self, stop_on_failure: bool = False) -> list[StoredTrial]:
+        """Makes the saved states that are missing, then every trial. With ``stop_on_failure`` the first failure is the last trial."""
+        states = StateStore(self._lab, self._spec.guest, self._spec.stream)
+        for plan in sorted(self._plans, key=lambda plan: (plan.scenario, plan.state_boot)):
+            self._state(states, plan)
+        done = []
+        for plan in self._plans:
+            self._progress.trial_started(plan)
+            stored = self._make(states, plan)
+            done.append(stored)
+            self._progress.trial_done(stored)
+            if stop_on_failure and stored.record.outcome.result != "moved":
+                break
+        return done
+
+    def _make(self, states: StateStore, plan: Plan) -> StoredTrial:
+        workplace = self._folder.workplace(plan.order)
+        entry = self._lab.ledger.add("folder", str(workplace))
+        entry.undo()
+        workplace.mkdir(parents=True)
+        trial = Trial(self._lab, self._spec, plan, self._state(states, plan), workplace, self._command, self._progress.step)
+        stored = self._folder.commit(workplace, trial.run())
+        self._lab.ledger.strike(entry)
+        return stored
+
+    def _state(self, states: StateStore, plan: Plan) -> StateInfo:
+        scenario = self._scenario(plan.scenario)
+        return states.get(scenario.form, scenario.service, plan.state_boot)
+
+    def _scenario(self, name: str) -> ScenarioSpec:
+        return next(scenario for scenario in self._spec.scenarios if scenario.name == name)

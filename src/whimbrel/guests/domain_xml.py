@@ -1,0 +1,92 @@
+"""A guest's libvirt description, from what the guest is given. Pure. Format: libvirt.org/formatdomain.html."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET
+from dataclasses import dataclass, field
+from typing import Literal
+
+Accelerator = Literal["kvm", "tcg"]
+
+
+@dataclass(frozen=True)
+class Disk:
+    """A block device; ``path`` is as the host sees it."""
+
+    path: str
+    target: str
+    format: Literal["raw", "qcow2"]
+    readonly: bool = False
+
+
+@dataclass(frozen=True)
+class DomainPlan:
+    """Everything the description says."""
+
+    name: str
+    uuid: str
+    accelerator: Accelerator
+    memory_bytes: int
+    vcpus: int
+    kernel: str
+    initrd: str
+    kernel_options: tuple[str, ...]
+    mac: str
+    bridge: str
+    console_log: str
+    disks: tuple[Disk, ...] = field(default=())
+
+
+def domain_xml(plan: DomainPlan) -> str:
+    """The description as text."""
+    kvm = plan.accelerator == "kvm"
+    domain = ET.Element("domain", type="kvm" if kvm else "qemu")
+    _text(domain, "name", plan.name)
+    _text(domain, "uuid", plan.uuid)
+    _text(domain, "memory", str(plan.memory_bytes // 1024), unit="KiB")
+    _text(domain, "vcpu", str(plan.vcpus))
+    system = ET.SubElement(domain, "os")
+    _text(system, "type", "hvm", arch="x86_64", machine="pc")
+    _text(system, "kernel", plan.kernel)
+    _text(system, "initrd", plan.initrd)
+    _text(system, "cmdline", " ".join(plan.kernel_options))
+    features = ET.SubElement(domain, "features")
+    ET.SubElement(features, "acpi")
+    # Emulation offers what it can emulate; KVM what the CPU has and can be migrated.
+    ET.SubElement(domain, "cpu", mode="host-passthrough" if kvm else "maximum", migratable="on")
+    ET.SubElement(domain, "clock", offset="utc")
+    # A guest that ends stays ended: a trial must see it, not a fresh boot.
+    for event in ("on_poweroff", "on_reboot", "on_crash"):
+        _text(domain, event, "destroy")
+    _devices(ET.SubElement(domain, "devices"), plan)
+    ET.indent(domain)
+    return ET.tostring(domain, encoding="unicode")
+
+
+def _devices(devices: ET.Element, plan: DomainPlan) -> None:
+    _text(devices, "emulator", "/usr/bin/qemu-system-x86_64")
+    for disk in plan.disks:
+        element = ET.SubElement(devices, "disk", type="file", device="disk")
+        # Direct I/O: what one host wrote, the other reads, without either's page cache in between.
+        cache = {} if disk.readonly else {"cache": "none"}
+        ET.SubElement(element, "driver", name="qemu", type=disk.format, **cache)
+        ET.SubElement(element, "source", file=disk.path)
+        ET.SubElement(element, "target", dev=disk.target, bus="virtio")
+        if disk.readonly:
+            ET.SubElement(element, "readonly")
+    interface = ET.SubElement(devices, "interface", type="bridge")
+    ET.SubElement(interface, "mac", address=plan.mac)
+    ET.SubElement(interface, "source", bridge=plan.bridge)
+    ET.SubElement(interface, "model", type="virtio")
+    serial = ET.SubElement(devices, "serial", type="file")
+    ET.SubElement(serial, "source", path=plan.console_log, append="on")
+    channel = ET.SubElement(devices, "channel", type="unix")
+    ET.SubElement(channel, "target", type="virtio", name="org.qemu.guest_agent.0")
+    rng = ET.SubElement(devices, "rng", model="virtio")
+    _text(rng, "backend", "/dev/urandom", model="random")
+    ET.SubElement(devices, "controller", type="usb", model="none")
+    ET.SubElement(devices, "memballoon", model="none")
+
+
+def _text(parent: ET.Element, tag: str, text: str, **attributes: str) -> None:
+    ET.SubElement(parent, tag, attributes).text = text

@@ -1,0 +1,134 @@
+"""The forms a service takes: in the VM itself, or in a Docker container nested in it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from whimbrel.engines.guest_agent import GuestAgent
+from whimbrel.spec.service import FormName, ServiceName
+
+# Emulated guests are slow to start a container engine; these are limits, not expectations.
+_START_S = 180.0
+_CONTAINER = "origin"
+_NEIGHBOUR_PORT = 8090
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What must be the same after a move: the boot, and the container where there is one."""
+
+    boot_id: str
+    container_id: str | None
+
+
+class Form(Protocol):
+    """How a service is packaged."""
+
+    name: FormName
+
+    def start_service(self, agent: GuestAgent) -> None:
+        """Starts the stream's origin and waits until it answers."""
+
+    def identity(self, agent: GuestAgent) -> Identity:
+        """What tells this copy from every other."""
+
+    def versions(self, agent: GuestAgent) -> dict[str, str]:
+        """Versions of what serves, as the programs say them."""
+
+    def start_reach_check(self, agent: GuestAgent, every_s: float) -> bool:
+        """Starts asking between the VM's service and the container's; False where there is no container."""
+
+
+class VmForm:
+    """nginx runs in the VM. Implements ``Form``."""
+
+    name: FormName = "vm"
+
+    def start_service(self, agent: GuestAgent) -> None:
+        """Starts nginx."""
+        agent.shell("systemctl start nginx.service", timeout_s=_START_S)
+
+    def identity(self, agent: GuestAgent) -> Identity:
+        """The boot's id."""
+        return Identity(_boot_id(agent), None)
+
+    def versions(self, agent: GuestAgent) -> dict[str, str]:
+        """nginx."""
+        return {"nginx": agent.shell("nginx -v 2>&1").strip().rpartition("/")[2]}
+
+    def start_reach_check(self, agent: GuestAgent, every_s: float) -> bool:
+        """A VM alone has no neighbour."""
+        return False
+
+
+class NestedForm:
+    """nginx runs in a Docker container with published ports, in the VM. Implements ``Form``."""
+
+    name: FormName = "nested"
+
+    def start_service(self, agent: GuestAgent) -> None:
+        """Starts the VM's own small service, Docker, and the container."""
+        agent.shell("systemctl start neighbour.service docker.service", timeout_s=_START_S)
+        agent.shell(
+            f"docker run --detach --name {_CONTAINER} --publish 1935:1935 --publish 80:80"
+            f" --volume /srv/film:/srv/film:ro {_CONTAINER} nginx -g 'daemon off;'",
+            timeout_s=_START_S,
+        )
+
+    def identity(self, agent: GuestAgent) -> Identity:
+        """The boot's id and the container's, with the time it was started: a restarted container is another one."""
+        container = agent.shell(f"docker inspect --format '{{{{.Id}}}} {{{{.State.StartedAt}}}}' {_CONTAINER}")
+        return Identity(_boot_id(agent), container.strip())
+
+    def versions(self, agent: GuestAgent) -> dict[str, str]:
+        """nginx in the container, and Docker."""
+        nginx = agent.shell(f"docker exec {_CONTAINER} nginx -v 2>&1").strip().rpartition("/")[2]
+        return {"nginx": nginx, "docker": agent.shell("docker version --format '{{.Server.Version}}'").strip()}
+
+    def start_reach_check(self, agent: GuestAgent, every_s: float) -> bool:
+        """Asks the container from the VM, and the VM from inside the container's network."""
+        agent.shell(
+            f"""set -e
+            pid=$(docker inspect --format '{{{{.State.Pid}}}}' {_CONTAINER})
+            inner=$(docker inspect --format '{{{{range .NetworkSettings.Networks}}}}{{{{.IPAddress}}}}{{{{end}}}}' {_CONTAINER})
+            outer=$(docker inspect --format '{{{{range .NetworkSettings.Networks}}}}{{{{.Gateway}}}}{{{{end}}}}' {_CONTAINER})
+            systemd-run --unit=reach-container --property=StandardOutput=append:/run/reach.log \
+                bash /usr/local/lib/reach.sh vm-to-container "$inner" 80 {every_s}
+            systemd-run --unit=reach-vm --property=StandardOutput=append:/run/reach.log \
+                nsenter --net="/proc/$pid/ns/net" bash /usr/local/lib/reach.sh container-to-vm "$outer" {_NEIGHBOUR_PORT} {every_s}
+            """,
+        )
+        return True
+
+
+FORMS: dict[FormName, Form] = {"vm": VmForm(), "nested": NestedForm()}
+
+
+def import_container(agent: GuestAgent) -> None:
+    """Makes the container's image from the payload disk; done once, when the nested disk is made."""
+    agent.shell(
+        f"mkdir -p /run/payload && mount -o ro /dev/vdc /run/payload && systemctl start docker.service"
+        f" && docker import /run/payload/rootfs.tar {_CONTAINER} && umount /run/payload"
+        f" && systemctl stop docker.service docker.socket containerd.service && sync",
+        timeout_s=600,
+    )
+
+
+def wait_for_service(agent: GuestAgent, service: ServiceName) -> None:
+    """Waits until the origin answers in the guest, the way its viewers will ask: port 80 and port 1935."""
+    if service == "stream":
+        agent.shell(
+            "i=0; until bash -c 'exec 3<>/dev/tcp/127.0.0.1/1935 && exec 4<>/dev/tcp/127.0.0.1/80' 2>/dev/null;"
+            " do i=$((i+1)); [ $i -lt 300 ] || exit 1; sleep 0.1; done",
+            timeout_s=60,
+        )
+
+
+def read_reach_log(agent: GuestAgent) -> list[str]:
+    """The lines that the reach check has written so far."""
+    return agent.shell("cat /run/reach.log 2>/dev/null || true").splitlines()
+
+
+def _boot_id(agent: GuestAgent) -> str:
+    return agent.shell("cat /proc/sys/kernel/random/boot_id").strip()

@@ -1,0 +1,115 @@
+"""Guests on a lab's servers: their disks, their boot, and what is asked of them while they run."""
+
+from __future__ import annotations
+
+import shutil
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+
+from whimbrel.engines.guest_agent import GuestAgent
+from whimbrel.engines.libvirt import Connection, Domain
+from whimbrel.errors import GuestError
+from whimbrel.guests.domain_xml import Accelerator, Disk, DomainPlan, domain_xml
+from whimbrel.lab.lab import Lab
+from whimbrel.spec.service import GuestSpec
+from whimbrel.system.deadline import Deadline, wait_until
+
+GUEST_NAME = "guest"
+_DISK_NAME = "guest.qcow2"
+_BOOT_S = 300.0
+_MAC = "52:54:00:77:00:64"
+_ON_HOST_SHARED = "/srv/shared"
+_ON_HOST_IMAGES = "/srv/images"
+
+
+@dataclass(frozen=True)
+class Memory:
+    """The guest's own view of its memory, from proc_meminfo(5)."""
+
+    total_bytes: int
+    free_bytes: int
+    available_bytes: int
+    cached_bytes: int
+
+
+def plan_domain(
+    lab: Lab, guest: GuestSpec, accelerator: Accelerator, kernel_folder: Path, film: Path, payload: Path | None = None
+) -> DomainPlan:
+    """The description of the lab's guest; the same for every trial, so that a saved state fits."""
+    disks = [
+        Disk(f"{_ON_HOST_SHARED}/{_DISK_NAME}", "vda", "qcow2"),
+        Disk(f"{_ON_HOST_IMAGES}/{film.name}/disk.raw", "vdb", "raw", readonly=True),
+    ]
+    if payload is not None:
+        disks.append(Disk(f"{_ON_HOST_IMAGES}/{payload.name}/disk.raw", "vdc", "raw", readonly=True))
+    return DomainPlan(
+        name=GUEST_NAME,
+        uuid=str(uuid.uuid5(uuid.NAMESPACE_OID, "whimbrel guest")),
+        accelerator=accelerator,
+        memory_bytes=guest.memory_bytes,
+        vcpus=guest.vcpus,
+        kernel=f"{_ON_HOST_IMAGES}/{kernel_folder.name}/vmlinuz",
+        initrd=f"{_ON_HOST_IMAGES}/{kernel_folder.name}/initrd.img",
+        kernel_options=(
+            "root=/dev/vda", "rw", "console=ttyS0", "loglevel=4", "net.ifnames=0", "systemd.show_status=false",
+            f"whimbrel.address={lab.guest_address}/{lab.spec.prefix_length}",
+        ),
+        mac=_MAC,
+        bridge="br0",
+        console_log=f"/var/log/libvirt/qemu/{GUEST_NAME}-console.log",
+        disks=tuple(disks),
+    )  # fmt: skip
+
+
+def new_disk(lab: Lab, backing: Path, backing_format: str) -> None:
+    """Lays an empty disk over an image of the store."""
+    source = f"{_ON_HOST_IMAGES}/{backing.relative_to(lab.store.folder)}"
+    lab.server_a.run(["qemu-img", "create", "-q", "-f", "qcow2", "-F", backing_format, "-b", source,
+                      f"{_ON_HOST_SHARED}/{_DISK_NAME}"])  # fmt: skip
+
+
+def disk_file(lab: Lab) -> Path:
+    """The guest's disk, as this machine sees it."""
+    return lab.shared / _DISK_NAME
+
+
+def boot(connection: Connection, plan: DomainPlan) -> tuple[Domain, GuestAgent]:
+    """Starts the guest and waits until its agent answers and systemd has settled."""
+    domain = connection.create(domain_xml(plan))
+    agent = GuestAgent(domain)
+    agent.wait(_BOOT_S)
+    agent.shell("systemctl is-system-running --wait || true", timeout_s=_BOOT_S)
+    return domain, agent
+
+
+def power_off(domain: Domain, agent: GuestAgent) -> None:
+    """Lets the guest shut down in order, so that its disk is clean."""
+    agent.shell("sync")
+    domain.shutdown_by_agent()
+    wait_until(
+        lambda: ((True, "off") if not domain.active else (None, "still on")),
+        "the guest's power-off", Deadline(120), error=GuestError,
+    )  # fmt: skip
+
+
+def restore(lab: Lab, connection: Connection, state: Path) -> tuple[Domain, GuestAgent]:
+    """Starts the guest on server A from a saved state, its disk and clock set right."""
+    shutil.copyfile(state / "disk.qcow2", disk_file(lab))
+    connection.restore(f"{_ON_HOST_IMAGES}/{state.name}/memory.save")
+    domain = connection.find(GUEST_NAME)
+    if domain is None:
+        raise GuestError("the restored guest is not there", resolution="look at server A's libvirt log")
+    agent = GuestAgent(domain)
+    agent.wait(30)
+    agent.set_clock()
+    return domain, agent
+
+
+def memory_of(agent: GuestAgent) -> Memory:
+    """What the guest says of its memory."""
+    table = {}
+    for line in agent.shell("cat /proc/meminfo").splitlines():
+        key, _, value = line.partition(":")
+        table[key] = int(value.split()[0]) * 1024
+    return Memory(table["MemTotal"], table["MemFree"], table["MemAvailable"], table["Cached"])

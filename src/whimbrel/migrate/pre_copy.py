@@ -1,0 +1,141 @@
+"""Pre-copy: all memory is sent while the guest runs, then what it dirtied meanwhile, again and again; then the guest stops
+and the rest is sent. Done by QEMU, peer to peer between two libvirtds; the limits that QEMU lacks are ours.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Literal
+
+from whimbrel.engines.libvirt import Connection, Domain, MonitorEvent, MoveOptions
+from whimbrel.errors import EngineError, MoveError
+from whimbrel.migrate.limits import decide
+from whimbrel.migrate.reservation import reserved
+from whimbrel.migrate.technique import Journal, MoveReport, MoveRequest
+from whimbrel.system.deadline import Deadline, pause
+
+_LOOK_EVERY_S = 0.05
+_ABORT_PATIENCE_S = 60.0
+# QEMU's greatest downtime-limit (2,000 s): any remainder fits, so the switch comes at once.
+_ANY_DOWNTIME_MS = 2_000_000
+_MIB = 2**20
+
+
+class PreCopy:
+    """Implements ``migrate.technique.Technique``."""
+
+    name = "pre-copy"
+
+    def move(self, request: MoveRequest, journal: Journal) -> MoveReport:
+        """Moves the guest live; see ``Technique.move``."""
+        called_ns = journal.mark("move called")
+        destination = request.destination
+        with (
+            reserved(destination, request.guest, request.memory_bytes, request.disk_bytes) as booking,
+            Connection.open(request.source.libvirt_uri) as source,
+            Connection.open(destination.libvirt_uri) as at_destination,
+        ):
+            journal.mark("reserved", memory_bytes=booking.memory_bytes, disk_bytes=booking.disk_bytes)
+            domain = source.find(request.guest)
+            if domain is None or not domain.executing:
+                raise MoveError(f"{request.guest} does not run on host {request.source.name}", resolution="start it there first")
+            attempt = _Attempt(domain, request, journal, source)
+            attempt.run()
+            arrived = at_destination.find(request.guest) if attempt.result == "moved" else None
+            return MoveReport(
+                called_ns=called_ns,
+                returned_ns=attempt.returned_ns,
+                result=attempt.result,
+                error=attempt.error,
+                reserved_memory_bytes=booking.memory_bytes,
+                reserved_disk_bytes=booking.disk_bytes,
+                completed=arrived.completed_job_stats() if arrived is not None else None,
+            )
+
+
+class _Attempt:
+    """One call to libvirt on a thread of its own, and our limits beside it."""
+
+    def __init__(self, domain: Domain, request: MoveRequest, journal: Journal, connection: Connection) -> None:
+        self._domain = domain
+        self._request = request
+        self._journal = journal
+        self._rounds = 0
+        self._ended = threading.Event()
+        self._error: EngineError | None = None
+        self._aborted = False
+        self.returned_ns = 0
+        connection.on_monitor_event(self._on_event)
+
+    def _on_event(self, event: MonitorEvent) -> None:
+        if event.domain == self._request.guest and event.name == "MIGRATION_PASS":
+            self._rounds = int(event.data["pass"])
+
+    def run(self) -> None:
+        """Returns when the move has ended, well or not; on Ctrl-C the move is aborted first."""
+        # QEMU keeps the limit for the moves that follow, so it is set for each.
+        self._domain.set_max_downtime_ms(max(1, round(self._request.spec.max_downtime_s * 1000)))
+        caller = threading.Thread(target=self._call, name="move", daemon=True)
+        caller.start()
+        try:
+            self._watch()
+        except BaseException:
+            self._abort("interrupted")
+            caller.join(_ABORT_PATIENCE_S)
+            raise
+        caller.join()
+
+    def _call(self) -> None:
+        spec = self._request.spec
+        bandwidth = spec.bandwidth_bytes_per_s
+        options = MoveOptions(
+            peer_uri=self._request.destination.peer_uri,
+            move_uri=self._request.destination.move_uri,
+            bandwidth_mib_per_s=int(bandwidth / _MIB) if bandwidth is not None else None,
+        )
+        try:
+            self._domain.migrate(options)
+        except EngineError as error:
+            self._error = error
+        self.returned_ns = self._journal.mark("move returned")
+        self._ended.set()
+
+    def _watch(self) -> None:
+        began_s = time.monotonic()
+        stopping = False
+        while not self._ended.wait(_LOOK_EVERY_S):
+            elapsed_s = time.monotonic() - began_s
+            action = decide(self._request.spec, self._rounds, elapsed_s)
+            if action == "abort":
+                self._abort(f"not done after {elapsed_s:.0f} s")
+                self._wait_for_end()
+                return
+            if action == "stop and copy" and not stopping:
+                self._journal.mark("stop and copy", rounds=self._rounds, elapsed_s=elapsed_s)
+                stopping = True
+                self._domain.set_max_downtime_ms(_ANY_DOWNTIME_MS)
+
+    def _abort(self, why: str) -> None:
+        self._aborted = True
+        self._journal.mark("abort", why=why)
+        self._domain.abort_job()
+
+    def _wait_for_end(self) -> None:
+        """An abort can come before libvirt has a job to abort, so it is said again until the move ends."""
+        deadline = Deadline(_ABORT_PATIENCE_S)
+        while not self._ended.is_set() and not deadline.passed:
+            self._domain.abort_job()
+            pause(_LOOK_EVERY_S, self._ended)
+
+    @property
+    def result(self) -> Literal["moved", "failed", "aborted"]:
+        """How it ended."""
+        if self._error is None and self._ended.is_set():
+            return "moved"
+        return "aborted" if self._aborted else "failed"
+
+    @property
+    def error(self) -> str | None:
+        """What libvirt said when it failed."""
+        return str(self._error) if self._error is not None else None

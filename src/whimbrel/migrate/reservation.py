@@ -1,0 +1,95 @@
+"""Setting aside what a guest needs on its destination, so that two moves cannot count on the same memory.
+
+Bookings of one host are a small file under a lock; one whose claimant has died no longer counts. Guests that already run
+there are counted by what the host says of itself.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from whimbrel.errors import ReservationError
+from whimbrel.hosts.host import Host
+from whimbrel.system.places import home
+from whimbrel.system.process import ProcessId
+from whimbrel.units import format_bytes
+
+# What QEMU takes beyond the guest's memory: device state, migration buffers, and under emulation translated code.
+QEMU_OVERHEAD_BYTES = 256 * 2**20
+
+
+@dataclass(frozen=True)
+class Booking:
+    """What one claimant has set aside on a host."""
+
+    guest: str
+    memory_bytes: int
+    disk_bytes: int
+    pid: int
+    start_ticks: int
+
+    @property
+    def valid(self) -> bool:
+        """Whether its claimant still lives."""
+        return ProcessId(self.pid, self.start_ticks).alive
+
+
+@contextmanager
+def reserved(host: Host, guest: str, memory_bytes: int, disk_bytes: int) -> Iterator[Booking]:
+    """Books memory (QEMU's overhead included) and disk on the host; ReservationError when they are not free."""
+    me = ProcessId.of(os.getpid())
+    assert me is not None
+    booking = Booking(guest, memory_bytes + QEMU_OVERHEAD_BYTES, disk_bytes, me.pid, me.start_ticks)
+    with _bookings(host) as others:
+        _check(host, booking, others)
+        others.append(booking)
+    try:
+        yield booking
+    finally:
+        with _bookings(host) as others:
+            others.remove(booking)
+
+
+def _check(host: Host, wanted: Booking, others: list[Booking]) -> None:
+    free = host.capacity()
+    for what, asked, available in (
+        ("memory", wanted.memory_bytes, free.memory_bytes - sum(other.memory_bytes for other in others)),
+        ("disk", wanted.disk_bytes, free.disk_bytes - sum(other.disk_bytes for other in others)),
+    ):
+        if asked > available:
+            claims = ", ".join(f"{other.guest} (process {other.pid}): {format_bytes(other.memory_bytes)}" for other in others)
+            raise ReservationError(
+                f"host {host.name} cannot set aside {format_bytes(asked)} of {what} for {wanted.guest}",
+                details=f"free: {format_bytes(max(0, available))}; booked by others: {claims or 'nothing'}",
+                resolution="free some on the host, or wait for the other move; nothing was moved",
+            )
+
+
+@contextmanager
+def _bookings(host: Host) -> Iterator[list[Booking]]:
+    """The host's valid bookings, under its lock; what the caller makes of the list is what is kept."""
+    folder = home() / "bookings"
+    folder.mkdir(parents=True, exist_ok=True)
+    name = hashlib.sha256(host.libvirt_uri.encode()).hexdigest()[:16]
+    with (folder / f"{name}.lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        file = folder / f"{name}.json"
+        bookings = [booking for booking in _read(file) if booking.valid]
+        yield bookings
+        if bookings:
+            fresh = file.with_suffix(".new")
+            fresh.write_text(json.dumps([asdict(booking) for booking in bookings]))
+            fresh.replace(file)
+        else:
+            file.unlink(missing_ok=True)
+
+
+def _read(file: Path) -> list[Booking]:
+    return [Booking(**raw) for raw in json.loads(file.read_text())] if file.exists() else []

@@ -1,0 +1,50 @@
+"""What a technique is: a way to move a guest from one host to another."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+from whimbrel.hosts.host import Host
+from whimbrel.spec.migration import MigrationSpec
+
+
+class Journal(Protocol):
+    """Where a technique writes down what it does, as it does it."""
+
+    def mark(self, name: str, **data: Any) -> int:
+        """Writes down one step; returns its time on the monotonic clock, in ns."""
+
+
+@dataclass(frozen=True)
+class MoveRequest:
+    """Which guest goes where, and how."""
+
+    guest: str
+    source: Host
+    destination: Host
+    memory_bytes: int
+    disk_bytes: int
+    spec: MigrationSpec
+
+
+@dataclass(frozen=True)
+class MoveReport:
+    """How a move went; times on the monotonic clock. ``completed`` are libvirt's statistics of the job, as reported."""
+
+    called_ns: int
+    returned_ns: int
+    result: Literal["moved", "failed", "aborted"]
+    error: str | None
+    reserved_memory_bytes: int
+    reserved_disk_bytes: int
+    completed: dict[str, int] | None
+
+
+class Technique(Protocol):
+    """A way to move a guest."""
+
+    name: str
+
+    def move(self, request: MoveRequest, journal: Journal) -> MoveReport:
+        """Moves the guest. A failed move is reported, not raised; ReservationError when it did not begin."""

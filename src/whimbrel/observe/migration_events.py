@@ -1,0 +1,132 @@
+"""What both engines say while a guest moves: QEMU's and libvirt's events of both hosts, and the job's statistics every 50 ms."""
+
+from __future__ import annotations
+
+import threading
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import polars as pl
+
+from whimbrel.engines.libvirt import Connection, JobStats, LifecycleEvent, MonitorEvent
+from whimbrel.errors import InstrumentError
+from whimbrel.hosts.host import Host
+from whimbrel.records.series import JOB_SCHEMA
+from whimbrel.records.trial import Event, HostName
+
+_LOOK_EVERY_S = 0.05
+# After the guest has stopped QEMU soon goes, and with it the only copy of its own downtime figure.
+_LOOK_AT_END_EVERY_S = 0.005
+
+_JOB_FIELDS = {
+    "iteration": "memory_iteration",
+    "transferred_bytes": "memory_processed",
+    "remaining_bytes": "memory_remaining",
+    "total_bytes": "memory_total",
+    "dirty_pages_per_s": "memory_dirty_rate",
+    "normal_pages": "memory_normal",
+    "constant_pages": "memory_constant",
+}
+
+
+class MigrationEvents:
+    """Listens on both hosts and looks at the source's job; a failure of the looking thread is raised at exit."""
+
+    def __init__(self, guest: str, source: Host, destination: Host) -> None:
+        self._guest = guest
+        self._hosts = (source, destination)
+        self._stack = ExitStack()
+        self._lock = threading.Lock()
+        self._events: list[Event] = []
+        self._job: list[dict[str, int | None]] = []
+        self._end = threading.Event()
+        self._stopped = threading.Event()
+        self._failure: BaseException | None = None
+        self._thread: threading.Thread | None = None
+        self.qemu_downtime_ms: int | None = None
+        self.parameters: dict[str, Any] | None = None
+
+    def __enter__(self) -> MigrationEvents:
+        with ExitStack() as stack:
+            for host in self._hosts:
+                connection = stack.enter_context(Connection.open(host.libvirt_uri))
+                self._listen(connection, "a" if host.name == "a" else "b")
+            looking = stack.enter_context(Connection.open(self._hosts[0].libvirt_uri))
+            self._thread = threading.Thread(target=self._look, args=(looking,), name="migration-job", daemon=True)
+            self._thread.start()
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+        self._end.set()
+        assert self._thread is not None
+        self._thread.join(10)
+        self._stack.close()
+        if kind is None and self._failure is not None:
+            raise InstrumentError("the watch on the move's statistics failed", details=str(self._failure)) from self._failure
+
+    def _listen(self, connection: Connection, host: HostName) -> None:
+        def on_monitor(event: MonitorEvent) -> None:
+            if event.domain == self._guest:
+                self._add(Event(source="qemu", host=host, name=event.name, realtime_ns=event.realtime_ns,
+                                seen_ns=event.seen_monotonic_ns, data=event.data))  # fmt: skip
+                if event.name == "STOP" and host == self._hosts[0].name:
+                    self._stopped.set()
+
+        def on_lifecycle(event: LifecycleEvent) -> None:
+            if event.domain == self._guest:
+                self._add(Event(source="libvirt", host=host, name=event.name, realtime_ns=None,
+                                seen_ns=event.seen_monotonic_ns, data={"detail": event.detail}))  # fmt: skip
+
+        connection.on_monitor_event(on_monitor)
+        connection.on_lifecycle(on_lifecycle)
+
+    def _add(self, event: Event) -> None:
+        with self._lock:
+            self._events.append(event)
+
+    def mark(self, name: str, **data: Any) -> int:
+        """Writes down something of our own doing; returns its time."""
+        now_ns = time.monotonic_ns()
+        self._add(Event(source="whimbrel", host=None, name=name, realtime_ns=None, seen_ns=now_ns, data=data))
+        return now_ns
+
+    @property
+    def events(self) -> list[Event]:
+        """Everything so far, as it was seen."""
+        with self._lock:
+            return sorted(self._events, key=lambda event: event.seen_ns)
+
+    def write_job(self, file: Path) -> None:
+        """Writes the job's series."""
+        pl.DataFrame(self._job, schema=JOB_SCHEMA).write_parquet(file)
+
+    def _look(self, connection: Connection) -> None:
+        try:
+            domain = connection.find(self._guest)
+            if domain is None:
+                raise InstrumentError(f"there is no guest {self._guest!r} on the source")
+            while not self._end.is_set():
+                stats = domain.job_stats()
+                if stats is not None:
+                    self._job.append(job_row(time.monotonic_ns(), stats))
+                    if self.parameters is None:
+                        self.parameters = domain.monitor("query-migrate-parameters")
+                if self._stopped.is_set() and self.qemu_downtime_ms is None:
+                    self._read_downtime(domain.monitor("query-migrate"))
+                self._end.wait(_LOOK_AT_END_EVERY_S if self._stopped.is_set() and self.qemu_downtime_ms is None else _LOOK_EVERY_S)
+        except BaseException as error:  # a thread has nobody to raise to: kept for __exit__
+            self._failure = error
+
+    def _read_downtime(self, answer: dict[str, Any] | None) -> None:
+        """QEMU gives its downtime only when the move has completed; before that the key is absent or an expectation."""
+        if answer is not None and answer.get("status") == "completed" and "downtime" in answer:
+            self.qemu_downtime_ms = int(answer["downtime"])
+
+
+def job_row(t_ns: int, stats: JobStats) -> dict[str, int | None]:
+    """A row of the job's series; a figure that libvirt does not give is None."""
+    return {"t_ns": t_ns, **{column: stats.get(name) for column, name in _JOB_FIELDS.items()}}

@@ -1,0 +1,122 @@
+"""The probe: a numbered ICMP echo every few milliseconds from the vantage to the guest; send and receive time of each.
+
+Receive times are the kernel's (SO_TIMESTAMPNS), so a late wake-up of this process does not lengthen a gap.
+Run as ``python -m whimbrel.observe.probe CONFIGURATION``.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+import struct
+import time
+
+import polars as pl
+
+from whimbrel.records.series import PROBE_SCHEMA
+from whimbrel.system.child import Child, configuration
+
+_ECHO_REQUEST, _ECHO_REPLY = 8, 0
+_HEADER = struct.Struct("!BBHHH")
+_NUMBER = struct.Struct("!Q")
+# Linux's socket(7); Python has no name for it.
+_SO_TIMESTAMPNS = 35
+
+
+def checksum(data: bytes) -> int:
+    """The Internet checksum (RFC 1071)."""
+    if len(data) % 2:
+        data += b"\0"
+    total = sum(struct.unpack(f"!{len(data) // 2}H", data))
+    total = (total >> 16) + (total & 0xFFFF)
+    return ~(total + (total >> 16)) & 0xFFFF
+
+
+def echo_request(identifier: int, number: int) -> bytes:
+    """An ICMP echo request (RFC 792) that carries its own number."""
+    payload = _NUMBER.pack(number)
+    bare = _HEADER.pack(_ECHO_REQUEST, 0, 0, identifier, number & 0xFFFF) + payload
+    return _HEADER.pack(_ECHO_REQUEST, 0, checksum(bare), identifier, number & 0xFFFF) + payload
+
+
+def read_reply(packet: bytes, identifier: int) -> int | None:
+    """The number in our echo reply; None when the packet is something else. ``packet`` starts with its IPv4 header."""
+    body = packet[(packet[0] & 0x0F) * 4 :]
+    if len(body) < _HEADER.size + _NUMBER.size:
+        return None
+    kind, _, _, found, _ = _HEADER.unpack_from(body)
+    if kind != _ECHO_REPLY or found != identifier:
+        return None
+    number: int = _NUMBER.unpack_from(body, _HEADER.size)[0]
+    return number
+
+
+class Prober:
+    """Sends and receives on one raw socket."""
+
+    def __init__(self, address: str) -> None:
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)
+        self._socket.setblocking(False)
+        self._socket.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
+        self._address = (address, 0)
+        self._identifier = os.getpid() & 0xFFFF
+        self.sent_ns: list[int] = []
+        self.received_ns: list[int | None] = []
+
+    def send(self) -> None:
+        """Sends the next number; one that the kernel refuses stays unanswered."""
+        number = len(self.sent_ns)
+        self.sent_ns.append(time.monotonic_ns())
+        self.received_ns.append(None)
+        try:
+            self._socket.sendto(echo_request(self._identifier, number), self._address)
+        except OSError:
+            return
+
+    def receive(self, timeout_s: float) -> None:
+        """Takes every reply that comes within the time."""
+        if not select.select([self._socket], [], [], timeout_s)[0]:
+            return
+        while True:
+            try:
+                packet, extras, _, _ = self._socket.recvmsg(256, 64)
+            except BlockingIOError:
+                return
+            number = read_reply(packet, self._identifier)
+            if number is not None and number < len(self.received_ns) and self.received_ns[number] is None:
+                self.received_ns[number] = _kernel_time_ns(extras)
+
+
+def _kernel_time_ns(extras: list[tuple[int, int, bytes]]) -> int:
+    now_ns = time.monotonic_ns()
+    for level, kind, data in extras:
+        if level == socket.SOL_SOCKET and kind == _SO_TIMESTAMPNS:
+            seconds, nanoseconds = struct.unpack("qq", data[:16])
+            return now_ns - (time.time_ns() - (seconds * 1_000_000_000 + nanoseconds))
+    return now_ns
+
+
+def main() -> None:
+    """Probes until told to stop, then writes the series."""
+    child = Child()
+    given = configuration()
+    prober = Prober(given["address"])
+    every_ns = round(given["every_s"] * 1e9)
+    due_ns = time.monotonic_ns()
+    child.say("ready")
+    while not child.stopping:
+        now_ns = time.monotonic_ns()
+        if now_ns >= due_ns:
+            prober.send()
+            due_ns = max(due_ns + every_ns, now_ns)
+        prober.receive(max(0.0, (due_ns - time.monotonic_ns()) / 1e9))
+    prober.receive(1.0)
+    pl.DataFrame(
+        {"sequence": range(len(prober.sent_ns)), "sent_ns": prober.sent_ns, "received_ns": prober.received_ns}, schema=PROBE_SCHEMA
+    ).write_parquet(given["output"])
+    child.say_cost()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,45 @@
+"""The series of a trial: one Parquet file each, columns with their units, times in nanoseconds of the host's monotonic clock."""
+
+from __future__ import annotations
+
+import polars as pl
+
+# A row per subject and sample: hosts "a" and "b", "vantage", "qemu@a", "qemu@b", "machine". Counters are totals so far.
+HOSTS_SCHEMA: dict[str, type[pl.DataType]] = {
+    "t_ns": pl.Int64,
+    "subject": pl.String,
+    "cpu_s": pl.Float64,
+    "memory_bytes": pl.Int64,
+    "cache_bytes": pl.Int64,
+    "net_received_bytes": pl.Int64,
+    "net_sent_bytes": pl.Int64,
+    "disk_read_bytes": pl.Int64,
+    "disk_written_bytes": pl.Int64,
+    "run_delay_s": pl.Float64,
+    "lateness_s": pl.Float64,
+}
+
+# A row per ICMP echo; ``received_ns`` is null when no answer came.
+PROBE_SCHEMA: dict[str, type[pl.DataType]] = {"sequence": pl.Int64, "sent_ns": pl.Int64, "received_ns": pl.Int64}
+
+# A row per media packet; kind 0 is video, 1 audio, 2 anything else.
+PACKETS_SCHEMA: dict[str, type[pl.DataType]] = {
+    "viewer": pl.Int32,
+    "connection": pl.Int32,
+    "kind": pl.Int8,
+    "stream_ms": pl.Int64,
+    "arrived_ns": pl.Int64,
+    "bytes": pl.Int64,
+}
+
+# A row per look at the running job; counters as libvirt reports them.
+JOB_SCHEMA: dict[str, type[pl.DataType]] = {
+    "t_ns": pl.Int64,
+    "iteration": pl.Int64,
+    "transferred_bytes": pl.Int64,
+    "remaining_bytes": pl.Int64,
+    "total_bytes": pl.Int64,
+    "dirty_pages_per_s": pl.Int64,
+    "normal_pages": pl.Int64,
+    "constant_pages": pl.Int64,
+}

@@ -1,0 +1,135 @@
+"""Records on disk: a folder per campaign, a folder per trial, written so that a crash leaves a whole trial or none."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from pydantic import ValidationError
+
+from whimbrel.errors import UsageError
+from whimbrel.records.trial import TRIAL_SCHEMA_VERSION, TrialRecord
+from whimbrel.spec.campaign import CampaignSpec
+from whimbrel.spec.fields import RECORD
+
+_TRIALS = "trials"
+_CAMPAIGN = "campaign.json"
+
+
+@dataclass(frozen=True)
+class StoredTrial:
+    """A trial's folder and its raw record; series are read when they are asked for."""
+
+    folder: Path
+    record: TrialRecord
+
+    def series(self, name: str) -> pl.DataFrame | None:
+        """``hosts``, ``probe``, ``packets`` or ``job``; None when the trial did not record it."""
+        file = self.folder / f"{name}.parquet"
+        return pl.read_parquet(file) if file.exists() else None
+
+
+class CampaignFolder:
+    """The results of one campaign."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @classmethod
+    def create(cls, folder: Path, spec: CampaignSpec, command: str, planned: int) -> CampaignFolder:
+        """A new folder; UsageError when there is one with results already."""
+        if (folder / _CAMPAIGN).exists():
+            raise UsageError(f"{folder} already holds results", resolution="name another folder with --out")
+        (folder / _TRIALS).mkdir(parents=True, exist_ok=True)
+        content = {
+            "schema_version": TRIAL_SCHEMA_VERSION, "spec": json.loads(spec.model_dump_json()), "command": command, "planned": planned,
+        }  # fmt: skip
+        write_json(folder / _CAMPAIGN, content)
+        return cls(folder)
+
+    @classmethod
+    def open(cls, folder: Path) -> CampaignFolder:
+        """An existing folder; UsageError when it is none."""
+        if not (folder / _CAMPAIGN).is_file():
+            raise UsageError(f"{folder} holds no results of whimbrel", resolution="name a folder that 'whimbrel run' has written")
+        return cls(folder)
+
+    @property
+    def header(self) -> dict[str, Any]:
+        """``spec``, ``command`` and ``planned`` (how many trials), as they were at the start."""
+        return read_json(self.folder / _CAMPAIGN)
+
+    @property
+    def spec(self) -> CampaignSpec:
+        """What the campaign wanted."""
+        try:
+            return CampaignSpec.model_validate(self.header.get("spec"), context=RECORD)
+        except ValidationError as error:
+            raise _unreadable(self.folder / _CAMPAIGN, error) from error
+
+    def workplace(self, order: int) -> Path:
+        """Where a trial that is being made writes; renamed into place by ``commit``."""
+        return self.folder / _TRIALS / f".{order:04d}.partial"
+
+    def commit(self, workplace: Path, record: TrialRecord) -> StoredTrial:
+        """Puts the finished trial in place, in one step."""
+        write_json(workplace / "trial.json", json.loads(record.model_dump_json()))
+        plan = record.plan
+        final = self.folder / _TRIALS / f"{plan.order:04d}-{plan.scenario}-{plan.viewers}"
+        if final.exists():
+            shutil.rmtree(final)
+        workplace.rename(final)
+        return StoredTrial(final, record)
+
+    def trials(self) -> list[StoredTrial]:
+        """Every whole trial, in the order they were made; UsageError names one that cannot be read."""
+        return list(self._read())
+
+    def _read(self) -> Iterator[StoredTrial]:
+        for file in sorted((self.folder / _TRIALS).glob("[0-9]*/trial.json")):
+            raw = read_json(file)
+            version = raw.get("schema_version")
+            if version != TRIAL_SCHEMA_VERSION:
+                raise UsageError(
+                    f"{file}: schema_version {version!r} is not {TRIAL_SCHEMA_VERSION}, which this whimbrel reads",
+                    resolution="read it with the whimbrel that wrote it",
+                )
+            try:
+                yield StoredTrial(file.parent, TrialRecord.model_validate(raw, context=RECORD))
+            except ValidationError as error:
+                raise _unreadable(file, error) from error
+
+
+def _unreadable(file: Path, error: ValidationError) -> UsageError:
+    first = error.errors()[0]
+    return UsageError(f"{file}: {'.'.join(str(part) for part in first['loc'])}: {first['msg']}", resolution="the record is damaged")
+
+
+def read_json(file: Path) -> dict[str, Any]:
+    """A JSON object from a file; UsageError names the file and line when it is damaged."""
+    try:
+        content = json.loads(file.read_text())
+    except OSError as error:
+        raise UsageError(f"{file}: cannot be read: {error.strerror}") from error
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        line = getattr(error, "lineno", 1)
+        raise UsageError(f"{file}:{line}: is damaged: {error}", resolution="remove the folder of this trial") from error
+    if not isinstance(content, dict):
+        raise UsageError(f"{file}: is damaged: not an object")
+    return content
+
+
+def write_json(file: Path, content: object) -> None:
+    """Writes a JSON file in one step: a reader sees the old one or the new one."""
+    fresh = file.with_suffix(".new")
+    with fresh.open("w") as stream:
+        json.dump(content, stream, indent=1, sort_keys=True)
+        stream.flush()
+        os.fsync(stream.fileno())
+    fresh.replace(file)

@@ -1,0 +1,151 @@
+"""The raw record of a trial, as it is kept in ``trial.json``: what was wanted, what happened, and on what it ran."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from whimbrel.spec.campaign import CampaignSpec
+
+TRIAL_SCHEMA_VERSION = 1
+
+HostName = Literal["a", "b"]
+
+
+class Record(BaseModel):
+    """A part of a record; unknown keys are errors, as they come from another version."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Event(Record):
+    """Something that happened at one moment.
+
+    ``source`` is who said so, ``host`` where it happened. ``realtime_ns`` is QEMU's own stamp,
+    None for events that we stamped ourselves; ``seen_ns`` is when we saw it, on the monotonic clock.
+    """
+
+    source: Literal["qemu", "libvirt", "player", "whimbrel"]
+    host: HostName | None
+    name: str
+    realtime_ns: int | None
+    seen_ns: int
+    data: dict[str, Any] = {}
+
+
+class ClockReading(Record):
+    """Wall and monotonic clock at one moment, with the error of the reading."""
+
+    realtime_ns: int
+    monotonic_ns: int
+    error_ns: int
+
+
+class HostClock(Record):
+    """Which clock a host runs on, and how far it is from the clock of the series (0 where they share a kernel)."""
+
+    clock_id: str
+    offset_ns: int
+    offset_error_ns: int
+
+
+class Plan(Record):
+    """Which trial of the campaign this is; ``order`` counts from 1 over the whole campaign."""
+
+    scenario: str
+    viewers: int
+    repetition: int
+    order: int
+    state_boot: int
+
+
+class Outcome(Record):
+    """How the trial ended. ``failed`` and ``aborted`` moves have no durations."""
+
+    result: Literal["moved", "failed", "aborted"]
+    error: str | None
+    runs_on: list[HostName]
+    same_identity: bool | None
+
+
+class MoveRecord(Record):
+    """The call that moved the guest, and what engines said of it.
+
+    ``qemu_downtime_ms`` is QEMU's own figure (query-migrate); ``completed`` are libvirt's statistics of the completed job,
+    from the destination, as reported.
+    """
+
+    called_ns: int
+    returned_ns: int
+    reserved_memory_bytes: int
+    reserved_disk_bytes: int
+    qemu_downtime_ms: int | None
+    completed: dict[str, int] | None
+    parameters: dict[str, Any] | None
+
+
+class ReachCounts(Record):
+    """Questions between the VM's service and the container's that were answered, and that were not."""
+
+    before_ok: int
+    before_failed: int
+    during_ok: int
+    during_failed: int
+    after_ok: int
+    after_failed: int
+
+
+class RestRecord(Record):
+    """What the form costs before anybody watches. Guest figures are the guest's own; None where unknown."""
+
+    guest_memory_used_bytes: int | None
+    guest_cached_bytes: int | None
+    disk_used_bytes: int | None
+    state_memory_bytes: int | None
+    from_ns: int
+    to_ns: int
+
+
+class InstrumentCost(Record):
+    """CPU time that an instrument took over the trial; None when it did not say."""
+
+    name: str
+    cpu_s: float | None
+
+
+class Provenance(Record):
+    """On what the trial ran."""
+
+    whimbrel: str
+    commit: str | None
+    command: str
+    machine_kernel: str
+    machine_cpu: str
+    machine_cpus: int
+    machine_memory_bytes: int
+    accelerator: Literal["kvm", "tcg"]
+    cpu_placement: dict[str, list[int]]
+    versions: dict[str, str]
+    saved_state: str
+    images: list[str]
+    started_at: str
+    ended_at: str
+
+
+class TrialRecord(Record):
+    """Everything raw about one trial, but the series."""
+
+    schema_version: Literal[1]
+    spec: CampaignSpec
+    plan: Plan
+    outcome: Outcome
+    events: list[Event]
+    clock_before: ClockReading
+    clock_after: ClockReading
+    host_clocks: dict[str, HostClock]
+    move: MoveRecord | None
+    rest: RestRecord | None
+    reach: ReachCounts | None
+    instruments: list[InstrumentCost]
+    provenance: Provenance

@@ -1,0 +1,52 @@
+"""What every instrument's own process does: say that it is ready, run until told to stop, say what it cost.
+
+It writes JSON lines to stdout, one object each with a ``say`` key; ``instrument`` reads them on the other side.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import signal
+import sys
+import threading
+from typing import Any
+
+_lock = threading.Lock()
+
+
+class Child:
+    """The life of an instrument's process."""
+
+    def __init__(self) -> None:
+        self._stop = threading.Event()
+        self._parent = os.getppid()
+        signal.signal(signal.SIGTERM, lambda *_: self._stop.set())
+
+    @property
+    def stopping(self) -> bool:
+        """Whether to end: we were told to, or whoever started us has died."""
+        return self._stop.is_set() or os.getppid() != self._parent
+
+    def wait(self, seconds: float) -> bool:
+        """Waits that long or until told to stop; True when it is time to end."""
+        self._stop.wait(seconds)
+        return self.stopping
+
+    def say(self, what: str, **details: Any) -> None:
+        """One line to whoever started us."""
+        with _lock:
+            sys.stdout.write(json.dumps({"say": what, **details}) + "\n")
+            sys.stdout.flush()
+
+    def say_cost(self) -> None:
+        """How much CPU this process has taken, all its threads together."""
+        used = resource.getrusage(resource.RUSAGE_SELF)
+        self.say("cost", cpu_s=used.ru_utime + used.ru_stime)
+
+
+def configuration() -> dict[str, Any]:
+    """The JSON object given as the only argument."""
+    given: dict[str, Any] = json.loads(sys.argv[1])
+    return given

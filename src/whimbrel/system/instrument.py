@@ -1,0 +1,124 @@
+"""A measuring program that runs beside us: ready before it is used, watched while it runs, and heard to its end."""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from whimbrel.errors import InstrumentError
+from whimbrel.system.process import Running, start
+
+_READY_S = 30.0
+_END_S = 30.0
+
+Line = dict[str, Any]
+
+
+class Instrument:
+    """Runs ``python -m module`` with a configuration; raises at exit when it died or failed.
+
+    ``wrap`` turns a command into one that runs elsewhere, such as in the vantage's network.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        module: str,
+        configuration: dict[str, Any],
+        *,
+        output: Path,
+        log_file: Path,
+        procs_files: Sequence[Path] = (),
+        wrap: Callable[[Sequence[str]], Sequence[str]] = lambda argv: argv,
+    ) -> None:
+        self.name = name
+        self.output = output
+        self._log_file = log_file
+        self._procs_files = procs_files
+        self._command = wrap([sys.executable, "-m", module, json.dumps({**configuration, "output": str(output)})])
+        self._running: Running | None = None
+        self._reader: threading.Thread | None = None
+        self._said: list[Line] = []
+        self._news = threading.Condition()
+
+    def __enter__(self) -> Instrument:
+        source = str(Path(__file__).parents[2])
+        self._running = start(
+            self._command, stdout=True, log_file=self._log_file, cgroup_procs=self._procs_files, env={"PYTHONPATH": source}
+        )
+        self._reader = threading.Thread(target=self._read, name=f"read-{self.name}", daemon=True)
+        self._reader.start()
+        try:
+            self.wait_for(lambda said: any(line["say"] == "ready" for line in said), "to be ready", _READY_S)
+        except BaseException:
+            self._running.stop(patience_s=1)
+            raise
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+        assert self._running is not None
+        assert self._reader is not None
+        died = self._running.exit_code
+        code = self._running.stop(patience_s=_END_S)
+        self._reader.join(_END_S)
+        if kind is not None:
+            return
+        if died is not None:
+            raise InstrumentError(f"the {self.name} ended in the middle, with exit code {died}", details=self._last_words())
+        if code != 0:
+            raise InstrumentError(f"the {self.name} failed with exit code {code}", details=self._last_words())
+
+    def _read(self) -> None:
+        assert self._running is not None
+        for raw in self._running.stdout:
+            try:
+                line: Line = json.loads(raw)
+            except json.JSONDecodeError:
+                continue
+            with self._news:
+                self._said.append(line)
+                self._news.notify_all()
+        with self._news:
+            self._news.notify_all()
+
+    @property
+    def said(self) -> list[Line]:
+        """Every line so far."""
+        with self._news:
+            return list(self._said)
+
+    def check(self) -> None:
+        """InstrumentError when the program no longer runs: a trial must not go on blind."""
+        assert self._running is not None
+        code = self._running.exit_code
+        if code is not None:
+            raise InstrumentError(f"the {self.name} ended in the middle, with exit code {code}", details=self._last_words())
+
+    def wait_for(self, true: Callable[[list[Line]], bool], what: str, timeout_s: float) -> None:
+        """Waits until what it has said makes ``true`` so; InstrumentError when it dies or time is up."""
+        assert self._running is not None
+        with self._news:
+            found = self._news.wait_for(lambda: true(self._said) or self._running_ended(), timeout_s)
+            if found and true(self._said):
+                return
+        self.check()
+        raise InstrumentError(f"waited {timeout_s:.0f} s for the {self.name} {what}", details=self._last_words())
+
+    def _running_ended(self) -> bool:
+        return self._running is not None and self._running.exit_code is not None
+
+    @property
+    def cpu_s(self) -> float | None:
+        """The CPU time it says it took; known after it has ended."""
+        costs = [line["cpu_s"] for line in self.said if line["say"] == "cost"]
+        return costs[-1] if costs else None
+
+    def _last_words(self) -> str:
+        text = self._log_file.read_text(errors="replace").strip() if self._log_file.exists() else ""
+        said = "; ".join(str(line) for line in self.said[-3:])
+        return f"last said: {said or 'nothing'}\n{text[-1500:]}".strip()
