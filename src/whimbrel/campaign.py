@@ -74,7 +74,9 @@ class Progress:
 class Campaign:
     """Makes the planned trials on a lab that is up."""
 
-    def __init__(self, spec: CampaignSpec, plans: list[Plan], lab: Lab, folder: CampaignFolder, command: str, progress: Progress) -> None:
+    def __init__(
+        self, spec: CampaignSpec, plans: list[Plan], lab: Lab, folder: CampaignFolder, command: str, progress: Progress
+    ) -> None:
         self._spec = spec
         self._plans = plans
         self._lab = lab
@@ -83,7 +85,7 @@ class Campaign:
         self._progress = progress
 
     def run(self, stop_on_failure: bool = False) -> list[StoredTrial]:
-        """Makes the saved states that are missing, then every trial. With ``stop_on_failure`` the first failure is the last trial."""
+        """Makes the saved states that are missing, then every trial; ``stop_on_failure`` ends at the first failure."""
         states = StateStore(self._lab, self._spec.guest, self._spec.stream)
         for plan in sorted(self._plans, key=lambda plan: (plan.scenario, plan.state_boot)):
             self._state(states, plan)

@@ -75,7 +75,9 @@ class _Notes:
 class Trial:
     """One repetition of one arm on one lab, from one saved state; writes its series into ``workplace``."""
 
-    def __init__(self, lab: Lab, spec: CampaignSpec, plan: Plan, state: StateInfo, workplace: Path, command: str, notice: Notice) -> None:
+    def __init__(
+        self, lab: Lab, spec: CampaignSpec, plan: Plan, state: StateInfo, workplace: Path, command: str, notice: Notice
+    ) -> None:
         self._lab = lab
         self._spec = spec
         self._plan = plan
@@ -170,7 +172,9 @@ class Trial:
         }
         return self._instrument("player", "whimbrel.stream.player", configuration, "packets", self._lab.vantage.procs_files)
 
-    def _instrument(self, name: str, module: str, configuration: dict[str, Any], series: str, procs_files: Sequence[Path]) -> Instrument:
+    def _instrument(
+        self, name: str, module: str, configuration: dict[str, Any], series: str, procs_files: Sequence[Path]
+    ) -> Instrument:
         return Instrument(
             name, module, configuration, output=self._workplace / f"{series}.parquet", log_file=self._workplace / f"{name}.log",
             procs_files=procs_files, wrap=self._lab.vantage.command,
@@ -193,7 +197,9 @@ class Trial:
         wanted = set(range(1, self._plan.viewers + 1))
         self._notice(f"waiting for {self._plan.viewers} viewer{'s' if self._plan.viewers > 1 else ''} to play")
         player.wait_for(
-            lambda said: {line["viewer"] for line in said if line["say"] == "playing"} >= wanted, "to play with all viewers", _PLAYING_S
+            lambda said: {line["viewer"] for line in said if line["say"] == "playing"} >= wanted,
+            "to play with all viewers",
+            _PLAYING_S,
         )
 
     def _watch(self, seconds: float, running: list[Instrument]) -> None:
@@ -334,7 +340,9 @@ def count_reach(lines: Sequence[str], before: int, until_after_move: int) -> Rea
     """Counts ``seconds name ok|failed`` lines: the first ``before``, those up to ``until_after_move``, and the rest."""
     parts = {"before": lines[:before], "during": lines[before:until_after_move], "after": lines[until_after_move:]}
     counts = {
-        f"{part}_{said}": sum(line.endswith(f" {said}") for line in chosen) for part, chosen in parts.items() for said in ("ok", "failed")
+        f"{part}_{said}": sum(line.endswith(f" {said}") for line in chosen)
+        for part, chosen in parts.items()
+        for said in ("ok", "failed")
     }
     return ReachCounts(**counts)
 

@@ -32,9 +32,7 @@ class GuestAgent:
 
     def run(self, command: Sequence[str], *, timeout_s: float = 60, check: bool = True) -> str:
         """Runs a program in the guest and returns what it printed; GuestError when it fails."""
-        started = self._domain.agent(
-            "guest-exec", {"path": command[0], "arg": list(command[1:]), "capture-output": True}
-        )
+        started = self._domain.agent("guest-exec", {"path": command[0], "arg": list(command[1:]), "capture-output": True})
 
         def look() -> tuple[dict[str, object] | None, str]:
             status = self._domain.agent("guest-exec-status", {"pid": started["pid"]})

@@ -51,7 +51,17 @@ class LifecycleEvent:
     seen_monotonic_ns: int
 
 
-_LIFECYCLE = ("defined", "undefined", "started", "suspended", "resumed", "stopped", "shutdown", "pmsuspended", "crashed")
+_LIFECYCLE = (
+    "defined",
+    "undefined",
+    "started",
+    "suspended",
+    "resumed",
+    "stopped",
+    "shutdown",
+    "pmsuspended",
+    "crashed",
+)
 
 
 class _EventLoop:
@@ -175,11 +185,11 @@ class Connection:
 
 @dataclass(frozen=True)
 class MoveOptions:
-    """What a pre-copy move is told; None leaves libvirt's default."""
+    """What a pre-copy move is told; libvirt takes its bandwidth in whole MiB/s."""
 
     peer_uri: str
     move_uri: str
-    bandwidth_mib_per_s: int | None
+    bandwidth_mib_per_s: int
 
 
 class Domain:
@@ -218,9 +228,10 @@ class Domain:
 
     def migrate(self, options: MoveOptions) -> None:
         """Moves it live, peer to peer, to the host at ``peer_uri``; returns when the move has ended."""
-        parameters: dict[str, Any] = {libvirt.VIR_MIGRATE_PARAM_URI: options.move_uri}
-        if options.bandwidth_mib_per_s is not None:
-            parameters[libvirt.VIR_MIGRATE_PARAM_BANDWIDTH] = options.bandwidth_mib_per_s
+        parameters: dict[str, Any] = {
+            libvirt.VIR_MIGRATE_PARAM_URI: options.move_uri,
+            libvirt.VIR_MIGRATE_PARAM_BANDWIDTH: options.bandwidth_mib_per_s,
+        }
         flags = libvirt.VIR_MIGRATE_LIVE | libvirt.VIR_MIGRATE_PEER2PEER | libvirt.VIR_MIGRATE_ABORT_ON_ERROR
         with _explained(f"move {self.name} to {options.peer_uri}"):
             self._raw.migrateToURI3(options.peer_uri, parameters, flags)

@@ -68,8 +68,8 @@ def _devices(devices: ET.Element, plan: DomainPlan) -> None:
     for disk in plan.disks:
         element = ET.SubElement(devices, "disk", type="file", device="disk")
         # Direct I/O: what one host wrote, the other reads, without either's page cache in between.
-        cache = {} if disk.readonly else {"cache": "none"}
-        ET.SubElement(element, "driver", name="qemu", type=disk.format, **cache)
+        cache: dict[str, str] = {} if disk.readonly else {"cache": "none"}
+        ET.SubElement(element, "driver", {"name": "qemu", "type": disk.format, **cache})
         ET.SubElement(element, "source", file=disk.path)
         ET.SubElement(element, "target", dev=disk.target, bus="virtio")
         if disk.readonly:

@@ -96,7 +96,8 @@ class NestedForm:
             systemd-run --unit=reach-container --property=StandardOutput=append:/run/reach.log \
                 bash /usr/local/lib/reach.sh vm-to-container "$inner" 80 {every_s}
             systemd-run --unit=reach-vm --property=StandardOutput=append:/run/reach.log \
-                nsenter --net="/proc/$pid/ns/net" bash /usr/local/lib/reach.sh container-to-vm "$outer" {_NEIGHBOUR_PORT} {every_s}
+                nsenter --net="/proc/$pid/ns/net" \
+                bash /usr/local/lib/reach.sh container-to-vm "$outer" {_NEIGHBOUR_PORT} {every_s}
             """,
         )
         return True

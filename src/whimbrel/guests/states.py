@@ -85,7 +85,11 @@ class StateStore:
     def _nested_disk(self) -> Path:
         """The guest's disk with the container's image already in its Docker engine."""
         payload = self._lab.store.container_payload()
-        content = {"base": self._base.name, "payload": payload.name, "server": self._lab.server_a.place.tree.parent.name}
+        content = {
+            "base": self._base.name,
+            "payload": payload.name,
+            "server": self._lab.server_a.place.tree.parent.name,
+        }
         return self._lab.store.ensure_named(
             f"nested-{content_hash(content)}", content, "the nested guest's disk (boots once to import the container)",
             lambda out, _: self._import(out, payload),

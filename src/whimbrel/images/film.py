@@ -62,7 +62,7 @@ def _painter(recipe: FilmRecipe) -> Callable[[int], np.ndarray]:
     font = ImageFont.load_default(size=recipe.height // 6)
 
     def draw(number: int) -> np.ndarray:
-        picture = np.roll(noise[number % _NOISE_PICTURES], 8 * number, axis=1)
+        picture: np.ndarray = np.roll(noise[number % _NOISE_PICTURES], 8 * number, axis=1)
         bar = number * 4 % (recipe.width - 20)
         picture[recipe.height * 3 // 4 :, bar : bar + 20] = 235
         label = Image.new("L", (recipe.width // 2, recipe.height // 4), 16)

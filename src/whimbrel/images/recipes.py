@@ -103,7 +103,8 @@ def guest_tree() -> TreeRecipe:
         ),
         texts={
             "etc/hostname": "guest\n",
-            "etc/fstab": "/dev/vda / ext4 defaults,noatime 0 0\n/dev/vdb /srv/film ext4 ro,nofail,x-systemd.device-timeout=90s 0 0\n",
+            "etc/fstab": "/dev/vda / ext4 defaults,noatime 0 0\n"
+            "/dev/vdb /srv/film ext4 ro,nofail,x-systemd.device-timeout=90s 0 0\n",
             "etc/nginx/nginx.conf": _text("origin.conf"),
             "etc/nginx/neighbour.conf": _text("neighbour.conf"),
             "etc/systemd/system/guest-network.service": _text("guest-network.service"),

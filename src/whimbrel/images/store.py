@@ -6,7 +6,7 @@ import fcntl
 import json
 import logging
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -53,12 +53,23 @@ class ImageStore:
     def server_tree(self) -> Path:
         """The root file system of lab servers."""
         recipe = server_tree()
-        return self.ensure(recipe, "the server tree (Debian packages, about a minute)", lambda out, ledger: build.tree(recipe, out, ledger)) / "tree"
+        return (
+            self.ensure(
+                recipe,
+                "the server tree (Debian packages, about a minute)",
+                lambda out, ledger: build.tree(recipe, out, ledger),
+            )
+            / "tree"
+        )
 
     def guest_disk(self, size_bytes: int) -> Path:
         """A folder with ``disk.raw``, ``vmlinuz`` and ``initrd.img``."""
         tree_recipe = guest_tree()
-        tree = self.ensure(tree_recipe, "the guest tree (Debian packages, about a minute)", lambda out, ledger: build.tree(tree_recipe, out, ledger))
+        tree = self.ensure(
+            tree_recipe,
+            "the guest tree (Debian packages, about a minute)",
+            lambda out, ledger: build.tree(tree_recipe, out, ledger),
+        )
         recipe = DiskRecipe(tree=recipe_id(tree_recipe), size_bytes=size_bytes)
         return self.ensure(recipe, "the guest disk", lambda out, _: build.disk(recipe, tree / "tree", out))
 
@@ -70,7 +81,11 @@ class ImageStore:
     def container_payload(self) -> Path:
         """A folder with ``disk.raw``, a file system that holds the container's rootfs.tar."""
         tree_recipe = container_tree()
-        tree = self.ensure(tree_recipe, "the container tree (Debian packages)", lambda out, ledger: build.tree(tree_recipe, out, ledger))
+        tree = self.ensure(
+            tree_recipe,
+            "the container tree (Debian packages)",
+            lambda out, ledger: build.tree(tree_recipe, out, ledger),
+        )
         recipe = PayloadRecipe(tree=recipe_id(tree_recipe))
         return self.ensure(recipe, "the container image", lambda out, _: build.payload(tree / "tree", out))
 
@@ -78,7 +93,7 @@ class ImageStore:
         """The folder of the recipe's image, made by ``make`` when it is not there."""
         return self.ensure_named(recipe_id(recipe), asdict(recipe), what, make)
 
-    def ensure_named(self, name: str, content: dict[str, object], what: str, make: Callable[[Path, Ledger], None]) -> Path:
+    def ensure_named(self, name: str, content: Mapping[str, object], what: str, make: Callable[[Path, Ledger], None]) -> Path:
         """As ``ensure``, for images that are made from more than a recipe, such as saved states."""
         folder = self.folder / name
         if (folder / _MANIFEST).exists():
@@ -93,7 +108,7 @@ class ImageStore:
             partial.mkdir(parents=True)
             try:
                 make(partial, ledger)
-                manifest = {"id": name, "recipe": content, **build.describe(partial)}
+                manifest = {"id": name, "recipe": dict(content), **build.describe(partial)}
                 (partial / _MANIFEST).write_text(json.dumps(manifest, indent=1))
                 partial.rename(folder)
                 ledger.strike(entry)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from whimbrel.errors import CapabilityError, UsageError
+from whimbrel.errors import UsageError
 from whimbrel.hosts.host import SamplePoints
 from whimbrel.images.store import ImageStore
 from whimbrel.lab.server import Server, ServerPlace
@@ -16,6 +15,7 @@ from whimbrel.system import cgroups, links, netns
 from whimbrel.system.cgroups import Cgroup
 from whimbrel.system.ledger import Ledger
 from whimbrel.system.places import home
+from whimbrel.system.root import need_root
 
 _BRIDGE = "sw0"
 _GUEST_BRIDGE = "br0"
@@ -105,14 +105,17 @@ class Lab:
         self.ledger.undo_all()
 
     def _check_machine(self) -> None:
-        if os.geteuid() != 0:
-            raise CapabilityError("a lab needs root", resolution="run the command with sudo")
+        need_root("a lab")
         if self.ledger.entries:
             raise UsageError(
                 f"the lab {self.spec.name!r} is already there", resolution="run 'whimbrel lab down', or 'whimbrel gc'"
             )
         machine = set(cgroups.machine_cpus())
-        for name, asked in (("servers.a", self.spec.servers.a), ("servers.b", self.spec.servers.b), ("vantage", self.spec.vantage)):
+        for name, asked in (
+            ("servers.a", self.spec.servers.a),
+            ("servers.b", self.spec.servers.b),
+            ("vantage", self.spec.vantage),
+        ):
             absent = sorted(set(asked.cpus or ()) - machine)
             if absent:
                 raise UsageError(f"lab.{name}.cpus: this machine has no CPU {absent[0]}; it has {sorted(machine)}")
@@ -152,7 +155,11 @@ class Lab:
     @property
     def cpu_placement(self) -> dict[str, list[int]]:
         """Which of the machine's CPUs each member may use."""
-        return {"a": list(self.server_a.place.cpus), "b": list(self.server_b.place.cpus), "vantage": list(self._vantage_cpus)}
+        return {
+            "a": list(self.server_a.place.cpus),
+            "b": list(self.server_b.place.cpus),
+            "vantage": list(self._vantage_cpus),
+        }
 
     def image_ids(self, disk_bytes: int, stream: StreamSpec) -> list[str]:
         """The images that trials on this lab use."""

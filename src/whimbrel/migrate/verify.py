@@ -40,6 +40,8 @@ def exactly_one(guest: str, hosts: list[Host]) -> str:
         if deadline.passed:
             raise UnsafeStateError(
                 f"{guest} runs on {' and '.join(running) or 'no host'}",
-                resolution="stop all copies but one" if running else "its last state is on the source: look at the logs of both hosts",
+                resolution="stop all copies but one"
+                if running
+                else "its last state is on the source: look at the logs of both hosts",
             )
         pause(0.2)

@@ -117,7 +117,9 @@ class MigrationEvents:
                         self.parameters = domain.monitor("query-migrate-parameters")
                 if self._stopped.is_set() and self.qemu_downtime_ms is None:
                     self._read_downtime(domain.monitor("query-migrate"))
-                self._end.wait(_LOOK_AT_END_EVERY_S if self._stopped.is_set() and self.qemu_downtime_ms is None else _LOOK_EVERY_S)
+                self._end.wait(
+                    _LOOK_AT_END_EVERY_S if self._stopped.is_set() and self.qemu_downtime_ms is None else _LOOK_EVERY_S
+                )
         except BaseException as error:  # a thread has nobody to raise to: kept for __exit__
             self._failure = error
 

@@ -28,7 +28,7 @@ def checksum(data: bytes) -> int:
     """The Internet checksum (RFC 1071)."""
     if len(data) % 2:
         data += b"\0"
-    total = sum(struct.unpack(f"!{len(data) // 2}H", data))
+    total: int = sum(struct.unpack(f"!{len(data) // 2}H", data))
     total = (total >> 16) + (total & 0xFFFF)
     return ~(total + (total >> 16)) & 0xFFFF
 
@@ -93,7 +93,8 @@ def _kernel_time_ns(extras: list[tuple[int, int, bytes]]) -> int:
     for level, kind, data in extras:
         if level == socket.SOL_SOCKET and kind == _SO_TIMESTAMPNS:
             seconds, nanoseconds = struct.unpack("qq", data[:16])
-            return now_ns - (time.time_ns() - (seconds * 1_000_000_000 + nanoseconds))
+            stamp_ns: int = seconds * 1_000_000_000 + nanoseconds
+            return now_ns - (time.time_ns() - stamp_ns)
     return now_ns
 
 
@@ -113,7 +114,8 @@ def main() -> None:
         prober.receive(max(0.0, (due_ns - time.monotonic_ns()) / 1e9))
     prober.receive(1.0)
     pl.DataFrame(
-        {"sequence": range(len(prober.sent_ns)), "sent_ns": prober.sent_ns, "received_ns": prober.received_ns}, schema=PROBE_SCHEMA
+        {"sequence": range(len(prober.sent_ns)), "sent_ns": prober.sent_ns, "received_ns": prober.received_ns},
+        schema=PROBE_SCHEMA,
     ).write_parquet(given["output"])
     child.say_cost()
 

@@ -26,69 +26,56 @@ Row = dict[str, int | float | str | None]
 
 
 @dataclass
-class _ProcessTrack:
-    """What we remember of one process, so that counters of a group never run backwards when it ends."""
-
-    command: str
-    read_bytes: int = 0
-    written_bytes: int = 0
-
-
-@dataclass
 class HostReader:
-    """Reads one host: its group, its link, and each QEMU in it."""
+    """Reads one host: its group, its link, and each QEMU in it.
+
+    A host's disk figures are those of its QEMU processes, which alone use the disk in a trial. A sum over all processes would
+    count twice: the kernel adds what a process did to its parent's account when it has ended.
+    """
 
     host: str
     cgroup: Cgroup
     init_pid: int | None
-    _tracks: dict[int, _ProcessTrack] = field(default_factory=dict)
-    _read_bytes: int = 0
-    _written_bytes: int = 0
+    _commands: dict[int, str] = field(default_factory=dict)
+    _disks: dict[int, tuple[int, int]] = field(default_factory=dict)
 
     def rows(self, t_ns: int) -> Iterator[Row]:
         """One row for the host, and one for each of its QEMU processes."""
-        qemu_rows = []
-        for process in self.cgroup.processes():
-            track = self._track(process.pid)
-            self._count_disk(process.pid, track)
-            if track.command.startswith("qemu-system"):
-                qemu_rows.append(self._qemu_row(t_ns, process.pid, track))
+        qemu_rows = [self._qemu_row(t_ns, process.pid) for process in self.cgroup.processes() if self._is_qemu(process.pid)]
         usage = self.cgroup.usage()
         received, sent = read_link(self.init_pid)
         yield _row(
             t_ns, self.host, cpu_s=usage.cpu_s, memory_bytes=usage.memory_bytes, cache_bytes=usage.cache_bytes,
             net_received_bytes=received, net_sent_bytes=sent,
-            disk_read_bytes=self._read_bytes, disk_written_bytes=self._written_bytes,
+            disk_read_bytes=sum(read for read, _ in self._disks.values()),
+            disk_written_bytes=sum(written for _, written in self._disks.values()),
         )  # fmt: skip
         yield from qemu_rows
 
-    def _track(self, pid: int) -> _ProcessTrack:
-        if pid not in self._tracks:
-            self._tracks[pid] = _ProcessTrack(_read(f"/proc/{pid}/comm").strip())
-            first = _key_values(_read(f"/proc/{pid}/io"))
-            self._tracks[pid].read_bytes = first.get("read_bytes", 0)
-            self._tracks[pid].written_bytes = first.get("write_bytes", 0)
-        return self._tracks[pid]
+    def _is_qemu(self, pid: int) -> bool:
+        command = self._commands.get(pid, "")
+        if not command.startswith("qemu-system"):
+            # Asked again each time: a process becomes QEMU a moment after it was started.
+            command = self._commands[pid] = _read(f"/proc/{pid}/comm").strip()
+        return command.startswith("qemu-system")
 
-    def _count_disk(self, pid: int, track: _ProcessTrack) -> None:
-        now = _key_values(_read(f"/proc/{pid}/io"))
-        if now:
-            self._read_bytes += now["read_bytes"] - track.read_bytes
-            self._written_bytes += now["write_bytes"] - track.written_bytes
-            track.read_bytes, track.written_bytes = now["read_bytes"], now["write_bytes"]
-
-    def _qemu_row(self, t_ns: int, pid: int, track: _ProcessTrack) -> Row:
-        status = _key_values(_read(f"/proc/{pid}/status"))
-        anonymous_kib = status.get("RssAnon")
+    def _qemu_row(self, t_ns: int, pid: int) -> Row:
+        counters = _key_values(_read(f"/proc/{pid}/io"))
+        if "read_bytes" in counters:
+            self._disks[pid] = (counters["read_bytes"], counters["write_bytes"])
+        anonymous_kib = _key_values(_read(f"/proc/{pid}/status")).get("RssAnon")
+        read, written = self._disks.get(pid, (None, None))
         return _row(
             t_ns, f"qemu@{self.host}", cpu_s=read_cpu_s(pid),
             memory_bytes=anonymous_kib * 1024 if anonymous_kib is not None else None,
-            disk_read_bytes=track.read_bytes, disk_written_bytes=track.written_bytes, run_delay_s=read_run_delay_s(pid),
+            disk_read_bytes=read, disk_written_bytes=written, run_delay_s=read_run_delay_s(pid),
         )  # fmt: skip
 
 
 def _row(t_ns: int, subject: str, **values: float | None) -> Row:
-    return {name: values.get(name) for name in HOSTS_SCHEMA} | {"t_ns": t_ns, "subject": subject}
+    row: Row = {name: values.get(name) for name in HOSTS_SCHEMA}
+    row |= {"t_ns": t_ns, "subject": subject}
+    return row
 
 
 def _read(path: str) -> str:

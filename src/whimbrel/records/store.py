@@ -48,8 +48,11 @@ class CampaignFolder:
             raise UsageError(f"{folder} already holds results", resolution="name another folder with --out")
         (folder / _TRIALS).mkdir(parents=True, exist_ok=True)
         content = {
-            "schema_version": TRIAL_SCHEMA_VERSION, "spec": json.loads(spec.model_dump_json()), "command": command, "planned": planned,
-        }  # fmt: skip
+            "schema_version": TRIAL_SCHEMA_VERSION,
+            "spec": json.loads(spec.model_dump_json()),
+            "command": command,
+            "planned": planned,
+        }
         write_json(folder / _CAMPAIGN, content)
         return cls(folder)
 
@@ -108,7 +111,9 @@ class CampaignFolder:
 
 def _unreadable(file: Path, error: ValidationError) -> UsageError:
     first = error.errors()[0]
-    return UsageError(f"{file}: {'.'.join(str(part) for part in first['loc'])}: {first['msg']}", resolution="the record is damaged")
+    return UsageError(
+        f"{file}: {'.'.join(str(part) for part in first['loc'])}: {first['msg']}", resolution="the record is damaged"
+    )
 
 
 def read_json(file: Path) -> dict[str, Any]:

@@ -159,7 +159,10 @@ def _known_keys(location: tuple[int | str, ...]) -> list[str]:
     for part in location:
         if model is None or isinstance(part, int):
             continue
-        model = next((_model_in(field.annotation) for name, field in model.model_fields.items() if part in (name, field.alias)), None)
+        model = next(
+            (_model_in(field.annotation) for name, field in model.model_fields.items() if part in (name, field.alias)),
+            None,
+        )
     return sorted(field.alias or name for name, field in model.model_fields.items()) if model else []
 
 
@@ -172,5 +175,3 @@ def _model_in(annotation: Any) -> type[BaseModel] | None:
 def schema_text() -> str:
     """The JSON Schema of a scenario file."""
     return json.dumps(CampaignSpec.model_json_schema(by_alias=True), indent=2)
-
-

@@ -79,7 +79,7 @@ class Viewer:
                     break
         return last_ms / 1000 >= self.length_s - _NEAR_THE_END_S
 
-    def _log(self, packet: Packet, arrived_ns: int) -> int:
+    def _log(self, packet: Packet[Any], arrived_ns: int) -> int:
         assert packet.dts is not None
         assert packet.time_base is not None
         stream_ms = round(packet.dts * packet.time_base * 1000)

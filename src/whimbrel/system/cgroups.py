@@ -45,7 +45,8 @@ def hierarchies() -> Hierarchies:
     missing = [name for name in _CONTROLLERS if name not in found.mounts]
     if missing:
         raise CapabilityError(
-            f"control groups lack {', '.join(missing)}", resolution="mount cgroup2 at /sys/fs/cgroup, or the version 1 controllers"
+            f"control groups lack {', '.join(missing)}",
+            resolution="mount cgroup2 at /sys/fs/cgroup, or the version 1 controllers",
         )
     return found
 
@@ -105,7 +106,10 @@ class Cgroup:
     def _delegate(self) -> None:
         """Version 2 hands controllers down one level at a time."""
         mount = self._where.mounts["memory"]
-        levels = [mount, *(mount / Path(_TOP, *Path(self.name).parts[:depth]) for depth in range(len(Path(self.name).parts)))]
+        levels = [
+            mount,
+            *(mount / Path(_TOP, *Path(self.name).parts[:depth]) for depth in range(len(Path(self.name).parts))),
+        ]
         for level in levels:
             level.mkdir(exist_ok=True)
             (level / "cgroup.subtree_control").write_text("+cpuset +memory")

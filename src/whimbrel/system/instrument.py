@@ -49,7 +49,11 @@ class Instrument:
     def __enter__(self) -> Instrument:
         source = str(Path(__file__).parents[2])
         self._running = start(
-            self._command, stdout=True, log_file=self._log_file, cgroup_procs=self._procs_files, env={"PYTHONPATH": source}
+            self._command,
+            stdout=True,
+            log_file=self._log_file,
+            cgroup_procs=self._procs_files,
+            env={"PYTHONPATH": source},
         )
         self._reader = threading.Thread(target=self._read, name=f"read-{self.name}", daemon=True)
         self._reader.start()

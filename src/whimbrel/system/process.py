@@ -55,7 +55,8 @@ def run(
         )
     except FileNotFoundError as error:
         raise CapabilityError(
-            f"the program {argv[0]!r} is not installed", resolution="start whimbrel through ./whimbrel, which installs it"
+            f"the program {argv[0]!r} is not installed",
+            resolution="start whimbrel through ./whimbrel, which installs it",
         ) from error
     except subprocess.TimeoutExpired as error:
         raise ToolError(f"{argv[0]} did not end within {timeout_s:.0f} s", details=shlex.join(argv)) from error

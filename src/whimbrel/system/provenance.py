@@ -36,7 +36,7 @@ def commit() -> str | None:
     top = Path(__file__).parents[3]
     if not (top / ".git").exists():
         return None
-    git = ["git", "-c", f"safe.directory={top}", "-C", top]
+    git: list[str | Path] = ["git", "-c", f"safe.directory={top}", "-C", top]
     head = run([*git, "rev-parse", "--short=12", "HEAD"], check=False)
     if head.exit_code != 0:
         return None

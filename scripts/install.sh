@@ -1,0 +1,82 @@
+# Sourced by ./whimbrel and ./check: installs what is missing, says so, and does nothing when nothing is.
+# Wants $here (the project's folder) and $me (the command's name). POSIX shell: it must run on a bare Debian.
+# shellcheck shell=sh
+
+say() { printf '%s: %s\n' "$me" "$*" >&2; }
+fail() { say "$1"; exit "$2"; }
+
+missing_packages() { # PACKAGE...: those of them that are not installed
+    for package in "$@"; do
+        state=$(dpkg-query -W -f='${db:Status-Status}' "$package" 2>/dev/null) || state=absent
+        [ "$state" = installed ] || printf '%s ' "$package"
+    done
+}
+
+need_packages() { # PACKAGE...
+    command -v dpkg-query >/dev/null || fail "this is no Debian: packages cannot be installed" 3
+    missing=$(missing_packages "$@")
+    [ -n "$missing" ] || return 0
+    [ "$(id -u)" -eq 0 ] || fail "Debian packages are missing: ${missing% }. Run this once with sudo, or: sudo apt-get install ${missing% }" 3
+    say "installing Debian packages: ${missing% }"
+    log=$(mktemp)
+    if ! install_packages $missing >"$log" 2>&1; then
+        tail -n 5 "$log" >&2
+        rm -f "$log"
+        fail "the Debian packages could not be installed: is the network there? Nothing else was changed; run the command again." 3
+    fi
+    rm -f "$log"
+}
+
+install_packages() {
+    export DEBIAN_FRONTEND=noninteractive
+    # An earlier installation may have been interrupted.
+    dpkg --configure -a
+    apt-get update && apt-get install -y --no-install-recommends "$@"
+}
+
+need_venv() { # the virtual environment, from requirements.lock
+    wanted=$(/usr/bin/python3 -c 'import sys; print(sys.version)'; cat "$here/requirements.lock")
+    stamp=$here/.venv/.complete
+    if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$(printf '%s' "$wanted" | sha256sum)" ]; then return 0; fi
+    [ -w "$here" ] || fail "the virtual environment is missing, and $here cannot be written: run this once with sudo" 3
+    say "making a virtual environment in $here/.venv (about a minute)"
+    # Written last, the stamp says that nothing was interrupted; without it everything is made anew.
+    rm -rf "$here/.venv"
+    /usr/bin/python3 -m venv "$here/.venv" || fail "python3 could not make a virtual environment" 3
+    pip_install -r "$here/requirements.lock"
+    printf '%s' "$wanted" | sha256sum >"$stamp"
+}
+
+need_libvirt_python() { # built against this machine's libvirt, so not in requirements.lock
+    stamp=$here/.venv/.libvirt
+    if [ -f "$stamp" ] && cmp -s "$stamp" "$here/requirements-libvirt.lock"; then return 0; fi
+    say "building libvirt-python"
+    pip_install --no-build-isolation -r "$here/requirements-libvirt.lock"
+    cp "$here/requirements-libvirt.lock" "$stamp"
+}
+
+pip_install() {
+    log=$(mktemp)
+    if ! "$here/.venv/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes "$@" >"$log" 2>&1; then
+        grep -v '^WARNING: Location' "$log" | tail -n 5 >&2
+        rm -f "$log"
+        fail "Python packages could not be installed: is the network there? Run the command again." 3
+    fi
+    rm -f "$log"
+}
+
+one_at_a_time() { # waits for another installation in this folder
+    if [ -w "$here" ] && command -v flock >/dev/null; then
+        exec 9>"$here/.install.lock"
+        flock 9
+    fi
+}
+
+done_installing() { exec 9>&- 2>/dev/null || true; }
+
+# Everything a command without a lab needs.
+BASE_PACKAGES="python3 python3-venv ca-certificates"
+# What a lab needs besides: images, namespaces and links, and libvirt-python's compiler.
+LAB_PACKAGES="mmdebstrap e2fsprogs iproute2 util-linux gcc libc6-dev python3-dev pkg-config libvirt-dev"
+# What the tests need besides: a browser to open the report in, and fonts to see it with.
+CHECK_PACKAGES="chromium fonts-dejavu-core git"

@@ -1,0 +1,304 @@
+"""From a trial's record and series to its figures. Pure; what is derived here can always be derived again."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+from pydantic import BaseModel, ConfigDict
+
+from whimbrel.analysis.gaps import ends_in_silence, longest_silence
+from whimbrel.analysis.phases import Moment, Phase, conversion_of, find, pre_copy_phases, rounds, timeline
+from whimbrel.analysis.playback import Arrival, play
+from whimbrel.records.trial import TrialRecord
+
+DERIVED_VERSION = 1
+
+# Gaps belong to the move when they touch it or begin soon after: the guest's first seconds on the destination.
+_AFTER_MOVE_NS = 3_000_000_000
+# Nothing for this long at the end of a recording: what was lost did not come back.
+_LOST_NS = 2_000_000_000
+
+
+class Derived(BaseModel):
+    """A part of what is derived."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class PhaseFigure(Derived):
+    """A phase: its ends on the monotonic clock and its length; None for what was not seen."""
+
+    name: str
+    from_ns: int | None
+    to_ns: int | None
+    length_s: float | None
+
+
+class RoundFigure(Derived):
+    """A round of pre-copy."""
+
+    number: int
+    from_ns: int
+    length_s: float | None
+    transferred_bytes: int | None
+
+
+class PlaybackFigure(Derived):
+    """What a viewer would have seen with a player that buffers ``buffer_s``."""
+
+    buffer_s: float
+    startup_s: float | None
+    stalls: int
+    stalled_s: float
+    stalled_at_end: bool
+
+
+class ViewerFigure(Derived):
+    """One viewer: its service gap, what silence was usual before the move, and its throughput."""
+
+    viewer: int
+    service_gap_ms: float | None
+    usual_silence_ms: float | None
+    connections_lost: int
+    throughput_bytes_per_s: float | None
+    playbacks: list[PlaybackFigure]
+
+
+class MachineFigure(Derived):
+    """Whether the machine was crowded: share of time that vCPUs waited for a CPU, and how late samples came."""
+
+    vcpu_wait_share_before: float | None
+    vcpu_wait_share_during: float | None
+    sampler_lateness_p99_ms: float | None
+
+
+class RestFigure(Derived):
+    """What the form costs at rest; CPU in cores, of the whole QEMU process."""
+
+    cpu_cores: float | None
+    guest_memory_used_bytes: int | None
+    guest_cached_bytes: int | None
+    qemu_memory_bytes: int | None
+    state_memory_bytes: int | None
+    disk_used_bytes: int | None
+
+
+class TrialFigures(Derived):
+    """Everything derived from one trial. Durations are None for a move that failed."""
+
+    derived_version: int
+    moved: bool
+    total_s: float | None
+    qemu_downtime_ms: int | None
+    libvirt_downtime_ms: int | None
+    blackout_ms: float | None
+    blackout_error_ms: float
+    reachability_gap_ms: float | None
+    reachability_usual_ms: float | None
+    reachability_resolution_ms: float | None
+    service_gap_ms: float | None
+    service_gap_usual_ms: float | None
+    transferred_bytes: int | None
+    link_bytes: int | None
+    phases: list[PhaseFigure]
+    rounds: list[RoundFigure]
+    viewers: list[ViewerFigure]
+    machine: MachineFigure
+    rest: RestFigure | None
+
+
+def derive(
+    record: TrialRecord,
+    hosts: pl.DataFrame | None,
+    probe: pl.DataFrame | None,
+    packets: pl.DataFrame | None,
+    job: pl.DataFrame | None,
+) -> TrialFigures:
+    """The figures of one trial; a series is None when it was not recorded."""
+    moments = timeline(record)
+    moved = record.outcome.result == "moved" and record.move is not None
+    window = (record.move.called_ns, record.move.returned_ns + _AFTER_MOVE_NS) if moved and record.move else None
+    resume_ns = find(moments, "qemu", "b", "RESUME")
+    phases = pre_copy_phases(moments, _activated_ns(resume_ns, probe, packets))
+    blackout = next(phase for phase in phases if phase.name == "stop-and-copy")
+    viewers = _viewers(record, moments, packets, window)
+    gap, usual = _reachability(probe, window)
+    completed = record.move.completed if record.move else None
+    samples = list(job.select("t_ns", "transferred_bytes").iter_rows()) if job is not None else []
+    gaps = [viewer.service_gap_ms for viewer in viewers]
+    usuals = [viewer.usual_silence_ms for viewer in viewers if viewer.usual_silence_ms is not None]
+    return TrialFigures(
+        derived_version=DERIVED_VERSION,
+        moved=moved,
+        total_s=(record.move.returned_ns - record.move.called_ns) / 1e9 if moved and record.move else None,
+        qemu_downtime_ms=record.move.qemu_downtime_ms if moved and record.move else None,
+        libvirt_downtime_ms=completed.get("downtime") if moved and completed else None,
+        blackout_ms=blackout.length_s * 1e3 if moved and blackout.length_s is not None else None,
+        blackout_error_ms=conversion_of(record).error_ns / 1e6,
+        reachability_gap_ms=gap,
+        reachability_usual_ms=usual,
+        reachability_resolution_ms=record.spec.observe.probe_every_s * 1e3 if record.spec.observe.probe_every_s else None,
+        # The figure of a trial is its worst viewer; unknown for one is unknown for the trial.
+        service_gap_ms=max((gap for gap in gaps if gap is not None), default=None) if None not in gaps else None,
+        service_gap_usual_ms=max(usuals, default=None),
+        transferred_bytes=completed.get("memory_processed") if moved and completed else None,
+        link_bytes=_link_bytes(hosts, record) if moved else None,
+        phases=[_phase_figure(phase) for phase in phases] if record.move else [],
+        rounds=[
+            RoundFigure(number=found.number, from_ns=found.from_ns, transferred_bytes=found.transferred_bytes,
+                        length_s=(found.to_ns - found.from_ns) / 1e9 if found.to_ns is not None else None)
+            for found in rounds(moments, samples)
+        ],
+        viewers=viewers,
+        machine=_machine(hosts, record),
+        rest=_rest(record, hosts),
+    )  # fmt: skip
+
+
+def _phase_figure(phase: Phase) -> PhaseFigure:
+    return PhaseFigure(name=phase.name, from_ns=phase.from_ns, to_ns=phase.to_ns, length_s=phase.length_s)
+
+
+def _activated_ns(resume_ns: int | None, probe: pl.DataFrame | None, packets: pl.DataFrame | None) -> int | None:
+    """When, after RESUME on the destination, the first echo was answered and the first media packet had come."""
+    if resume_ns is None:
+        return None
+    firsts = []
+    for frame, column in ((probe, "received_ns"), (packets, "arrived_ns")):
+        if frame is not None:
+            first = frame.filter(pl.col(column) >= resume_ns).get_column(column).min()
+            firsts.append(first)
+    if not firsts or None in firsts:
+        return None
+    return max(int(str(first)) for first in firsts)
+
+
+def _reachability(probe: pl.DataFrame | None, window: tuple[int, int] | None) -> tuple[float | None, float | None]:
+    """The longest time without an answer around the move, and the longest before it."""
+    if probe is None or window is None:
+        return None, None
+    answered = probe.get_column("received_ns").drop_nulls().to_numpy()
+    usual = longest_silence(answered[answered < window[0]], 0, window[0])
+    if ends_in_silence(answered, int(probe.get_column("sent_ns").to_numpy().max()), _LOST_NS):
+        return None, usual.length_ms if usual else None
+    gap = longest_silence(answered, *window)
+    return gap.length_ms if gap else None, usual.length_ms if usual else None
+
+
+def _viewers(
+    record: TrialRecord, moments: list[Moment], packets: pl.DataFrame | None, window: tuple[int, int] | None
+) -> list[ViewerFigure]:
+    if packets is None or packets.is_empty():
+        return []
+    end_ns = int(packets.get_column("arrived_ns").to_numpy().max())
+    return [
+        _viewer(record, moments, number, packets.filter(pl.col("viewer") == number).sort("arrived_ns"), window, end_ns)
+        for number in range(1, record.plan.viewers + 1)
+    ]
+
+
+def _viewer(
+    record: TrialRecord,
+    moments: list[Moment],
+    number: int,
+    packets: pl.DataFrame,
+    window: tuple[int, int] | None,
+    end_ns: int,
+) -> ViewerFigure:
+    arrived = packets.get_column("arrived_ns").to_numpy()
+    playing_ns = _player_time(moments, "playing", number)
+    gap = usual = None
+    if window is not None and playing_ns is not None:
+        # The first second is left out: read-ahead comes in a burst.
+        before = arrived[(arrived > playing_ns + 1_000_000_000) & (arrived < window[0])]
+        usual = longest_silence(before, 0, window[0])
+        if not ends_in_silence(arrived, end_ns, _LOST_NS):
+            gap = longest_silence(arrived, *window)
+    span_s = (arrived.max() - arrived.min()) / 1e9 if len(arrived) > 1 else 0.0
+    return ViewerFigure(
+        viewer=number,
+        service_gap_ms=gap.length_ms if gap else None,
+        usual_silence_ms=usual.length_ms if usual else None,
+        connections_lost=sum(m.event.name == "lost" and m.event.data.get("viewer") == number for m in moments),
+        throughput_bytes_per_s=float(packets.get_column("bytes").sum()) / span_s if span_s > 0 else None,
+        playbacks=_playbacks(record, _player_time(moments, "connecting", number), packets, end_ns),
+    )
+
+
+def _player_time(moments: list[Moment], name: str, viewer: int) -> int | None:
+    return find(moments, "player", None, name, viewer=viewer)
+
+
+def _playbacks(record: TrialRecord, asked_ns: int | None, packets: pl.DataFrame, end_ns: int) -> list[PlaybackFigure]:
+    if asked_ns is None or packets.is_empty():
+        return []
+    arrivals = [
+        Arrival(arrived_ns / 1e9, stream_ms / 1e3, connection)
+        for arrived_ns, stream_ms, connection in packets.select("arrived_ns", "stream_ms", "connection").iter_rows()
+    ]
+    found = []
+    for buffer_s in record.spec.stream.player_buffers_s:
+        playback = play(arrivals, asked_ns / 1e9, buffer_s, end_ns / 1e9)
+        found.append(
+            PlaybackFigure(
+                buffer_s=buffer_s,
+                startup_s=playback.startup_s,
+                stalls=len(playback.stalls),
+                stalled_s=sum(stall.length_s for stall in playback.stalls),
+                stalled_at_end=playback.stalled_at_end,
+            )
+        )
+    return found
+
+
+def _counter_change(hosts: pl.DataFrame, subject: str, column: str, from_ns: int, to_ns: int) -> tuple[float, float] | None:
+    """Growth of a counter in a window, and the seconds over which it was seen; None with fewer than two samples."""
+    rows = hosts.filter((pl.col("subject") == subject) & pl.col("t_ns").is_between(from_ns, to_ns) & pl.col(column).is_not_null())
+    if rows.height < 2:
+        return None
+    values, times = rows.get_column(column).to_numpy(), rows.get_column("t_ns").to_numpy()
+    return float(values[-1] - values[0]), float(times[-1] - times[0]) / 1e9
+
+
+def _link_bytes(hosts: pl.DataFrame | None, record: TrialRecord) -> int | None:
+    """What left the source's link during the move: memory, its protocol, and the stream."""
+    if hosts is None or record.move is None:
+        return None
+    change = _counter_change(hosts, "a", "net_sent_bytes", record.move.called_ns, record.move.returned_ns)
+    return round(change[0]) if change else None
+
+
+def _machine(hosts: pl.DataFrame | None, record: TrialRecord) -> MachineFigure:
+    if hosts is None or hosts.is_empty():
+        return MachineFigure(vcpu_wait_share_before=None, vcpu_wait_share_during=None, sampler_lateness_p99_ms=None)
+    lateness = hosts.get_column("lateness_s").drop_nulls().to_numpy()
+    before = during = None
+    if record.move is not None:
+        before = _counter_change(hosts, "qemu@a", "run_delay_s", 0, record.move.called_ns)
+        during = _counter_change(hosts, "qemu@a", "run_delay_s", record.move.called_ns, record.move.returned_ns)
+    vcpus = record.spec.guest.vcpus
+    return MachineFigure(
+        vcpu_wait_share_before=before[0] / before[1] / vcpus if before else None,
+        vcpu_wait_share_during=during[0] / during[1] / vcpus if during else None,
+        sampler_lateness_p99_ms=float(np.quantile(lateness, 0.99)) * 1e3 if len(lateness) else None,
+    )
+
+
+def _rest(record: TrialRecord, hosts: pl.DataFrame | None) -> RestFigure | None:
+    rest = record.rest
+    if rest is None:
+        return None
+    cpu = _counter_change(hosts, "qemu@a", "cpu_s", rest.from_ns, rest.to_ns) if hosts is not None else None
+    memory = None
+    if hosts is not None:
+        rows = hosts.filter((pl.col("subject") == "qemu@a") & pl.col("t_ns").is_between(rest.from_ns, rest.to_ns))
+        values = rows.get_column("memory_bytes").drop_nulls().to_numpy()
+        memory = int(np.median(values)) if len(values) else None
+    return RestFigure(
+        cpu_cores=cpu[0] / cpu[1] if cpu else None,
+        guest_memory_used_bytes=rest.guest_memory_used_bytes,
+        guest_cached_bytes=rest.guest_cached_bytes,
+        qemu_memory_bytes=memory,
+        state_memory_bytes=rest.state_memory_bytes,
+        disk_used_bytes=rest.disk_used_bytes,
+    )

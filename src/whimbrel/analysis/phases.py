@@ -1,0 +1,120 @@
+"""The five phases as intervals between named events. Pure. ``docs/measuring.md`` has the table of events."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from whimbrel.analysis.clocks import Conversion
+from whimbrel.records.trial import Event, TrialRecord
+
+PHASES = ("reservation", "pre-copy", "stop-and-copy", "commitment", "activation")
+
+
+@dataclass(frozen=True)
+class Phase:
+    """An interval; None for an end that was not seen."""
+
+    name: str
+    from_ns: int | None
+    to_ns: int | None
+
+    @property
+    def length_s(self) -> float | None:
+        """Its length; None when either end is unknown."""
+        return None if self.from_ns is None or self.to_ns is None else (self.to_ns - self.from_ns) / 1e9
+
+
+@dataclass(frozen=True)
+class Round:
+    """One pass over memory; bytes are None when no look at the job fell into it."""
+
+    number: int
+    from_ns: int
+    to_ns: int | None
+    transferred_bytes: int | None
+
+
+@dataclass(frozen=True)
+class Moment:
+    """An event on the monotonic clock."""
+
+    event: Event
+    t_ns: int
+
+
+def conversion_of(record: TrialRecord) -> Conversion:
+    """The wall clock of a trial's events, from the readings around it."""
+    before, after = record.clock_before, record.clock_after
+    return Conversion(
+        first_realtime_ns=before.realtime_ns,
+        first_offset_ns=before.realtime_ns - before.monotonic_ns,
+        last_realtime_ns=after.realtime_ns,
+        last_offset_ns=after.realtime_ns - after.monotonic_ns,
+        reading_error_ns=max(before.error_ns, after.error_ns),
+    )
+
+
+def timeline(record: TrialRecord) -> list[Moment]:
+    """Every event in order: by QEMU's own stamp where there is one, else by when we saw it."""
+    conversion = conversion_of(record)
+    moments = [
+        Moment(event, event.seen_ns if event.realtime_ns is None else conversion.to_monotonic_ns(event.realtime_ns))
+        for event in record.events
+    ]
+    return sorted(moments, key=lambda moment: moment.t_ns)
+
+
+def find(moments: Sequence[Moment], source: str, host: str | None, name: str, **data: object) -> int | None:
+    """When the first event of this kind happened; None when it did not."""
+    return _first(moments, lambda event: (event.source, event.host, event.name) == (source, host, name)
+                  and all(event.data.get(key) == value for key, value in data.items()))  # fmt: skip
+
+
+def _first(moments: Sequence[Moment], true: Callable[[Event], bool]) -> int | None:
+    return next((moment.t_ns for moment in moments if true(moment.event)), None)
+
+
+def pre_copy_phases(moments: Sequence[Moment], activated_ns: int | None) -> list[Phase]:
+    """The phases of a pre-copy move from host a to host b; ``activated_ns`` is when it was first heard of on b."""
+    stop_ns = find(moments, "qemu", "a", "STOP")
+    resume_ns = find(moments, "qemu", "b", "RESUME")
+    return [
+        Phase(
+            "reservation",
+            find(moments, "whimbrel", None, "move called"),
+            find(moments, "qemu", "b", "MIGRATION", status="setup"),
+        ),
+        Phase("pre-copy", find(moments, "qemu", "a", "MIGRATION", status="active"), stop_ns),
+        Phase("stop-and-copy", stop_ns, resume_ns),
+        Phase(
+            "commitment",
+            find(moments, "qemu", "b", "MIGRATION", status="completed"),
+            find(moments, "libvirt", "a", "stopped"),
+        ),
+        Phase("activation", resume_ns, activated_ns),
+    ]
+
+
+def rounds(moments: Sequence[Moment], samples: Sequence[tuple[int, int | None]]) -> list[Round]:
+    """The rounds that QEMU announced before it stopped the guest; ``samples`` are (time, bytes transferred so far).
+
+    The bytes of a round are what the last sample in it has more than the last sample of the round before.
+    """
+    stop_ns = find(moments, "qemu", "a", "STOP")
+    passes = [
+        (int(moment.event.data["pass"]), moment.t_ns)
+        for moment in moments
+        if moment.event.name == "MIGRATION_PASS" and moment.event.host == "a" and (stop_ns is None or moment.t_ns < stop_ns)
+    ]
+    found: list[Round] = []
+    known_bytes: int | None = 0
+    for position, (number, from_ns) in enumerate(passes):
+        to_ns = passes[position + 1][1] if position + 1 < len(passes) else stop_ns
+        inside = [count for t_ns, count in samples if count is not None and from_ns <= t_ns and (to_ns is None or t_ns < to_ns)]
+        if inside and known_bytes is not None:
+            found.append(Round(number, from_ns, to_ns, inside[-1] - known_bytes))
+        else:
+            found.append(Round(number, from_ns, to_ns, None))
+        known_bytes = inside[-1] if inside else None
+    return found

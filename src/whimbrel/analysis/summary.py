@@ -1,0 +1,130 @@
+"""Arms: the trials of one scenario with one number of viewers, taken together. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from whimbrel.analysis.figures import TrialFigures
+from whimbrel.records.trial import TrialRecord
+
+
+@dataclass(frozen=True)
+class Trialled:
+    """A trial's record and what was derived from it."""
+
+    record: TrialRecord
+    figures: TrialFigures
+
+
+@dataclass(frozen=True)
+class Spread:
+    """The median of what is known, with the least and the greatest; None of them when nothing is known."""
+
+    known: int
+    median: float | None
+    least: float | None
+    greatest: float | None
+
+    @classmethod
+    def of(cls, values: Sequence[float | None]) -> Spread:
+        """From values of which some may be unknown."""
+        known = [value for value in values if value is not None]
+        if not known:
+            return cls(0, None, None, None)
+        return cls(len(known), float(np.median(known)), min(known), max(known))
+
+
+@dataclass(frozen=True)
+class ArmSummary:
+    """One arm: successes of trials, and the spread of each figure over the trials that moved."""
+
+    scenario: str
+    title: str
+    viewers: int
+    trials: int
+    moved: int
+    published_total_s: float | None
+    total_s: Spread
+    qemu_downtime_ms: Spread
+    libvirt_downtime_ms: Spread
+    blackout_ms: Spread
+    reachability_gap_ms: Spread
+    service_gap_ms: Spread
+    transferred_bytes: Spread
+    rounds: Spread
+    stalls: dict[float, Spread]
+    stalled_s: dict[float, Spread]
+    startup_s: dict[float, Spread]
+
+
+def summarise(trials: Sequence[Trialled]) -> list[ArmSummary]:
+    """One summary per arm, in the order of the scenario file, fewest viewers first."""
+    arms: dict[tuple[int, int], list[Trialled]] = {}
+    for trial in trials:
+        names = [scenario.name for scenario in trial.record.spec.scenarios]
+        arms.setdefault((names.index(trial.record.plan.scenario), trial.record.plan.viewers), []).append(trial)
+    return [_arm(arms[key]) for key in sorted(arms)]
+
+
+def _arm(trials: list[Trialled]) -> ArmSummary:
+    record = trials[0].record
+    scenario = next(scenario for scenario in record.spec.scenarios if scenario.name == record.plan.scenario)
+    moved = [trial.figures for trial in trials if trial.figures.moved]
+
+    def spread(read: Callable[[TrialFigures], float | None]) -> Spread:
+        return Spread.of([read(figures) for figures in moved])
+
+    def per_buffer(read: Callable[[TrialFigures, int], float | None]) -> dict[float, Spread]:
+        buffers = record.spec.stream.player_buffers_s if record.plan.viewers else ()
+        return {buffer_s: Spread.of([read(figures, position) for figures in moved]) for position, buffer_s in enumerate(buffers)}
+
+    return ArmSummary(
+        scenario=scenario.name,
+        title=scenario.title,
+        viewers=record.plan.viewers,
+        trials=len(trials),
+        moved=len(moved),
+        published_total_s=scenario.published_total_s,
+        total_s=spread(lambda figures: figures.total_s),
+        qemu_downtime_ms=spread(lambda figures: figures.qemu_downtime_ms),
+        libvirt_downtime_ms=spread(lambda figures: figures.libvirt_downtime_ms),
+        blackout_ms=spread(lambda figures: figures.blackout_ms),
+        reachability_gap_ms=spread(lambda figures: figures.reachability_gap_ms),
+        service_gap_ms=spread(lambda figures: figures.service_gap_ms),
+        transferred_bytes=spread(lambda figures: figures.transferred_bytes),
+        rounds=spread(lambda figures: len(figures.rounds) or None),
+        stalls=per_buffer(lambda figures, at: _sum([_at(viewer.playbacks, at, "stalls") for viewer in figures.viewers])),
+        stalled_s=per_buffer(lambda figures, at: _sum([_at(viewer.playbacks, at, "stalled_s") for viewer in figures.viewers])),
+        startup_s=per_buffer(
+            lambda figures, at: _greatest([_at(viewer.playbacks, at, "startup_s") for viewer in figures.viewers])
+        ),
+    )
+
+
+def _at(playbacks: Sequence[object], position: int, name: str) -> float | None:
+    return getattr(playbacks[position], name) if position < len(playbacks) else None
+
+
+def _sum(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) if values and len(known) == len(values) else None
+
+
+def _greatest(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return max(known) if values and len(known) == len(values) else None
+
+
+def ratio_to_baseline(arm: ArmSummary, arms: Sequence[ArmSummary]) -> float | None:
+    """This arm's median total time over that of the first scenario in the file; None when either is unknown."""
+    base = arms[0].total_s.median
+    return arm.total_s.median / base if arm.total_s.median is not None and base else None
+
+
+def published_ratio(arm: ArmSummary, arms: Sequence[ArmSummary]) -> float | None:
+    """The paper's total time for this scenario over its baseline's; None where it gives none."""
+    base = arms[0].published_total_s
+    return arm.published_total_s / base if arm.published_total_s is not None and base else None

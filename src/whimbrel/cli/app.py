@@ -1,0 +1,86 @@
+"""The command line as a whole: every command, and what an error becomes."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import traceback
+from typing import Annotated
+
+import typer
+from typer.exceptions import TyperException
+
+from whimbrel import __version__
+from whimbrel.cli import doctor, images, lab, reports, run
+from whimbrel.cli.terminal import complain
+from whimbrel.errors import WhimbrelError
+
+INTERNAL_ERROR = 125
+INTERRUPTED = 130
+
+_EPILOG = (
+    "Exit codes: 0 done; 1 a move or trial failed, state safe; 2 bad usage or input; 3 a capability is missing; "
+    "4 state unclear or unsafe; 5 clean-up incomplete; 125 internal error; 130 interrupted."
+)
+
+app = typer.Typer(
+    help="Moves running services between hosts and measures what the move costs the people who use them.",
+    epilog=_EPILOG, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None,
+)  # fmt: skip
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        print(f"whimbrel {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show every command that is run, on stderr.")] = False,
+    version: Annotated[bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")] = False,
+) -> None:
+    logging.basicConfig(
+        level=logging.DEBUG if verbose else logging.WARNING,
+        format="%(relativeCreated)8.0f ms %(name)s: %(message)s",
+        stream=sys.stderr,
+    )
+
+
+app.command()(run.run)
+app.command()(reports.report)
+app.command()(reports.show)
+app.command()(reports.schema)
+app.command()(doctor.doctor)
+app.command()(lab.gc)
+app.add_typer(lab.app, name="lab")
+app.add_typer(images.app, name="images")
+
+
+def main() -> None:
+    """Runs the command line and ends the process with the exit code that fits."""
+    sys.exit(_exit_code())
+
+
+def _exit_code() -> int:
+    try:
+        result = app(prog_name=os.environ.get("WHIMBREL_COMMAND", "whimbrel"), standalone_mode=False)
+        sys.stdout.flush()
+        return result if isinstance(result, int) else 0
+    except WhimbrelError as error:
+        complain(str(error))
+        return error.exit_code
+    except TyperException as error:
+        complain(f"{error.format_message()}\nWhat to do: whimbrel {' '.join(sys.argv[1:2])} --help".replace("  ", " "))
+        return 2
+    except (KeyboardInterrupt, typer.Abort):
+        complain("interrupted; everything of ours was removed")
+        return INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read our output has gone; Python must not complain about it at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception:  # the last resort: what nobody foresaw is our own error, and says so
+        complain("internal error: this is a fault of whimbrel, please report it with these lines\n" + traceback.format_exc())
+        return INTERNAL_ERROR

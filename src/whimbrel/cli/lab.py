@@ -1,0 +1,130 @@
+"""``lab up|down|status|exec`` and ``gc``: labs by hand, and what crashes left."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from whimbrel.cli.interrupts import Interrupts
+from whimbrel.cli.terminal import complain, notice
+from whimbrel.errors import CleanUpError, UsageError
+from whimbrel.images.store import ImageStore
+from whimbrel.lab.lab import Lab
+from whimbrel.spec.fields import RECORD
+from whimbrel.spec.lab import LabSpec
+from whimbrel.spec.load import load_campaign
+from whimbrel.system.ledger import Ledger, all_ledgers, folder
+from whimbrel.system.root import need_root
+
+app = typer.Typer(help="Labs: servers and a client network on this machine.", no_args_is_help=True)
+
+Name = Annotated[str, typer.Argument(help="The lab's name.")]
+
+
+@app.command()
+def up(file: Annotated[Path, typer.Argument(help="A scenario file; its lab is made.")]) -> None:
+    """Makes a lab and leaves it up, for 'run' and 'lab exec' to use."""
+    need_root("a lab")
+    spec = load_campaign(file).lab
+    with Ledger(spec.name) as ledger, Interrupts(ledger):
+        if ledger.kept:
+            raise UsageError(f"the lab {spec.name!r} is already up", resolution=f"'whimbrel lab down {spec.name}' removes it")
+        lab = Lab(spec, ImageStore(notice()), ledger)
+        lab.up()
+        ledger.keep(spec.model_dump_json())
+    print(f"lab {spec.name} is up: servers a ({lab.server_a.address}) and b ({lab.server_b.address})")
+
+
+@app.command()
+def down(name: Name) -> None:
+    """Removes a lab and everything in it."""
+    need_root("removing a lab")
+    with _existing(name) as ledger, Interrupts(ledger):
+        ledger.undo_all()
+    print(f"lab {name} is gone")
+
+
+@app.command()
+def status(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+    """Lists labs: whether each is in use, left up, or left behind."""
+    found = [
+        {"name": ledger.name, "state": _state(ledger), "things": len(ledger.entries)}
+        for ledger in all_ledgers()
+        if not ledger.name.startswith("image-")
+    ]
+    if as_json:
+        print(json.dumps(found, indent=1))
+        return
+    for lab in found:
+        print(f"{lab['name']}: {lab['state']}, {lab['things']} things on this machine")
+    if not found:
+        print("there is no lab")
+
+
+@app.command("exec", context_settings={"ignore_unknown_options": True})
+def exec_(
+    name: Name,
+    host: Annotated[str, typer.Argument(help="The server: a or b.")],
+    command: Annotated[list[str], typer.Argument(help="The command, after --.")],
+) -> int:
+    """Runs a command inside a server of a lab that is up."""
+    need_root("entering a lab")
+    if host not in ("a", "b"):
+        raise UsageError(f"a lab has no server {host!r}: it is a or b")
+    ledger = Ledger(name)
+    if not ledger.kept:
+        raise UsageError(f"there is no lab {name!r} up", resolution="'whimbrel lab up FILE' makes one")
+    lab = Lab(LabSpec.model_validate(json.loads(ledger.note), context=RECORD), ImageStore(), ledger)
+    server = lab.server_a if host == "a" else lab.server_b
+    done = server.run(command, check=False, timeout_s=3600)
+    print(done.stdout, end="")
+    if done.stderr:
+        complain(done.stderr.rstrip())
+    return done.exit_code
+
+
+def _existing(name: str) -> Ledger:
+    if not (folder() / f"{name}.jsonl").exists():
+        raise UsageError(f"there is no lab {name!r}", resolution="'whimbrel lab status' lists those there are")
+    return Ledger(name)
+
+
+def _state(ledger: Ledger) -> str:
+    if ledger.owned:
+        return "in use"
+    return "up" if ledger.kept else "left behind by a crash"
+
+
+def gc(
+    everything: Annotated[bool, typer.Option("--all", help="Also remove labs that were left up on purpose.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Removes what crashed commands have left: processes, namespaces, links, groups, folders, half-made images."""
+    need_root("removing what was left behind")
+    removed: list[str] = []
+    failures: list[str] = []
+    for ledger in all_ledgers():
+        if (ledger.kept and not everything) or ledger.owned:
+            continue
+        with ledger:
+            removed += [f"{entry.kind} {entry.name}" for entry in ledger.entries]
+            try:
+                ledger.undo_all()
+            except CleanUpError as error:
+                failures.append(error.details)
+    if as_json:
+        print(json.dumps({"removed": removed, "failures": failures}, indent=1))
+    else:
+        for thing in removed:
+            print(f"removed {thing}")
+        if not removed:
+            print("nothing was left behind")
+    if failures:
+        raise CleanUpError(
+            "some things could not be removed",
+            details="\n".join(failures),
+            resolution="look at what holds them, then run gc again",
+        )

@@ -1,0 +1,100 @@
+"""``report``, ``show`` and ``schema``: from records to figures; need no root and no lab."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+from pydantic import BaseModel
+
+from whimbrel.analysis.figures import TrialFigures
+from whimbrel.cli.run import summary
+from whimbrel.cli.terminal import print_table
+from whimbrel.errors import UsageError
+from whimbrel.records.store import CampaignFolder
+from whimbrel.records.trial import TrialRecord
+from whimbrel.report.load import ReportedTrial
+from whimbrel.report.page import build_report, write_figures, write_page
+from whimbrel.spec.load import schema_text
+
+Folder = Annotated[Path, typer.Argument(help="A folder that 'whimbrel run' has written.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def report(
+    folder: Folder,
+    figures: Annotated[bool, typer.Option(help="Also write every chart as PNG and SVG.")] = True,
+    as_json: AsJson = False,
+) -> None:
+    """Writes the page and the figures of a campaign anew, from its records."""
+    campaign = CampaignFolder.open(folder)
+    built = build_report(campaign)
+    try:
+        page = write_page(campaign, built)
+        files = write_figures(campaign, built) if figures else []
+    except OSError as error:
+        raise UsageError(f"{folder} cannot be written: {error.strerror}", resolution="copy it to a folder of yours") from error
+    if as_json:
+        print(json.dumps({"page": str(page), "figures": [str(file) for file in files]}, indent=1))
+        return
+    print(page)
+    for file in files:
+        print(file)
+
+
+def show(
+    folder: Folder,
+    trial: Annotated[int | None, typer.Argument(help="A trial's number; without one, the summary of the campaign.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Shows a campaign's summary, or everything known of one trial."""
+    built = build_report(CampaignFolder.open(folder))
+    if trial is not None:
+        _show_trial(_find(built.trials, trial), as_json)
+    elif as_json:
+        print(json.dumps(summary(built, folder), indent=1))
+    else:
+        print_table(built.table)
+        for problem in built.problems:
+            print(problem)
+
+
+def _find(trials: list[ReportedTrial], number: int) -> ReportedTrial:
+    for trial in trials:
+        if trial.stored.record.plan.order == number:
+            return trial
+    made = ", ".join(str(trial.stored.record.plan.order) for trial in trials) or "none"
+    raise UsageError(f"there is no trial {number}", resolution=f"trials made: {made}")
+
+
+def _show_trial(trial: ReportedTrial, as_json: bool) -> None:
+    record, figures = trial.stored.record, trial.figures
+    if as_json:
+        print(json.dumps({"record": record.model_dump(mode="json"), "figures": figures.model_dump(mode="json")}, indent=1))
+        return
+    plan = record.plan
+    arm = f"{plan.scenario}, {plan.viewers} viewers, repetition {plan.repetition}"
+    print(f"trial {plan.order}: {arm}, {record.provenance.saved_state}")
+    print(f"result: {record.outcome.result}{': ' + record.outcome.error if record.outcome.error else ''}")
+    for name, value in figures.model_dump().items():
+        if not isinstance(value, (list, dict)):
+            print(f"{name}: {'unknown' if value is None else value}")
+    for phase in figures.phases:
+        print(f"phase {phase.name}: {'unknown' if phase.length_s is None else f'{phase.length_s:.4f} s'}")
+    for found in figures.rounds:
+        sent = "unknown" if found.transferred_bytes is None else f"{found.transferred_bytes / 2**20:.1f} MiB"
+        print(f"round {found.number}: {'unknown' if found.length_s is None else f'{found.length_s:.3f} s'}, {sent}")
+    print(f"records: {trial.stored.folder}")
+
+
+def schema(
+    which: Annotated[
+        Literal["scenario", "trial", "figures"],
+        typer.Argument(help="Of what: a scenario file, trial.json or derived.json."),
+    ] = "scenario",
+) -> None:
+    """Prints the JSON Schema of a file that whimbrel reads or writes."""
+    models: dict[str, type[BaseModel]] = {"trial": TrialRecord, "figures": TrialFigures}
+    print(schema_text() if which == "scenario" else json.dumps(models[which].model_json_schema(), indent=2))

@@ -1,0 +1,179 @@
+"""``whimbrel run``: a scenario file becomes a lab, trials, records and a report."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import shlex
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from whimbrel.campaign import Campaign, Progress, estimate_states_s, estimate_trial_s, plan_trials
+from whimbrel.cli.interrupts import Interrupts
+from whimbrel.cli.terminal import Steps, complain, print_table
+from whimbrel.errors import UsageError
+from whimbrel.images.store import ImageStore
+from whimbrel.lab.lab import Lab
+from whimbrel.records.store import CampaignFolder, StoredTrial
+from whimbrel.records.trial import Plan
+from whimbrel.report.page import Report, build_report, write_figures, write_page
+from whimbrel.spec.campaign import CampaignSpec
+from whimbrel.spec.load import load_campaign
+from whimbrel.system.ledger import Ledger
+from whimbrel.units import format_duration
+
+
+def run(
+    file: Annotated[Path, typer.Argument(help="The scenario file, such as scenarios/paper.yaml.")],
+    only: Annotated[list[str] | None, typer.Option(help="Only this scenario; may be given several times.")] = None,
+    repeat: Annotated[int | None, typer.Option(min=1, max=1000, help="Trials of each arm, whatever the file says.")] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a key, such as guest.memory='2 GiB'.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for the results; default: results/NAME-TIME.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and the estimated time; do nothing.")] = False,
+    keep_on_failure: Annotated[
+        bool, typer.Option("--keep-on-failure", help="Stop at the first failure and leave the lab as it is.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the summary (or the plan) as JSON.")] = False,
+) -> int:
+    """Makes the trials of a scenario file, measures them, and writes a report."""
+    spec = load_campaign(file, set_ or [])
+    plans = plan_trials(spec, frozenset(only or []), repeat)
+    if dry_run:
+        _print_plan(spec, plans, as_json)
+        return 0
+    folder = out or Path("results") / f"{spec.name}-{datetime.datetime.now():%Y%m%d-%H%M%S}"
+    with Ledger(spec.lab.name) as ledger, Interrupts(ledger):
+        campaign = _Run(spec, plans, ledger, folder, keep_on_failure)
+        report = campaign.go()
+    if as_json:
+        print(json.dumps(summary(report, folder), indent=1))
+    else:
+        print_table(report.table)
+        print(f"\nreport: {folder / 'report.html'}")
+    return 1 if any(trial.stored.record.outcome.result != "moved" for trial in report.trials) else 0
+
+
+def _print_plan(spec: CampaignSpec, plans: list[Plan], as_json: bool) -> None:
+    trial_s = estimate_trial_s(spec)
+    total_s = trial_s * len(plans)
+    states_s = estimate_states_s(plans)
+    if as_json:
+        content = {
+            "trials": [plan.model_dump() for plan in plans],
+            "estimated_s": total_s,
+            "saved_states_at_most_s": states_s,
+        }
+        print(json.dumps(content, indent=1))
+        return
+    for plan in plans:
+        arm = f"{plan.scenario:20s} viewers {plan.viewers:3d}"
+        print(f"{plan.order:4d}  {arm}  repetition {plan.repetition}  saved state {plan.state_boot}")
+    print(f"{len(plans)} trials, about {format_duration(total_s)}; missing saved states: up to {format_duration(states_s)} more")
+
+
+class _Run:
+    """A campaign from lab to page."""
+
+    def __init__(self, spec: CampaignSpec, plans: list[Plan], ledger: Ledger, folder: Path, keep_on_failure: bool) -> None:
+        self._spec = spec
+        self._plans = plans
+        self._ledger = ledger
+        self._keep_on_failure = keep_on_failure
+        self._path = folder
+        self._steps = Steps(len(plans), estimate_trial_s(spec))
+        self._began_s = 0.0
+
+    def go(self) -> Report:
+        """Makes the trials; returns what the report says."""
+        left_up = self._use_or_refuse()
+        command = shlex.join([os.environ.get("WHIMBREL_COMMAND", "whimbrel"), *sys.argv[1:]])
+        with self._steps as steps:
+            folder = CampaignFolder.create(self._path, self._spec, command, len(self._plans))
+            lab = Lab(self._spec.lab, ImageStore(steps.note), self._ledger)
+            failed = False
+            try:
+                if not left_up:
+                    lab.up()
+                progress = Progress(steps.step, self._trial_started, lambda stored: self._trial_done(folder, stored))
+                campaign = Campaign(self._spec, self._plans, lab, folder, command, progress)
+                done = campaign.run(self._keep_on_failure)
+                failed = any(stored.record.outcome.result != "moved" for stored in done)
+            except Exception:
+                failed = True
+                raise
+            finally:
+                if failed and self._keep_on_failure:
+                    self._ledger.keep(self._spec.lab.model_dump_json())
+                    name = self._spec.lab.name
+                    complain(f"the lab is left as it is: look with 'whimbrel lab exec {name} a -- virsh list'")
+                    complain(f"remove it with 'whimbrel lab down {name}'")
+                elif not left_up:
+                    lab.down()
+                give_to_caller(self._path)
+            steps.step("writing the report")
+            report = build_report(folder)
+            write_page(folder, report)
+            write_figures(folder, report)
+            give_to_caller(self._path)
+        return report
+
+    def _use_or_refuse(self) -> bool:
+        """Whether a lab of this name was left up on purpose and is the one that is wanted."""
+        if not self._ledger.entries:
+            return False
+        if self._ledger.kept and self._ledger.note == self._spec.lab.model_dump_json():
+            return True
+        name = self._spec.lab.name
+        if self._ledger.kept:
+            raise UsageError(
+                f"a lab {name!r} is up that differs from the file's",
+                resolution=f"'whimbrel lab down {name}' removes it",
+            )
+        raise UsageError(f"a lab {name!r} was left behind by a crash", resolution="'whimbrel gc' removes it")
+
+    def _trial_started(self, plan: Plan) -> None:
+        self._began_s = time.monotonic()
+        self._steps.note(
+            f"trial {plan.order} of {len(self._plans)}: {plan.scenario}, {plan.viewers} viewers, repetition {plan.repetition}"
+        )
+
+    def _trial_done(self, folder: CampaignFolder, stored: StoredTrial) -> None:
+        outcome = stored.record.outcome
+        if outcome.result != "moved":
+            self._steps.note(f"trial {stored.record.plan.order} {outcome.result}: {(outcome.error or '').splitlines()[0]}")
+        self._steps.step("writing the page")
+        write_page(folder, build_report(folder))
+        give_to_caller(self._path)
+        self._steps.done(time.monotonic() - self._began_s)
+
+
+def give_to_caller(folder: Path) -> None:
+    """Results belong to the user who called sudo."""
+    user, group = os.environ.get("SUDO_UID"), os.environ.get("SUDO_GID")
+    if os.geteuid() != 0 or user is None or group is None or not folder.exists():
+        return
+    own: Callable[[Path], None] = lambda path: os.chown(path, int(user), int(group), follow_symlinks=False)  # noqa: E731
+    if folder.parent.name == "results" and folder.parent.stat().st_uid == 0:
+        own(folder.parent)
+    for path in (folder, *folder.rglob("*")):
+        own(path)
+
+
+def summary(report: Report, folder: Path) -> dict[str, object]:
+    """What ``--json`` prints: every arm's figures, and where the records lie."""
+    return {
+        "title": report.title,
+        "folder": str(folder),
+        "emulated": report.emulated,
+        "arms": [asdict(arm) for arm in report.arms],
+        "problems": report.problems,
+    }

@@ -1,0 +1,97 @@
+"""Where words go: results to stdout, progress and complaints to stderr."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table as RichTable
+
+from whimbrel.report.table import Table
+from whimbrel.units import format_duration
+
+# Columns of the main table that a terminal shows; the page shows all.
+_TERMINAL_COLUMNS = ("scenario", "viewers", "moved", "total (s)", "ratio", "paper ratio", "QEMU downtime (ms)", "blackout (ms)",
+                     "reachability gap (ms)", "service gap (ms)")  # fmt: skip
+_NARROWEST_TABLE = 100
+_WIDTH_WITHOUT_TERMINAL = 160
+
+
+def complain(text: str) -> None:
+    """An error, on stderr."""
+    print(f"whimbrel: {text}", file=sys.stderr, flush=True)
+
+
+def print_table(table: Table) -> None:
+    """The main table on stdout; a narrow terminal gets a block of lines per arm instead."""
+    positions = [position for position, column in enumerate(table.columns) if column.heading in _TERMINAL_COLUMNS]
+    console = Console(width=None if sys.stdout.isatty() else _WIDTH_WITHOUT_TERMINAL, highlight=False)
+    if console.width < _NARROWEST_TABLE:
+        for line in table.lines:
+            for position in positions:
+                print(f"{table.columns[position].heading}: {line[position]}")
+            print()
+        return
+    shown = RichTable(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for position in positions:
+        shown.add_column(table.columns[position].heading, justify="left" if position == 0 else "right")
+    for line in table.lines:
+        shown.add_row(*(line[position] for position in positions))
+    console.print(shown)
+
+
+class Steps:
+    """Progress of long work on stderr: a bar with the time left on a terminal, plain lines elsewhere."""
+
+    def __init__(self, total: int, estimate_s: float) -> None:
+        self._total = total
+        self._estimate_s = estimate_s
+        self._done = 0
+        self._took_s: list[float] = []
+        self._began_s = time.monotonic()
+        self._console = Console(stderr=True, highlight=False)
+        self._live = self._console.is_terminal
+        self._bar = Progress(
+            TextColumn("{task.description}"), BarColumn(bar_width=20), MofNCompleteColumn(), TimeElapsedColumn(),
+            TextColumn("{task.fields[left]}"), console=self._console, transient=True, disable=not self._live,
+        )  # fmt: skip
+        self._task = self._bar.add_task("starting", total=total, left="")
+
+    def __enter__(self) -> Steps:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def step(self, text: str) -> None:
+        """What is being done now."""
+        if self._live:
+            self._bar.update(self._task, description=text, left=self._left())
+        else:
+            print(f"[{format_duration(time.monotonic() - self._began_s):>12}] {text}", file=sys.stderr, flush=True)
+
+    def note(self, text: str) -> None:
+        """A line that stays."""
+        if self._live:
+            self._console.print(text)
+        else:
+            self.step(text)
+
+    def done(self, took_s: float) -> None:
+        """One more piece is done."""
+        self._done += 1
+        self._took_s.append(took_s)
+        self._bar.update(self._task, completed=self._done, left=self._left())
+
+    def _left(self) -> str:
+        each_s = sum(self._took_s) / len(self._took_s) if self._took_s else self._estimate_s
+        return f"about {format_duration(max(1, each_s * (self._total - self._done)))} left"
+
+
+def notice() -> Callable[[str], None]:
+    """Tells of single steps, for commands without a bar."""
+    return lambda text: print(f"whimbrel: {text}", file=sys.stderr, flush=True)

@@ -1,0 +1,206 @@
+"""Every chart of the report, each defined once; page, PNG and SVG come from the same definition."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import altair as alt
+
+from whimbrel.analysis.phases import PHASES
+from whimbrel.report.load import ReportedTrial
+from whimbrel.report.rows import Rows, host_rows, packet_rows, phase_rows, rest_rows, total_rows
+
+_WIDTH = 860
+_PHASE_COLOURS = ("#9aa5b1", "#4c78a8", "#e45756", "#f2a541", "#54a24b")
+_HOST_COLOURS = alt.Scale(domain=["server A", "server B"], range=["#4c78a8", "#f58518"])
+
+
+@dataclass(frozen=True)
+class NamedChart:
+    """A chart, the name of its files, and what it shows."""
+
+    name: str
+    title: str
+    caption: str
+    spec: dict[str, Any]
+
+
+def _data(rows: Rows) -> alt.InlineData:
+    return alt.InlineData(values=rows)
+
+
+def timeline_chart(trial: ReportedTrial, name: str, title: str, paper_figure: str) -> NamedChart:
+    """Phases, CPU, memory, network, disk and packets of one trial on one axis that zooms as a whole."""
+    rows = host_rows(trial)
+    extent = _extent(rows, trial)
+    zoom = alt.selection_interval(bind="scales", encodings=["x"], name="zoom")
+    x = alt.X("t_s:Q", title=None, scale=alt.Scale(domain=extent, nice=False))
+    panels = [_phase_panel(trial, extent)]
+    panels += [
+        _line_panel(rows, x, "cpu_cores", "CPU (cores)"),
+        _line_panel(rows, x, "memory_mib", "memory (MiB)"),
+        _line_panel(rows, x, "sent_mbit_per_s", "sent (Mbit/s)"),
+        _line_panel(rows, x, "received_mbit_per_s", "received (Mbit/s)"),
+        _line_panel(rows, x, "read_mib_per_s", "disk read (MiB/s)"),
+        _line_panel(rows, x, "written_mib_per_s", "disk write (MiB/s)"),
+    ]
+    packets = packet_rows(trial)
+    if packets:
+        panels.append(_packet_panel(packets, extent))
+    with warnings.catch_warnings():
+        # One zoom for all panels is what we want; Altair warns that it is one.
+        warnings.filterwarnings("ignore", message="Automatically deduplicated selection parameter")
+        chart = alt.vconcat(*panels, spacing=6).resolve_scale(color="independent").add_params(zoom)
+    caption = (
+        f"Trial {trial.stored.record.plan.order}: both servers over the whole move; counterpart of the paper's {paper_figure}. "
+        "Time in seconds since the move was called; drag to pan, scroll to zoom, double-click to reset. "
+        "Memory is without page cache."
+    )
+    return _named(name, title, caption, chart)
+
+
+def _extent(rows: Rows, trial: ReportedTrial) -> list[float]:
+    times = [row["t_s"] for row in rows] or [0.0, trial.figures.total_s or 1.0]
+    return [round(min(times), 2), round(max(times), 2)]
+
+
+def _phase_panel(trial: ReportedTrial, extent: list[float]) -> Any:
+    return (
+        alt.Chart(_data(phase_rows(trial)))
+        .mark_bar(height=10, clip=True, cornerRadius=2)
+        .encode(
+            x=alt.X("from_s:Q", title=None, scale=alt.Scale(domain=extent, nice=False)),
+            x2="to_s:Q",
+            y=alt.Y("phase:N", sort=list(PHASES), title=None),
+            color=alt.Color("phase:N", scale=alt.Scale(domain=list(PHASES), range=list(_PHASE_COLOURS)), legend=None),
+            tooltip=["phase:N", alt.Tooltip("from_s:Q", format=".3f"), alt.Tooltip("length_s:Q", format=".4f")],
+        )
+        .properties(width=_WIDTH, height=90)
+    )
+
+
+def _line_panel(rows: Rows, x: alt.X, column: str, title: str) -> Any:
+    return (
+        alt.Chart(_data([{key: row[key] for key in ("t_s", "host", column)} for row in rows]))
+        .mark_line(clip=True, strokeWidth=1.5, interpolate="step-before")
+        .encode(
+            x=x,
+            y=alt.Y(f"{column}:Q", title=title, axis=alt.Axis(tickCount=4, titleFontSize=10)),
+            color=alt.Color("host:N", scale=_HOST_COLOURS, title=None),
+            tooltip=["host:N", alt.Tooltip("t_s:Q", format=".2f"), alt.Tooltip(f"{column}:Q", format=".2f")],
+        )
+        .properties(width=_WIDTH, height=74)
+    )
+
+
+def _packet_panel(packets: Rows, extent: list[float]) -> Any:
+    viewers = len({row["viewer"] for row in packets})
+    return (
+        alt.Chart(_data(packets))
+        .mark_tick(clip=True, thickness=1, color="#333333")
+        .encode(
+            x=alt.X("t_s:Q", title="seconds since the move was called", scale=alt.Scale(domain=extent, nice=False)),
+            y=alt.Y("viewer:O", title="viewer"),
+        )
+        .properties(
+            width=_WIDTH,
+            height=max(30, 16 * viewers),
+            title=alt.TitleParams("media packets at each viewer", anchor="start", fontSize=10),
+        )
+    )
+
+
+def load_chart(trials: Sequence[ReportedTrial]) -> NamedChart | None:
+    """Migration time against viewers; None when no trial with viewers has moved."""
+    rows = total_rows(list(trials))
+    if not rows:
+        return None
+    base = alt.Chart(_data(rows)).encode(
+        x=alt.X(
+            "viewers:Q",
+            title="viewers",
+            axis=alt.Axis(tickMinStep=1),
+            scale=alt.Scale(zero=False, nice=False, padding=20),
+        ),
+        color=alt.Color("scenario:N", title=None),
+    )
+    dots = base.mark_circle(size=60, opacity=0.75).encode(
+        y=alt.Y("total_s:Q", title="total migration time (s)", scale=alt.Scale(zero=True)),
+        tooltip=["scenario:N", "viewers:Q", "total_s:Q", "trial:Q"],
+    )
+    line = base.mark_line(strokeWidth=1.5).encode(y="median(total_s):Q")
+    chart = (line + dots).properties(width=_WIDTH - 100, height=280)
+    caption = "Every trial is a dot, the line joins medians; counterpart of the paper's figure 11."
+    return _named("migration-time-against-viewers", "Migration time against viewers", caption, chart)
+
+
+def crowd_chart(trials: Sequence[ReportedTrial]) -> NamedChart | None:
+    """Server A under the most viewers: CPU and network of each scenario; None without such a trial."""
+    moved = [trial for trial in trials if trial.figures.moved and trial.stored.record.plan.viewers]
+    if not moved:
+        return None
+    most = max(trial.stored.record.plan.viewers for trial in moved)
+    firsts: dict[str, ReportedTrial] = {}
+    for trial in moved:
+        if trial.stored.record.plan.viewers == most:
+            firsts.setdefault(trial.stored.record.plan.scenario, trial)
+    rows = [{**row, "scenario": name} for name, trial in sorted(firsts.items()) for row in host_rows(trial, ("a",))]
+    if not rows:
+        return None
+    panels = [
+        _crowd_panel(rows, column, title)
+        for column, title in (("cpu_cores", "CPU (cores)"), ("sent_mbit_per_s", "sent (Mbit/s)"))
+    ]
+    plural = "s" if most > 1 else ""
+    caption = (
+        f"Server A with {most} viewer{plural}, one trial of each scenario; counterpart of the paper's figure 12 (which has 10)."
+    )
+    return _named("server-a-under-load", f"Server A with {most} viewer{plural}", caption, alt.vconcat(*panels, spacing=6))
+
+
+def _crowd_panel(rows: Rows, column: str, title: str) -> Any:
+    return (
+        alt.Chart(_data([{key: row[key] for key in ("t_s", "scenario", column)} for row in rows]))
+        .mark_line(strokeWidth=1.3, interpolate="step-before")
+        .encode(
+            x=alt.X("t_s:Q", title="seconds since the move was called"),
+            y=alt.Y(f"{column}:Q", title=title),
+            color=alt.Color("scenario:N", title=None),
+        )
+        .properties(width=_WIDTH - 60, height=150)
+    )
+
+
+def rest_chart(trials: Sequence[ReportedTrial]) -> NamedChart | None:
+    """What each form costs at rest; None when no trial looked."""
+    rows = rest_rows(list(trials))
+    if not rows:
+        return None
+    chart = (
+        alt.Chart(_data(rows))
+        .mark_circle(size=50, opacity=0.6)
+        .encode(
+            x=alt.X("value:Q", title=None, scale=alt.Scale(zero=True)),
+            y=alt.Y("scenario:N", title=None),
+            color=alt.Color("scenario:N", legend=None),
+            tooltip=["scenario:N", "cost:N", "value:Q"],
+        )
+        .properties(width=_WIDTH - 120, height=54)
+        .facet(
+            row=alt.Row(
+                "cost:N",
+                title=None,
+                header=alt.Header(labelAngle=0, labelAlign="left", labelAnchor="start", labelOrient="top"),
+            )
+        )
+        .resolve_scale(x="independent")
+    )
+    return _named("cost-at-rest", "What each form costs at rest", "Before anybody watches; a dot per trial.", chart)
+
+
+def _named(name: str, title: str, caption: str, chart: Any) -> NamedChart:
+    configured = chart.configure_view(stroke="#dddddd").configure_axis(gridColor="#eeeeee", labelFontSize=10)
+    return NamedChart(name, title, caption, configured.to_dict())

@@ -1,0 +1,119 @@
+"""Rows for the charts, from a trial's series: times in seconds since the move was called."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import polars as pl
+
+from whimbrel.report.load import ReportedTrial
+
+Rows = list[dict[str, Any]]
+
+# Packets closer together than this are one mark: a page need not carry what no eye can tell apart.
+_MARK_MS = 20
+_HOSTS = {"a": "server A", "b": "server B", "vantage": "vantage"}
+_MIB = 2**20
+
+
+def zero_ns(trial: ReportedTrial) -> int:
+    """When the move was called."""
+    move = trial.stored.record.move
+    assert move is not None
+    return move.called_ns
+
+
+def phase_rows(trial: ReportedTrial) -> Rows:
+    """A row per phase that was seen."""
+    zero = zero_ns(trial)
+    return [
+        {
+            "phase": phase.name,
+            "from_s": (phase.from_ns - zero) / 1e9,
+            "to_s": (phase.to_ns - zero) / 1e9,
+            "length_s": phase.length_s,
+        }
+        for phase in trial.figures.phases
+        if phase.from_ns is not None and phase.to_ns is not None
+    ]
+
+
+def host_rows(trial: ReportedTrial, subjects: tuple[str, ...] = ("a", "b")) -> Rows:
+    """A row per host and sample: cores busy, memory apart from page cache, rates of link and disk."""
+    hosts = trial.stored.series("hosts")
+    if hosts is None:
+        return []
+    zero = zero_ns(trial)
+    rows: Rows = []
+    for subject in subjects:
+        rows += _rates(hosts.filter(pl.col("subject") == subject).sort("t_ns"), _HOSTS[subject], zero)
+    return rows
+
+
+def _rates(frame: pl.DataFrame, host: str, zero: int) -> Rows:
+    seconds = pl.col("t_ns").diff() / 1e9
+    rates = frame.select(
+        t_s=(pl.col("t_ns") - zero) / 1e9,
+        cpu_cores=pl.col("cpu_s").diff() / seconds,
+        memory_mib=pl.col("memory_bytes") / _MIB,
+        sent_mbit_per_s=pl.col("net_sent_bytes").diff() * 8e-6 / seconds,
+        received_mbit_per_s=pl.col("net_received_bytes").diff() * 8e-6 / seconds,
+        read_mib_per_s=pl.col("disk_read_bytes").diff() / _MIB / seconds,
+        written_mib_per_s=pl.col("disk_written_bytes").diff() / _MIB / seconds,
+    ).slice(1)
+    return [{"host": host, **{key: round(value, 3) if value is not None else None for key, value in row.items()}}
+            for row in rates.iter_rows(named=True)]  # fmt: skip
+
+
+def packet_rows(trial: ReportedTrial) -> Rows:
+    """A mark per viewer wherever at least one media packet came."""
+    packets = trial.stored.series("packets")
+    if packets is None or packets.is_empty():
+        return []
+    zero = zero_ns(trial)
+    marks = (
+        packets.select("viewer", t_ms=((pl.col("arrived_ns") - zero) // (_MARK_MS * 1_000_000)) * _MARK_MS)
+        .unique()
+        .sort("viewer", "t_ms")
+    )
+    return [{"viewer": viewer, "t_s": t_ms / 1e3} for viewer, t_ms in marks.iter_rows()]
+
+
+def total_rows(trials: list[ReportedTrial]) -> Rows:
+    """A row per trial that moved and had viewers: how many, and how long the move took."""
+    return [
+        {
+            "scenario": trial.stored.record.plan.scenario,
+            "viewers": trial.stored.record.plan.viewers,
+            "total_s": round(trial.figures.total_s, 3),
+            "trial": trial.stored.record.plan.order,
+        }
+        for trial in trials
+        if trial.figures.total_s is not None and trial.stored.record.plan.viewers
+    ]
+
+
+def rest_rows(trials: list[ReportedTrial]) -> Rows:
+    """A row per trial and kind of cost at rest."""
+    rows: Rows = []
+    for trial in trials:
+        rest = trial.figures.rest
+        if rest is None:
+            continue
+        values = {
+            "memory used in the guest (MiB)": _mib(rest.guest_memory_used_bytes),
+            "memory of QEMU (MiB)": _mib(rest.qemu_memory_bytes),
+            "saved state (MiB)": _mib(rest.state_memory_bytes),
+            "disk used in the guest (MiB)": _mib(rest.disk_used_bytes),
+            "CPU (cores)": rest.cpu_cores,
+        }
+        rows += [
+            {"scenario": trial.stored.record.plan.scenario, "cost": cost, "value": round(value, 4)}
+            for cost, value in values.items()
+            if value is not None
+        ]
+    return rows
+
+
+def _mib(size_bytes: int | None) -> float | None:
+    return size_bytes / _MIB if size_bytes is not None else None

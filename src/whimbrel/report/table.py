@@ -1,0 +1,90 @@
+"""The main table: a line per arm, each cell as a reader will see it. Used by the page and by the terminal."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from whimbrel.analysis.summary import ArmSummary, Spread, published_ratio, ratio_to_baseline
+
+UNKNOWN = "–"
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column's heading, and what it means."""
+
+    heading: str
+    meaning: str
+
+
+@dataclass(frozen=True)
+class Table:
+    """Headings and lines of text."""
+
+    columns: list[Column]
+    lines: list[list[str]]
+
+
+def main_table(arms: list[ArmSummary]) -> Table:
+    """Times, the four figures and stalls of every arm; medians, with the least and the greatest where there are several."""
+    buffers = sorted({buffer_s for arm in arms for buffer_s in arm.stalls})
+    columns = [
+        Column("scenario", "what ran in the VM"),
+        Column("viewers", "how many watched"),
+        Column("moved", "successful moves of trials; failed moves have no durations"),
+        Column("total (s)", "from our call to the call's return: total migration time"),
+        Column("ratio", "median total time over the first scenario's"),
+        Column("paper (s)", "total migration time in the paper"),
+        Column("paper ratio", "the paper's total over its baseline's"),
+        Column("QEMU downtime (ms)", "QEMU's own figure on the source (query-migrate); resolution 1 ms"),
+        Column("libvirt downtime (ms)", "libvirt's figure for the completed job; resolution 1 ms"),
+        Column("blackout (ms)", "QEMU's STOP on A to RESUME on B: no copy executes; resolution 1 µs"),
+        Column("reachability gap (ms)", "longest time without an answer to the probe; resolution: the probe's interval"),
+        Column(
+            "service gap (ms)",
+            "longest silence on a viewer's stream, worst viewer; resolution: the usual silence between packets",
+        ),
+        *(
+            Column(f"stalls, {buffer_s:g} s buffer", "number and total length over all viewers, start-up aside")
+            for buffer_s in buffers
+        ),
+        Column("moved (MiB)", "bytes of memory sent, as libvirt reports them"),
+        Column("rounds", "passes over memory before the guest was stopped"),
+    ]
+    return Table(columns, [_line(arm, arms, buffers) for arm in arms])
+
+
+def _line(arm: ArmSummary, arms: list[ArmSummary], buffers: list[float]) -> list[str]:
+    ratio, paper = ratio_to_baseline(arm, arms), published_ratio(arm, arms)
+    return [
+        arm.title,
+        str(arm.viewers),
+        f"{arm.moved} of {arm.trials}",
+        show(arm.total_s, ".2f"),
+        f"{ratio:.2f}" if ratio is not None else UNKNOWN,
+        f"{arm.published_total_s:.0f}" if arm.published_total_s is not None else UNKNOWN,
+        f"{paper:.2f}" if paper is not None else UNKNOWN,
+        show(arm.qemu_downtime_ms, ".0f"),
+        show(arm.libvirt_downtime_ms, ".0f"),
+        show(arm.blackout_ms, ".0f"),
+        show(arm.reachability_gap_ms, ".0f"),
+        show(arm.service_gap_ms, ".0f"),
+        *(_stalls(arm, buffer_s) for buffer_s in buffers),
+        show(arm.transferred_bytes, ".0f", 2**20),
+        show(arm.rounds, ".0f"),
+    ]
+
+
+def _stalls(arm: ArmSummary, buffer_s: float) -> str:
+    count, length = arm.stalls.get(buffer_s), arm.stalled_s.get(buffer_s)
+    if count is None or length is None or count.median is None or length.median is None:
+        return UNKNOWN
+    return "none" if not count.greatest else f"{count.median:g} ({length.median * 1e3:.0f} ms)"
+
+
+def show(spread: Spread, form: str, divisor: float = 1.0) -> str:
+    """``median [least to greatest]``; the median alone when all are equal or there is one."""
+    if spread.median is None or spread.least is None or spread.greatest is None:
+        return UNKNOWN
+    median, least, greatest = (format(value / divisor, form) for value in (spread.median, spread.least, spread.greatest))
+    return median if least == greatest else f"{median} [{least} to {greatest}]"

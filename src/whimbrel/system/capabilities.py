@@ -1,0 +1,161 @@
+"""What this machine can do for a lab: each thing is tried, not looked up, and says why when it cannot be done."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from whimbrel.errors import WhimbrelError
+from whimbrel.system import cgroups, links, netns
+from whimbrel.system.cgroups import Cgroup
+from whimbrel.system.ledger import Ledger
+from whimbrel.system.places import home
+from whimbrel.system.process import run
+from whimbrel.units import format_bytes
+
+_NAMESPACE = "whimbrel-doctor"
+_LAB_DISK_BYTES = 8 * 2**30
+_LAB_MEMORY_BYTES = 4 * 2**30
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One capability: ``works`` and what was seen; ``needed`` when a lab cannot be without it."""
+
+    name: str
+    works: bool
+    needed: bool
+    seen: str
+
+
+def examine() -> list[Finding]:
+    """Tries everything that a lab needs; what it makes meanwhile is removed."""
+    findings = [
+        _try("root", True, _root),
+        _try("programs", True, _programs),
+        _try("libvirt-python", True, _libvirt_python),
+        _try("memory", True, _memory),
+        _try("disk space", True, _disk),
+        _try("network devices for guests", True, _tun),
+    ]
+    if findings[0].works and findings[1].works:
+        with Ledger("doctor") as ledger:
+            try:
+                findings += [
+                    _try("control groups", True, lambda: _groups(ledger)),
+                    _try("network namespaces and veth", True, lambda: _namespaces(ledger)),
+                    _try("link shaping (tbf)", True, _shaping),
+                    _try("overlay file system", True, lambda: _overlay(ledger)),
+                    _try("delay on links (netem)", False, _netem),
+                ]
+            finally:
+                ledger.undo_all()
+    findings.append(_try("KVM", False, _kvm))
+    return findings
+
+
+class _AbsentError(WhimbrelError):
+    """A capability is not there; says why."""
+
+
+def _try(name: str, needed: bool, probe: Callable[[], str]) -> Finding:
+    try:
+        return Finding(name, True, needed, probe())
+    except (WhimbrelError, OSError) as error:
+        lines = str(error).splitlines()
+        return Finding(name, False, needed, lines[0] if len(lines) == 1 else f"{lines[0]}: {lines[-1]}")
+
+
+def _root() -> str:
+    if os.geteuid() != 0:
+        raise _AbsentError("not root: run with sudo")
+    return "yes"
+
+
+def _programs() -> str:
+    wanted = ("mmdebstrap", "mke2fs", "ip", "tc", "unshare", "nsenter")
+    absent = [name for name in wanted if shutil.which(name) is None]
+    if absent:
+        raise _AbsentError(f"not installed: {', '.join(absent)}; start whimbrel as ./whimbrel, which installs them")
+    return ", ".join(wanted)
+
+
+def _libvirt_python() -> str:
+    try:
+        import libvirt
+    except ImportError as error:
+        raise _AbsentError(f"cannot be imported ({error}); start whimbrel as ./whimbrel, which builds it") from error
+    number = libvirt.getVersion()
+    return f"built against libvirt {number // 1_000_000}.{number // 1_000 % 1_000}.{number % 1_000}"
+
+
+def _memory() -> str:
+    for line in Path("/proc/meminfo").read_text().splitlines():
+        if line.startswith("MemAvailable:"):
+            available = int(line.split()[1]) * 1024
+            if available < _LAB_MEMORY_BYTES:
+                raise _AbsentError(
+                    f"{format_bytes(available)} free; a lab with guests of 1 GiB takes {format_bytes(_LAB_MEMORY_BYTES)}"
+                )
+            return f"{format_bytes(available)} free"
+    raise _AbsentError("/proc/meminfo does not say")
+
+
+def _disk() -> str:
+    folder = home()
+    while not folder.exists():
+        folder = folder.parent
+    free = shutil.disk_usage(folder).free
+    if free < _LAB_DISK_BYTES:
+        raise _AbsentError(f"{format_bytes(free)} free in {folder}; images take up to {format_bytes(_LAB_DISK_BYTES)}")
+    return f"{format_bytes(free)} free in {folder}"
+
+
+def _tun() -> str:
+    if not Path("/dev/net/tun").exists():
+        raise _AbsentError("/dev/net/tun is missing: load the module tun, or hand the device to this container")
+    return "/dev/net/tun"
+
+
+def _groups(ledger: Ledger) -> str:
+    ledger.add("cgroup", "doctor/trial")
+    Cgroup("doctor/trial").create(cpus=cgroups.machine_cpus(), memory_bytes=2**30)
+    return "version 2" if cgroups.hierarchies().unified else "version 1"
+
+
+def _namespaces(ledger: Ledger) -> str:
+    ledger.add("netns", _NAMESPACE)
+    netns.create(_NAMESPACE)
+    links.add_veth(_NAMESPACE, "one", _NAMESPACE, "two")
+    return "made one"
+
+
+def _shaping() -> str:
+    links.shape(_NAMESPACE, "one", 1e6)
+    return "a link was shaped"
+
+
+def _netem() -> str:
+    done = run(["tc", "-n", _NAMESPACE, "qdisc", "replace", "dev", "two", "root", "netem", "delay", "1ms"], check=False)
+    if done.exit_code != 0:
+        raise _AbsentError(f"the kernel has none: {done.stderr.strip().splitlines()[0] if done.stderr.strip() else 'refused'}")
+    return "yes"
+
+
+def _overlay(ledger: Ledger) -> str:
+    folder = home() / "doctor"
+    ledger.add("folder", str(folder))
+    for inner in ("lower", "upper", "work", "root"):
+        (folder / inner).mkdir(parents=True)
+    mount = f"mount -t overlay -o lowerdir={folder}/lower,upperdir={folder}/upper,workdir={folder}/work overlay {folder}/root"
+    run(["unshare", "--mount", "--pid", "--fork", "sh", "-c", mount])
+    return "mounted one"
+
+
+def _kvm() -> str:
+    if not Path("/dev/kvm").exists():
+        raise _AbsentError("/dev/kvm is missing: guests are emulated, which is many times slower")
+    return "/dev/kvm is there; whether a guest really boots in it is tried when a lab first needs it"
