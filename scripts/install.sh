@@ -72,7 +72,7 @@ one_at_a_time() { # waits for another installation in this folder
     fi
 }
 
-done_installing() { exec 9>&- 2>/dev/null || true; }
+done_installing() { exec 9>&-; }
 
 # Everything a command without a lab needs.
 BASE_PACKAGES="python3 python3-venv ca-certificates"

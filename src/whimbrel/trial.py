@@ -60,6 +60,7 @@ class _Notes:
     """What a trial has found so far; a trial that fails in the middle keeps what it has."""
 
     events: list[Event] = field(default_factory=list)
+    restored_in_s: float | None = None
     rest: RestRecord | None = None
     report: MoveReport | None = None
     qemu_downtime_ms: int | None = None
@@ -113,7 +114,7 @@ class Trial:
         form = FORMS[self._scenario.form]
         self._notice("restoring the saved state")
         with Connection.open(self._source.libvirt_uri) as connection, ExitStack() as instruments:
-            _, agent = machine.restore(self._lab, connection, self._state.folder)
+            agent, notes.restored_in_s = machine.restore(self._lab, connection, self._state.folder)
             notes.identity_before = self._identity(agent)
             sampler = instruments.enter_context(self._sampler())
             self._notice("at rest")
@@ -296,6 +297,7 @@ class Trial:
             rest=notes.rest,
             reach=notes.reach,
             instruments=notes.costs,
+            restored_in_s=notes.restored_in_s,
             provenance=self._provenance(started_at),
         )
 

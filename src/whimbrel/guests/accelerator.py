@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from whimbrel.guests.domain_xml import Accelerator
 from whimbrel.lab.server import Server
-from whimbrel.system.clock import clock_id
-from whimbrel.system.places import home
+from whimbrel.system import kvm_memo
 
 _BOOT_S = 20
 # The kernel says this when it hands over to the first program: memory, interrupts and timers work.
@@ -17,14 +15,11 @@ _PROOF = "Run /init as init process"
 
 def choose_accelerator(server: Server, kernel_folder: Path) -> Accelerator:
     """``kvm`` when a guest reaches its first program in it within seconds, else ``tcg``; asked once per boot of the machine."""
-    memo = home() / "accelerator.json"
-    key = f"{clock_id()} {kernel_folder.name} {server.place.tree.parent.name}"
-    if memo.exists():
-        known = json.loads(memo.read_text())
-        if known.get("key") == key:
-            return "kvm" if known["kvm"] else "tcg"
-    works = Path("/dev/kvm").exists() and _boots(server, kernel_folder.name)
-    memo.write_text(json.dumps({"key": key, "kvm": works}))
+    key = f"{kernel_folder.name} {server.place.tree.parent.name}"
+    works = kvm_memo.recall(key)
+    if works is None:
+        works = Path("/dev/kvm").exists() and _boots(server, kernel_folder.name)
+        kvm_memo.remember(key, works)
     return "kvm" if works else "tcg"
 
 

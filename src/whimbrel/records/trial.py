@@ -134,7 +134,7 @@ class Provenance(Record):
 
 
 class TrialRecord(Record):
-    """Everything raw about one trial, but the series."""
+    """Everything raw about one trial, but the series; ``restored_in_s`` is what libvirt took to start the saved state."""
 
     schema_version: Literal[1]
     spec: CampaignSpec
@@ -148,4 +148,5 @@ class TrialRecord(Record):
     rest: RestRecord | None
     reach: ReachCounts | None
     instruments: list[InstrumentCost]
+    restored_in_s: float | None
     provenance: Provenance

@@ -6,7 +6,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from whimbrel.spec.fields import Count, Name, PositiveSeconds, Seconds, Spec
+from whimbrel.spec.fields import Count, MisfitError, Name, PositiveSeconds, Seconds, Spec
 from whimbrel.spec.lab import LabSpec
 from whimbrel.spec.migration import MigrationSpec
 from whimbrel.spec.service import FormName, GuestSpec, ServiceName, StreamSpec
@@ -51,12 +51,12 @@ class ScenarioSpec(Spec):
     @model_validator(mode="after")
     def _makes_sense(self) -> Self:
         if self.form == "nested" and self.service == "none":
-            raise ValueError("a nested form needs a service: 'service: stream'")
+            raise MisfitError("a nested form needs a service: 'service: stream'", "form")
         counts = [arm.viewers for arm in self.arms]
         if self.service == "none" and any(counts):
-            raise ValueError("viewers need a stream to watch: 'service: stream', or 'viewers: 0'")
+            raise MisfitError("viewers need a stream to watch: 'service: stream', or 'viewers: 0'", "arms")
         if len(set(counts)) < len(counts):
-            raise ValueError(f"two arms have the same number of viewers: {counts}")
+            raise MisfitError(f"two arms have the same number of viewers: {counts}", "arms")
         return self
 
 
@@ -79,12 +79,12 @@ class CampaignSpec(Spec):
     def _names_differ(self) -> Self:
         names = [scenario.name for scenario in self.scenarios]
         if len(set(names)) < len(names):
-            raise ValueError(f"two scenarios have the same name: {', '.join(names)}")
+            raise MisfitError(f"two have the same name: {', '.join(names)}", "scenarios")
         return self
 
     @model_validator(mode="after")
     def _fits_the_servers(self) -> Self:
         smallest = min(self.lab.servers.a.memory_bytes, self.lab.servers.b.memory_bytes)
         if self.guest.memory_bytes > smallest:
-            raise ValueError("guest: memory is more than a server of the lab has")
+            raise MisfitError("is more than a server of the lab has", "guest", "memory")
         return self

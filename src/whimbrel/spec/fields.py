@@ -23,6 +23,14 @@ class Spec(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", validate_by_name=True, validate_by_alias=True, strict=False)
 
 
+class MisfitError(ValueError):
+    """A value that is wrong only beside others; ``key`` is where it stands, seen from the model that noticed."""
+
+    def __init__(self, message: str, *key: str | int) -> None:
+        super().__init__(message)
+        self.key = key
+
+
 def _quantity(parse: Callable[[str], float]) -> Callable[[Any, ValidationInfo], Any]:
     def read(value: Any, info: ValidationInfo) -> Any:
         if isinstance(value, str):

@@ -7,7 +7,7 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from whimbrel.spec.fields import Bytes, BytesPerSecond, Count, LabName, Network, Spec
+from whimbrel.spec.fields import Bytes, BytesPerSecond, Count, LabName, MisfitError, Network, Spec
 
 
 class ServerSpec(Spec):
@@ -42,9 +42,14 @@ class LabSpec(Spec):
 
     @model_validator(mode="after")
     def _cpus_are_not_negative(self) -> Self:
-        for cpus in (self.servers.a.cpus, self.servers.b.cpus, self.vantage.cpus):
-            if cpus and min(cpus) < 0:
-                raise ValueError(f"cpus: {min(cpus)} is no CPU number")
+        members: dict[tuple[str, ...], ServerSpec | VantageSpec] = {
+            ("servers", "a"): self.servers.a,
+            ("servers", "b"): self.servers.b,
+            ("vantage",): self.vantage,
+        }
+        for key, member in members.items():
+            if member.cpus and min(member.cpus) < 0:
+                raise MisfitError(f"{min(member.cpus)} is no CPU number", *key, "cpus")
         return self
 
     def address(self, position: int) -> str:

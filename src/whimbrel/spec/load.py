@@ -19,6 +19,7 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from whimbrel.errors import SpecError, UsageError
 from whimbrel.spec.campaign import CampaignSpec
+from whimbrel.spec.fields import MisfitError
 
 LARGEST_FILE_BYTES = 1 << 20
 DEEPEST_NESTING = 20
@@ -58,8 +59,8 @@ def _parse(text: str, file: Path) -> CommentedMap:
         document = yaml.load(text)
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        problem = (error.problem or "is malformed YAML").splitlines()[0]
-        raise SpecError(problem, file=file, line=mark.line + 1 if mark else None) from error
+        problem = ", ".join(part.splitlines()[0] for part in (error.context, error.problem) if part)
+        raise SpecError(problem or "is malformed YAML", file=file, line=mark.line + 1 if mark else None) from error
     except (YAMLError, ValueError, RecursionError) as error:
         first = (str(error) or type(error).__name__).splitlines()[0]
         raise SpecError(f"is malformed YAML: {first}", file=file, line=getattr(error, "lineno", None)) from error
@@ -113,6 +114,9 @@ def _spec_error(error: ValidationError, document: CommentedMap, file: Path) -> S
     # An unknown key is often the cause of a missing one, so it is named first.
     first = min(error.errors(), key=lambda found: found["type"] != "extra_forbidden")
     location = first["loc"]
+    cause = first.get("ctx", {}).get("error")
+    if isinstance(cause, MisfitError):
+        location += cause.key
     key = ".".join(str(part) for part in location)
     problem = first["msg"].removeprefix("Value error, ")
     resolution = ""

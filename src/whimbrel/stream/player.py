@@ -91,11 +91,11 @@ class Viewer:
         return stream_ms
 
     def frame(self) -> pl.DataFrame:
-        """The log so far."""
+        """The log so far; the viewer's thread may be adding to it, and sizes are what it adds last."""
         rows = len(self.sizes)
         return pl.DataFrame(
             {"viewer": [self.number] * rows, "connection": self.connections[:rows], "kind": self.kinds[:rows],
-             "stream_ms": self.stream_ms[:rows], "arrived_ns": self.arrived_ns[:rows], "bytes": self.sizes},
+             "stream_ms": self.stream_ms[:rows], "arrived_ns": self.arrived_ns[:rows], "bytes": self.sizes[:rows]},
             schema=PACKETS_SCHEMA,
         )  # fmt: skip
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from whimbrel.errors import WhimbrelError
-from whimbrel.system import cgroups, links, netns
+from whimbrel.system import cgroups, kvm_memo, links, netns
 from whimbrel.system.cgroups import Cgroup
 from whimbrel.system.ledger import Ledger
 from whimbrel.system.places import home
@@ -158,4 +158,7 @@ def _overlay(ledger: Ledger) -> str:
 def _kvm() -> str:
     if not Path("/dev/kvm").exists():
         raise _AbsentError("/dev/kvm is missing: guests are emulated, which is many times slower")
-    return "/dev/kvm is there; whether a guest really boots in it is tried when a lab first needs it"
+    works = kvm_memo.recall()
+    if works is False:
+        raise _AbsentError("/dev/kvm is there, but a guest that was booted in it never came up: guests are emulated")
+    return "a guest booted in it" if works else "/dev/kvm is there; the first lab tries whether a guest really boots in it"

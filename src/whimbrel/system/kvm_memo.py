@@ -1,0 +1,24 @@
+"""Whether a guest was seen to boot in KVM: asked once per boot of the machine, since asking in vain takes a while."""
+
+from __future__ import annotations
+
+import json
+
+from whimbrel.system.clock import clock_id
+from whimbrel.system.places import home
+
+
+def remember(key: str, works: bool) -> None:
+    """Keeps the answer for guests named by ``key``, until the machine boots again."""
+    (home() / "kvm.json").write_text(json.dumps({"clock_id": clock_id(), "key": key, "works": works}))
+
+
+def recall(key: str | None = None) -> bool | None:
+    """The answer for ``key``, or for whatever was tried last; None when nothing was tried since the machine booted."""
+    try:
+        known = json.loads((home() / "kvm.json").read_text())
+    except (OSError, json.JSONDecodeError):
+        return None
+    if known["clock_id"] != clock_id() or key not in (None, known["key"]):
+        return None
+    return bool(known["works"])

@@ -1,0 +1,77 @@
+"""What every host and every vantage must keep, the real ones and the fakes that stand in for them."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from tests.fakes import FakeHost, FakeJournal, FakeVantage
+from whimbrel.engines.libvirt import Connection
+from whimbrel.hosts.host import Host, Vantage
+from whimbrel.lab.lab import Lab
+from whimbrel.migrate.technique import Journal
+from whimbrel.observe.migration_events import MigrationEvents
+
+
+@pytest.fixture(params=["server a", "server b", "fake"])
+def host(request: pytest.FixtureRequest, lab: Lab) -> Host:
+    hosts: dict[str, Host] = {"server a": lab.server_a, "server b": lab.server_b, "fake": FakeHost()}
+    return hosts[request.param]
+
+
+@pytest.fixture(params=["lab", "fake"])
+def vantage(request: pytest.FixtureRequest, lab: Lab) -> Vantage:
+    return lab.vantage if request.param == "lab" else FakeVantage()
+
+
+def test_a_host_has_a_name_and_an_address(host: Host) -> None:
+    assert host.name in ("a", "b")
+    assert host.address.count(".") == 3
+    assert host.move_uri == f"tcp://{host.address}"
+
+
+def test_a_host_is_reached_by_us_and_by_its_peer_in_different_ways(host: Host) -> None:
+    assert host.libvirt_uri.startswith("qemu+unix://")
+    assert host.peer_uri.startswith("qemu+tcp://")
+    assert host.peer_uri.endswith("/system")
+
+
+def test_a_host_has_room(host: Host) -> None:
+    capacity = host.capacity()
+    assert capacity.memory_bytes > 2**20
+    assert capacity.disk_bytes > 2**20
+
+
+def test_a_host_can_be_sampled_and_keeps_logs(host: Host) -> None:
+    points = host.sample_points()
+    assert points.host == host.name
+    assert points.cgroup
+    assert all(name.startswith(host.name) and isinstance(text, str) for name, text in host.logs().items())
+    assert host.logs()
+
+
+def test_a_command_at_the_vantage_runs(vantage: Vantage) -> None:
+    command = vantage.command([sys.executable, "-c", "print('there')"])
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "there\n"
+
+
+def test_servers_are_hosts_of_their_own(lab: Lab) -> None:
+    names = [server.run(["hostname"]).stdout.strip() for server in (lab.server_a, lab.server_b)]
+    assert names == ["server-a", "server-b"]
+    answer = lab.server_a.run(["virsh", "-c", lab.server_b.peer_uri, "hostname"]).stdout.strip()
+    assert answer == "server-b"
+    with Connection.open(lab.server_a.libvirt_uri) as connection:
+        assert connection.versions()["qemu"].startswith("10.")
+        assert connection.find("absent") is None
+
+
+@pytest.fixture(params=["fake", "migration events"])
+def journal(request: pytest.FixtureRequest, lab: Lab) -> Journal:
+    return FakeJournal() if request.param == "fake" else MigrationEvents("guest", lab.server_a, lab.server_b)
+
+
+def test_a_journal_gives_times_that_do_not_go_back(journal: Journal) -> None:
+    times = [journal.mark("one"), journal.mark("two", why="because")]
+    assert times == sorted(times)

@@ -1,0 +1,46 @@
+"""One lab for all tests that move guests; its images and saved states are those of scenarios/quick.yaml."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from whimbrel.guests.states import StateStore
+from whimbrel.images.store import ImageStore
+from whimbrel.lab.lab import Lab
+from whimbrel.spec.campaign import CampaignSpec
+from whimbrel.spec.load import load_campaign
+from whimbrel.system.ledger import Ledger
+
+PROJECT = Path(__file__).parents[2]
+QUICK = PROJECT / "scenarios" / "quick.yaml"
+# Fast links: these tests ask whether it works, not how long it takes.
+OVERRIDES = ["lab.name=tests", "lab.link_rate=1 Gbit/s", "observe.at_rest=1 s", "observe.before=2 s", "observe.after=3 s"]
+
+
+def quick(*overrides: str) -> CampaignSpec:
+    return load_campaign(QUICK, [*OVERRIDES, *overrides])
+
+
+@pytest.fixture(scope="session")
+def spec() -> CampaignSpec:
+    return quick()
+
+
+@pytest.fixture(scope="session")
+def lab(spec: CampaignSpec) -> Iterator[Lab]:
+    with Ledger(spec.lab.name) as ledger:
+        ledger.undo_all()
+        made = Lab(spec.lab, ImageStore(), ledger)
+        made.up()
+        try:
+            yield made
+        finally:
+            made.down()
+
+
+@pytest.fixture(scope="session")
+def states(lab: Lab, spec: CampaignSpec) -> StateStore:
+    return StateStore(lab, spec.guest, spec.stream)

@@ -1,0 +1,110 @@
+"""The commands that make labs, as a user calls them: done, interrupted, killed, and left up."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.lab.conftest import QUICK
+from tests.snapshot import snapshot
+
+PROJECT = Path(__file__).parents[2]
+FAST = ["--set", "lab.name=byhand", "--set", "lab.link_rate=1 Gbit/s", "--set", "observe.before=2 s", "--only", "vm"]
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(PROJECT / "src")}
+
+
+def whimbrel(*words: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "whimbrel", *map(str, words)], capture_output=True, text=True, timeout=600, env=ENVIRONMENT
+    )
+
+
+def begin(folder: Path) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "whimbrel", "run", str(QUICK), *FAST, "--out", str(folder)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT)
+
+
+def wait_for_word(running: subprocess.Popen[str], word: str) -> None:
+    assert running.stderr is not None
+    seen = []
+    for line in running.stderr:
+        seen.append(line)
+        if word in line:
+            return
+    pytest.fail(f"it ended before it said {word!r}: {''.join(seen)}")
+
+
+def test_run_gives_a_summary_and_a_page(tmp_path: Path) -> None:
+    folder = tmp_path / "results"
+    done = whimbrel("run", QUICK, *FAST, "--out", folder, "--json")
+    assert done.returncode == 0, done.stderr
+    summary = json.loads(done.stdout)
+    assert summary["arms"][0]["moved"] == 1
+    assert (folder / "report.html").exists()
+    assert list((folder / "figures").glob("timeline-*.png"))
+    assert whimbrel("run", QUICK, *FAST, "--out", folder).returncode == 2
+
+
+@pytest.mark.parametrize("moment", ["restoring", "waiting for 1 viewer", "moving", "watching after"])
+def test_ctrl_c_leaves_nothing(moment: str, tmp_path: Path) -> None:
+    running = begin(tmp_path / "results")
+    wait_for_word(running, moment)
+    running.send_signal(signal.SIGINT)
+    _, stderr = running.communicate(timeout=120)
+    assert running.returncode == 130, stderr
+    assert "Traceback" not in stderr
+    assert not list((tmp_path / "results").glob("trials/*"))
+    assert not list((tmp_path / "results").glob("trials/.*.partial"))
+
+
+@pytest.mark.parametrize("moment", ["at rest", "moving"])
+def test_gc_after_kill(moment: str, tmp_path: Path) -> None:
+    before = snapshot()
+    running = begin(tmp_path / "results")
+    wait_for_word(running, moment)
+    running.kill()
+    running.communicate(timeout=60)
+    assert snapshot() != before
+    refused = whimbrel("run", QUICK, *FAST, "--out", tmp_path / "again")
+    assert refused.returncode == 2
+    assert "whimbrel gc" in refused.stderr
+    collected = whimbrel("gc")
+    assert collected.returncode == 0, collected.stderr
+    assert "removed cgroup byhand/server-a" in collected.stdout
+    assert snapshot() == before
+
+
+def test_a_lab_stays_up_until_it_is_taken_down(tmp_path: Path) -> None:
+    file = tmp_path / "own.yaml"
+    file.write_text(QUICK.read_text().replace("name: quick", "name: byhand"))
+    assert whimbrel("lab", "up", file).returncode == 0
+    try:
+        again = whimbrel("lab", "up", file)
+        assert again.returncode == 2
+        assert "already up" in again.stderr
+        labs = json.loads(whimbrel("lab", "status", "--json").stdout)
+        assert {"byhand": "up"}.items() <= {lab["name"]: lab["state"] for lab in labs}.items()
+        assert whimbrel("lab", "exec", "byhand", "a", "--", "hostname").stdout == "server-a\n"
+        assert whimbrel("lab", "exec", "byhand", "b", "--", "sh", "-c", "exit 7").returncode == 7
+        assert whimbrel("gc").returncode == 0
+        assert whimbrel("lab", "exec", "byhand", "b", "--", "hostname").stdout == "server-b\n"
+        other = whimbrel("run", QUICK, "--set", "lab.name=byhand", "--set", "lab.link_rate=1 Gbit/s", "--out", tmp_path / "r")
+        assert other.returncode == 2
+        assert "differs" in other.stderr
+    finally:
+        assert whimbrel("lab", "down", "byhand").returncode == 0
+    assert whimbrel("lab", "down", "byhand").returncode == 2
+
+
+def test_doctor_finds_what_it_needs() -> None:
+    done = whimbrel("doctor", "--json")
+    findings = {finding["name"]: finding for finding in json.loads(done.stdout)}
+    assert done.returncode == 0, done.stdout
+    assert findings["link shaping (tbf)"]["works"]
+    assert "KVM" in findings

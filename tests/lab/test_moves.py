@@ -1,0 +1,132 @@
+"""Real guests, moved while real viewers watch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.lab.conftest import quick
+from whimbrel.analysis.figures import derive
+from whimbrel.engines.libvirt import Connection
+from whimbrel.errors import ReservationError
+from whimbrel.guests import machine
+from whimbrel.guests.states import StateStore
+from whimbrel.lab.lab import Lab
+from whimbrel.migrate.reservation import reserved
+from whimbrel.migrate.verify import where_it_runs
+from whimbrel.records.store import CampaignFolder, StoredTrial
+from whimbrel.records.trial import Plan, TrialRecord
+from whimbrel.spec.campaign import CampaignSpec
+from whimbrel.trial import Trial
+
+SCENARIOS = {"baseline": 0, "vm": 2, "nested": 2}
+
+
+def make_trial(lab: Lab, states: StateStore, spec: CampaignSpec, scenario: str, viewers: int, folder: Path) -> StoredTrial:
+    chosen = next(found for found in spec.scenarios if found.name == scenario)
+    plan = Plan(scenario=scenario, viewers=viewers, repetition=1, order=1, state_boot=1)
+    campaign = CampaignFolder.create(folder, spec, "test", 1)
+    workplace = campaign.workplace(1)
+    workplace.mkdir(parents=True)
+    trial = Trial(lab, spec, plan, states.get(chosen.form, chosen.service, 1), workplace, "test", print)
+    return campaign.commit(workplace, trial.run())
+
+
+def no_guest_runs(lab: Lab) -> bool:
+    return where_it_runs(machine.GUEST_NAME, [lab.server_a, lab.server_b]) == []
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_each_scenario_moves_with_its_viewers(
+    lab: Lab, states: StateStore, spec: CampaignSpec, scenario: str, tmp_path: Path
+) -> None:
+    stored = make_trial(lab, states, spec, scenario, SCENARIOS[scenario], tmp_path / "results")
+    record = stored.record
+    figures = derive(record, *(stored.series(name) for name in ("hosts", "probe", "packets", "job")))
+    assert record.outcome.result == "moved", record.outcome.error
+    assert record.outcome.runs_on == ["b"]
+    assert record.outcome.same_identity
+    assert record.restored_in_s is not None
+    assert figures.total_s is not None
+    assert figures.qemu_downtime_ms is not None
+    assert figures.libvirt_downtime_ms is not None
+    assert figures.blackout_ms is not None
+    assert figures.reachability_gap_ms is not None
+    assert figures.reachability_gap_ms >= figures.blackout_ms
+    assert all(phase.length_s is not None and phase.length_s > 0 for phase in figures.phases)
+    assert len(figures.viewers) == SCENARIOS[scenario]
+    for viewer in figures.viewers:
+        assert viewer.connections_lost == 0
+        assert viewer.service_gap_ms is not None
+        assert viewer.service_gap_ms > figures.blackout_ms * 0.8
+        assert len(viewer.playbacks) == len(spec.stream.player_buffers_s)
+    assert (record.reach is not None) == (scenario == "nested")
+    if record.reach is not None:
+        assert record.reach.before_ok > 0
+        assert record.reach.during_ok > 0
+        assert record.reach.after_ok > 0
+    assert {cost.name for cost in record.instruments} >= {"sampler", "probe"}
+    assert all(cost.cpu_s is not None for cost in record.instruments)
+    hosts = stored.series("hosts")
+    assert hosts is not None
+    assert {"a", "b", "vantage", "qemu@a", "qemu@b", "machine"} <= set(hosts.get_column("subject").unique())
+    assert no_guest_runs(lab)
+
+
+def aborted(lab: Lab, states: StateStore, folder: Path, *overrides: str) -> TrialRecord:
+    spec = quick("migration.bandwidth=2 MiB/s", "migration.timeout=3 s", *overrides)
+    return make_trial(lab, states, spec, "vm", 1, folder).record
+
+
+def test_a_move_that_takes_too_long_is_aborted_and_the_guest_stays(lab: Lab, states: StateStore, tmp_path: Path) -> None:
+    record = aborted(lab, states, tmp_path / "results")
+    assert record.outcome.result == "aborted"
+    assert record.outcome.runs_on == ["a"]
+    assert any(event.name == "abort" for event in record.events)
+    figures = derive(record, None, None, None, None)
+    assert figures.total_s is None
+    assert (tmp_path / "results/trials/0001-vm-1/logs").is_dir()
+    assert no_guest_runs(lab)
+
+
+def test_a_time_out_may_stop_and_copy(lab: Lab, states: StateStore, tmp_path: Path) -> None:
+    spec = quick("migration.bandwidth=20 MiB/s", "migration.timeout=3 s", "migration.on_timeout=stop-and-copy")
+    stored = make_trial(lab, states, spec, "vm", 1, tmp_path / "results")
+    assert stored.record.outcome.result == "moved", stored.record.outcome.error
+    figures = derive(stored.record, *(stored.series(name) for name in ("hosts", "probe", "packets", "job")))
+    assert figures.blackout_ms is not None
+    # Most of the memory was still to be sent when the guest was stopped.
+    assert figures.blackout_ms > 1000
+
+
+def test_a_second_claimant_is_refused(lab: Lab) -> None:
+    free = lab.server_b.capacity().memory_bytes
+    with reserved(lab.server_b, "first", free * 3 // 4, 2**20):
+        with (
+            pytest.raises(ReservationError, match="cannot set aside") as caught,
+            reserved(lab.server_b, "second", free // 2, 2**20),
+        ):
+            pass
+        assert "first" in str(caught.value)
+
+
+def test_a_restored_guest_is_where_it_was(lab: Lab, states: StateStore) -> None:
+    state = states.get("vm", "stream", 1)
+    with Connection.open(lab.server_a.libvirt_uri) as connection:
+        try:
+            agent, _ = machine.restore(lab, connection, state.folder)
+            assert agent.shell("cat /proc/sys/kernel/random/boot_id").strip() == state.boot_id
+            assert "docker" not in agent.shell("ps -e -o comm=")
+            skew_s = abs(float(agent.shell("date +%s.%N")) - float(lab.server_a.run(["date", "+%s.%N"]).stdout))
+            assert skew_s < 2
+        finally:
+            found = connection.find(machine.GUEST_NAME)
+            assert found is not None
+            found.destroy()
+
+
+def test_disk_space_and_memory_of_a_server_are_its_own(lab: Lab) -> None:
+    capacity = lab.server_b.capacity()
+    assert capacity.memory_bytes == lab.spec.servers.b.memory_bytes
+    assert capacity.disk_bytes > 2**30

@@ -1,0 +1,38 @@
+"""The report as a browser shows it: Debian's Chromium, without a network."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from whimbrel.records.store import CampaignFolder
+from whimbrel.report.page import build_report, write_page
+
+RECORDED = Path(__file__).parents[1] / "recorded" / "campaign"
+FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+         "--disable-component-update", "--disable-sync", "--hide-scrollbars", "--virtual-time-budget=8000",
+         "--enable-logging=stderr", "--window-size=1240,6000"]  # fmt: skip
+
+
+def open_page(page: Path, folder: Path, *flags: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["unshare", "--net", "chromium", *FLAGS, f"--user-data-dir={folder}", *flags, page.as_uri()],
+        capture_output=True, text=True, timeout=180,
+    )  # fmt: skip
+
+
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="chromium is not installed (./check installs it)")
+def test_the_page_opens_without_a_complaint_and_draws_every_chart(tmp_path: Path) -> None:
+    campaign = CampaignFolder.open(Path(shutil.copytree(RECORDED, tmp_path / "campaign")))
+    report = build_report(campaign)
+    page = write_page(campaign, report)
+    shown = open_page(page, tmp_path / "profile", "--dump-dom")
+    complaints = [line for line in shown.stderr.splitlines() if "CONSOLE" in line]
+    assert complaints == []
+    assert shown.stdout.count('class="marks"') == len(report.charts) > 4
+    picture = tmp_path / "page.png"
+    open_page(page, tmp_path / "profile", f"--screenshot={picture}")
+    assert picture.stat().st_size > 100_000

@@ -1,0 +1,112 @@
+"""The command line as a user meets it, in processes of their own: what goes where, and how they end."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).parents[3]
+RECORDED = PROJECT / "tests" / "recorded" / "campaign"
+
+
+def whimbrel(*words: str | Path, env: dict[str, str] | None = None, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "whimbrel", *map(str, words)], capture_output=True, text=True, timeout=120, cwd=cwd,
+        env={**os.environ, "PYTHONPATH": str(PROJECT / "src"), **(env or {})},
+    )  # fmt: skip
+
+
+def test_help_names_every_command_and_the_exit_codes() -> None:
+    done = whimbrel("--help")
+    assert done.returncode == 0
+    for word in ("run", "report", "show", "schema", "doctor", "lab", "images", "gc", "Exit codes"):
+        assert word in done.stdout
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("run",), ("run", "absent.yaml"), ("frobnicate",), ("show", "/nowhere"), ("schema", "nothing"), ("show", RECORDED, "99"),
+     ("run", PROJECT / "scenarios/paper.yaml", "--dry-run", "--only", "x"),
+     ("run", PROJECT / "scenarios/paper.yaml", "--set", "x"),
+     ("report", "/nowhere"), ("lab", "exec", "x")],
+)  # fmt: skip
+def test_bad_usage_is_one_clear_error(words: tuple[str, ...]) -> None:
+    done = whimbrel(*words)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.startswith("whimbrel: ")
+    assert "Traceback" not in done.stderr
+
+
+def test_a_bad_file_names_file_line_and_key(tmp_path: Path) -> None:
+    file = tmp_path / "bad.yaml"
+    file.write_text("schema_version: 1\nname: x\nguest: {memry: 1 GiB}\nscenarios: []\n")
+    done = whimbrel("run", file)
+    assert done.returncode == 2
+    assert f"{file}:3: guest.memry:" in done.stderr
+    assert "'memory'" in done.stderr
+
+
+def test_dry_run_prints_the_plan_and_does_nothing(tmp_path: Path) -> None:
+    done = whimbrel("run", PROJECT / "scenarios/paper.yaml", "--dry-run", "--json", cwd=tmp_path)
+    plan = json.loads(done.stdout)
+    assert len(plan["trials"]) == 21
+    assert plan["estimated_s"] > 60
+    assert not list(tmp_path.iterdir())
+
+
+def test_show_tells_of_a_campaign_and_of_a_trial(tmp_path: Path) -> None:
+    folder = shutil.copytree(RECORDED, tmp_path / "campaign")
+    text = whimbrel("show", folder)
+    assert text.returncode == 0
+    assert "Scenario 2" in text.stdout
+    assert len(json.loads(whimbrel("show", folder, "--json").stdout)["arms"]) == 3
+    one = whimbrel("show", folder, "1")
+    assert "phase stop-and-copy" in one.stdout
+    assert json.loads(whimbrel("show", folder, "1", "--json").stdout)["record"]["schema_version"] == 1
+
+
+def test_a_narrow_terminal_gets_lines_instead_of_a_table(tmp_path: Path) -> None:
+    folder = shutil.copytree(RECORDED, tmp_path / "campaign")
+    done = subprocess.run(
+        ["script", "-qec", f"stty cols 20; {sys.executable} -m whimbrel show {folder}", "/dev/null"],
+        capture_output=True, text=True, timeout=60, env={**os.environ, "PYTHONPATH": str(PROJECT / "src"), "COLUMNS": "20"},
+    )  # fmt: skip
+    assert "blackout (ms): " in done.stdout
+
+
+def test_closed_stdout_is_no_error(tmp_path: Path) -> None:
+    folder = shutil.copytree(RECORDED, tmp_path / "campaign")
+    command = f"{sys.executable} -m whimbrel show {folder} 1 --json | true; echo ${{PIPESTATUS[0]}}"
+    done = subprocess.run(
+        ["bash", "-c", command],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, "PYTHONPATH": str(PROJECT / "src")},
+    )
+    assert done.stderr == ""
+    assert done.stdout.strip() == "0"
+
+
+def test_a_locale_with_decimal_commas_changes_nothing(tmp_path: Path) -> None:
+    folder = shutil.copytree(RECORDED, tmp_path / "campaign")
+    assert whimbrel("show", folder, env={"LC_ALL": "de_DE.UTF-8"}).stdout == whimbrel("show", folder, env={"LC_ALL": "C"}).stdout
+
+
+def test_schemas_are_json() -> None:
+    for which in ("scenario", "trial", "figures"):
+        assert "properties" in json.loads(whimbrel("schema", which).stdout)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="asks what happens without root")
+def test_without_root_a_lab_says_so() -> None:
+    done = whimbrel("lab", "up", PROJECT / "scenarios/quick.yaml")
+    assert done.returncode == 3
+    assert "needs root" in done.stderr

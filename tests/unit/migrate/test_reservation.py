@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.fakes import FakeHost
+from whimbrel.errors import ReservationError
+from whimbrel.migrate.reservation import QEMU_OVERHEAD_BYTES, reserved
+
+GIB = 2**30
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("WHIMBREL_HOME", str(tmp_path))
+    return tmp_path
+
+
+def test_a_booking_holds_and_a_second_claimant_is_refused() -> None:
+    host = FakeHost(memory_bytes=2 * GIB + QEMU_OVERHEAD_BYTES)
+    with reserved(host, "one", 1 * GIB, GIB) as booking:
+        assert booking.memory_bytes == GIB + QEMU_OVERHEAD_BYTES
+        with pytest.raises(ReservationError, match="cannot set aside") as caught, reserved(host, "two", GIB, GIB):
+            pass
+        assert "one" in str(caught.value)
+    with reserved(host, "two", GIB, GIB):
+        pass
+
+
+def test_disk_is_booked_too() -> None:
+    host = FakeHost(disk_bytes=3 * GIB)
+    with (
+        reserved(host, "one", GIB, 2 * GIB),
+        pytest.raises(ReservationError, match="of disk"),
+        reserved(host, "two", GIB, 2 * GIB),
+    ):
+        pass
+
+
+def test_hosts_do_not_share_bookings() -> None:
+    with (
+        reserved(FakeHost("a", memory_bytes=2 * GIB), "one", GIB, GIB),
+        reserved(FakeHost("b", memory_bytes=2 * GIB), "one", GIB, GIB),
+    ):
+        pass
+
+
+def test_a_dead_claimants_booking_does_not_count(home: Path) -> None:
+    host = FakeHost(memory_bytes=2 * GIB)
+    with reserved(host, "one", GIB, GIB):
+        file = next((home / "bookings").glob("*.json"))
+        dead = json.loads(file.read_text())
+    dead[0]["start_ticks"] = 1
+    file.write_text(json.dumps(dead))
+    with reserved(host, "two", GIB, GIB):
+        pass
+    assert not file.exists()

@@ -1,0 +1,147 @@
+"""Every way a scenario file can be wrong gives one error that names file, line and key."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from whimbrel.errors import SpecError, UsageError
+from whimbrel.spec.campaign import CampaignSpec
+from whimbrel.spec.fields import RECORD
+from whimbrel.spec.load import LARGEST_FILE_BYTES, load_campaign, schema_text
+
+SCENARIOS = Path(__file__).parents[3] / "scenarios"
+GOOD = """\
+schema_version: 1
+name: small
+scenarios:
+  - name: baseline
+    title: Nothing
+    form: vm
+    service: none
+    arms: [{viewers: 0, trials: 1}]
+"""
+
+
+def refused(tmp_path: Path, content: str | bytes) -> SpecError:
+    file = tmp_path / "wrong.yaml"
+    file.write_bytes(content.encode() if isinstance(content, str) else content)
+    with pytest.raises(SpecError) as caught:
+        load_campaign(file)
+    assert str(file) in str(caught.value)
+    assert caught.value.exit_code == 2
+    return caught.value
+
+
+@pytest.mark.parametrize("file", sorted(SCENARIOS.glob("*.yaml")), ids=lambda file: file.name)
+def test_every_scenario_of_the_project_loads(file: Path) -> None:
+    assert load_campaign(file).scenarios
+
+
+def test_paper_is_the_papers_experiment() -> None:
+    spec = load_campaign(SCENARIOS / "paper.yaml")
+    arms = {(scenario.name, arm.viewers): arm.trials for scenario in spec.scenarios for arm in scenario.arms}
+    assert arms == {("baseline", 0): 3} | {
+        (form, viewers): 3 if viewers == 1 else 2 for form in ("vm", "nested") for viewers in (1, 2, 5, 10)
+    }
+    assert [scenario.published_total_s for scenario in spec.scenarios] == [350, 420, 390]
+    assert spec.lab.link_rate_bytes_per_s == 25e6
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("", "is empty"),
+        ("# only a comment\n", "is empty"),
+        ("- 1\n", "is not a mapping"),
+        ("just text", "is not a mapping"),
+        ("a: [1", "expected"),
+        ("a: b: c", "mapping values"),
+        ("\tname: x", "cannot start any token"),
+        ("name: &x 1\ny: *x", "anchors and aliases"),
+        ("{" * 100, "nested too deeply"),
+        ("--- 1\n--- 2\n", "expected a single document"),
+    ],
+)
+def test_malformed_yaml(tmp_path: Path, content: str, words: str) -> None:
+    assert words in str(refused(tmp_path, content))
+
+
+def test_binary_huge_and_missing_files(tmp_path: Path) -> None:
+    assert "line" not in str(refused(tmp_path, b"\x00\x01\x02"))
+    error = refused(tmp_path, b"name: x\ntitle: \xff\xfe")
+    assert "not UTF-8" in str(error)
+    assert error.line == 2
+    assert "larger than" in str(refused(tmp_path, b"#" * (LARGEST_FILE_BYTES + 1)))
+    with pytest.raises(SpecError, match="No such file"):
+        load_campaign(tmp_path / "absent.yaml")
+    with pytest.raises(SpecError, match="directory"):
+        load_campaign(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "words"),
+    [
+        ("name: small", "nam: small", 2, "did you mean 'name'?"),
+        ("name: small", "name: small\nname: other", 3, "duplicate key"),
+        ("name: small", "name: ../etc", 2, "is no name"),
+        ("name: small", "name: a b", 2, "is no name"),
+        ("name: small", "name: 'a;b'", 2, "is no name"),
+        ("name: small", 'name: "a\\nb"', 2, "is no name"),
+        ("name: small", f"name: {'a' * 300}", 2, "is no name"),
+        ("name: small", "name: small\nguest: {memory: 1024}", 3, "has no unit"),
+        ("name: small", "name: small\nguest: {memory: 1 GiB/s}", 3, "is no size"),
+        ("name: small", "name: small\nguest: {memory: -1 GiB}", 3, "is no size"),
+        ("name: small", "name: small\nguest: {memory: 0 B}", 3, "greater than"),
+        ("name: small", "name: small\nguest: {memory: 900 GiB}", 3, "more than a server"),
+        ("name: small", "name: small\nguest: {vcpus: no}", 3, "not a whole number"),
+        ("name: small", "name: small\nguest: {vcpus: 1e3}", 3, "not a whole number"),
+        ("name: small", "name: small\nguest: {vcpus: 1.5}", 3, "not a whole number"),
+        ("name: small", "name: small\nguest: {vcpus: true}", 3, "not a whole number"),
+        ("name: small", "name: small\nguest: {vcpus: .nan}", 3, "not a whole number"),
+        ("name: small", "name: small\nmigration: {timeout: .inf}", 3, "has no unit"),
+        ("name: small", "name: small\nlab: {network: 8.8.8.0/24}", 3, "private IPv4"),
+        ("name: small", "name: small\nlab: {network: 10.0.0.0/30}", 3, "126 addresses"),
+        ("name: small", "name: small\nlab: {name: a-name-that-is-too-long}", 3, "is no name"),
+        ("viewers: 0", "viewers: 5", 8, "need a stream"),
+        ("viewers: 0", "viewers: 100000", 8, "less than or equal to 500"),
+        ("form: vm", "form: nested", 6, "needs a service"),
+        ("form: vm", "form: pod", 6, "'vm' or 'nested'"),
+        ("schema_version: 1", "schema_version: 2", 1, "should be 1"),
+    ],
+)
+def test_wrong_values_name_their_line(tmp_path: Path, old: str, new: str, line: int, words: str) -> None:
+    error = refused(tmp_path, GOOD.replace(old, new))
+    assert words in str(error)
+    assert error.line == line
+
+
+def test_overrides_reach_any_key(tmp_path: Path) -> None:
+    file = tmp_path / "good.yaml"
+    file.write_text(GOOD)
+    spec = load_campaign(file, ["guest.memory=2 GiB", "scenarios.baseline.title=Other", "observe.probe_every=off"])
+    assert spec.guest.memory_bytes == 2 * 2**30
+    assert spec.scenarios[0].title == "Other"
+    assert spec.observe.probe_every_s is None
+
+
+@pytest.mark.parametrize(
+    "override", ["guest.memory", "=1", ".x=1", "scenarios.absent.title=x", "name.deeper=1", "guest.memory=[1"]
+)
+def test_a_wrong_override_is_a_usage_error(tmp_path: Path, override: str) -> None:
+    file = tmp_path / "good.yaml"
+    file.write_text(GOOD)
+    with pytest.raises(UsageError, match=r"--set|good\.yaml"):
+        load_campaign(file, [override])
+
+
+def test_a_spec_survives_its_record() -> None:
+    spec = load_campaign(SCENARIOS / "paper.yaml")
+    assert CampaignSpec.model_validate(json.loads(spec.model_dump_json()), context=RECORD) == spec
+
+
+def test_schema_names_what_a_file_may_say() -> None:
+    schema = json.loads(schema_text())
+    assert {"schema_version", "name", "lab", "guest", "stream", "migration", "observe", "scenarios"} <= set(schema["properties"])

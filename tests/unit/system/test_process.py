@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from whimbrel.errors import CapabilityError, ToolError, TrialError
+from whimbrel.system.deadline import Deadline, wait_until
+from whimbrel.system.instrument import Instrument
+from whimbrel.system.process import ProcessId, run, start
+
+
+def test_a_failure_comes_with_its_last_words() -> None:
+    with pytest.raises(ToolError, match="exit code 3") as caught:
+        run(["sh", "-c", "echo what went wrong >&2; exit 3"])
+    assert "what went wrong" in caught.value.details
+
+
+def test_a_missing_program_is_a_missing_capability() -> None:
+    with pytest.raises(CapabilityError, match="not installed"):
+        run(["no-such-program-anywhere"])
+
+
+def test_a_program_that_hangs_is_ended() -> None:
+    with pytest.raises(ToolError, match="did not end"):
+        run(["sleep", "30"], timeout_s=0.2)
+
+
+def test_a_child_is_stopped_even_when_it_does_not_want_to() -> None:
+    stubborn = "import signal, time; signal.signal(15, signal.SIG_IGN); print(1, flush=True); time.sleep(60)"
+    running = start([sys.executable, "-c", stubborn], stdout=True)
+    assert running.stdout.readline() == b"1\n"
+    assert running.stop(patience_s=0.3) == -signal.SIGKILL
+
+
+def test_a_process_is_known_by_number_and_start() -> None:
+    me = ProcessId.of(os.getpid())
+    assert me is not None
+    assert me.alive
+    assert not ProcessId(me.pid, me.start_ticks + 1).alive
+
+
+def test_another_process_with_the_number_is_left_alone() -> None:
+    child = subprocess.Popen(["sleep", "30"])
+    try:
+        real = ProcessId.of(child.pid)
+        assert real is not None
+        ProcessId(real.pid, real.start_ticks + 1).kill()
+        assert child.poll() is None
+        assert real.kill()
+        assert child.wait(5) == -signal.SIGKILL
+    finally:
+        child.kill()
+        child.wait()
+
+
+def test_a_wait_that_fails_says_what_it_last_saw() -> None:
+    with pytest.raises(TrialError, match="the moon did not happen within 0 s") as caught:
+        wait_until(lambda: (None, "only clouds"), "the moon", Deadline(0.05))
+    assert "only clouds" in caught.value.details
+
+
+def instrument(tmp_path: Path, body: str) -> Instrument:
+    module = tmp_path / "measured.py"
+    module.write_text("from whimbrel.system.child import Child\nchild = Child()\n" + body)
+    return Instrument(
+        "gauge", "measured", {}, output=tmp_path / "out", log_file=tmp_path / "log",
+        wrap=lambda argv: ["env", "-C", str(tmp_path), *argv],
+    )  # fmt: skip
+
+
+def test_an_instrument_runs_until_it_is_told_to_stop(tmp_path: Path) -> None:
+    with instrument(tmp_path, "child.say('ready')\nwhile not child.wait(1): pass\nchild.say_cost()\n") as gauge:
+        gauge.check()
+    assert gauge.cpu_s is not None
+
+
+def test_an_instrument_that_dies_is_an_error_at_once_and_at_exit(tmp_path: Path) -> None:
+    with (
+        pytest.raises(TrialError, match="gauge ended in the middle") as caught,
+        instrument(tmp_path, "child.say('ready')\nraise SystemExit('no more ink')\n") as gauge,
+    ):
+        wait_until(lambda: (gauge._running_ended() or None, "alive"), "its death", Deadline(10))
+    assert "no more ink" in caught.value.details
+
+
+def test_an_instrument_that_is_never_ready_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(TrialError, match="ended in the middle"), instrument(tmp_path, "raise SystemExit(7)\n"):
+        pass
