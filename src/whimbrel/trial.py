@@ -106,6 +106,9 @@ class Trial:
         if self._notes.failure is not None or (self._notes.report is not None and self._notes.report.result != "moved"):
             self._keep_logs()
         self._discard_guest()
+        for log_file in self._workplace.glob("*.log"):
+            if log_file.stat().st_size == 0:
+                log_file.unlink()
         return self._record(started_at, clock_before, read_pair())
 
     def _observe(self) -> None:
