@@ -49,6 +49,8 @@ from whimbrel.system.provenance import machine as this_machine
 log = logging.getLogger(__name__)
 
 _TECHNIQUES: dict[str, Technique] = {"pre-copy": PreCopy()}
+# Programs that a reader looks for; None where they had no part.
+_UNUSED: dict[str, str | None] = {"criu": None, "docker": None, "nginx": None}
 _PLAYING_S = 60.0
 _WATCH_EVERY_S = 0.25
 
@@ -321,7 +323,7 @@ class Trial:
     def _provenance(self, started_at: str) -> Provenance:
         here = this_machine()
         with Connection.open(self._source.libvirt_uri) as connection:
-            versions = connection.versions() | self._state.versions
+            versions = _UNUSED | connection.versions() | self._state.versions
         lab = self._lab
         return Provenance(
             whimbrel=__version__,

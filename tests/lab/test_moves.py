@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from tests.lab.conftest import quick
@@ -18,6 +19,7 @@ from whimbrel.migrate.verify import where_it_runs
 from whimbrel.records.store import CampaignFolder, StoredTrial
 from whimbrel.records.trial import Plan, TrialRecord
 from whimbrel.spec.campaign import CampaignSpec
+from whimbrel.system.instrument import Instrument
 from whimbrel.trial import Trial
 
 SCENARIOS = {"baseline": 0, "vm": 2, "nested": 2}
@@ -86,7 +88,10 @@ def test_a_move_that_takes_too_long_is_aborted_and_the_guest_stays(lab: Lab, sta
     assert any(event.name == "abort" for event in record.events)
     figures = derive(record, None, None, None, None)
     assert figures.total_s is None
-    assert (tmp_path / "results/trials/0001-vm-1/logs").is_dir()
+    logs = {file.name: file.read_text() for file in (tmp_path / "results/trials/0001-vm-1/logs").iterdir()}
+    assert "a-start.log" in logs
+    assert "qemu-system-x86_64" in logs["a-guest.log"]
+    assert "a-guest-console.log" in logs
     assert no_guest_runs(lab)
 
 
@@ -98,6 +103,28 @@ def test_a_time_out_may_stop_and_copy(lab: Lab, states: StateStore, tmp_path: Pa
     assert figures.blackout_ms is not None
     # Most of the memory was still to be sent when the guest was stopped.
     assert figures.blackout_ms > 1000
+
+
+def test_a_viewer_that_loses_its_connection_says_so_and_comes_back(lab: Lab, states: StateStore, tmp_path: Path) -> None:
+    state = states.get("vm", "stream", 1)
+    configuration = {"url": f"rtmp://{lab.guest_address}/film/film.flv", "viewers": 1, "read_ahead_s": 3.0, "length_s": 240.0}
+    player = Instrument(
+        "player", "whimbrel.stream.player", configuration, output=tmp_path / "packets.parquet", log_file=tmp_path / "log",
+        procs_files=lab.vantage.procs_files, wrap=lab.vantage.command,
+    )  # fmt: skip
+    with Connection.open(lab.server_a.libvirt_uri) as connection:
+        try:
+            agent, _ = machine.restore(lab, connection, state.folder)
+            with player:
+                player.wait_for(lambda said: any(line["say"] == "playing" for line in said), "to play", 30)
+                agent.shell("systemctl restart nginx.service")
+                player.wait_for(lambda said: sum(line["say"] == "playing" for line in said) == 2, "to play again", 60)
+        finally:
+            found = connection.find(machine.GUEST_NAME)
+            assert found is not None
+            found.destroy()
+    assert [line["say"] for line in player.said if "t_ns" in line] == ["connecting", "playing", "lost", "connecting", "playing"]
+    assert set(pl.read_parquet(player.output).get_column("connection").unique()) == {0, 1}
 
 
 def test_a_second_claimant_is_refused(lab: Lab) -> None:

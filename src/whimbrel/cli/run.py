@@ -23,7 +23,7 @@ from whimbrel.images.store import ImageStore
 from whimbrel.lab.lab import Lab
 from whimbrel.records.store import CampaignFolder, StoredTrial
 from whimbrel.records.trial import Plan
-from whimbrel.report.page import Report, build_report, write_figures, write_page
+from whimbrel.report.page import Report, build_report, shorten, write_figures, write_page
 from whimbrel.spec.campaign import CampaignSpec
 from whimbrel.spec.load import load_campaign
 from whimbrel.system.ledger import Ledger
@@ -149,7 +149,7 @@ class _Run:
     def _trial_done(self, folder: CampaignFolder, stored: StoredTrial) -> None:
         outcome = stored.record.outcome
         if outcome.result != "moved":
-            self._steps.note(f"trial {stored.record.plan.order} {outcome.result}: {(outcome.error or '').splitlines()[0]}")
+            self._steps.note(f"trial {stored.record.plan.order} {outcome.result}: {shorten(outcome.error)}")
         self._steps.step("writing the page")
         write_page(folder, build_report(folder))
         give_to_caller(self._path)

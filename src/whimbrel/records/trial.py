@@ -115,7 +115,7 @@ class InstrumentCost(Record):
 
 
 class Provenance(Record):
-    """On what the trial ran."""
+    """On what the trial ran; a version is None for a program that had no part in it."""
 
     whimbrel: str
     commit: str | None
@@ -126,7 +126,7 @@ class Provenance(Record):
     machine_memory_bytes: int
     accelerator: Literal["kvm", "tcg"]
     cpu_placement: dict[str, list[int]]
-    versions: dict[str, str]
+    versions: dict[str, str | None]
     saved_state: str
     images: list[str]
     started_at: str

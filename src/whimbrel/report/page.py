@@ -11,12 +11,13 @@ from pathlib import Path
 import altair as alt
 import jinja2
 import vl_convert
+from markupsafe import Markup, escape
 
 from whimbrel.analysis.summary import ArmSummary, summarise
 from whimbrel.records.store import CampaignFolder
 from whimbrel.report.charts import NamedChart, crowd_chart, load_chart, rest_chart, timeline_chart
 from whimbrel.report.load import ReportedTrial, load_trials
-from whimbrel.report.table import Table, main_table
+from whimbrel.report.table import Table, main_table, rest_table
 from whimbrel.units import format_bytes, format_duration, format_rate
 
 PAGE = "report.html"
@@ -38,6 +39,7 @@ class Report:
     trials: list[ReportedTrial]
     arms: list[ArmSummary]
     table: Table
+    rest: Table
     charts: list[NamedChart]
     command: str
     environment: list[tuple[str, str]]
@@ -50,9 +52,15 @@ class Report:
             plan, outcome = trial.stored.record.plan, trial.stored.record.outcome
             who = f"Trial {plan.order} ({plan.scenario}, {plan.viewers} viewers)"
             if outcome.result != "moved":
-                lines.append(f"{who} {outcome.result}: {(outcome.error or 'no reason known').splitlines()[0]}")
+                lines.append(f"{who} {outcome.result}: {shorten(outcome.error)}")
             lines += [f"{who}: {reason}" for reason in crowded(trial)]
         return lines
+
+
+def shorten(error: str | None) -> str:
+    """What failed and, of the evidence, the last line: with most programs that is the one that says why."""
+    lines = (error or "no reason known").splitlines()
+    return lines[0] if len(lines) == 1 else f"{lines[0]} ({lines[-1].strip()})"
 
 
 def crowded(trial: ReportedTrial) -> list[str]:
@@ -82,6 +90,7 @@ def build_report(folder: CampaignFolder) -> Report:
         trials=trials,
         arms=arms,
         table=main_table(arms),
+        rest=rest_table([trial.trialled for trial in trials]),
         charts=_charts(trials),
         command=str(header["command"]),
         environment=_environment(trials),
@@ -149,7 +158,7 @@ def _environment(trials: list[ReportedTrial]) -> list[tuple[str, str]]:
 def _versions(trials: list[ReportedTrial]) -> dict[str, str]:
     found: dict[str, str] = {}
     for trial in trials:
-        found |= trial.stored.record.provenance.versions
+        found |= {name: version for name, version in trial.stored.record.provenance.versions.items() if version}
     return found
 
 
@@ -159,6 +168,7 @@ def write_page(folder: CampaignFolder, report: Report) -> Path:
         loader=jinja2.PackageLoader("whimbrel.report", "templates"), autoescape=True, trim_blocks=True, lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )  # fmt: skip
+    environment.filters["spread"] = _spread
     text = environment.get_template("page.html.j2").render(
         report=report, bundle=_bundle() if report.charts else "", specs=[_inline(chart) for chart in report.charts]
     )
@@ -167,6 +177,12 @@ def write_page(folder: CampaignFolder, report: Report) -> Path:
     fresh.write_text(text)
     fresh.replace(target)
     return target
+
+
+def _spread(cell: str) -> str:
+    """A cell's ``median [least to greatest]``, the second part on a line of its own."""
+    median, bracket, rest = cell.partition(" [")
+    return Markup('{}<span class="spread">[{}</span>').format(median, rest) if bracket else escape(median)
 
 
 def _inline(chart: NamedChart) -> str:

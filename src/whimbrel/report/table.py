@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from whimbrel.analysis.summary import ArmSummary, Spread, published_ratio, ratio_to_baseline
+from whimbrel.analysis.figures import RestFigure
+from whimbrel.analysis.summary import ArmSummary, Spread, Trialled, published_ratio, ratio_to_baseline
 
 UNKNOWN = "–"
 
@@ -73,6 +75,38 @@ def _line(arm: ArmSummary, arms: list[ArmSummary], buffers: list[float]) -> list
         show(arm.transferred_bytes, ".0f", 2**20),
         show(arm.rounds, ".0f"),
     ]
+
+
+def rest_table(trials: Sequence[Trialled]) -> Table:
+    """What each scenario costs before anybody watches, over all of its trials."""
+    columns = [
+        Column("scenario", "what ran in the VM"),
+        Column("memory used in the guest (MiB)", "total less available, as the guest says"),
+        Column("page cache in the guest (MiB)", "as the guest says"),
+        Column("memory of QEMU (MiB)", "anonymous memory of the QEMU process"),
+        Column("saved state (MiB)", "what of the guest's memory is not zero, with the state of its devices"),
+        Column("disk used in the guest (MiB)", "of its root file system"),
+        Column("CPU (cores)", "of the QEMU process"),
+    ]
+    groups: dict[str, list[RestFigure]] = {}
+    for trial in trials:
+        if trial.figures.rest is not None:
+            scenario = next(found for found in trial.record.spec.scenarios if found.name == trial.record.plan.scenario)
+            groups.setdefault(scenario.title, []).append(trial.figures.rest)
+    mib = 2**20
+    lines = [
+        [
+            title,
+            show(Spread.of([rest.guest_memory_used_bytes for rest in rests]), ".0f", mib),
+            show(Spread.of([rest.guest_cached_bytes for rest in rests]), ".0f", mib),
+            show(Spread.of([rest.qemu_memory_bytes for rest in rests]), ".0f", mib),
+            show(Spread.of([rest.state_memory_bytes for rest in rests]), ".0f", mib),
+            show(Spread.of([rest.disk_used_bytes for rest in rests]), ".0f", mib),
+            show(Spread.of([rest.cpu_cores for rest in rests]), ".3f"),
+        ]
+        for title, rests in sorted(groups.items())
+    ]
+    return Table(columns, lines)
 
 
 def _stalls(arm: ArmSummary, buffer_s: float) -> str:
