@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from whimbrel.records.store import CampaignFolder
-from whimbrel.report.page import build_report, write_page
+from whimbrel.report.content import build_report
+from whimbrel.report.layout import charts_of, write_page
 
 RECORDED = Path(__file__).parents[1] / "recorded" / "campaign"
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
@@ -32,7 +33,7 @@ def test_the_page_opens_without_a_complaint_and_draws_every_chart(tmp_path: Path
     shown = open_page(page, tmp_path / "profile", "--dump-dom")
     complaints = [line for line in shown.stderr.splitlines() if "CONSOLE" in line]
     assert complaints == []
-    assert shown.stdout.count('class="marks"') == len(report.charts) > 4
+    assert shown.stdout.count('class="marks"') == len(charts_of(report.trials)) > 4
     picture = tmp_path / "page.png"
     open_page(page, tmp_path / "profile", f"--screenshot={picture}")
     assert picture.stat().st_size > 100_000

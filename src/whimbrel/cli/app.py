@@ -77,8 +77,8 @@ def _exit_code() -> int:
     except (KeyboardInterrupt, typer.Abort):
         complain("interrupted; everything of ours was removed")
         return INTERRUPTED
-    except BrokenPipeError:
-        # Whoever read our output has gone; Python must not complain about it at exit.
+    except (BrokenPipeError, SystemExit):
+        # Whoever read our output has gone (typer turns that into SystemExit); Python must not complain about it at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception:  # the last resort: what nobody foresaw is our own error, and says so

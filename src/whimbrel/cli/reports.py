@@ -15,8 +15,8 @@ from whimbrel.cli.terminal import print_table
 from whimbrel.errors import UsageError
 from whimbrel.records.store import CampaignFolder
 from whimbrel.records.trial import TrialRecord
+from whimbrel.report.content import build_report
 from whimbrel.report.load import ReportedTrial
-from whimbrel.report.page import build_report, write_figures, write_page
 from whimbrel.spec.load import schema_text
 
 Folder = Annotated[Path, typer.Argument(help="A folder that 'whimbrel run' has written.")]
@@ -29,6 +29,8 @@ def report(
     as_json: AsJson = False,
 ) -> None:
     """Writes the page and the figures of a campaign anew, from its records."""
+    from whimbrel.report.layout import write_figures, write_page  # slow to import, and only this command draws
+
     campaign = CampaignFolder.open(folder)
     built = build_report(campaign)
     try:

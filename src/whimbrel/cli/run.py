@@ -23,7 +23,7 @@ from whimbrel.images.store import ImageStore
 from whimbrel.lab.lab import Lab
 from whimbrel.records.store import CampaignFolder, StoredTrial
 from whimbrel.records.trial import Plan
-from whimbrel.report.page import Report, build_report, shorten, write_figures, write_page
+from whimbrel.report.content import Report, build_report, shorten
 from whimbrel.spec.campaign import CampaignSpec
 from whimbrel.spec.load import load_campaign
 from whimbrel.system.ledger import Ledger
@@ -120,9 +120,7 @@ class _Run:
                     lab.down()
                 give_to_caller(self._path)
             steps.step("writing the report")
-            report = build_report(folder)
-            write_page(folder, report)
-            write_figures(folder, report)
+            report = write_report(folder, figures=True)
             give_to_caller(self._path)
         return report
 
@@ -151,9 +149,21 @@ class _Run:
         if outcome.result != "moved":
             self._steps.note(f"trial {stored.record.plan.order} {outcome.result}: {shorten(outcome.error)}")
         self._steps.step("writing the page")
-        write_page(folder, build_report(folder))
+        write_report(folder, figures=False)
         give_to_caller(self._path)
         self._steps.done(time.monotonic() - self._began_s)
+
+
+def write_report(folder: CampaignFolder, figures: bool) -> Report:
+    """Writes the page and, if asked for, the figures."""
+    # Charts take a third of a second to import, which only commands that draw should pay.
+    from whimbrel.report.layout import write_figures, write_page
+
+    report = build_report(folder)
+    write_page(folder, report)
+    if figures:
+        write_figures(folder, report)
+    return report
 
 
 def give_to_caller(folder: Path) -> None:

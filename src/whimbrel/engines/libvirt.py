@@ -134,6 +134,11 @@ class Connection:
         with _explained("tell its versions"):
             return {"libvirt": _dotted(self._raw.getLibVersion()), "qemu": _dotted(self._raw.getVersion())}
 
+    def examine_qemu(self) -> None:
+        """Makes libvirt examine its QEMU now; it does so once, and the first guest would have to wait for it."""
+        with _explained("examine QEMU"):
+            self._raw.getDomainCapabilities(None, "x86_64", "pc", "qemu", 0)
+
     def find(self, name: str) -> Domain | None:
         """The domain of this name, running or not; None when there is none."""
         try:

@@ -92,6 +92,8 @@ class Server:
                 cgroup_procs=self._cgroup.procs_files,
             )  # fmt: skip
             wait_until(self._look, f"libvirtd of server {self.name}", Deadline(_READY_S))
+        with Connection.open(self.libvirt_uri) as connection:
+            connection.examine_qemu()
 
     def _configure(self) -> None:
         place = self.place

@@ -61,29 +61,31 @@ def test_dry_run_prints_the_plan_and_does_nothing(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_show_tells_of_a_campaign_and_of_a_trial(tmp_path: Path) -> None:
-    folder = shutil.copytree(RECORDED, tmp_path / "campaign")
-    text = whimbrel("show", folder)
+@pytest.fixture(scope="module")
+def campaign(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return Path(shutil.copytree(RECORDED, tmp_path_factory.mktemp("cli") / "campaign"))
+
+
+def test_show_tells_of_a_campaign_and_of_a_trial(campaign: Path) -> None:
+    text = whimbrel("show", campaign)
     assert text.returncode == 0
     assert "Scenario 2" in text.stdout
-    assert len(json.loads(whimbrel("show", folder, "--json").stdout)["arms"]) == 3
-    one = whimbrel("show", folder, "1")
+    assert len(json.loads(whimbrel("show", campaign, "--json").stdout)["arms"]) == 3
+    one = whimbrel("show", campaign, "1")
     assert "phase stop-and-copy" in one.stdout
-    assert json.loads(whimbrel("show", folder, "1", "--json").stdout)["record"]["schema_version"] == 1
+    assert json.loads(whimbrel("show", campaign, "1", "--json").stdout)["record"]["schema_version"] == 1
 
 
-def test_a_narrow_terminal_gets_lines_instead_of_a_table(tmp_path: Path) -> None:
-    folder = shutil.copytree(RECORDED, tmp_path / "campaign")
+def test_a_narrow_terminal_gets_lines_instead_of_a_table(campaign: Path) -> None:
     done = subprocess.run(
-        ["script", "-qec", f"stty cols 20; {sys.executable} -m whimbrel show {folder}", "/dev/null"],
+        ["script", "-qec", f"stty cols 20; {sys.executable} -m whimbrel show {campaign}", "/dev/null"],
         capture_output=True, text=True, timeout=60, env={**os.environ, "PYTHONPATH": str(PROJECT / "src"), "COLUMNS": "20"},
     )  # fmt: skip
     assert "blackout (ms): " in done.stdout
 
 
-def test_closed_stdout_is_no_error(tmp_path: Path) -> None:
-    folder = shutil.copytree(RECORDED, tmp_path / "campaign")
-    command = f"{sys.executable} -m whimbrel show {folder} 1 --json | true; echo ${{PIPESTATUS[0]}}"
+def test_closed_stdout_is_no_error(campaign: Path) -> None:
+    command = f"{sys.executable} -m whimbrel show {campaign} 1 --json | true; echo ${{PIPESTATUS[0]}}"
     done = subprocess.run(
         ["bash", "-c", command],
         capture_output=True,
@@ -95,9 +97,10 @@ def test_closed_stdout_is_no_error(tmp_path: Path) -> None:
     assert done.stdout.strip() == "0"
 
 
-def test_a_locale_with_decimal_commas_changes_nothing(tmp_path: Path) -> None:
-    folder = shutil.copytree(RECORDED, tmp_path / "campaign")
-    assert whimbrel("show", folder, env={"LC_ALL": "de_DE.UTF-8"}).stdout == whimbrel("show", folder, env={"LC_ALL": "C"}).stdout
+def test_a_locale_with_decimal_commas_changes_nothing(campaign: Path) -> None:
+    assert (
+        whimbrel("show", campaign, env={"LC_ALL": "de_DE.UTF-8"}).stdout == whimbrel("show", campaign, env={"LC_ALL": "C"}).stdout
+    )
 
 
 def test_schemas_are_json() -> None:

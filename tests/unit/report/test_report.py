@@ -13,7 +13,8 @@ from whimbrel.analysis.figures import TrialFigures, derive
 from whimbrel.analysis.summary import Spread, Trialled, summarise
 from whimbrel.records.store import CampaignFolder
 from whimbrel.records.trial import TrialRecord
-from whimbrel.report.page import build_report, write_figures, write_page
+from whimbrel.report.content import build_report
+from whimbrel.report.layout import charts_of, write_figures, write_page
 from whimbrel.report.table import UNKNOWN, main_table, show
 
 RECORDED = Path(__file__).parents[2] / "recorded" / "campaign"
@@ -122,7 +123,7 @@ def test_the_page_stands_alone(campaign: CampaignFolder) -> None:
 def test_every_chart_becomes_png_and_svg(campaign: CampaignFolder) -> None:
     report = build_report(campaign)
     files = write_figures(campaign, report)
-    assert len(files) == 2 * len(report.charts) >= 10
+    assert len(files) == 2 * len(charts_of(report.trials)) >= 10
     for file in files:
         assert file.read_bytes().startswith(b"\x89PNG" if file.suffix == ".png" else b"<svg")
 

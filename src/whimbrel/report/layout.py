@@ -1,0 +1,107 @@
+"""The report laid out: one page that works offline, and its charts as PNG and SVG."""
+
+from __future__ import annotations
+
+import json
+import re
+from functools import cache
+from pathlib import Path
+
+import altair as alt
+import jinja2
+import vl_convert
+from markupsafe import Markup, escape
+
+from whimbrel.records.store import CampaignFolder
+from whimbrel.report.charts import NamedChart, crowd_chart, load_chart, rest_chart, timeline_chart
+from whimbrel.report.content import Report
+from whimbrel.report.load import ReportedTrial
+
+PAGE = "report.html"
+_FIGURES = "figures"
+_PNG_SCALE = 2
+
+
+def charts_of(trials: list[ReportedTrial]) -> list[NamedChart]:
+    """Every chart of the report, in the order of the page."""
+    charts: list[NamedChart] = []
+    figures = {"none": "figure 8", "vm": "figure 9", "nested": "figure 10"}
+    for arm_trials in _by_scenario(trials):
+        shown = _typical(arm_trials)
+        if shown is not None:
+            record = shown.stored.record
+            scenario = next(scenario for scenario in record.spec.scenarios if scenario.name == record.plan.scenario)
+            figure = figures["none" if scenario.service == "none" else scenario.form]
+            charts.append(timeline_chart(shown, f"timeline-{scenario.name}", scenario.title, figure))
+    charts += [chart for chart in (load_chart(trials), crowd_chart(trials), rest_chart(trials)) if chart is not None]
+    return charts
+
+
+def _by_scenario(trials: list[ReportedTrial]) -> list[list[ReportedTrial]]:
+    groups: dict[str, list[ReportedTrial]] = {}
+    for trial in trials:
+        groups.setdefault(trial.stored.record.plan.scenario, []).append(trial)
+    order = [scenario.name for scenario in trials[0].stored.record.spec.scenarios] if trials else []
+    return [groups[name] for name in order if name in groups]
+
+
+def _typical(trials: list[ReportedTrial]) -> ReportedTrial | None:
+    """Of the trials with the fewest viewers that moved, the one whose total time is the (lower) median."""
+    moved = [trial for trial in trials if trial.figures.total_s is not None]
+    if not moved:
+        return None
+    fewest = min(trial.stored.record.plan.viewers for trial in moved)
+    alike = sorted(
+        (trial for trial in moved if trial.stored.record.plan.viewers == fewest),
+        key=lambda trial: trial.figures.total_s or 0.0,
+    )
+    return alike[(len(alike) - 1) // 2]
+
+
+def write_page(folder: CampaignFolder, report: Report) -> Path:
+    """Writes the page in one step; a browser that has the old one open keeps it until it reloads."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("whimbrel.report", "templates"), autoescape=True, trim_blocks=True, lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )  # fmt: skip
+    environment.filters["spread"] = _spread
+    charts = charts_of(report.trials)
+    text = environment.get_template("page.html.j2").render(
+        report=report, charts=charts, bundle=_bundle() if charts else "", specs=[_inline(chart) for chart in charts]
+    )
+    target = folder.folder / PAGE
+    fresh = target.with_suffix(".new")
+    fresh.write_text(text)
+    fresh.replace(target)
+    return target
+
+
+def _spread(cell: str) -> str:
+    """A cell's ``median [least to greatest]``, the second part on a line of its own."""
+    median, bracket, rest = cell.partition(" [")
+    return Markup('{}<span class="spread">[{}</span>').format(median, rest) if bracket else escape(median)
+
+
+def _inline(chart: NamedChart) -> str:
+    """JSON that is safe inside a script element."""
+    return json.dumps(chart.spec).replace("</", "<\\/")
+
+
+@cache
+def _bundle() -> str:
+    """Vega, Vega-Lite and Vega-Embed in one script, so that the page needs no network."""
+    return str(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")).replace("</script", "<\\/script")
+
+
+def write_figures(folder: CampaignFolder, report: Report) -> list[Path]:
+    """Writes every chart as PNG and SVG; returns the files."""
+    target = folder.folder / _FIGURES
+    target.mkdir(exist_ok=True)
+    version = ".".join(re.findall(r"\d+", alt.SCHEMA_VERSION)[:2])
+    files = []
+    for chart in charts_of(report.trials):
+        svg, png = target / f"{chart.name}.svg", target / f"{chart.name}.png"
+        svg.write_text(vl_convert.vegalite_to_svg(chart.spec, vl_version=version))
+        png.write_bytes(vl_convert.vegalite_to_png(chart.spec, vl_version=version, scale=_PNG_SCALE))
+        files += [svg, png]
+    return files
