@@ -38,7 +38,9 @@ need_venv() { # the virtual environment, from requirements.lock
     wanted=$(/usr/bin/python3 -c 'import sys; print(sys.version)'; cat "$here/requirements.lock")
     stamp=$here/.venv/.complete
     if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$(printf '%s' "$wanted" | sha256sum)" ]; then return 0; fi
-    [ -w "$here" ] || fail "the virtual environment is missing, and $here cannot be written: run this once with sudo" 3
+    if [ ! -w "$here" ] || { [ -e "$here/.venv" ] && [ ! -w "$here/.venv" ]; }; then
+        fail "the virtual environment is missing or old, and cannot be written: run this once with sudo" 3
+    fi
     say "making a virtual environment in $here/.venv (about a minute)"
     # Written last, the stamp says that nothing was interrupted; without it everything is made anew.
     rm -rf "$here/.venv"
@@ -65,9 +67,9 @@ pip_install() {
     rm -f "$log"
 }
 
-one_at_a_time() { # waits for another installation in this folder
-    if [ -w "$here" ] && command -v flock >/dev/null; then
-        exec 9>"$here/.install.lock"
+one_at_a_time() { # waits for another installation in this folder; a folder that is not ours needs no installing by us
+    if command -v flock >/dev/null && ( : >>"$here/.install.lock" ) 2>/dev/null; then
+        exec 9>>"$here/.install.lock"
         flock 9
     fi
 }

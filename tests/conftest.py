@@ -8,6 +8,8 @@ import pytest
 
 from tests.snapshot import snapshot
 
+pytest_plugins = ["tests.labs"]
+
 _ON_THE_MACHINE = ("system", "lab", "contract")
 
 

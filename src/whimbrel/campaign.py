@@ -6,13 +6,14 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from whimbrel.errors import UsageError
+from whimbrel.errors import UnsafeStateError, UsageError
 from whimbrel.guests.states import StateInfo, StateStore
 from whimbrel.lab.lab import Lab
 from whimbrel.records.store import CampaignFolder, StoredTrial
 from whimbrel.records.trial import Plan
 from whimbrel.spec.campaign import CampaignSpec, ScenarioSpec
-from whimbrel.trial import Trial
+from whimbrel.trial.notes import Origin
+from whimbrel.trial.trial import Trial
 
 # For the estimate only: restoring, starting viewers and tidying up around what the scenario asks for, and how many of
 # a guest's bytes are usually in use. Measured on two emulated cores; a real trial corrects the estimate at once.
@@ -24,8 +25,8 @@ _MAKING_A_STATE_S = 60.0
 def plan_trials(spec: CampaignSpec, only: frozenset[str] = frozenset(), repeat: int | None = None) -> list[Plan]:
     """Every trial of the campaign in the order it will be made: shuffled by the seed.
 
-    Trials of one scenario take turns among its saved states. ``only`` keeps the named scenarios, ``repeat`` sets the number
-    of trials of each arm. UsageError for a name that the file does not have.
+    Trials of one arm take turns among the saved states, each arm beginning with another one. ``only`` keeps the named
+    scenarios, ``repeat`` sets the number of trials of each arm. UsageError for a name that the file does not have.
     """
     known = {scenario.name for scenario in spec.scenarios}
     unknown = sorted(only - known)
@@ -39,12 +40,12 @@ def plan_trials(spec: CampaignSpec, only: frozenset[str] = frozenset(), repeat: 
         for repetition in range(1, (repeat or arm.trials) + 1)
     ]
     random.Random(spec.seed).shuffle(wanted)
-    turns: dict[str, int] = {}
+    offsets = {
+        (scenario.name, arm.viewers): position for scenario in spec.scenarios for position, arm in enumerate(scenario.arms)
+    }
     plans = []
     for order, (scenario_name, viewers, repetition) in enumerate(wanted, 1):
-        turn = turns.get(scenario_name, 0)
-        turns[scenario_name] = turn + 1
-        boot = turn % spec.guest.saved_states + 1
+        boot = (offsets[scenario_name, viewers] + repetition - 1) % spec.guest.saved_states + 1
         plans.append(Plan(scenario=scenario_name, viewers=viewers, repetition=repetition, order=order, state_boot=boot))
     return plans
 
@@ -75,27 +76,40 @@ class Campaign:
     """Makes the planned trials on a lab that is up."""
 
     def __init__(
-        self, spec: CampaignSpec, plans: list[Plan], lab: Lab, folder: CampaignFolder, command: str, progress: Progress
+        self,
+        spec: CampaignSpec,
+        plans: list[Plan],
+        lab: Lab,
+        folder: CampaignFolder,
+        origin: Origin,
+        progress: Progress,
+        keep_on_failure: bool = False,
     ) -> None:
         self._spec = spec
         self._plans = plans
         self._lab = lab
         self._folder = folder
-        self._command = command
+        self._origin = origin
         self._progress = progress
+        self._keep_on_failure = keep_on_failure
 
-    def run(self, stop_on_failure: bool = False) -> list[StoredTrial]:
-        """Makes the saved states that are missing, then every trial; ``stop_on_failure`` ends at the first failure."""
+    def run(self) -> list[StoredTrial]:
+        """Makes every trial, and each saved state when it is first needed.
+
+        UnsafeStateError, once the trial is recorded, when nobody knows where its guest runs: nothing more is started then.
+        With ``keep_on_failure`` the first failure is the last trial.
+        """
         states = StateStore(self._lab, self._spec.guest, self._spec.stream)
-        for plan in sorted(self._plans, key=lambda plan: (plan.scenario, plan.state_boot)):
-            self._state(states, plan)
         done = []
         for plan in self._plans:
             self._progress.trial_started(plan)
             stored = self._make(states, plan)
             done.append(stored)
             self._progress.trial_done(stored)
-            if stop_on_failure and stored.record.outcome.result != "moved":
+            outcome = stored.record.outcome
+            if outcome.result == "unsafe":
+                raise UnsafeStateError(outcome.error or "unsafe", resolution=f"logs and record of the trial: {stored.folder}")
+            if self._keep_on_failure and not outcome.succeeded:
                 break
         return done
 
@@ -104,8 +118,13 @@ class Campaign:
         entry = self._lab.ledger.add("folder", str(workplace))
         entry.undo()
         workplace.mkdir(parents=True)
-        trial = Trial(self._lab, self._spec, plan, self._state(states, plan), workplace, self._command, self._progress.step)
-        stored = self._folder.commit(workplace, trial.run())
+        try:
+            state = self._state(states, plan)
+            trial = Trial(self._lab, self._spec, plan, state, workplace, self._origin, self._progress.step, self._keep_on_failure)
+            stored = self._folder.commit(workplace, trial.run())
+        except BaseException:
+            self._lab.ledger.undo(entry)
+            raise
         self._lab.ledger.strike(entry)
         return stored
 

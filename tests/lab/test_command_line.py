@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab.conftest import QUICK
+from tests.labs import QUICK
 from tests.snapshot import snapshot
 
 PROJECT = Path(__file__).parents[2]

@@ -7,20 +7,22 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from tests.lab.conftest import quick
+from tests.labs import quick
 from whimbrel.analysis.figures import derive
 from whimbrel.engines.libvirt import Connection
 from whimbrel.errors import ReservationError
-from whimbrel.guests import machine
+from whimbrel.guests import guest as lab_guest
 from whimbrel.guests.states import StateStore
 from whimbrel.lab.lab import Lab
 from whimbrel.migrate.reservation import reserved
-from whimbrel.migrate.verify import where_it_runs
+from whimbrel.migrate.verify import Copies, find_copies
 from whimbrel.records.store import CampaignFolder, StoredTrial
 from whimbrel.records.trial import Plan, TrialRecord
+from whimbrel.report.load import figures_of
 from whimbrel.spec.campaign import CampaignSpec
 from whimbrel.system.instrument import Instrument
-from whimbrel.trial import Trial
+from whimbrel.trial.notes import Origin
+from whimbrel.trial.trial import Trial
 
 SCENARIOS = {"baseline": 0, "vm": 2, "nested": 2}
 
@@ -31,12 +33,12 @@ def make_trial(lab: Lab, states: StateStore, spec: CampaignSpec, scenario: str, 
     campaign = CampaignFolder.create(folder, spec, "test", 1)
     workplace = campaign.workplace(1)
     workplace.mkdir(parents=True)
-    trial = Trial(lab, spec, plan, states.get(chosen.form, chosen.service, 1), workplace, "test", print)
+    trial = Trial(lab, spec, plan, states.get(chosen.form, chosen.service, 1), workplace, Origin("test", None), print)
     return campaign.commit(workplace, trial.run())
 
 
 def no_guest_runs(lab: Lab) -> bool:
-    return where_it_runs(machine.GUEST_NAME, [lab.server_a, lab.server_b]) == []
+    return find_copies(lab_guest.GUEST_NAME, [lab.server_a, lab.server_b]) == Copies([], [])
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
@@ -45,7 +47,7 @@ def test_each_scenario_moves_with_its_viewers(
 ) -> None:
     stored = make_trial(lab, states, spec, scenario, SCENARIOS[scenario], tmp_path / "results")
     record = stored.record
-    figures = derive(record, *(stored.series(name) for name in ("hosts", "probe", "packets", "job")))
+    figures = figures_of(stored)
     assert record.outcome.result == "moved", record.outcome.error
     assert record.outcome.runs_on == ["b"]
     assert record.outcome.same_identity
@@ -99,7 +101,7 @@ def test_a_time_out_may_stop_and_copy(lab: Lab, states: StateStore, tmp_path: Pa
     spec = quick("migration.bandwidth=20 MiB/s", "migration.timeout=3 s", "migration.on_timeout=stop-and-copy")
     stored = make_trial(lab, states, spec, "vm", 1, tmp_path / "results")
     assert stored.record.outcome.result == "moved", stored.record.outcome.error
-    figures = derive(stored.record, *(stored.series(name) for name in ("hosts", "probe", "packets", "job")))
+    figures = figures_of(stored)
     assert figures.blackout_ms is not None
     # Most of the memory was still to be sent when the guest was stopped.
     assert figures.blackout_ms > 1000
@@ -114,13 +116,13 @@ def test_a_viewer_that_loses_its_connection_says_so_and_comes_back(lab: Lab, sta
     )  # fmt: skip
     with Connection.open(lab.server_a.libvirt_uri) as connection:
         try:
-            agent, _ = machine.restore(lab, connection, state.folder)
+            agent, _ = lab_guest.restore(lab, connection, state.folder)
             with player:
                 player.wait_for(lambda said: any(line["say"] == "playing" for line in said), "to play", 30)
                 agent.shell("systemctl restart nginx.service")
                 player.wait_for(lambda said: sum(line["say"] == "playing" for line in said) == 2, "to play again", 60)
         finally:
-            found = connection.find(machine.GUEST_NAME)
+            found = connection.find(lab_guest.GUEST_NAME)
             assert found is not None
             found.destroy()
     assert [line["say"] for line in player.said if "t_ns" in line] == ["connecting", "playing", "lost", "connecting", "playing"]
@@ -142,13 +144,13 @@ def test_a_restored_guest_is_where_it_was(lab: Lab, states: StateStore) -> None:
     state = states.get("vm", "stream", 1)
     with Connection.open(lab.server_a.libvirt_uri) as connection:
         try:
-            agent, _ = machine.restore(lab, connection, state.folder)
+            agent, _ = lab_guest.restore(lab, connection, state.folder)
             assert agent.shell("cat /proc/sys/kernel/random/boot_id").strip() == state.boot_id
             assert "docker" not in agent.shell("ps -e -o comm=")
             skew_s = abs(float(agent.shell("date +%s.%N")) - float(lab.server_a.run(["date", "+%s.%N"]).stdout))
             assert skew_s < 2
         finally:
-            found = connection.find(machine.GUEST_NAME)
+            found = connection.find(lab_guest.GUEST_NAME)
             assert found is not None
             found.destroy()
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import polars as pl
 from pydantic import BaseModel, ConfigDict
@@ -113,15 +115,17 @@ def derive(
     probe: pl.DataFrame | None,
     packets: pl.DataFrame | None,
     job: pl.DataFrame | None,
+    buffers_s: Sequence[float] = (),
 ) -> TrialFigures:
-    """The figures of one trial; a series is None when it was not recorded."""
+    """The figures of one trial; a series is None when it was not recorded. ``buffers_s`` are player buffers to ask about."""
     moments = timeline(record)
-    moved = record.outcome.result == "moved" and record.move is not None
+    moved = record.outcome.succeeded and record.move is not None
     window = (record.move.called_ns, record.move.returned_ns + _AFTER_MOVE_NS) if moved and record.move else None
     resume_ns = find(moments, "qemu", "b", "RESUME")
     phases = pre_copy_phases(moments, _activated_ns(resume_ns, probe, packets))
     blackout = next(phase for phase in phases if phase.name == "stop-and-copy")
-    viewers = _viewers(record, moments, packets, window)
+    buffers = tuple(buffers_s) or record.spec.stream.player_buffers_s
+    viewers = _viewers(record, moments, packets, window, buffers)
     gap, usual = _reachability(probe, window)
     completed = record.move.completed if record.move else None
     samples = list(job.select("t_ns", "transferred_bytes").iter_rows()) if job is not None else []
@@ -186,24 +190,30 @@ def _reachability(probe: pl.DataFrame | None, window: tuple[int, int] | None) ->
 
 
 def _viewers(
-    record: TrialRecord, moments: list[Moment], packets: pl.DataFrame | None, window: tuple[int, int] | None
+    record: TrialRecord,
+    moments: list[Moment],
+    packets: pl.DataFrame | None,
+    window: tuple[int, int] | None,
+    buffers_s: Sequence[float],
 ) -> list[ViewerFigure]:
     if packets is None or packets.is_empty():
         return []
-    end_ns = int(packets.get_column("arrived_ns").to_numpy().max())
+    # Where the recording ended, which is later than the last packet when no more came.
+    stopped_ns = find(moments, "player", None, "stopped")
+    end_ns = stopped_ns if stopped_ns is not None else int(packets.get_column("arrived_ns").to_numpy().max())
     return [
-        _viewer(record, moments, number, packets.filter(pl.col("viewer") == number).sort("arrived_ns"), window, end_ns)
+        _viewer(moments, number, packets.filter(pl.col("viewer") == number).sort("arrived_ns"), window, end_ns, buffers_s)
         for number in range(1, record.plan.viewers + 1)
     ]
 
 
 def _viewer(
-    record: TrialRecord,
     moments: list[Moment],
     number: int,
     packets: pl.DataFrame,
     window: tuple[int, int] | None,
     end_ns: int,
+    buffers_s: Sequence[float],
 ) -> ViewerFigure:
     arrived = packets.get_column("arrived_ns").to_numpy()
     playing_ns = _player_time(moments, "playing", number)
@@ -221,7 +231,7 @@ def _viewer(
         usual_silence_ms=usual.length_ms if usual else None,
         connections_lost=sum(m.event.name == "lost" and m.event.data.get("viewer") == number for m in moments),
         throughput_bytes_per_s=float(packets.get_column("bytes").sum()) / span_s if span_s > 0 else None,
-        playbacks=_playbacks(record, _player_time(moments, "connecting", number), packets, end_ns),
+        playbacks=_playbacks(buffers_s, _player_time(moments, "connecting", number), packets, window, end_ns),
     )
 
 
@@ -229,7 +239,10 @@ def _player_time(moments: list[Moment], name: str, viewer: int) -> int | None:
     return find(moments, "player", None, name, viewer=viewer)
 
 
-def _playbacks(record: TrialRecord, asked_ns: int | None, packets: pl.DataFrame, end_ns: int) -> list[PlaybackFigure]:
+def _playbacks(
+    buffers_s: Sequence[float], asked_ns: int | None, packets: pl.DataFrame, window: tuple[int, int] | None, end_ns: int
+) -> list[PlaybackFigure]:
+    """Stalls that had begun before the move was called and ended before it are not the move's, and are left out."""
     if asked_ns is None or packets.is_empty():
         return []
     arrivals = [
@@ -237,14 +250,15 @@ def _playbacks(record: TrialRecord, asked_ns: int | None, packets: pl.DataFrame,
         for arrived_ns, stream_ms, connection in packets.select("arrived_ns", "stream_ms", "connection").iter_rows()
     ]
     found = []
-    for buffer_s in record.spec.stream.player_buffers_s:
+    for buffer_s in buffers_s:
         playback = play(arrivals, asked_ns / 1e9, buffer_s, end_ns / 1e9)
+        stalls = [stall for stall in playback.stalls if window is None or stall.to_s * 1e9 >= window[0]]
         found.append(
             PlaybackFigure(
                 buffer_s=buffer_s,
                 startup_s=playback.startup_s,
-                stalls=len(playback.stalls),
-                stalled_s=sum(stall.length_s for stall in playback.stalls),
+                stalls=len(stalls),
+                stalled_s=sum(stall.length_s for stall in stalls),
                 stalled_at_end=playback.stalled_at_end,
             )
         )

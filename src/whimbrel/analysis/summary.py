@@ -39,13 +39,14 @@ class Spread:
 
 @dataclass(frozen=True)
 class ArmSummary:
-    """One arm: successes of trials, and the spread of each figure over the trials that moved."""
+    """One arm: moves that succeeded of trials made, and the spread of each figure over those that were measured."""
 
     scenario: str
     title: str
     viewers: int
     trials: int
     moved: int
+    measured: int
     published_total_s: float | None
     total_s: Spread
     qemu_downtime_ms: Spread
@@ -73,12 +74,14 @@ def _arm(trials: list[Trialled]) -> ArmSummary:
     record = trials[0].record
     scenario = next(scenario for scenario in record.spec.scenarios if scenario.name == record.plan.scenario)
     moved = [trial.figures for trial in trials if trial.figures.moved]
+    moves = sum(trial.record.outcome.result == "moved" for trial in trials)
 
     def spread(read: Callable[[TrialFigures], float | None]) -> Spread:
         return Spread.of([read(figures) for figures in moved])
 
     def per_buffer(read: Callable[[TrialFigures, int], float | None]) -> dict[float, Spread]:
-        buffers = record.spec.stream.player_buffers_s if record.plan.viewers else ()
+        viewers = next((figures.viewers for figures in moved if figures.viewers), [])
+        buffers = [playback.buffer_s for playback in viewers[0].playbacks] if viewers else []
         return {buffer_s: Spread.of([read(figures, position) for figures in moved]) for position, buffer_s in enumerate(buffers)}
 
     return ArmSummary(
@@ -86,8 +89,10 @@ def _arm(trials: list[Trialled]) -> ArmSummary:
         title=scenario.title,
         viewers=record.plan.viewers,
         trials=len(trials),
-        moved=len(moved),
-        published_total_s=scenario.published_total_s,
+        moved=moves,
+        measured=len(moved),
+        # The paper gives its times for one client.
+        published_total_s=scenario.published_total_s if record.plan.viewers <= 1 else None,
         total_s=spread(lambda figures: figures.total_s),
         qemu_downtime_ms=spread(lambda figures: figures.qemu_downtime_ms),
         libvirt_downtime_ms=spread(lambda figures: figures.libvirt_downtime_ms),
@@ -118,13 +123,20 @@ def _greatest(values: Sequence[float | None]) -> float | None:
     return max(known) if values and len(known) == len(values) else None
 
 
-def ratio_to_baseline(arm: ArmSummary, arms: Sequence[ArmSummary]) -> float | None:
-    """This arm's median total time over that of the first scenario in the file; None when either is unknown."""
-    base = arms[0].total_s.median
-    return arm.total_s.median / base if arm.total_s.median is not None and base else None
+def baseline_of(arms: Sequence[ArmSummary], first_scenario: str) -> ArmSummary | None:
+    """The arm that ratios are taken to: the first scenario of the file, fewest viewers; None when it was not made."""
+    return next((arm for arm in arms if arm.scenario == first_scenario), None)
 
 
-def published_ratio(arm: ArmSummary, arms: Sequence[ArmSummary]) -> float | None:
+def ratio_to(base: ArmSummary | None, arm: ArmSummary) -> float | None:
+    """This arm's median total time over the baseline's; None when either is unknown."""
+    if base is None or not base.total_s.median or arm.total_s.median is None:
+        return None
+    return arm.total_s.median / base.total_s.median
+
+
+def published_ratio(base: ArmSummary | None, arm: ArmSummary) -> float | None:
     """The paper's total time for this scenario over its baseline's; None where it gives none."""
-    base = arms[0].published_total_s
-    return arm.published_total_s / base if arm.published_total_s is not None and base else None
+    if base is None or not base.published_total_s or arm.published_total_s is None:
+        return None
+    return arm.published_total_s / base.published_total_s

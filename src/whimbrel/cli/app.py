@@ -75,12 +75,15 @@ def _exit_code() -> int:
         complain(f"{error.format_message()}\nWhat to do: whimbrel {' '.join(sys.argv[1:2])} --help".replace("  ", " "))
         return 2
     except (KeyboardInterrupt, typer.Abort):
-        complain("interrupted; everything of ours was removed")
+        complain("interrupted")
         return INTERRUPTED
     except (BrokenPipeError, SystemExit):
         # Whoever read our output has gone (typer turns that into SystemExit); Python must not complain about it at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        complain(f"{error.filename or 'the system'}: {error.strerror or error}")
+        return 1
     except Exception:  # the last resort: what nobody foresaw is our own error, and says so
         complain("internal error: this is a fault of whimbrel, please report it with these lines\n" + traceback.format_exc())
         return INTERNAL_ERROR

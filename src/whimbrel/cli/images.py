@@ -8,7 +8,9 @@ from typing import Annotated
 import typer
 
 from whimbrel.cli.terminal import notice
+from whimbrel.errors import UsageError
 from whimbrel.images.store import ImageStore
+from whimbrel.lab.lab import all_labs
 from whimbrel.system.root import need_root
 from whimbrel.units import format_bytes
 
@@ -42,6 +44,11 @@ def remove(
 ) -> None:
     """Removes images."""
     need_root("removing images")
+    if not names and not everything:
+        raise UsageError("no image is named", resolution="name images, or say --all")
+    in_use = [name for name, ledger in all_labs() if ledger.entries]
+    if in_use:
+        raise UsageError(f"the lab {in_use[0]!r} is there and may use them", resolution="take it down first, or wait for it")
     store = ImageStore(notice())
     for name in [image.id for image in store.images()] if everything else names or []:
         store.remove(name)

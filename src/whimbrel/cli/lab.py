@@ -12,11 +12,11 @@ from whimbrel.cli.interrupts import Interrupts
 from whimbrel.cli.terminal import complain, notice
 from whimbrel.errors import CleanUpError, UsageError
 from whimbrel.images.store import ImageStore
-from whimbrel.lab.lab import Lab
+from whimbrel.lab.lab import Lab, all_labs, ledger_of
 from whimbrel.spec.fields import RECORD
 from whimbrel.spec.lab import LabSpec
 from whimbrel.spec.load import load_campaign
-from whimbrel.system.ledger import Ledger, all_ledgers, folder
+from whimbrel.system.ledger import Ledger, all_ledgers
 from whimbrel.system.root import need_root
 
 app = typer.Typer(help="Labs: servers and a client network on this machine.", no_args_is_help=True)
@@ -29,7 +29,7 @@ def up(file: Annotated[Path, typer.Argument(help="A scenario file; its lab is ma
     """Makes a lab and leaves it up, for 'run' and 'lab exec' to use."""
     need_root("a lab")
     spec = load_campaign(file).lab
-    with Ledger(spec.name) as ledger, Interrupts(ledger):
+    with ledger_of(spec.name) as ledger, Interrupts(ledger):
         if ledger.kept:
             raise UsageError(f"the lab {spec.name!r} is already up", resolution=f"'whimbrel lab down {spec.name}' removes it")
         lab = Lab(spec, ImageStore(notice()), ledger)
@@ -50,11 +50,7 @@ def down(name: Name) -> None:
 @app.command()
 def status(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
     """Lists labs: whether each is in use, left up, or left behind."""
-    found = [
-        {"name": ledger.name, "state": _state(ledger), "things": len(ledger.entries)}
-        for ledger in all_ledgers()
-        if not ledger.name.startswith("image-")
-    ]
+    found = [{"name": name, "state": _state(ledger), "things": len(ledger.entries)} for name, ledger in all_labs()]
     if as_json:
         print(json.dumps(found, indent=1))
         return
@@ -74,7 +70,7 @@ def exec_(
     need_root("entering a lab")
     if host not in ("a", "b"):
         raise UsageError(f"a lab has no server {host!r}: it is a or b")
-    ledger = Ledger(name)
+    ledger = ledger_of(name)
     if not ledger.kept:
         raise UsageError(f"there is no lab {name!r} up", resolution="'whimbrel lab up FILE' makes one")
     lab = Lab(LabSpec.model_validate(json.loads(ledger.note), context=RECORD), ImageStore(), ledger)
@@ -87,9 +83,10 @@ def exec_(
 
 
 def _existing(name: str) -> Ledger:
-    if not (folder() / f"{name}.jsonl").exists():
+    ledger = ledger_of(name)
+    if not ledger.entries and not ledger.kept:
         raise UsageError(f"there is no lab {name!r}", resolution="'whimbrel lab status' lists those there are")
-    return Ledger(name)
+    return ledger
 
 
 def _state(ledger: Ledger) -> str:
@@ -107,14 +104,19 @@ def gc(
     removed: list[str] = []
     failures: list[str] = []
     for ledger in all_ledgers():
-        if (ledger.kept and not everything) or ledger.owned:
-            continue
-        with ledger:
+        try:
+            ledger.acquire()
+        except UsageError:
+            continue  # its owner lives
+        try:
+            if ledger.kept and not everything:
+                continue
             removed += [f"{entry.kind} {entry.name}" for entry in ledger.entries]
-            try:
-                ledger.undo_all()
-            except CleanUpError as error:
-                failures.append(error.details)
+            ledger.undo_all()
+        except CleanUpError as error:
+            failures.append(error.details)
+        finally:
+            ledger.release()
     if as_json:
         print(json.dumps({"removed": removed, "failures": failures}, indent=1))
     else:

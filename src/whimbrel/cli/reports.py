@@ -18,21 +18,27 @@ from whimbrel.records.trial import TrialRecord
 from whimbrel.report.content import build_report
 from whimbrel.report.load import ReportedTrial
 from whimbrel.spec.load import schema_text
+from whimbrel.units import parse_duration
 
 Folder = Annotated[Path, typer.Argument(help="A folder that 'whimbrel run' has written.")]
+Buffers = Annotated[
+    list[str] | None,
+    typer.Option("--buffer", metavar="DURATION", help="Ask about this player buffer, such as '2 s'; may be given several times."),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def report(
     folder: Folder,
     figures: Annotated[bool, typer.Option(help="Also write every chart as PNG and SVG.")] = True,
+    buffer: Buffers = None,
     as_json: AsJson = False,
 ) -> None:
     """Writes the page and the figures of a campaign anew, from its records."""
     from whimbrel.report.layout import write_figures, write_page  # slow to import, and only this command draws
 
     campaign = CampaignFolder.open(folder)
-    built = build_report(campaign)
+    built = build_report(campaign, _seconds(buffer))
     try:
         page = write_page(campaign, built)
         files = write_figures(campaign, built) if figures else []
@@ -49,10 +55,11 @@ def report(
 def show(
     folder: Folder,
     trial: Annotated[int | None, typer.Argument(help="A trial's number; without one, the summary of the campaign.")] = None,
+    buffer: Buffers = None,
     as_json: AsJson = False,
 ) -> None:
     """Shows a campaign's summary, or everything known of one trial."""
-    built = build_report(CampaignFolder.open(folder))
+    built = build_report(CampaignFolder.open(folder), _seconds(buffer))
     if trial is not None:
         _show_trial(_find(built.trials, trial), as_json)
     elif as_json:
@@ -61,6 +68,13 @@ def show(
         print_table(built.table)
         for problem in built.problems:
             print(problem)
+
+
+def _seconds(buffers: list[str] | None) -> list[float]:
+    try:
+        return [parse_duration(text) for text in buffers or []]
+    except ValueError as error:
+        raise UsageError(f"--buffer: {error}") from error
 
 
 def _find(trials: list[ReportedTrial], number: int) -> ReportedTrial:
@@ -88,6 +102,12 @@ def _show_trial(trial: ReportedTrial, as_json: bool) -> None:
     for found in figures.rounds:
         sent = "unknown" if found.transferred_bytes is None else f"{found.transferred_bytes / 2**20:.1f} MiB"
         print(f"round {found.number}: {'unknown' if found.length_s is None else f'{found.length_s:.3f} s'}, {sent}")
+    for viewer in figures.viewers:
+        gap = "unknown" if viewer.service_gap_ms is None else f"{viewer.service_gap_ms:.0f} ms"
+        print(f"viewer {viewer.viewer}: service gap {gap}, {viewer.connections_lost} connections lost")
+        for played in viewer.playbacks:
+            startup = "never started" if played.startup_s is None else f"started after {played.startup_s:.2f} s"
+            print(f"  buffer {played.buffer_s:g} s: {startup}, {played.stalls} stalls, {played.stalled_s:.3f} s in all")
     print(f"records: {trial.stored.folder}")
 
 

@@ -20,14 +20,21 @@ from whimbrel.cli.interrupts import Interrupts
 from whimbrel.cli.terminal import Steps, complain, print_table
 from whimbrel.errors import UsageError
 from whimbrel.images.store import ImageStore
-from whimbrel.lab.lab import Lab
+from whimbrel.lab.lab import Lab, ledger_of
 from whimbrel.records.store import CampaignFolder, StoredTrial
 from whimbrel.records.trial import Plan
 from whimbrel.report.content import Report, build_report, shorten
 from whimbrel.spec.campaign import CampaignSpec
 from whimbrel.spec.load import load_campaign
+from whimbrel.system.capabilities import need_capabilities
 from whimbrel.system.ledger import Ledger
+from whimbrel.system.provenance import commit
+from whimbrel.system.root import need_root
+from whimbrel.trial.notes import Origin
 from whimbrel.units import format_duration
+
+# As a reader of the README calls it, so that the report's command can be pasted.
+_HOW_TO_CALL = ("sudo", "./whimbrel") if "WHIMBREL_COMMAND" in os.environ else ("sudo", "whimbrel")
 
 
 def run(
@@ -50,8 +57,11 @@ def run(
     if dry_run:
         _print_plan(spec, plans, as_json)
         return 0
+    need_root("a lab")
+    need_capabilities()
     folder = out or Path("results") / f"{spec.name}-{datetime.datetime.now():%Y%m%d-%H%M%S}"
-    with Ledger(spec.lab.name) as ledger, Interrupts(ledger):
+    folder = folder.absolute()
+    with ledger_of(spec.lab.name) as ledger, Interrupts(ledger):
         campaign = _Run(spec, plans, ledger, folder, keep_on_failure)
         report = campaign.go()
     if as_json:
@@ -59,7 +69,7 @@ def run(
     else:
         print_table(report.table)
         print(f"\nreport: {folder / 'report.html'}")
-    return 1 if any(trial.stored.record.outcome.result != "moved" for trial in report.trials) else 0
+    return 0 if all(trial.stored.record.outcome.succeeded for trial in report.trials) else 1
 
 
 def _print_plan(spec: CampaignSpec, plans: list[Plan], as_json: bool) -> None:
@@ -95,34 +105,35 @@ class _Run:
     def go(self) -> Report:
         """Makes the trials; returns what the report says."""
         left_up = self._use_or_refuse()
-        command = shlex.join([os.environ.get("WHIMBREL_COMMAND", "whimbrel"), *sys.argv[1:]])
+        origin = Origin(command=shlex.join([*_HOW_TO_CALL, *sys.argv[1:]]), commit=commit())
         with self._steps as steps:
-            folder = CampaignFolder.create(self._path, self._spec, command, len(self._plans))
             lab = Lab(self._spec.lab, ImageStore(steps.note), self._ledger)
-            failed = False
+            succeeded = False
             try:
                 if not left_up:
                     lab.up()
+                folder = CampaignFolder.create(self._path, self._spec, origin.command, len(self._plans))
                 progress = Progress(steps.step, self._trial_started, lambda stored: self._trial_done(folder, stored))
-                campaign = Campaign(self._spec, self._plans, lab, folder, command, progress)
-                done = campaign.run(self._keep_on_failure)
-                failed = any(stored.record.outcome.result != "moved" for stored in done)
-            except Exception:
-                failed = True
-                raise
+                campaign = Campaign(self._spec, self._plans, lab, folder, origin, progress, self._keep_on_failure)
+                succeeded = all(stored.record.outcome.succeeded for stored in campaign.run())
             finally:
-                if failed and self._keep_on_failure:
-                    self._ledger.keep(self._spec.lab.model_dump_json())
-                    name = self._spec.lab.name
-                    complain(f"the lab is left as it is: look with 'whimbrel lab exec {name} a -- virsh list'")
-                    complain(f"remove it with 'whimbrel lab down {name}'")
-                elif not left_up:
-                    lab.down()
-                give_to_caller(self._path)
+                self._leave(lab, left_up, succeeded)
             steps.step("writing the report")
             report = write_report(folder, figures=True)
             give_to_caller(self._path)
         return report
+
+    def _leave(self, lab: Lab, left_up: bool, succeeded: bool) -> None:
+        """Takes the lab down, unless it was up before us, or a failure is to be looked at."""
+        interrupted = isinstance(sys.exception(), KeyboardInterrupt)
+        if self._keep_on_failure and not succeeded and not interrupted and self._ledger.entries:
+            name = self._spec.lab.name
+            self._ledger.keep(self._spec.lab.model_dump_json())
+            complain(f"the lab is left as it is: look with 'whimbrel lab exec {name} a -- virsh list --all'")
+            complain(f"remove it with 'whimbrel lab down {name}'")
+        elif not left_up:
+            lab.down()
+        give_to_caller(self._path)
 
     def _use_or_refuse(self) -> bool:
         """Whether a lab of this name was left up on purpose and is the one that is wanted."""
@@ -146,8 +157,9 @@ class _Run:
 
     def _trial_done(self, folder: CampaignFolder, stored: StoredTrial) -> None:
         outcome = stored.record.outcome
-        if outcome.result != "moved":
-            self._steps.note(f"trial {stored.record.plan.order} {outcome.result}: {shorten(outcome.error)}")
+        if not outcome.succeeded:
+            what = "was not measured" if outcome.result == "moved" else outcome.result
+            self._steps.note(f"trial {stored.record.plan.order} {what}: {shorten(outcome.error)}")
         self._steps.step("writing the page")
         write_report(folder, figures=False)
         give_to_caller(self._path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from collections.abc import Callable
@@ -70,9 +71,11 @@ class Steps:
     def step(self, text: str) -> None:
         """What is being done now."""
         if self._live:
-            self._bar.update(self._task, description=text, left=self._left())
+            self._bar.update(self._task, description=text, left=self.left())
         else:
-            print(f"[{format_duration(time.monotonic() - self._began_s):>12}] {text}", file=sys.stderr, flush=True)
+            # Work goes on when nobody reads about its progress any more.
+            with contextlib.suppress(BrokenPipeError):
+                print(f"[{format_duration(time.monotonic() - self._began_s):>12}] {text}", file=sys.stderr, flush=True)
 
     def note(self, text: str) -> None:
         """A line that stays."""
@@ -85,9 +88,10 @@ class Steps:
         """One more piece is done."""
         self._done += 1
         self._took_s.append(took_s)
-        self._bar.update(self._task, completed=self._done, left=self._left())
+        self._bar.update(self._task, completed=self._done, left=self.left())
 
-    def _left(self) -> str:
+    def left(self) -> str:
+        """About how long the rest will take."""
         each_s = sum(self._took_s) / len(self._took_s) if self._took_s else self._estimate_s
         return f"about {format_duration(max(1, each_s * (self._total - self._done)))} left"
 

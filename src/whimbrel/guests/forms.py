@@ -77,8 +77,10 @@ class NestedForm:
         )
 
     def identity(self, agent: GuestAgent) -> Identity:
-        """The boot's id and the container's, with the time it was started: a restarted container is another one."""
-        container = agent.shell(f"docker inspect --format '{{{{.Id}}}} {{{{.State.StartedAt}}}}' {_CONTAINER}")
+        """The boot's id and the container's, with its start and whether it runs: a restarted or dead one is another."""
+        container = agent.shell(
+            f"docker inspect --format '{{{{.Id}}}} {{{{.State.StartedAt}}}} running={{{{.State.Running}}}}' {_CONTAINER}"
+        )
         return Identity(_boot_id(agent), container.strip())
 
     def versions(self, agent: GuestAgent) -> dict[str, str]:

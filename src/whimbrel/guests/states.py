@@ -16,7 +16,7 @@ from pathlib import Path
 from whimbrel.engines.guest_agent import GuestAgent
 from whimbrel.engines.libvirt import Connection, Domain
 from whimbrel.errors import GuestError
-from whimbrel.guests import machine
+from whimbrel.guests import guest as lab_guest
 from whimbrel.guests.accelerator import choose_accelerator
 from whimbrel.guests.domain_xml import Accelerator, DomainPlan, domain_xml
 from whimbrel.guests.forms import FORMS, import_container, wait_for_service
@@ -64,7 +64,7 @@ class StateStore:
     def get(self, form: FormName, service: ServiceName, boot: int) -> StateInfo:
         """The state number ``boot`` (from 1) of a form."""
         disk = self._nested_disk() if form == "nested" else self._base
-        plan = machine.plan_domain(self._lab, self._guest, self.accelerator, self._base, self._film)
+        plan = lab_guest.plan_domain(self._lab, self._guest, self.accelerator, self._base, self._film)
         content = {
             "domain": domain_xml(plan),
             "server": self._lab.server_a.place.tree.parent.name,
@@ -96,20 +96,20 @@ class StateStore:
         )  # fmt: skip
 
     def _import(self, out: Path, payload: Path) -> None:
-        plan = machine.plan_domain(self._lab, self._guest, self.accelerator, self._base, self._film, payload)
-        machine.new_disk(self._lab, self._base / "disk.raw", "raw")
+        plan = lab_guest.plan_domain(self._lab, self._guest, self.accelerator, self._base, self._film, payload)
+        lab_guest.new_disk(self._lab, self._base / "disk.raw", "raw")
 
         def prepare(domain: Domain, agent: GuestAgent) -> None:
             import_container(agent)
-            machine.power_off(domain, agent)
+            lab_guest.power_off(domain, agent)
 
         self._with_booted(plan, prepare)
-        shutil.move(machine.disk_file(self._lab), out / "disk.qcow2")
+        shutil.move(lab_guest.disk_file(self._lab), out / "disk.qcow2")
 
     def _make(self, out: Path, form: FormName, service: ServiceName, disk: Path) -> None:
         nested = form == "nested"
-        machine.new_disk(self._lab, disk / ("disk.qcow2" if nested else "disk.raw"), "qcow2" if nested else "raw")
-        plan = machine.plan_domain(self._lab, self._guest, self.accelerator, self._base, self._film)
+        lab_guest.new_disk(self._lab, disk / ("disk.qcow2" if nested else "disk.raw"), "qcow2" if nested else "raw")
+        plan = lab_guest.plan_domain(self._lab, self._guest, self.accelerator, self._base, self._film)
 
         def prepare(domain: Domain, agent: GuestAgent) -> None:
             versions: dict[str, str] = {"kernel": agent.shell("uname -r").strip()}
@@ -128,16 +128,16 @@ class StateStore:
 
         self._with_booted(plan, prepare)
         shutil.move(self._lab.shared / "memory.save", out / "memory.save")
-        shutil.move(machine.disk_file(self._lab), out / "disk.qcow2")
+        shutil.move(lab_guest.disk_file(self._lab), out / "disk.qcow2")
 
     def _with_booted(self, plan: DomainPlan, use: Callable[[Domain, GuestAgent], None]) -> None:
         """Boots the guest on server A, uses it, and takes its power away whatever happens."""
         with Connection.open(self._lab.server_a.libvirt_uri) as connection:
             try:
-                domain, agent = machine.boot(connection, plan)
+                domain, agent = lab_guest.boot(connection, plan)
                 use(domain, agent)
             finally:
-                left = connection.find(machine.GUEST_NAME)
+                left = connection.find(lab_guest.GUEST_NAME)
                 if left is not None:
                     left.destroy()
 

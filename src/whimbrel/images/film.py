@@ -21,11 +21,9 @@ _KEYFRAME_EVERY_S = 2
 _AAC_FRAME_SAMPLES = 1024
 _NOISE_PICTURES = 16
 
-Progress = Callable[[float], None]
 
-
-def make_film(recipe: FilmRecipe, file: Path, progress: Progress = lambda share: None) -> None:
-    """Writes the film; ``progress`` is told the share that is done."""
+def make_film(recipe: FilmRecipe, file: Path) -> None:
+    """Writes the film."""
     with av.open(str(file), "w", format="flv") as container:
         video = container.add_stream("libx264", rate=recipe.frames_per_s)
         video.width, video.height, video.pix_fmt = recipe.width, recipe.height, "yuv420p"
@@ -49,8 +47,6 @@ def make_film(recipe: FilmRecipe, file: Path, progress: Progress = lambda share:
             while samples_done * recipe.frames_per_s < (number + 1) * recipe.sample_rate_hz:
                 container.mux(audio.encode(_tone(recipe, samples_done)))
                 samples_done += _AAC_FRAME_SAMPLES
-            if number % 250 == 0:
-                progress(number / frames)
         container.mux(video.encode(None))
         container.mux(audio.encode(None))
 

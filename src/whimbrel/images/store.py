@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import json
 import logging
-import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -142,10 +141,7 @@ class ImageStore:
         folder = self.folder / name
         if "/" in name or not (folder / _MANIFEST).exists():
             raise UsageError(f"there is no image {name!r}", resolution="'whimbrel images list' shows those there are")
-        (folder / _MANIFEST).unlink()
-        shutil.rmtree(folder)
-
-    def packages(self, image: Path) -> dict[str, str]:
-        """Package versions in an image made of Debian packages, empty for others."""
-        manifest = json.loads((image / _MANIFEST).read_text())
-        return dict(manifest.get("packages", {}))
+        with Ledger(f"image-{name}") as ledger:
+            entry = ledger.add("folder", str(self.folder / f"{name}.partial"))
+            folder.rename(entry.name)
+            ledger.undo_all()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from whimbrel.errors import UsageError
@@ -13,14 +13,27 @@ from whimbrel.spec.lab import LabSpec
 from whimbrel.spec.service import StreamSpec
 from whimbrel.system import cgroups, links, netns
 from whimbrel.system.cgroups import Cgroup
-from whimbrel.system.ledger import Ledger
+from whimbrel.system.ledger import Ledger, all_ledgers
 from whimbrel.system.places import home
 from whimbrel.system.root import need_root
 
+_LEDGER_PREFIX = "lab-"
 _BRIDGE = "sw0"
 _GUEST_BRIDGE = "br0"
 # Positions in the lab's network.
 _VANTAGE, _SERVER_A, _SERVER_B, _GUEST = 1, 2, 3, 100
+
+
+def ledger_of(name: str) -> Ledger:
+    """The ledger of the lab of this name."""
+    return Ledger(f"{_LEDGER_PREFIX}{name}")
+
+
+def all_labs() -> Iterator[tuple[str, Ledger]]:
+    """Every lab that has something on this machine, by name."""
+    for ledger in all_ledgers():
+        if ledger.name.startswith(_LEDGER_PREFIX):
+            yield ledger.name.removeprefix(_LEDGER_PREFIX), ledger
 
 
 class LabVantage:

@@ -11,6 +11,7 @@ from pathlib import Path
 from whimbrel.engines.libvirt import Connection
 from whimbrel.errors import TrialError
 from whimbrel.hosts.host import Capacity, SamplePoints
+from whimbrel.spec.lab import QEMU_OVERHEAD_BYTES
 from whimbrel.system import netns
 from whimbrel.system.cgroups import Cgroup
 from whimbrel.system.deadline import Deadline, wait_until
@@ -140,7 +141,7 @@ class Server:
     def capacity(self) -> Capacity:
         """Memory that no guest has taken, and disk that is free, in bytes."""
         with Connection.open(self.libvirt_uri) as connection:
-            taken_bytes = sum(domain.memory_bytes for domain in connection.running())
+            taken_bytes = sum(domain.memory_bytes + QEMU_OVERHEAD_BYTES for domain in connection.running())
         disk = run(["df", "--output=avail", "-B1", self.place.shared]).stdout.split()[-1]
         return Capacity(memory_bytes=self.place.memory_bytes - taken_bytes, disk_bytes=int(disk))
 

@@ -4,12 +4,13 @@ and the rest is sent. Done by QEMU, peer to peer between two libvirtds; the limi
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from typing import Literal
 
 from whimbrel.engines.libvirt import Connection, Domain, MonitorEvent, MoveOptions
-from whimbrel.errors import EngineError, MoveError
+from whimbrel.errors import EngineError, MoveError, UnsafeStateError
 from whimbrel.migrate.limits import decide
 from whimbrel.migrate.reservation import reserved
 from whimbrel.migrate.technique import Journal, MoveReport, MoveRequest
@@ -17,6 +18,8 @@ from whimbrel.system.deadline import Deadline, pause
 
 _LOOK_EVERY_S = 0.05
 _ABORT_PATIENCE_S = 60.0
+# How long stop-and-copy may take after the time-out has passed.
+_LAST_PATIENCE_S = 600.0
 # QEMU's greatest downtime-limit (2,000 s): any remainder fits, so the switch comes at once.
 _ANY_DOWNTIME_MS = 2_000_000
 _MIB = 2**20
@@ -44,7 +47,6 @@ class PreCopy:
                 raise MoveError(f"{request.guest} does not run on host {request.source.name}", resolution="start it there first")
             attempt = _Attempt(domain, request, journal, source)
             attempt.run()
-            arrived = at_destination.find(request.guest) if attempt.result == "moved" else None
             return MoveReport(
                 called_ns=called_ns,
                 returned_ns=attempt.returned_ns,
@@ -52,8 +54,17 @@ class PreCopy:
                 error=attempt.error,
                 reserved_memory_bytes=booking.memory_bytes,
                 reserved_disk_bytes=booking.disk_bytes,
-                completed=arrived.completed_job_stats() if arrived is not None else None,
+                completed=_completed(at_destination, request.guest) if attempt.result == "moved" else None,
             )
+
+
+def _completed(destination: Connection, guest: str) -> dict[str, int] | None:
+    """The job's statistics; None when the destination's libvirt has gone meanwhile, which is found out later."""
+    try:
+        arrived = destination.find(guest)
+    except EngineError:
+        return None
+    return arrived.completed_job_stats() if arrived is not None else None
 
 
 class _Attempt:
@@ -84,9 +95,13 @@ class _Attempt:
             self._watch()
         except BaseException:
             self._abort("interrupted")
-            caller.join(_ABORT_PATIENCE_S)
+            self._wait_for_end()
             raise
-        caller.join()
+        if not self._ended.is_set():
+            raise UnsafeStateError(
+                f"the move of {self._request.guest} does not end, though it was told to",
+                resolution="look at the guest on both hosts ('virsh list --all') before starting it anywhere",
+            )
 
     def _call(self) -> None:
         spec = self._request.spec
@@ -100,8 +115,11 @@ class _Attempt:
             self._domain.migrate(options)
         except EngineError as error:
             self._error = error
-        self.returned_ns = self._journal.mark("move returned")
-        self._ended.set()
+        except BaseException as error:  # a thread has nobody to raise to: it ends the move as a failure
+            self._error = EngineError("the call that moves the guest broke", details=repr(error))
+        finally:
+            self.returned_ns = self._journal.mark("move returned")
+            self._ended.set()
 
     def _watch(self) -> None:
         began_s = time.monotonic()
@@ -116,7 +134,13 @@ class _Attempt:
             if action == "stop and copy" and not stopping:
                 self._journal.mark("stop and copy", rounds=self._rounds, elapsed_s=elapsed_s)
                 stopping = True
-                self._domain.set_max_downtime_ms(_ANY_DOWNTIME_MS)
+                # The move may have just ended by itself: then libvirt refuses, and nothing is lost.
+                with contextlib.suppress(EngineError):
+                    self._domain.set_max_downtime_ms(_ANY_DOWNTIME_MS)
+            if elapsed_s > self._request.spec.timeout_s + _LAST_PATIENCE_S:
+                self._abort(f"stopped and copying, but not done after {elapsed_s:.0f} s")
+                self._wait_for_end()
+                return
 
     def _abort(self, why: str) -> None:
         self._aborted = True

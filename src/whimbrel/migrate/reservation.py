@@ -17,12 +17,10 @@ from pathlib import Path
 
 from whimbrel.errors import ReservationError
 from whimbrel.hosts.host import Host
+from whimbrel.spec.lab import QEMU_OVERHEAD_BYTES
 from whimbrel.system.places import home
 from whimbrel.system.process import ProcessId
 from whimbrel.units import format_bytes
-
-# What QEMU takes beyond the guest's memory: device state, migration buffers, and under emulation translated code.
-QEMU_OVERHEAD_BYTES = 256 * 2**20
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ import polars as pl
 from whimbrel.engines.libvirt import Connection, JobStats, LifecycleEvent, MonitorEvent
 from whimbrel.errors import InstrumentError
 from whimbrel.hosts.host import Host
-from whimbrel.records.series import JOB_SCHEMA
+from whimbrel.records.series import JOB_SCHEMA, write_series
 from whimbrel.records.trial import Event, HostName
 
 _LOOK_EVERY_S = 0.05
@@ -102,7 +102,7 @@ class MigrationEvents:
 
     def write_job(self, file: Path) -> None:
         """Writes the job's series."""
-        pl.DataFrame(self._job, schema=JOB_SCHEMA).write_parquet(file)
+        write_series(pl.DataFrame(self._job, schema=JOB_SCHEMA), file)
 
     def _look(self, connection: Connection) -> None:
         try:
@@ -115,6 +115,8 @@ class MigrationEvents:
                     self._job.append(job_row(time.monotonic_ns(), stats))
                     if self.parameters is None:
                         self.parameters = domain.monitor("query-migrate-parameters")
+                if self._stopped.is_set() and not domain.active:
+                    return
                 if self._stopped.is_set() and self.qemu_downtime_ms is None:
                     self._read_downtime(domain.monitor("query-migrate"))
                 self._end.wait(

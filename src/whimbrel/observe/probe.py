@@ -14,14 +14,17 @@ import time
 
 import polars as pl
 
-from whimbrel.records.series import PROBE_SCHEMA
+from whimbrel.records.series import PROBE_SCHEMA, write_series
 from whimbrel.system.child import Child, configuration
+from whimbrel.system.clock import read_pair
 
 _ECHO_REQUEST, _ECHO_REPLY = 8, 0
 _HEADER = struct.Struct("!BBHHH")
 _NUMBER = struct.Struct("!Q")
 # Linux's socket(7); Python has no name for it.
 _SO_TIMESTAMPNS = 35
+# The wall clock may be stepped or slewed, so how far it is from the monotonic one is read anew every second.
+_OFFSET_GOOD_FOR_NS = 1_000_000_000
 
 
 def checksum(data: bytes) -> int:
@@ -61,6 +64,8 @@ class Prober:
         self._socket.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
         self._address = (address, 0)
         self._identifier = os.getpid() & 0xFFFF
+        self._offset_ns = 0
+        self._offset_read_ns = -_OFFSET_GOOD_FOR_NS
         self.sent_ns: list[int] = []
         self.received_ns: list[int | None] = []
 
@@ -85,17 +90,19 @@ class Prober:
                 return
             number = read_reply(packet, self._identifier)
             if number is not None and number < len(self.received_ns) and self.received_ns[number] is None:
-                self.received_ns[number] = _kernel_time_ns(extras)
+                self.received_ns[number] = self._kernel_time_ns(extras)
 
-
-def _kernel_time_ns(extras: list[tuple[int, int, bytes]]) -> int:
-    now_ns = time.monotonic_ns()
-    for level, kind, data in extras:
-        if level == socket.SOL_SOCKET and kind == _SO_TIMESTAMPNS:
-            seconds, nanoseconds = struct.unpack("qq", data[:16])
-            stamp_ns: int = seconds * 1_000_000_000 + nanoseconds
-            return now_ns - (time.time_ns() - stamp_ns)
-    return now_ns
+    def _kernel_time_ns(self, extras: list[tuple[int, int, bytes]]) -> int:
+        """The kernel's stamp, which is of the wall clock, on the monotonic clock; our own time when there is none."""
+        now_ns = time.monotonic_ns()
+        if now_ns - self._offset_read_ns > _OFFSET_GOOD_FOR_NS:
+            self._offset_ns, self._offset_read_ns = read_pair().offset_ns, now_ns
+        for level, kind, data in extras:
+            if level == socket.SOL_SOCKET and kind == _SO_TIMESTAMPNS:
+                seconds, nanoseconds = struct.unpack("qq", data[:16])
+                stamp_ns: int = seconds * 1_000_000_000 + nanoseconds
+                return stamp_ns - self._offset_ns
+        return now_ns
 
 
 def main() -> None:
@@ -113,10 +120,8 @@ def main() -> None:
             due_ns = max(due_ns + every_ns, now_ns)
         prober.receive(max(0.0, (due_ns - time.monotonic_ns()) / 1e9))
     prober.receive(1.0)
-    pl.DataFrame(
-        {"sequence": range(len(prober.sent_ns)), "sent_ns": prober.sent_ns, "received_ns": prober.received_ns},
-        schema=PROBE_SCHEMA,
-    ).write_parquet(given["output"])
+    series = {"sequence": range(len(prober.sent_ns)), "sent_ns": prober.sent_ns, "received_ns": prober.received_ns}
+    write_series(pl.DataFrame(series, schema=PROBE_SCHEMA), given["output"])
     child.say_cost()
 
 

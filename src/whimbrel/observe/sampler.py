@@ -15,7 +15,7 @@ from pathlib import Path
 
 import polars as pl
 
-from whimbrel.records.series import HOSTS_SCHEMA
+from whimbrel.records.series import HOSTS_SCHEMA, write_series
 from whimbrel.system.cgroups import Cgroup
 from whimbrel.system.child import Child, configuration
 
@@ -47,10 +47,14 @@ class HostReader:
         yield _row(
             t_ns, self.host, cpu_s=usage.cpu_s, memory_bytes=usage.memory_bytes, cache_bytes=usage.cache_bytes,
             net_received_bytes=received, net_sent_bytes=sent,
-            disk_read_bytes=sum(read for read, _ in self._disks.values()),
-            disk_written_bytes=sum(written for _, written in self._disks.values()),
+            disk_read_bytes=self._disk(0),
+            disk_written_bytes=self._disk(1),
         )  # fmt: skip
         yield from qemu_rows
+
+    def _disk(self, position: int) -> int | None:
+        """Bytes read (0) or written (1) by all QEMUs so far; None where no QEMU could be, as at the vantage."""
+        return None if self.init_pid is None else sum(counters[position] for counters in self._disks.values())
 
     def _is_qemu(self, pid: int) -> bool:
         command = self._commands.get(pid, "")
@@ -147,7 +151,7 @@ def main() -> None:
         # A sample that came late does not make the next ones late.
         due_ns += every_ns * max(1, -(-(time.monotonic_ns() - due_ns) // every_ns))
         child.wait(max(0.0, (due_ns - time.monotonic_ns()) / 1e9))
-    pl.DataFrame(rows, schema=HOSTS_SCHEMA).write_parquet(given["output"])
+    write_series(pl.DataFrame(rows, schema=HOSTS_SCHEMA), given["output"])
     child.say_cost()
 
 

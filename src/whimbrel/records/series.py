@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import polars as pl
+
+SERIES_SCHEMA_VERSION = 1
 
 # A row per subject and sample: hosts "a" and "b", "vantage", "qemu@a", "qemu@b", "machine". Counters are totals so far.
 HOSTS_SCHEMA: dict[str, type[pl.DataType]] = {
@@ -43,3 +47,8 @@ JOB_SCHEMA: dict[str, type[pl.DataType]] = {
     "normal_pages": pl.Int64,
     "constant_pages": pl.Int64,
 }
+
+
+def write_series(frame: pl.DataFrame, file: str | Path) -> None:
+    """Writes a series with the version of its schema among the file's metadata."""
+    frame.write_parquet(file, metadata={"schema_version": str(SERIES_SCHEMA_VERSION)})

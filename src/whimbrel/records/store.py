@@ -30,9 +30,15 @@ class StoredTrial:
     record: TrialRecord
 
     def series(self, name: str) -> pl.DataFrame | None:
-        """``hosts``, ``probe``, ``packets`` or ``job``; None when the trial did not record it."""
+        """``hosts``, ``probe``, ``packets`` or ``job``; None when the trial did not record it; UsageError when damaged."""
         file = self.folder / f"{name}.parquet"
-        return pl.read_parquet(file) if file.exists() else None
+        if not file.exists():
+            return None
+        try:
+            return pl.read_parquet(file)
+        except (pl.exceptions.PolarsError, OSError) as error:
+            first = str(error).splitlines()[0]
+            raise UsageError(f"{file}: is damaged: {first}", resolution="remove the folder of this trial") from error
 
 
 class CampaignFolder:
@@ -66,7 +72,13 @@ class CampaignFolder:
     @property
     def header(self) -> dict[str, Any]:
         """``spec``, ``command`` and ``planned`` (how many trials), as they were at the start."""
-        return read_json(self.folder / _CAMPAIGN)
+        file = self.folder / _CAMPAIGN
+        header = read_json(file)
+        if header.get("schema_version") != TRIAL_SCHEMA_VERSION or not {"spec", "command", "planned"} <= set(header):
+            raise UsageError(
+                f"{file}: is damaged, or of another version than {TRIAL_SCHEMA_VERSION}", resolution="name another folder"
+            )
+        return header
 
     @property
     def spec(self) -> CampaignSpec:
@@ -83,6 +95,8 @@ class CampaignFolder:
     def commit(self, workplace: Path, record: TrialRecord) -> StoredTrial:
         """Puts the finished trial in place, in one step."""
         write_json(workplace / "trial.json", json.loads(record.model_dump_json()))
+        for file in (*workplace.glob("*.parquet"), workplace):
+            _flush(file)
         plan = record.plan
         final = self.folder / _TRIALS / f"{plan.order:04d}-{plan.scenario}-{plan.viewers}"
         if final.exists():
@@ -107,6 +121,15 @@ class CampaignFolder:
                 yield StoredTrial(file.parent, TrialRecord.model_validate(raw, context=RECORD))
             except ValidationError as error:
                 raise _unreadable(file, error) from error
+
+
+def _flush(file: Path) -> None:
+    """A file or folder safely on disk, so that a power cut leaves a whole trial or none."""
+    descriptor = os.open(file, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _unreadable(file: Path, error: ValidationError) -> UsageError:

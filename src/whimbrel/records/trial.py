@@ -61,12 +61,22 @@ class Plan(Record):
 
 
 class Outcome(Record):
-    """How the trial ended. ``failed`` and ``aborted`` moves have no durations."""
+    """How the move ended, and whether it was measured; a trial has durations only when it moved *and* was measured.
 
-    result: Literal["moved", "failed", "aborted"]
+    ``runs_on`` are the hosts on which a copy ran afterwards: one, or when the result is ``unsafe`` none or two. ``not made``
+    says that the trial failed before the move was called.
+    """
+
+    result: Literal["moved", "failed", "aborted", "unsafe", "not made"]
+    measured: bool
     error: str | None
     runs_on: list[HostName]
     same_identity: bool | None
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether the guest moved and was measured to the end."""
+        return self.result == "moved" and self.measured
 
 
 class MoveRecord(Record):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from whimbrel.analysis.summary import ArmSummary, summarise
@@ -37,8 +38,10 @@ class Report:
         for trial in self.trials:
             plan, outcome = trial.stored.record.plan, trial.stored.record.outcome
             who = f"Trial {plan.order} ({plan.scenario}, {plan.viewers} viewers)"
-            if outcome.result != "moved":
-                lines.append(f"{who} {outcome.result}: {shorten(outcome.error)}")
+            if not outcome.succeeded:
+                what = "moved, but was not measured" if outcome.result == "moved" else outcome.result
+                lines.append(f"{who} {what}: {shorten(outcome.error)}")
+            lines += [f"{who}: {reason}" for reason in silent(trial)]
             lines += [f"{who}: {reason}" for reason in crowded(trial)]
         return lines
 
@@ -47,6 +50,17 @@ def shorten(error: str | None) -> str:
     """What failed and, of the evidence, the last line: with most programs that is the one that says why."""
     lines = (error or "no reason known").splitlines()
     return lines[0] if len(lines) == 1 else f"{lines[0]} ({lines[-1].strip()})"
+
+
+def silent(trial: ReportedTrial) -> list[str]:
+    """Viewers whose stream was lost, for a while or for good."""
+    reasons = []
+    for viewer in trial.figures.viewers if trial.figures.moved else []:
+        if viewer.service_gap_ms is None:
+            reasons.append(f"viewer {viewer.viewer}'s stream did not come back")
+        elif viewer.connections_lost:
+            reasons.append(f"viewer {viewer.viewer} lost its connection {viewer.connections_lost} times")
+    return reasons
 
 
 def crowded(trial: ReportedTrial) -> list[str]:
@@ -62,11 +76,11 @@ def crowded(trial: ReportedTrial) -> list[str]:
     return reasons
 
 
-def build_report(folder: CampaignFolder) -> Report:
-    """Reads a campaign and derives everything its report says."""
+def build_report(folder: CampaignFolder, buffers_s: Sequence[float] = ()) -> Report:
+    """Reads a campaign and derives everything its report says; ``buffers_s`` are player buffers other than the file's."""
     spec = folder.spec
     header = folder.header
-    trials = load_trials(folder)
+    trials = load_trials(folder, buffers_s)
     arms = summarise([trial.trialled for trial in trials])
     return Report(
         title=spec.title or spec.name,
@@ -75,7 +89,7 @@ def build_report(folder: CampaignFolder) -> Report:
         planned=int(header["planned"]),
         trials=trials,
         arms=arms,
-        table=main_table(arms),
+        table=main_table(arms, spec.scenarios[0].name),
         rest=rest_table([trial.trialled for trial in trials]),
         command=str(header["command"]),
         environment=_environment(trials),
@@ -87,6 +101,7 @@ def _environment(trials: list[ReportedTrial]) -> list[tuple[str, str]]:
         return []
     record = trials[-1].stored.record
     where, spec = record.provenance, record.spec
+    commits = sorted({trial.stored.record.provenance.commit or "unknown" for trial in trials})
     accelerator = "KVM" if where.accelerator == "kvm" else "none: guests are emulated (TCG)"
     return [
         ("machine", f"{where.machine_cpu}, {where.machine_cpus} CPUs, {format_bytes(where.machine_memory_bytes)} of memory"),
@@ -100,7 +115,7 @@ def _environment(trials: list[ReportedTrial]) -> list[tuple[str, str]]:
         ("move", f"{spec.migration.technique}, at most {format_duration(spec.migration.max_downtime_s)} of downtime planned, "
                  f"{spec.migration.max_rounds} rounds, {format_duration(spec.migration.timeout_s)}"),
         ("versions", ", ".join(f"{name} {version}" for name, version in sorted(_versions(trials).items()))),
-        ("whimbrel", f"{where.whimbrel}, commit {where.commit or 'unknown'}"),
+        ("whimbrel", f"{where.whimbrel}, commit {', '.join(commits)}"),
         ("seed", str(spec.seed)),
     ]  # fmt: skip
 

@@ -1,14 +1,13 @@
-"""A campaign's trials with what is derived from them; what was derived before is read again, not computed."""
+"""A campaign's trials with what is derived from them: always from the records, and kept beside them for other programs."""
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pydantic import ValidationError
-
-from whimbrel.analysis.figures import DERIVED_VERSION, TrialFigures, derive
+from whimbrel.analysis.figures import TrialFigures, derive
 from whimbrel.analysis.summary import Trialled
 from whimbrel.records.store import CampaignFolder, StoredTrial, write_json
 
@@ -28,27 +27,18 @@ class ReportedTrial:
         return Trialled(self.stored.record, self.figures)
 
 
-def load_trials(folder: CampaignFolder, progress: Callable[[str], None] = lambda text: None) -> list[ReportedTrial]:
-    """Every whole trial of a campaign, in the order they were made."""
-    found = []
-    for stored in folder.trials():
-        progress(stored.folder.name)
-        found.append(ReportedTrial(stored, figures_of(stored)))
+def load_trials(folder: CampaignFolder, buffers_s: Sequence[float] = ()) -> list[ReportedTrial]:
+    """Every whole trial of a campaign, in the order they were made; ``buffers_s`` as for ``derive``."""
+    found = [ReportedTrial(stored, figures_of(stored, buffers_s)) for stored in folder.trials()]
+    if not buffers_s:
+        for trial in found:
+            # Results of another user are shown, not written.
+            with contextlib.suppress(OSError):
+                write_json(trial.stored.folder / _DERIVED, json.loads(trial.figures.model_dump_json()))
     return found
 
 
-def figures_of(stored: StoredTrial) -> TrialFigures:
-    """The trial's figures: from ``derived.json`` when it is of this version, else computed and, where allowed, kept there."""
-    file = stored.folder / _DERIVED
-    try:
-        kept = TrialFigures.model_validate_json(file.read_text())
-        if kept.derived_version == DERIVED_VERSION:
-            return kept
-    except (OSError, ValidationError):
-        pass  # not there, or from another version: derived again
-    figures = derive(stored.record, *(stored.series(name) for name in ("hosts", "probe", "packets", "job")))
-    try:
-        write_json(file, json.loads(figures.model_dump_json()))
-    except OSError:
-        return figures  # results of another user: shown, not kept
-    return figures
+def figures_of(stored: StoredTrial, buffers_s: Sequence[float] = ()) -> TrialFigures:
+    """The trial's figures, derived from its record and series."""
+    hosts, probe, packets, job = (stored.series(name) for name in ("hosts", "probe", "packets", "job"))
+    return derive(stored.record, hosts, probe, packets, job, buffers_s)

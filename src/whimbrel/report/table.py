@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from whimbrel.analysis.figures import RestFigure
-from whimbrel.analysis.summary import ArmSummary, Spread, Trialled, published_ratio, ratio_to_baseline
+from whimbrel.analysis.summary import ArmSummary, Spread, Trialled, baseline_of, published_ratio, ratio_to
 
 UNKNOWN = "–"
 
@@ -27,13 +27,13 @@ class Table:
     lines: list[list[str]]
 
 
-def main_table(arms: list[ArmSummary]) -> Table:
+def main_table(arms: list[ArmSummary], first_scenario: str) -> Table:
     """Times, the four figures and stalls of every arm; medians, with the least and the greatest where there are several."""
     buffers = sorted({buffer_s for arm in arms for buffer_s in arm.stalls})
     columns = [
         Column("scenario", "what ran in the VM"),
         Column("viewers", "how many watched"),
-        Column("moved", "successful moves of trials; failed moves have no durations"),
+        Column("moved", "moves that succeeded of trials made; only those that were measured to the end have durations"),
         Column("total (s)", "from our call to the call's return: total migration time"),
         Column("ratio", "median total time over the first scenario's"),
         Column("paper (s)", "total migration time in the paper"),
@@ -47,21 +47,22 @@ def main_table(arms: list[ArmSummary]) -> Table:
             "longest silence on a viewer's stream, worst viewer; resolution: the usual silence between packets",
         ),
         *(
-            Column(f"stalls, {buffer_s:g} s buffer", "number and total length over all viewers, start-up aside")
+            Column(f"stalls, {buffer_s:g} s buffer", "number and total length over all viewers, from our call on")
             for buffer_s in buffers
         ),
         Column("moved (MiB)", "bytes of memory sent, as libvirt reports them"),
         Column("rounds", "passes over memory before the guest was stopped"),
     ]
-    return Table(columns, [_line(arm, arms, buffers) for arm in arms])
+    base = baseline_of(arms, first_scenario)
+    return Table(columns, [_line(arm, base, buffers) for arm in arms])
 
 
-def _line(arm: ArmSummary, arms: list[ArmSummary], buffers: list[float]) -> list[str]:
-    ratio, paper = ratio_to_baseline(arm, arms), published_ratio(arm, arms)
+def _line(arm: ArmSummary, base: ArmSummary | None, buffers: list[float]) -> list[str]:
+    ratio, paper = ratio_to(base, arm), published_ratio(base, arm)
     return [
         arm.title,
         str(arm.viewers),
-        f"{arm.moved} of {arm.trials}",
+        f"{arm.moved} of {arm.trials}" + (f" ({arm.measured} measured)" if arm.measured < arm.moved else ""),
         show(arm.total_s, ".2f"),
         f"{ratio:.2f}" if ratio is not None else UNKNOWN,
         f"{arm.published_total_s:.0f}" if arm.published_total_s is not None else UNKNOWN,

@@ -7,7 +7,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from whimbrel.spec.fields import Count, MisfitError, Name, PositiveSeconds, Seconds, Spec
-from whimbrel.spec.lab import LabSpec
+from whimbrel.spec.lab import QEMU_OVERHEAD_BYTES, LabSpec
 from whimbrel.spec.migration import MigrationSpec
 from whimbrel.spec.service import FormName, GuestSpec, ServiceName, StreamSpec
 
@@ -85,6 +85,6 @@ class CampaignSpec(Spec):
     @model_validator(mode="after")
     def _fits_the_servers(self) -> Self:
         smallest = min(self.lab.servers.a.memory_bytes, self.lab.servers.b.memory_bytes)
-        if self.guest.memory_bytes > smallest:
-            raise MisfitError("is more than a server of the lab has", "guest", "memory")
+        if self.guest.memory_bytes + QEMU_OVERHEAD_BYTES > smallest:
+            raise MisfitError("is more than a server of the lab has, with QEMU's own 256 MiB", "guest", "memory")
         return self

@@ -9,6 +9,9 @@ from pydantic import Field, model_validator
 
 from whimbrel.spec.fields import Bytes, BytesPerSecond, Count, LabName, MisfitError, Network, Spec
 
+# What QEMU takes beyond the guest's memory: device state, migration buffers, and under emulation translated code.
+QEMU_OVERHEAD_BYTES = 256 * 2**20
+
 
 class ServerSpec(Spec):
     """A lab host; ``cpus`` are CPU numbers of the machine, None for the lab's default."""

@@ -17,7 +17,7 @@ import av.error
 import polars as pl
 from av.packet import Packet
 
-from whimbrel.records.series import PACKETS_SCHEMA
+from whimbrel.records.series import PACKETS_SCHEMA, write_series
 from whimbrel.system.child import Child, configuration
 
 _KINDS = {"video": 0, "audio": 1}
@@ -38,6 +38,7 @@ class Viewer:
     length_s: float
     child: Child
     connection: int = 0
+    failure: BaseException | None = None
     connections: list[int] = field(default_factory=list)
     kinds: list[int] = field(default_factory=list)
     stream_ms: list[int] = field(default_factory=list)
@@ -45,7 +46,13 @@ class Viewer:
     sizes: list[int] = field(default_factory=list)
 
     def run(self) -> None:
-        """Plays until told to stop, or to the end of the film."""
+        """Plays until told to stop, or to the end of the film; what nobody foresaw fails the whole player."""
+        try:
+            self._watch()
+        except BaseException as error:  # a thread has nobody to raise to: main() looks at this
+            self.failure = error
+
+    def _watch(self) -> None:
         while not self.child.stopping:
             asked_ns = time.monotonic_ns()
             self.child.say("connecting", viewer=self.number, connection=self.connection, t_ns=asked_ns)
@@ -111,8 +118,11 @@ def main() -> None:
         threading.Thread(target=viewer.run, name=f"viewer-{viewer.number}", daemon=True).start()
     child.say("ready")
     while not child.wait(0.2):
-        pass
-    pl.concat([viewer.frame() for viewer in viewers]).write_parquet(given["output"])
+        for viewer in viewers:
+            if viewer.failure is not None:
+                raise viewer.failure
+    child.say("stopped", t_ns=time.monotonic_ns())
+    write_series(pl.concat([viewer.frame() for viewer in viewers]), given["output"])
     child.say_cost()
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from whimbrel.errors import WhimbrelError
+from whimbrel.errors import CapabilityError, WhimbrelError
 from whimbrel.system import cgroups, kvm_memo, links, netns
 from whimbrel.system.cgroups import Cgroup
 from whimbrel.system.ledger import Ledger
@@ -43,6 +43,7 @@ def examine() -> list[Finding]:
     ]
     if findings[0].works and findings[1].works:
         with Ledger("doctor") as ledger:
+            ledger.undo_all()
             try:
                 findings += [
                     _try("control groups", True, lambda: _groups(ledger)),
@@ -55,6 +56,17 @@ def examine() -> list[Finding]:
                 ledger.undo_all()
     findings.append(_try("KVM", False, _kvm))
     return findings
+
+
+def need_capabilities() -> None:
+    """CapabilityError that names everything a lab needs and this machine lacks."""
+    missing = [finding for finding in examine() if finding.needed and not finding.works]
+    if missing:
+        raise CapabilityError(
+            f"this machine lacks {', '.join(finding.name for finding in missing)}",
+            details="\n".join(f"{finding.name}: {finding.seen}" for finding in missing),
+            resolution="'whimbrel doctor' tries them again",
+        )
 
 
 class _AbsentError(WhimbrelError):

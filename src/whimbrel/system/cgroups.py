@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from whimbrel.errors import CapabilityError, CleanUpError, ToolError
+from whimbrel.errors import CapabilityError, CleanUpError
 from whimbrel.system.deadline import Deadline, pause
 from whimbrel.system.process import ProcessId
 
@@ -204,10 +204,3 @@ def _number(file: Path) -> int | None:
 def machine_cpus() -> list[int]:
     """The CPUs that this process may use."""
     return sorted(os.sched_getaffinity(0))
-
-
-def check_writable() -> None:
-    """ToolError when we may not make groups here."""
-    for mount in set(hierarchies().mounts.values()):
-        if not os.access(mount, os.W_OK):
-            raise ToolError(f"control groups at {mount} cannot be written", resolution="run as root")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import resource
+import select
 import signal
 import sys
 import threading
@@ -20,18 +21,24 @@ class Child:
     """The life of an instrument's process."""
 
     def __init__(self) -> None:
-        self._stop = threading.Event()
+        # A pipe, not an Event: an Event's lock cannot be taken in a signal handler while its own thread waits for it.
+        self._told, self._tell = os.pipe()
+        self._stop = False
         self._parent = os.getppid()
-        signal.signal(signal.SIGTERM, lambda *_: self._stop.set())
+        signal.signal(signal.SIGTERM, self._on_stop)
+
+    def _on_stop(self, *_: object) -> None:
+        self._stop = True
+        os.write(self._tell, b"!")
 
     @property
     def stopping(self) -> bool:
         """Whether to end: we were told to, or whoever started us has died."""
-        return self._stop.is_set() or os.getppid() != self._parent
+        return self._stop or os.getppid() != self._parent
 
     def wait(self, seconds: float) -> bool:
         """Waits that long or until told to stop; True when it is time to end."""
-        self._stop.wait(seconds)
+        select.select([self._told], [], [], seconds)
         return self.stopping
 
     def say(self, what: str, **details: Any) -> None:

@@ -17,11 +17,14 @@ from typing import IO, Literal
 from whimbrel.errors import CleanUpError, UsageError
 from whimbrel.system import netns
 from whimbrel.system.cgroups import Cgroup
+from whimbrel.system.deadline import Deadline, pause
 from whimbrel.system.places import home
 from whimbrel.system.process import run
 
 Kind = Literal["folder", "netns", "cgroup"]
 
+# How long a look at a ledger may hold its lock.
+_PROBE_S = 1.0
 # Undone in this order: processes hold namespaces, and write into folders.
 _UNDO_ORDER: tuple[Kind, ...] = ("cgroup", "netns", "folder")
 
@@ -53,6 +56,8 @@ class Ledger:
         self._file = folder() / f"{name}.jsonl"
         self._kept = folder() / f"{name}.kept"
         self._lock: IO[str] | None = None
+        # Whether everything is being removed: a first Ctrl-C must not stop that half-way.
+        self.undoing = False
 
     def __enter__(self) -> Ledger:
         self.acquire()
@@ -65,13 +70,15 @@ class Ledger:
         """Takes the lock; UsageError when another process holds it."""
         folder().mkdir(parents=True, exist_ok=True)
         lock = (folder() / f"{self.name}.lock").open("a")
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            lock.close()
-            raise UsageError(
-                f"{self.name!r} is in use by another whimbrel", resolution="wait for it, or give the lab another name"
-            ) from None
+        deadline = Deadline(_PROBE_S)
+        while not _lock(lock, fcntl.LOCK_EX):
+            # Somebody may only be asking whether it is owned.
+            if deadline.passed:
+                lock.close()
+                raise UsageError(
+                    f"{self.name!r} is in use by another whimbrel", resolution="wait for it, or give the lab another name"
+                )
+            pause(0.05)
         self._lock = lock
 
     def release(self) -> None:
@@ -90,7 +97,7 @@ class Ledger:
             try:
                 found.append(Entry(**json.loads(line)))
             except (json.JSONDecodeError, TypeError):
-                break
+                continue
         return found
 
     @property
@@ -109,9 +116,11 @@ class Ledger:
 
     def add(self, kind: Kind, name: str) -> Entry:
         """Writes down what is about to be created, safely on disk, before it is."""
+        assert kind != "folder" or Path(name).is_absolute(), name
         entry = Entry(kind, name)
         with self._file.open("a") as stream:
-            stream.write(json.dumps(asdict(entry)) + "\n")
+            # On a line of its own even when a crash has cut the last one off.
+            stream.write("\n" + json.dumps(asdict(entry)) + "\n")
             stream.flush()
             os.fsync(stream.fileno())
         return entry
@@ -131,11 +140,15 @@ class Ledger:
     def undo_all(self) -> None:
         """Removes everything; one failure skips nothing, and CleanUpError names all that is left."""
         failures = []
-        for entry in sorted(self.entries, key=lambda entry: _UNDO_ORDER.index(entry.kind)):
-            try:
-                self.undo(entry)
-            except Exception as error:  # each thing is tried; the failures are raised together below
-                failures.append(f"{entry.kind} {entry.name}: {error}")
+        self.undoing = True
+        try:
+            for entry in sorted(self.entries, key=lambda entry: _UNDO_ORDER.index(entry.kind)):
+                try:
+                    self.undo(entry)
+                except Exception as error:  # each thing is tried; the failures are raised together below
+                    failures.append(f"{entry.kind} {entry.name}: {error}")
+        finally:
+            self.undoing = False
         if failures:
             raise CleanUpError(
                 f"{len(failures)} things of {self.name!r} are left on the machine",
@@ -149,11 +162,18 @@ class Ledger:
     def owned(self) -> bool:
         """Whether a living process holds the lock."""
         try:
-            self.acquire()
-        except UsageError:
-            return True
-        self.release()
+            with (folder() / f"{self.name}.lock").open() as lock:
+                return not _lock(lock, fcntl.LOCK_SH)
+        except FileNotFoundError:
+            return False
+
+
+def _lock(file: IO[str], how: int) -> bool:
+    try:
+        fcntl.flock(file, how | fcntl.LOCK_NB)
+    except BlockingIOError:
         return False
+    return True
 
 
 def folder() -> Path:
@@ -163,5 +183,5 @@ def folder() -> Path:
 
 def all_ledgers() -> Iterator[Ledger]:
     """Every ledger on this machine."""
-    for file in sorted(folder().glob("*.jsonl")):
-        yield Ledger(file.stem)
+    for name in sorted({file.stem for kind in ("*.jsonl", "*.kept") for file in folder().glob(kind)}):
+        yield Ledger(name)

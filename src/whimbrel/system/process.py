@@ -123,6 +123,10 @@ class Running:
         return code
 
 
+# A shell joins the groups and becomes the program: Python must not run between fork and exec while it has threads.
+_JOIN = 'while [ "$1" != -- ]; do echo 0 >"$1" || exit 125; shift; done; shift; exec "$@"'
+
+
 def start(
     command: Sequence[str | Path],
     *,
@@ -137,14 +141,10 @@ def start(
     ``new_session`` keeps Ctrl-C in the terminal from reaching it: we stop it ourselves, in order. ``cgroup_procs`` are
     ``cgroup.procs`` files that the child writes itself into before the program starts, so nothing escapes.
     """
-    argv = tuple(str(part) for part in command)
+    joining = ["sh", "-c", _JOIN, "join", *cgroup_procs, "--"] if cgroup_procs else []
+    argv = tuple(str(part) for part in (*joining, *command))
     log.debug("start: %s", shlex.join(argv))
     errors: int | IO[Any] = log_file.open("ab") if log_file else subprocess.DEVNULL
-
-    def join_cgroups() -> None:
-        for procs in cgroup_procs:
-            procs.write_text("0")
-
     try:
         popen = subprocess.Popen(
             argv,
@@ -153,7 +153,6 @@ def start(
             stderr=errors,
             env={**os.environ, **env} if env else None,
             start_new_session=new_session,
-            preexec_fn=join_cgroups if cgroup_procs else None,
         )
     except FileNotFoundError as error:
         raise CapabilityError(f"the program {argv[0]!r} is not installed") from error

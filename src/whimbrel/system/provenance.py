@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,9 +35,9 @@ def machine() -> Machine:
 def commit() -> str | None:
     """The commit of the checkout that runs, with ``+`` when it has changes; None outside a checkout."""
     top = Path(__file__).parents[3]
-    if not (top / ".git").exists():
+    if not (top / ".git").exists() or shutil.which("git") is None:
         return None
-    git: list[str | Path] = ["git", "-c", f"safe.directory={top}", "-C", top]
+    git: list[str | Path] = ["git", "--no-optional-locks", "-c", f"safe.directory={top}", "-C", top]
     head = run([*git, "rev-parse", "--short=12", "HEAD"], check=False)
     if head.exit_code != 0:
         return None

@@ -7,7 +7,8 @@ import pytest
 
 from tests.fakes import FakeHost
 from whimbrel.errors import ReservationError
-from whimbrel.migrate.reservation import QEMU_OVERHEAD_BYTES, reserved
+from whimbrel.migrate.reservation import reserved
+from whimbrel.spec.lab import QEMU_OVERHEAD_BYTES
 
 GIB = 2**30
 

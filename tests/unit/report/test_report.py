@@ -7,14 +7,16 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from whimbrel.analysis.figures import TrialFigures, derive
 from whimbrel.analysis.summary import Spread, Trialled, summarise
-from whimbrel.records.store import CampaignFolder
+from whimbrel.records.store import CampaignFolder, StoredTrial
 from whimbrel.records.trial import TrialRecord
-from whimbrel.report.content import build_report
+from whimbrel.report.content import build_report, silent
 from whimbrel.report.layout import charts_of, write_figures, write_page
+from whimbrel.report.load import ReportedTrial, figures_of
 from whimbrel.report.table import UNKNOWN, main_table, show
 
 RECORDED = Path(__file__).parents[2] / "recorded" / "campaign"
@@ -29,13 +31,13 @@ def campaign(tmp_path: Path) -> CampaignFolder:
 def trials() -> dict[str, Trialled]:
     found = {}
     for stored in CampaignFolder.open(RECORDED).trials():
-        figures = derive(stored.record, *(stored.series(name) for name in ("hosts", "probe", "packets", "job")))
+        figures = figures_of(stored)
         found[stored.record.plan.scenario] = Trialled(stored.record, figures)
     return found
 
 
 def failed(trial: Trialled) -> Trialled:
-    outcome = trial.record.outcome.model_copy(update={"result": "failed", "error": "the link was cut"})
+    outcome = trial.record.outcome.model_copy(update={"result": "failed", "measured": False, "error": "the link was cut"})
     record = TrialRecord.model_validate(trial.record.model_copy(update={"outcome": outcome}))
     return Trialled(record, derive(record, None, None, None, None))
 
@@ -81,33 +83,64 @@ def test_a_failed_trial_has_no_durations(trials: dict[str, Trialled]) -> None:
 
 def test_failures_count_against_success_and_give_no_duration(trials: dict[str, Trialled]) -> None:
     arms = summarise([trials["baseline"], trials["vm"], failed(trials["vm"])])
-    table = main_table(arms)
+    table = main_table(arms, "baseline")
     moved = [column.heading for column in table.columns].index("moved")
     assert [line[moved] for line in table.lines] == ["1 of 1", "1 of 2"]
     assert arms[1].total_s.known == 1
 
 
 def test_only_failures_still_make_a_table(trials: dict[str, Trialled]) -> None:
-    table = main_table(summarise([failed(trials["vm"])]))
+    table = main_table(summarise([failed(trials["vm"])]), "baseline")
     assert "0 of 1" in table.lines[0]
     assert table.lines[0][3] == UNKNOWN
 
 
-def test_a_viewer_that_lost_its_connection_for_good_has_no_gap(trials: dict[str, Trialled], campaign: CampaignFolder) -> None:
-    stored = next(trial for trial in campaign.trials() if trial.record.plan.scenario == "vm")
+def cut_after_the_stop(stored: StoredTrial) -> tuple[TrialRecord, pl.DataFrame]:
+    """The trial as if no packet had come after the guest was stopped."""
     packets = stored.series("packets")
-    probe = stored.series("probe")
     assert packets is not None
-    assert probe is not None
-    move = stored.record.move
-    assert move is not None
-    cut = packets.filter(packets["arrived_ns"] < move.returned_ns)
-    two = cut.with_columns(viewer=cut["viewer"] + 1).vstack(packets)
-    record = stored.record.model_copy(update={"plan": stored.record.plan.model_copy(update={"viewers": 2})})
-    figures = derive(record, None, None, two, None)
+    phases = derive(stored.record, None, None, None, None).phases
+    stop_ns = next(phase.from_ns for phase in phases if phase.name == "stop-and-copy")
+    assert stop_ns is not None
+    return stored.record, packets.filter(packets["arrived_ns"] < stop_ns)
+
+
+def test_a_stream_that_never_came_back_has_no_gap_and_is_named(campaign: CampaignFolder) -> None:
+    stored = next(trial for trial in campaign.trials() if trial.record.plan.scenario == "vm")
+    record, packets = cut_after_the_stop(stored)
+    figures = derive(record, None, None, packets, None, (0.2,))
+    assert figures.service_gap_ms is None
+    assert figures.viewers[0].service_gap_ms is None
+    assert figures.viewers[0].playbacks[0].stalled_at_end
+    assert silent(ReportedTrial(stored, figures)) == ["viewer 1's stream did not come back"]
+
+
+def test_one_of_two_viewers_lost_makes_the_trials_gap_unknown(campaign: CampaignFolder) -> None:
+    stored = next(trial for trial in campaign.trials() if trial.record.plan.scenario == "vm")
+    record, cut = cut_after_the_stop(stored)
+    packets = stored.series("packets")
+    assert packets is not None
+    record = record.model_copy(update={"plan": record.plan.model_copy(update={"viewers": 2})})
+    figures = derive(record, None, None, packets.vstack(cut.with_columns(viewer=cut["viewer"] + 1)), None)
     assert figures.viewers[0].service_gap_ms is not None
     assert figures.viewers[1].service_gap_ms is None
     assert figures.service_gap_ms is None
+
+
+def test_a_move_that_was_not_measured_counts_as_a_move_without_durations(trials: dict[str, Trialled]) -> None:
+    outcome = trials["vm"].record.outcome.model_copy(update={"measured": False, "error": "the probe died"})
+    record = trials["vm"].record.model_copy(update={"outcome": outcome})
+    blind = Trialled(record, derive(record, None, None, None, None))
+    table = main_table(summarise([trials["vm"], blind]), "baseline")
+    assert "2 of 2 (1 measured)" in table.lines[0]
+    assert blind.figures.total_s is None
+
+
+def test_ratios_are_to_the_files_first_scenario_or_to_nothing(trials: dict[str, Trialled]) -> None:
+    with_base = main_table(summarise([trials["baseline"], trials["nested"]]), "baseline")
+    ratio = [column.heading for column in with_base.columns].index("ratio")
+    assert with_base.lines[0][ratio] == "1.00"
+    assert main_table(summarise([trials["vm"], trials["nested"]]), "baseline").lines[1][ratio] == UNKNOWN
 
 
 def test_the_page_stands_alone(campaign: CampaignFolder) -> None:
@@ -128,14 +161,21 @@ def test_every_chart_becomes_png_and_svg(campaign: CampaignFolder) -> None:
         assert file.read_bytes().startswith(b"\x89PNG" if file.suffix == ".png" else b"<svg")
 
 
-def test_derived_figures_are_kept_and_derived_again_when_removed(campaign: CampaignFolder) -> None:
+def test_figures_come_from_the_records_and_lie_beside_them(campaign: CampaignFolder) -> None:
     first = [trial.figures for trial in build_report(campaign).trials]
     kept = sorted(campaign.folder.glob("trials/*/derived.json"))
     assert len(kept) == 3
-    kept[0].unlink()
-    kept[1].write_text('{"derived_version": 0}')
+    kept[0].write_bytes(b"\xff\x00")
     assert [trial.figures for trial in build_report(campaign).trials] == first
-    assert all(TrialFigures.model_validate_json(file.read_text()) for file in kept)
+    assert [TrialFigures.model_validate_json(file.read_text()) for file in kept] == first
+
+
+def test_any_player_buffer_can_be_asked_about_afterwards(campaign: CampaignFolder) -> None:
+    report = build_report(campaign, [0.7])
+    assert {
+        playback.buffer_s for trial in report.trials for viewer in trial.figures.viewers for playback in viewer.playbacks
+    } == {0.7}
+    assert any("0.7 s buffer" in column.heading for column in report.table.columns)
 
 
 def test_a_report_over_no_trial(campaign: CampaignFolder) -> None:

@@ -1,4 +1,4 @@
-"""One lab for all tests that move guests; its images and saved states are those of scenarios/quick.yaml."""
+"""One lab for all tests that want one; its images and saved states are those of scenarios/quick.yaml."""
 
 from __future__ import annotations
 
@@ -9,12 +9,11 @@ import pytest
 
 from whimbrel.guests.states import StateStore
 from whimbrel.images.store import ImageStore
-from whimbrel.lab.lab import Lab
+from whimbrel.lab.lab import Lab, ledger_of
 from whimbrel.spec.campaign import CampaignSpec
 from whimbrel.spec.load import load_campaign
-from whimbrel.system.ledger import Ledger
 
-PROJECT = Path(__file__).parents[2]
+PROJECT = Path(__file__).parents[1]
 QUICK = PROJECT / "scenarios" / "quick.yaml"
 # Fast links: these tests ask whether it works, not how long it takes.
 OVERRIDES = ["lab.name=tests", "lab.link_rate=1 Gbit/s", "observe.at_rest=1 s", "observe.before=2 s", "observe.after=3 s"]
@@ -31,7 +30,7 @@ def spec() -> CampaignSpec:
 
 @pytest.fixture(scope="session")
 def lab(spec: CampaignSpec) -> Iterator[Lab]:
-    with Ledger(spec.lab.name) as ledger:
+    with ledger_of(spec.lab.name) as ledger:
         ledger.undo_all()
         made = Lab(spec.lab, ImageStore(), ledger)
         made.up()

@@ -5,13 +5,15 @@ from __future__ import annotations
 import shutil
 import time
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from whimbrel.engines.guest_agent import GuestAgent
 from whimbrel.engines.libvirt import Connection, Domain
-from whimbrel.errors import GuestError
+from whimbrel.errors import GuestError, UsageError
 from whimbrel.guests.domain_xml import Accelerator, Disk, DomainPlan, domain_xml
+from whimbrel.hosts.host import Host
 from whimbrel.lab.lab import Lab
 from whimbrel.spec.service import GuestSpec
 from whimbrel.system.deadline import Deadline, wait_until
@@ -30,7 +32,6 @@ class Memory:
     """The guest's own view of its memory, from proc_meminfo(5)."""
 
     total_bytes: int
-    free_bytes: int
     available_bytes: int
     cached_bytes: int
 
@@ -95,6 +96,14 @@ def power_off(domain: Domain, agent: GuestAgent) -> None:
     )  # fmt: skip
 
 
+def refuse_another(hosts: Sequence[Host]) -> None:
+    """UsageError when a guest of this name is there already, left by someone who wanted to look at it."""
+    for host in hosts:
+        with Connection.open(host.libvirt_uri) as connection:
+            if connection.find(GUEST_NAME) is not None:
+                raise UsageError(f"host {host.name} already has a guest", resolution="take the lab down ('whimbrel lab down')")
+
+
 def restore(lab: Lab, connection: Connection, state: Path) -> tuple[GuestAgent, float]:
     """Starts the guest on server A from a saved state, disk and clock set right; also says in how many seconds it started."""
     shutil.copyfile(state / "disk.qcow2", disk_file(lab))
@@ -124,4 +133,4 @@ def memory_of(agent: GuestAgent) -> Memory:
     for line in agent.shell("cat /proc/meminfo").splitlines():
         key, _, value = line.partition(":")
         table[key] = int(value.split()[0]) * 1024
-    return Memory(table["MemTotal"], table["MemFree"], table["MemAvailable"], table["Cached"])
+    return Memory(table["MemTotal"], table["MemAvailable"], table["Cached"])

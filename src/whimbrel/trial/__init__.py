@@ -1,0 +1,1 @@
+"""One repetition: a guest is restored, watched, moved, watched, and everything about it recorded."""

@@ -1,0 +1,150 @@
+"""What a trial has found so far, and how that becomes its record; a trial that fails in the middle keeps what it has."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from whimbrel import __version__
+from whimbrel.guests.forms import Identity
+from whimbrel.guests.states import StateInfo
+from whimbrel.lab.lab import Lab
+from whimbrel.migrate.technique import MoveReport
+from whimbrel.records.trial import (
+    ClockReading,
+    Event,
+    HostClock,
+    HostName,
+    InstrumentCost,
+    MoveRecord,
+    Outcome,
+    Plan,
+    Provenance,
+    ReachCounts,
+    RestRecord,
+    TrialRecord,
+)
+from whimbrel.spec.campaign import CampaignSpec
+from whimbrel.system.clock import ClockPair, clock_id
+from whimbrel.system.provenance import machine
+
+# Programs that a reader looks for; None where they had no part.
+_NO_PART: dict[str, str | None] = {"criu": None, "docker": None, "nginx": None}
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a campaign comes from: the command that began it, and the commit it ran from; read once, at its start."""
+
+    command: str
+    commit: str | None
+
+
+@dataclass
+class Notes:
+    """Filled in as the trial goes on."""
+
+    started_at: str
+    clock_before: ClockPair
+    result: Literal["moved", "failed", "aborted", "unsafe", "not made"] = "not made"
+    runs_on: list[HostName] = field(default_factory=list)
+    failure: str | None = None
+    host_versions: dict[str, str] = field(default_factory=dict)
+    events: list[Event] = field(default_factory=list)
+    restored_in_s: float | None = None
+    rest: RestRecord | None = None
+    report: MoveReport | None = None
+    qemu_downtime_ms: int | None = None
+    parameters: dict[str, Any] | None = None
+    reach: ReachCounts | None = None
+    costs: list[InstrumentCost] = field(default_factory=list)
+    identity_before: Identity | None = None
+    identity_after: Identity | None = None
+
+    def move_record(self) -> MoveRecord | None:
+        """The call that moved the guest; None when it was never made, or did not come back."""
+        report = self.report
+        if report is None:
+            return None
+        return MoveRecord(
+            called_ns=report.called_ns,
+            returned_ns=report.returned_ns,
+            reserved_memory_bytes=report.reserved_memory_bytes,
+            reserved_disk_bytes=report.reserved_disk_bytes,
+            qemu_downtime_ms=self.qemu_downtime_ms,
+            completed=report.completed,
+            parameters=self.parameters,
+        )
+
+    def outcome(self) -> Outcome:
+        """How the move ended, and whether it was measured to the end."""
+        return Outcome(
+            result=self.result,
+            measured=self.failure is None,
+            error=self.failure,
+            runs_on=self.runs_on,
+            same_identity=self.identity_before == self.identity_after if self.identity_after else None,
+        )
+
+    def record(
+        self, spec: CampaignSpec, plan: Plan, state: StateInfo, lab: Lab, origin: Origin, clock_after: ClockPair
+    ) -> TrialRecord:
+        """The trial's record."""
+        return TrialRecord(
+            schema_version=1,
+            spec=spec,
+            plan=plan,
+            outcome=self.outcome(),
+            events=self.events,
+            clock_before=_reading(self.clock_before),
+            clock_after=_reading(clock_after),
+            # One kernel: every host of a lab has the clock of the series.
+            host_clocks={name: HostClock(clock_id=clock_id(), offset_ns=0, offset_error_ns=0) for name in ("a", "b", "vantage")},
+            move=self.move_record(),
+            rest=self.rest,
+            reach=self.reach,
+            instruments=self.costs,
+            restored_in_s=self.restored_in_s,
+            provenance=self._provenance(spec, state, lab, origin),
+        )
+
+    def _provenance(self, spec: CampaignSpec, state: StateInfo, lab: Lab, origin: Origin) -> Provenance:
+        here = machine()
+        return Provenance(
+            whimbrel=__version__,
+            commit=origin.commit,
+            command=origin.command,
+            machine_kernel=here.kernel,
+            machine_cpu=here.cpu,
+            machine_cpus=here.cpus,
+            machine_memory_bytes=here.memory_bytes,
+            accelerator=state.accelerator,
+            cpu_placement=lab.cpu_placement,
+            versions=_NO_PART | self.host_versions | state.versions,
+            saved_state=state.id,
+            images=lab.image_ids(spec.guest.disk_bytes, spec.stream),
+            started_at=self.started_at,
+            ended_at=now(),
+        )
+
+
+def count_reach(lines: Sequence[str], before: int, until_after_move: int) -> ReachCounts:
+    """Counts ``seconds name ok|failed`` lines: the first ``before``, those up to ``until_after_move``, and the rest."""
+    parts = {"before": lines[:before], "during": lines[before:until_after_move], "after": lines[until_after_move:]}
+    counts = {
+        f"{part}_{said}": sum(line.endswith(f" {said}") for line in chosen)
+        for part, chosen in parts.items()
+        for said in ("ok", "failed")
+    }
+    return ReachCounts(**counts)
+
+
+def _reading(pair: ClockPair) -> ClockReading:
+    return ClockReading(realtime_ns=pair.realtime_ns, monotonic_ns=pair.monotonic_ns, error_ns=pair.error_ns)
+
+
+def now() -> str:
+    """The wall clock for people: ISO 8601, UTC."""
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

@@ -1,0 +1,317 @@
+"""One trial; reads like the method section of a paper: the steps of ``_observe`` are the steps of the experiment."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from whimbrel.engines.guest_agent import GuestAgent
+from whimbrel.engines.libvirt import Connection
+from whimbrel.errors import GuestError, MoveError, TrialError, UnsafeStateError, UsageError, WhimbrelError
+from whimbrel.guests import guest as lab_guest
+from whimbrel.guests.forms import FORMS, Identity, read_reach_log, wait_for_service
+from whimbrel.guests.states import StateInfo
+from whimbrel.hosts.host import Host
+from whimbrel.lab.lab import Lab
+from whimbrel.migrate.pre_copy import PreCopy
+from whimbrel.migrate.technique import MoveRequest, Technique
+from whimbrel.migrate.verify import exactly_one, find_copies
+from whimbrel.observe.migration_events import MigrationEvents
+from whimbrel.records.trial import Event, HostName, InstrumentCost, Plan, RestRecord, TrialRecord
+from whimbrel.spec.campaign import CampaignSpec
+from whimbrel.system.clock import read_pair
+from whimbrel.system.deadline import Deadline, pause
+from whimbrel.system.instrument import Instrument
+from whimbrel.trial.notes import Notes, Origin, count_reach, now
+
+log = logging.getLogger(__name__)
+
+_TECHNIQUES: dict[str, Technique] = {"pre-copy": PreCopy()}
+_PLAYING_S = 60.0
+_WATCH_EVERY_S = 0.25
+
+Notice = Callable[[str], None]
+
+
+class Trial:
+    """One repetition of one arm on one lab, from one saved state; writes its series into ``workplace``.
+
+    With ``keep_on_failure`` the guest of a failed trial is left as it is.
+    """
+
+    def __init__(
+        self,
+        lab: Lab,
+        spec: CampaignSpec,
+        plan: Plan,
+        state: StateInfo,
+        workplace: Path,
+        origin: Origin,
+        notice: Notice,
+        keep_on_failure: bool = False,
+    ) -> None:
+        self._lab = lab
+        self._spec = spec
+        self._plan = plan
+        self._state = state
+        self._workplace = workplace
+        self._origin = origin
+        self._notice = notice
+        self._keep_on_failure = keep_on_failure
+        self._scenario = next(scenario for scenario in spec.scenarios if scenario.name == plan.scenario)
+        self._source: Host = lab.server_a
+        self._destination: Host = lab.server_b
+        self._hosts: list[Host] = [self._source, self._destination]
+        self._notes = Notes(now(), read_pair())
+
+    def run(self) -> TrialRecord:
+        """Makes the trial. What failed, the move or its measurement, is in the record; only what stops us is raised."""
+        notes = self._notes
+        lab_guest.refuse_another(self._hosts)
+        try:
+            self._observe()
+        except (WhimbrelError, OSError) as error:
+            log.debug("the trial failed", exc_info=True)
+            notes.failure = str(error)
+            self._keep_logs()
+        except BaseException:
+            self._discard_guest()
+            raise
+        if notes.failure is None or not self._keep_on_failure:
+            self._discard_guest()
+        for log_file in self._workplace.glob("*.log"):
+            if log_file.stat().st_size == 0:
+                log_file.unlink()
+        return notes.record(self._spec, self._plan, self._state, self._lab, self._origin, read_pair())
+
+    def _observe(self) -> None:
+        notes = self._notes
+        observe = self._spec.observe
+        self._notice("restoring the saved state")
+        with Connection.open(self._source.libvirt_uri) as connection, ExitStack() as instruments:
+            notes.host_versions = connection.versions()
+            agent, notes.restored_in_s = lab_guest.restore(self._lab, connection, self._state.folder)
+            notes.identity_before = self._identity(agent)
+            sampler = instruments.enter_context(self._sampler())
+            self._notice("at rest")
+            self._look_at_rest(agent, [sampler])
+            reaching = self._start_reach_check(agent)
+            running = [sampler]
+            if observe.probe_every_s is not None:
+                running.append(instruments.enter_context(self._probe(observe.probe_every_s)))
+            player = instruments.enter_context(self._player()) if self._plan.viewers else None
+            if player is not None:
+                running.append(player)
+                self._wait_for_viewers(player)
+            self._notice("watching before the move")
+            self._watch(observe.before_s, running)
+            lines_before = len(read_reach_log(agent)) if reaching else 0
+            events = instruments.enter_context(MigrationEvents(lab_guest.GUEST_NAME, self._source, self._destination))
+            self._notice("moving")
+            try:
+                self._move(events)
+                lines_during = self._reach_lines() if reaching else []
+                self._notice("watching after the move")
+                self._watch(observe.after_s, running)
+                lines_after = self._reach_lines() if reaching else []
+            finally:
+                notes.events = events.events + _player_events(player)
+                notes.qemu_downtime_ms, notes.parameters = events.qemu_downtime_ms, events.parameters
+                events.write_job(self._workplace / "job.parquet")
+            self._check_film(player)
+            if reaching:
+                notes.reach = count_reach(lines_after, lines_before, len(lines_during))
+            self._check_arrival()
+        notes.costs = [InstrumentCost(name=instrument.name, cpu_s=instrument.cpu_s) for instrument in running]
+        notes.events = [event for event in notes.events if event.source != "player"] + _player_events(player)
+
+    def _sampler(self) -> Instrument:
+        """Runs in the vantage's network, which it so sees as its own."""
+        points = [*(host.sample_points() for host in self._hosts), self._lab.vantage.sample_points()]
+        configuration = {
+            "points": [{"host": point.host, "cgroup": point.cgroup, "init_pid": point.init_pid} for point in points if point],
+            "every_s": self._spec.observe.sample_every_s,
+        }
+        return self._instrument("sampler", "whimbrel.observe.sampler", configuration, "hosts", self._lab.instruments.procs_files)
+
+    def _probe(self, every_s: float) -> Instrument:
+        configuration = {"address": self._lab.guest_address, "every_s": every_s}
+        return self._instrument("probe", "whimbrel.observe.probe", configuration, "probe", self._lab.instruments.procs_files)
+
+    def _player(self) -> Instrument:
+        stream = self._spec.stream
+        configuration = {
+            "url": f"rtmp://{self._lab.guest_address}/film/film.flv",
+            "viewers": self._plan.viewers,
+            "read_ahead_s": stream.read_ahead_s,
+            "length_s": stream.length_s,
+        }
+        return self._instrument("player", "whimbrel.stream.player", configuration, "packets", self._lab.vantage.procs_files)
+
+    def _instrument(
+        self, name: str, module: str, configuration: dict[str, Any], series: str, procs_files: Sequence[Path]
+    ) -> Instrument:
+        return Instrument(
+            name,
+            module,
+            configuration,
+            output=self._workplace / f"{series}.parquet",
+            log_file=self._workplace / f"{name}.log",
+            procs_files=procs_files,
+            wrap=self._lab.vantage.command,
+        )
+
+    def _look_at_rest(self, agent: GuestAgent, running: list[Instrument]) -> None:
+        memory = lab_guest.memory_of(agent)
+        from_ns = read_pair().monotonic_ns
+        self._watch(self._spec.observe.at_rest_s, running)
+        self._notes.rest = RestRecord(
+            guest_memory_used_bytes=memory.total_bytes - memory.available_bytes,
+            guest_cached_bytes=memory.cached_bytes,
+            disk_used_bytes=self._state.disk_used_bytes,
+            state_memory_bytes=(self._state.folder / "memory.save").stat().st_size,
+            from_ns=from_ns,
+            to_ns=read_pair().monotonic_ns,
+        )
+
+    def _start_reach_check(self, agent: GuestAgent) -> bool:
+        """Whether services of the VM and of the container now ask each other."""
+        every_s = self._spec.observe.reach_every_s
+        if self._scenario.service == "none" or every_s is None:
+            return False
+        return FORMS[self._scenario.form].start_reach_check(agent, every_s)
+
+    def _wait_for_viewers(self, player: Instrument) -> None:
+        wanted = set(range(1, self._plan.viewers + 1))
+        self._notice(f"waiting for {self._plan.viewers} viewer{'s' if self._plan.viewers > 1 else ''} to play")
+        player.wait_for(
+            lambda said: {line["viewer"] for line in said if line["say"] == "playing"} >= wanted,
+            "to play with all viewers",
+            _PLAYING_S,
+        )
+
+    def _watch(self, seconds: float, running: list[Instrument]) -> None:
+        """Lets time pass, and ends the trial when an instrument ends."""
+        deadline = Deadline(seconds)
+        while not deadline.passed:
+            pause(min(_WATCH_EVERY_S, deadline.left_s))
+            for instrument in running:
+                instrument.check()
+
+    def _move(self, events: MigrationEvents) -> None:
+        notes = self._notes
+        request = MoveRequest(
+            guest=lab_guest.GUEST_NAME,
+            source=self._source,
+            destination=self._destination,
+            memory_bytes=self._spec.guest.memory_bytes,
+            disk_bytes=self._spec.guest.disk_bytes,
+            spec=self._spec.migration,
+        )
+        try:
+            notes.report = _TECHNIQUES[self._spec.migration.technique].move(request, events)
+        except WhimbrelError:
+            # Whatever went wrong, where the guest runs now is what counts.
+            self._find_result("failed")
+            raise
+        self._find_result(notes.report.result)
+        if notes.result != "moved":
+            where = " and ".join(notes.runs_on)
+            raise MoveError(f"the move {notes.result}; the guest runs on host {where}", details=notes.report.error or "")
+
+    def _find_result(self, said: str) -> None:
+        """The move's result from where the guest runs; UnsafeStateError when that is not exactly one host."""
+        notes = self._notes
+        try:
+            where = exactly_one(lab_guest.GUEST_NAME, self._hosts)
+        except UnsafeStateError:
+            notes.result = "unsafe"
+            notes.runs_on = [_host_name(name) for name in find_copies(lab_guest.GUEST_NAME, self._hosts).running]
+            raise
+        notes.runs_on = [_host_name(where)]
+        if where == self._destination.name:
+            notes.result = "moved"
+        else:
+            notes.result = "aborted" if said == "aborted" else "failed"
+
+    def _reach_lines(self) -> list[str]:
+        with Connection.open(self._destination.libvirt_uri) as connection:
+            return read_reach_log(_agent_on(connection))
+
+    def _check_arrival(self) -> None:
+        """What arrived is what left, and it still serves."""
+        with Connection.open(self._destination.libvirt_uri) as connection:
+            agent = _agent_on(connection)
+            self._notes.identity_after = self._identity(agent)
+            if self._notes.identity_after != self._notes.identity_before:
+                raise TrialError(
+                    "what arrived is not what left",
+                    details=f"before: {self._notes.identity_before}; after: {self._notes.identity_after}",
+                    resolution="look at the guest's console log for a reboot",
+                )
+            try:
+                wait_for_service(agent, self._scenario.service)
+            except GuestError as error:
+                raise GuestError("the service does not answer after the move", details=error.details) from error
+
+    def _identity(self, agent: GuestAgent) -> Identity:
+        form = "vm" if self._scenario.service == "none" else self._scenario.form
+        return FORMS[form].identity(agent)
+
+    @staticmethod
+    def _check_film(player: Instrument | None) -> None:
+        if player is not None and any(line["say"] == "film ended" for line in player.said):
+            raise TrialError("the film ended before the trial did", resolution="give the stream a greater length in the scenario")
+
+    def _keep_logs(self) -> None:
+        folder = self._workplace / "logs"
+        folder.mkdir(exist_ok=True)
+        for host in self._hosts:
+            for name, text in host.logs().items():
+                (folder / name).write_text(text)
+
+    def _discard_guest(self) -> None:
+        """Takes the guest's power away on both hosts; one that does not answer is told of, and goes with the lab."""
+        for host in self._hosts:
+            try:
+                with Connection.open(host.libvirt_uri) as connection:
+                    domain = connection.find(lab_guest.GUEST_NAME)
+                    if domain is not None:
+                        domain.destroy()
+            except WhimbrelError as error:
+                log.warning("the guest may still run on host %s: %s", host.name, error)
+
+
+def _host_name(name: str) -> HostName:
+    if name == "a":
+        return "a"
+    if name == "b":
+        return "b"
+    raise UsageError(f"a record knows hosts a and b, not {name!r}")
+
+
+def _player_events(player: Instrument | None) -> list[Event]:
+    if player is None:
+        return []
+    return [
+        Event(
+            source="player",
+            host=None,
+            name=line["say"],
+            realtime_ns=None,
+            seen_ns=line["t_ns"],
+            data={key: value for key, value in line.items() if key not in ("say", "t_ns")},
+        )
+        for line in player.said
+        if "t_ns" in line
+    ]
+
+
+def _agent_on(connection: Connection) -> GuestAgent:
+    domain = connection.find(lab_guest.GUEST_NAME)
+    if domain is None:
+        raise GuestError("the guest is not on the destination")
+    return GuestAgent(domain)
