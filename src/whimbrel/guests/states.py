@@ -79,8 +79,16 @@ class StateStore:
             name, content, f"saved state {boot} of form {form}, service {service} (a boot of its own)",
             lambda out, _: self._make(out, form, service, disk),
         )  # fmt: skip
-        info = json.loads((folder / "state.json").read_text())
-        return StateInfo(id=name, form=form, service=service, boot=boot, folder=folder, **info)
+        try:
+            info = json.loads((folder / "state.json").read_text())
+            (folder / "memory.save").stat()
+            return StateInfo(id=name, form=form, service=service, boot=boot, folder=folder, **info)
+        except (OSError, ValueError, TypeError) as error:
+            raise GuestError(
+                f"the saved state {name} is damaged",
+                details=str(error),
+                resolution=f"'whimbrel images remove {name}' and run again",
+            ) from error
 
     def _nested_disk(self) -> Path:
         """The guest's disk with the container's image already in its Docker engine."""

@@ -17,6 +17,7 @@ from typing import IO, Literal
 from whimbrel.errors import CleanUpError, UsageError
 from whimbrel.system import netns
 from whimbrel.system.cgroups import Cgroup
+from whimbrel.system.clock import clock_id
 from whimbrel.system.deadline import Deadline, pause
 from whimbrel.system.places import home
 from whimbrel.system.process import run
@@ -102,17 +103,17 @@ class Ledger:
 
     @property
     def kept(self) -> bool:
-        """Whether its things were left on purpose (``lab up``)."""
-        return self._kept.exists()
+        """Whether its things were left on purpose (``lab up``), and the machine has not been booted since."""
+        return self._kept.exists() and self._kept.read_text().partition("\n")[0] == clock_id()
 
     def keep(self, note: str) -> None:
         """Says that the things stay when we end; ``note`` is what a later command needs to know of them."""
-        self._kept.write_text(note)
+        self._kept.write_text(f"{clock_id()}\n{note}")
 
     @property
     def note(self) -> str:
         """What ``keep`` was told."""
-        return self._kept.read_text() if self.kept else ""
+        return self._kept.read_text().partition("\n")[2] if self.kept else ""
 
     def add(self, kind: Kind, name: str) -> Entry:
         """Writes down what is about to be created, safely on disk, before it is."""
