@@ -151,9 +151,8 @@ class _Run:
 
     def _trial_started(self, plan: Plan) -> None:
         self._began_s = time.monotonic()
-        self._steps.note(
-            f"trial {plan.order} of {len(self._plans)}: {plan.scenario}, {plan.viewers} viewers, repetition {plan.repetition}"
-        )
+        arm = f"{plan.scenario}, {plan.viewers} viewers, repetition {plan.repetition}"
+        self._steps.note(f"trial {plan.order} of {len(self._plans)} ({self._steps.left()}): {arm}")
 
     def _trial_done(self, folder: CampaignFolder, stored: StoredTrial) -> None:
         outcome = stored.record.outcome

@@ -50,10 +50,11 @@ class Entry:
 
 
 class Ledger:
-    """The list of one owner's things; use as a context manager to hold its lock."""
+    """The list of one owner's things; use as a context manager to hold its lock, waiting ``patience_s`` for it."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, patience_s: float = _PROBE_S) -> None:
         self.name = name
+        self._patience_s = patience_s
         self._file = folder() / f"{name}.jsonl"
         self._kept = folder() / f"{name}.kept"
         self._lock: IO[str] | None = None
@@ -71,7 +72,7 @@ class Ledger:
         """Takes the lock; UsageError when another process holds it."""
         folder().mkdir(parents=True, exist_ok=True)
         lock = (folder() / f"{self.name}.lock").open("a")
-        deadline = Deadline(_PROBE_S)
+        deadline = Deadline(self._patience_s)
         while not _lock(lock, fcntl.LOCK_EX):
             # Somebody may only be asking whether it is owned.
             if deadline.passed:
