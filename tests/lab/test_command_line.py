@@ -63,6 +63,21 @@ def test_ctrl_c_leaves_nothing(moment: str, tmp_path: Path) -> None:
     assert not list((tmp_path / "results").glob("trials/.*.partial"))
 
 
+def test_ctrl_c_twice_says_what_is_left(tmp_path: Path) -> None:
+    before = snapshot()
+    running = begin(tmp_path / "results")
+    wait_for_word(running, "moving")
+    running.send_signal(signal.SIGINT)
+    wait_for_word(running, "interrupt again to stop at once")
+    running.send_signal(signal.SIGINT)
+    _, stderr = running.communicate(timeout=120)
+    assert running.returncode == 5, stderr
+    assert "cgroup byhand/server-a" in stderr
+    assert "Traceback" not in stderr
+    assert whimbrel("gc").returncode == 0
+    assert snapshot() == before
+
+
 @pytest.mark.parametrize("moment", ["at rest", "moving"])
 def test_gc_after_kill(moment: str, tmp_path: Path) -> None:
     before = snapshot()

@@ -8,7 +8,6 @@ import os
 import shlex
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -182,11 +181,11 @@ def give_to_caller(folder: Path) -> None:
     user, group = os.environ.get("SUDO_UID"), os.environ.get("SUDO_GID")
     if os.geteuid() != 0 or user is None or group is None or not folder.exists():
         return
-    own: Callable[[Path], None] = lambda path: os.chown(path, int(user), int(group), follow_symlinks=False)  # noqa: E731
+    ours = [folder, *folder.rglob("*")]
     if folder.parent.name == "results" and folder.parent.stat().st_uid == 0:
-        own(folder.parent)
-    for path in (folder, *folder.rglob("*")):
-        own(path)
+        ours.append(folder.parent)
+    for path in ours:
+        os.chown(path, int(user), int(group), follow_symlinks=False)
 
 
 def summary(report: Report, folder: Path) -> dict[str, object]:
