@@ -107,6 +107,15 @@ def test_a_time_out_may_stop_and_copy(lab: Lab, states: StateStore, tmp_path: Pa
     assert figures.blackout_ms > 1000
 
 
+def test_after_the_most_rounds_the_guest_is_stopped_and_copied(lab: Lab, states: StateStore, tmp_path: Path) -> None:
+    # No remainder fits into 1 ms, so QEMU alone would go on for ever.
+    spec = quick("migration.max_downtime=1 ms", "migration.max_rounds=3", "migration.bandwidth=40 MiB/s")
+    stored = make_trial(lab, states, spec, "vm", 1, tmp_path / "results")
+    assert stored.record.outcome.result == "moved", stored.record.outcome.error
+    assert [event.data["rounds"] for event in stored.record.events if event.name == "stop and copy"] >= [4]
+    assert len(figures_of(stored).rounds) >= 4
+
+
 def test_a_viewer_that_loses_its_connection_says_so_and_comes_back(lab: Lab, states: StateStore, tmp_path: Path) -> None:
     state = states.get("vm", "stream", 1)
     configuration = {"url": f"rtmp://{lab.guest_address}/film/film.flv", "viewers": 1, "read_ahead_s": 3.0, "length_s": 240.0}
