@@ -41,11 +41,9 @@ def test_disk_is_booked_too() -> None:
 
 
 def test_hosts_do_not_share_bookings() -> None:
-    with (
-        reserved(FakeHost("a", memory_bytes=2 * GIB), "one", GIB, GIB),
-        reserved(FakeHost("b", memory_bytes=2 * GIB), "one", GIB, GIB),
-    ):
-        pass
+    a, b = FakeHost("a", memory_bytes=2 * GIB), FakeHost("b", memory_bytes=2 * GIB)
+    with reserved(a, "one", GIB, GIB) as first, reserved(b, "one", GIB, GIB) as second:
+        assert first == second
 
 
 def test_a_dead_claimants_booking_does_not_count(home: Path) -> None:
