@@ -20,9 +20,7 @@ need_packages() { # PACKAGE...
     say "installing Debian packages: ${missing% }"
     log=$(mktemp)
     if ! install_packages $missing >"$log" 2>&1; then
-        tail -n 5 "$log" >&2
-        rm -f "$log"
-        fail "the Debian packages could not be installed: is the network there? Nothing else was changed; run the command again." 3
+        fail "the Debian packages could not be installed: is the network there? Run the command again (what apt said: $log)" 3
     fi
     rm -f "$log"
 }
@@ -31,7 +29,7 @@ install_packages() {
     export DEBIAN_FRONTEND=noninteractive
     # An earlier installation may have been interrupted.
     dpkg --configure -a
-    apt-get update && apt-get install -y --no-install-recommends "$@"
+    apt-get -o Acquire::Retries=1 update && apt-get -o Acquire::Retries=1 install -y --no-install-recommends "$@"
 }
 
 need_venv() { # the virtual environment, from requirements.lock
@@ -60,9 +58,7 @@ need_libvirt_python() { # built against this machine's libvirt, so not in requir
 pip_install() {
     log=$(mktemp)
     if ! "$here/.venv/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes "$@" >"$log" 2>&1; then
-        grep -v '^WARNING: Location' "$log" | tail -n 5 >&2
-        rm -f "$log"
-        fail "Python packages could not be installed: is the network there? Run the command again." 3
+        fail "the Python packages could not be installed: is the network there? Run the command again (what pip said: $log)" 3
     fi
     rm -f "$log"
 }
