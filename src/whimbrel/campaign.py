@@ -102,8 +102,10 @@ class Campaign:
         states = StateStore(self._lab, self._spec.guest, self._spec.stream)
         done = []
         for plan in self._plans:
+            # A state that has to be made first is no part of how long trials take.
+            state = self._state(states, plan)
             self._progress.trial_started(plan)
-            stored = self._make(states, plan)
+            stored = self._make(state, plan)
             done.append(stored)
             self._progress.trial_done(stored)
             outcome = stored.record.outcome
@@ -113,13 +115,12 @@ class Campaign:
                 break
         return done
 
-    def _make(self, states: StateStore, plan: Plan) -> StoredTrial:
+    def _make(self, state: StateInfo, plan: Plan) -> StoredTrial:
         workplace = self._folder.workplace(plan.order)
         entry = self._lab.ledger.add("folder", str(workplace))
         entry.undo()
         workplace.mkdir(parents=True)
         try:
-            state = self._state(states, plan)
             trial = Trial(self._lab, self._spec, plan, state, workplace, self._origin, self._progress.step, self._keep_on_failure)
             stored = self._folder.commit(workplace, trial.run())
         except BaseException:
