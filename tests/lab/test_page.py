@@ -10,7 +10,7 @@ import pytest
 
 from whimbrel.records.store import CampaignFolder
 from whimbrel.report.content import build_report
-from whimbrel.report.layout import charts_of, write_page
+from whimbrel.report.layout import charts_of, write_figures, write_page
 
 RECORDED = Path(__file__).parents[1] / "recorded" / "campaign"
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
@@ -38,3 +38,12 @@ def test_the_page_opens_without_a_complaint_and_draws_every_chart(tmp_path: Path
     picture = tmp_path / "page.png"
     open_page(page, tmp_path / "profile", f"--screenshot={picture}")
     assert picture.stat().st_size > 100_000
+
+
+def test_every_chart_becomes_png_and_svg(tmp_path: Path) -> None:
+    campaign = CampaignFolder.open(Path(shutil.copytree(RECORDED, tmp_path / "campaign")))
+    report = build_report(campaign)
+    files = write_figures(campaign, report)
+    assert len(files) == 2 * len(charts_of(report.trials)) >= 10
+    for file in files:
+        assert file.read_bytes().startswith(b"\x89PNG" if file.suffix == ".png" else b"<svg")

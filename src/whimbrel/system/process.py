@@ -53,7 +53,8 @@ def run(
             encoding="utf-8",
             errors="replace",
         )
-    except FileNotFoundError as error:
+    except (FileNotFoundError, PermissionError) as error:
+        # The second, too, when a folder of PATH may not be read.
         raise CapabilityError(
             f"the program {argv[0]!r} is not installed",
             resolution="start whimbrel through ./whimbrel, which installs it",

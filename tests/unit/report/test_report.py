@@ -15,7 +15,7 @@ from whimbrel.analysis.summary import Spread, Trialled, summarise
 from whimbrel.records.store import CampaignFolder, StoredTrial
 from whimbrel.records.trial import TrialRecord
 from whimbrel.report.content import build_report, silent
-from whimbrel.report.layout import charts_of, write_figures, write_page
+from whimbrel.report.layout import write_page
 from whimbrel.report.load import ReportedTrial, figures_of
 from whimbrel.report.table import UNKNOWN, main_table, show
 
@@ -151,14 +151,6 @@ def test_the_page_stands_alone(campaign: CampaignFolder) -> None:
         assert words in page
     body = page[page.index('<table id="main">') : page.index("</table>")]
     assert body.count("<tr>") == 1 + 3
-
-
-def test_every_chart_becomes_png_and_svg(campaign: CampaignFolder) -> None:
-    report = build_report(campaign)
-    files = write_figures(campaign, report)
-    assert len(files) == 2 * len(charts_of(report.trials)) >= 10
-    for file in files:
-        assert file.read_bytes().startswith(b"\x89PNG" if file.suffix == ".png" else b"<svg")
 
 
 def test_figures_come_from_the_records_and_lie_beside_them(campaign: CampaignFolder) -> None:
