@@ -64,7 +64,6 @@ class _Player:
     def __init__(self, buffer_s: float) -> None:
         self._buffer_s = buffer_s
         self._connection: int | None = None
-        self._first_s = 0.0
         self._newest_s = 0.0
         # While it plays: at wall time ``_since_s`` the playhead was at ``_playhead_s`` of the stream.
         self._since_s: float | None = None

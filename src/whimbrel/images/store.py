@@ -105,26 +105,24 @@ class ImageStore:
             self._notice(f"making {what}")
             entry.undo()
             partial.mkdir(parents=True)
-            try:
-                make(partial, ledger)
-                manifest = {"id": name, "recipe": dict(content), **build.describe(partial)}
-                (partial / _MANIFEST).write_text(json.dumps(manifest, indent=1))
-                partial.rename(folder)
-                ledger.strike(entry)
-            except BaseException:
-                ledger.undo_all()
-                raise
+            make(partial, ledger)
+            manifest = {"id": name, "recipe": dict(content), **build.describe(partial)}
+            (partial / _MANIFEST).write_text(json.dumps(manifest, indent=1))
+            partial.rename(folder)
+            ledger.strike(entry)
         return folder
 
     @contextmanager
     def _building(self, name: str) -> Iterator[Ledger]:
-        """One builder per image; another one waits for it and then finds the image."""
+        """One builder per image; another one waits for it and then finds the image. What is half made goes away."""
         self.folder.mkdir(parents=True, exist_ok=True)
         with (self.folder / f".{name}.lock").open("a") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             with Ledger(f"image-{name}") as ledger:
-                yield ledger
-                ledger.undo_all()
+                try:
+                    yield ledger
+                finally:
+                    ledger.undo_all()
 
     def images(self) -> list[StoredImage]:
         """What is stored, by name."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -229,7 +230,9 @@ class Trial:
             where = exactly_one(lab_guest.GUEST_NAME, self._hosts)
         except UnsafeStateError:
             notes.result = "unsafe"
-            notes.runs_on = [_host_name(name) for name in find_copies(lab_guest.GUEST_NAME, self._hosts).running]
+            # A host that does not answer may be why; the reason to tell is the one that is raised.
+            with contextlib.suppress(WhimbrelError):
+                notes.runs_on = [_host_name(name) for name in find_copies(lab_guest.GUEST_NAME, self._hosts).running]
             raise
         notes.runs_on = [_host_name(where)]
         if where == self._destination.name:
