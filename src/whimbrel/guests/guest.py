@@ -108,6 +108,8 @@ def restore(lab: Lab, connection: Connection, state: Path) -> tuple[GuestAgent, 
     """Starts the guest on server A from a saved state, disk and clock set right; also says in how many seconds it started."""
     shutil.copyfile(state / "disk.qcow2", disk_file(lab))
     _bring_into_page_cache(state / "memory.save")
+    keep_memory_for(lab, state)
+    lab.standby_memory.release()
     began_s = time.monotonic()
     connection.restore(f"{_ON_HOST_IMAGES}/{state.name}/memory.save")
     took_s = time.monotonic() - began_s
@@ -118,6 +120,12 @@ def restore(lab: Lab, connection: Connection, state: Path) -> tuple[GuestAgent, 
     agent.wait(30)
     agent.set_clock()
     return agent, took_s
+
+
+def keep_memory_for(lab: Lab, state: Path) -> None:
+    """Holds the memory that a guest restored from this state will take, until it is restored."""
+    # QEMU takes huge pages, and fills some of them only in part.
+    lab.standby_memory.hold((state / "memory.save").stat().st_size * 5 // 4)
 
 
 def _bring_into_page_cache(file: Path) -> None:

@@ -16,6 +16,7 @@ from whimbrel.system.cgroups import Cgroup
 from whimbrel.system.ledger import Ledger, all_ledgers
 from whimbrel.system.places import home
 from whimbrel.system.root import need_root
+from whimbrel.system.standby_memory import StandbyMemory
 
 _LEDGER_PREFIX = "lab-"
 _BRIDGE = "sw0"
@@ -74,6 +75,7 @@ class Lab:
         self.instruments = Cgroup(f"{spec.name}/instruments")
         self._vantage_cpus = spec.vantage.cpus or default_cpus("vantage", cgroups.machine_cpus())
         self._vantage_cgroup = Cgroup(f"{spec.name}/vantage")
+        self.standby_memory = StandbyMemory()
         self.vantage = LabVantage(self._netns("vantage"), self._vantage_cgroup)
 
     def _netns(self, member: str) -> str:
@@ -115,6 +117,7 @@ class Lab:
 
     def down(self) -> None:
         """Removes everything the ledger lists."""
+        self.standby_memory.release()
         self.ledger.undo_all()
 
     def _check_machine(self) -> None:

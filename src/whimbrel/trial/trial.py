@@ -83,6 +83,7 @@ class Trial:
             raise
         if notes.failure is None or not self._keep_on_failure:
             self._discard_guest()
+            lab_guest.keep_memory_for(self._lab, self._state.folder)
         for log_file in self._workplace.glob("*.log"):
             if log_file.stat().st_size == 0:
                 log_file.unlink()
