@@ -23,7 +23,43 @@ def _touches_the_machine(item: pytest.Item) -> bool:
     return Path(item.path).relative_to(_HERE).parts[0] in _ON_THE_MACHINE
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--all", action="store_true", help="also the long tests")
+    parser.addoption("--passed", type=Path, help="file of tests that have passed before: they are left out, new ones are added")
+
+
+def _passed_before(config: pytest.Config) -> set[str]:
+    file: Path | None = config.getoption("--passed")
+    return set(file.read_text().splitlines()) if file is not None and file.exists() else set()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    if report.when == "teardown" and report.passed and _passed_file is not None and report.nodeid not in _not_passed:
+        with _passed_file.open("a") as file:
+            file.write(f"{report.nodeid}\n")
+    elif not report.passed:
+        _not_passed.add(report.nodeid)
+
+
+_not_passed: set[str] = set()
+_passed_file: Path | None = None
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    global _passed_file
+    _passed_file = config.getoption("--passed")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    passed = _passed_before(config)
+    left_out = [
+        item for item in items
+        if item.nodeid in passed or (item.get_closest_marker("long") is not None and not config.getoption("--all"))
+    ]  # fmt: skip
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
     if os.geteuid() != 0:
         for item in items:
             if _touches_the_machine(item):

@@ -29,6 +29,10 @@ class FakeHost:
     def move_uri(self) -> str:
         return f"tcp://{self.address}"
 
+    @property
+    def gone(self) -> bool:
+        return False
+
     def capacity(self) -> Capacity:
         return self._capacity
 

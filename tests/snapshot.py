@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections import Counter
 from pathlib import Path
 
 from whimbrel.system.cgroups import hierarchies
@@ -15,7 +17,9 @@ def snapshot() -> dict[str, set[str]]:
     groups = {
         str(path) for mount in set(hierarchies().mounts.values()) for path in (mount / "whimbrel").rglob("*") if path.is_dir()
     }
-    processes = {f"{path}: {pid}" for path in groups for pid in _members(Path(path))}
+    # By name and number: a server that was made to start again has the same programs, though not the same processes.
+    programs = Counter(f"{path}: {program}" for path in groups for program in _members(Path(path)))
+    processes = {f"{name} {number}" for name, count in programs.items() for number in range(1, count + 1)}
     return {
         "namespaces": {path.name for path in FOLDER.glob("*")},
         "groups": groups,
@@ -29,7 +33,9 @@ def snapshot() -> dict[str, set[str]]:
 
 
 def _members(group: Path) -> list[str]:
-    try:
-        return (group / "cgroup.procs").read_text().split()
-    except OSError:
-        return []
+    found = []
+    with contextlib.suppress(OSError):
+        for pid in (group / "cgroup.procs").read_text().split():
+            with contextlib.suppress(OSError):
+                found.append(Path(f"/proc/{pid}/comm").read_text().strip())
+    return found

@@ -104,6 +104,8 @@ class Campaign:
         for plan in self._plans:
             # A state that has to be made first is no part of how long trials take.
             state = self._state(states, plan)
+            for name in self._lab.mend():
+                self._progress.step(f"server {name} had died and was started again")
             self._progress.trial_started(plan)
             stored = self._make(state, plan)
             done.append(stored)

@@ -22,18 +22,28 @@ from whimbrel.report.load import figures_of
 from whimbrel.spec.campaign import CampaignSpec
 from whimbrel.system.instrument import Instrument
 from whimbrel.trial.notes import Origin
-from whimbrel.trial.trial import Trial
+from whimbrel.trial.trial import Notice, Trial
 
 SCENARIOS = {"baseline": 0, "vm": 2, "nested": 2}
 
 
-def make_trial(lab: Lab, states: StateStore, spec: CampaignSpec, scenario: str, viewers: int, folder: Path) -> StoredTrial:
+def make_trial(
+    lab: Lab,
+    states: StateStore,
+    spec: CampaignSpec,
+    scenario: str,
+    viewers: int,
+    folder: Path,
+    notice: Notice = print,
+    keep_on_failure: bool = False,
+) -> StoredTrial:
     chosen = next(found for found in spec.scenarios if found.name == scenario)
     plan = Plan(scenario=scenario, viewers=viewers, repetition=1, order=1, state_boot=1)
     campaign = CampaignFolder.create(folder, spec, "test", 1)
     workplace = campaign.workplace(1)
     workplace.mkdir(parents=True)
-    trial = Trial(lab, spec, plan, states.get(chosen.form, chosen.service, 1), workplace, Origin("test", None), print)
+    state = states.get(chosen.form, chosen.service, 1)
+    trial = Trial(lab, spec, plan, state, workplace, Origin("test", None), notice, keep_on_failure)
     return campaign.commit(workplace, trial.run())
 
 

@@ -1,9 +1,10 @@
+from pathlib import Path
+
 from whimbrel.system.standby_memory import StandbyMemory
 
 
 def resident_bytes() -> int:
-    with open("/proc/self/statm") as statm:
-        return int(statm.read().split()[1]) * 4096
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
 
 
 def test_what_is_held_is_really_taken_and_really_given_back() -> None:

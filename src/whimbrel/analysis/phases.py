@@ -96,6 +96,18 @@ def pre_copy_phases(moments: Sequence[Moment], activated_ns: int | None) -> list
     ]
 
 
+def phase_reached(events: Sequence[Event]) -> str:
+    """The last phase of a pre-copy move from host a to host b that had begun, for telling where it failed."""
+    seen = {(event.source, event.host, event.name, event.data.get("status")) for event in events}
+    if ("qemu", "b", "RESUME", None) in seen:
+        return "activation"
+    if ("qemu", "b", "MIGRATION", "completed") in seen:
+        return "commitment"
+    if ("qemu", "a", "STOP", None) in seen:
+        return "stop-and-copy"
+    return "pre-copy" if ("qemu", "a", "MIGRATION", "active") in seen else "reservation"
+
+
 def rounds(moments: Sequence[Moment], samples: Sequence[tuple[int, int | None]]) -> list[Round]:
     """The rounds that QEMU announced before it stopped the guest; ``samples`` are (time, bytes transferred so far).
 

@@ -46,6 +46,10 @@ class Host(Protocol):
     def move_uri(self) -> str:
         """Where a peer sends a guest's memory."""
 
+    @property
+    def gone(self) -> bool:
+        """Whether it is certain that nothing runs there any more. False for a host that is only silent."""
+
     def capacity(self) -> Capacity:
         """What it could still give a guest."""
 

@@ -115,6 +115,13 @@ class Lab:
             self.ledger.undo_all()
             raise
 
+    def mend(self) -> list[str]:
+        """Starts each server that has died again; returns their names."""
+        dead = [server for server in (self.server_a, self.server_b) if server.gone]
+        for server in dead:
+            server.start()
+        return [server.name for server in dead]
+
     def down(self) -> None:
         """Removes everything the ledger lists."""
         self.standby_memory.release()

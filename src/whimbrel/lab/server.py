@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -99,6 +100,8 @@ class Server:
     def _configure(self) -> None:
         place = self.place
         for inner in ("root", "upper", "work", "run"):
+            # What a server that lost its power had written goes with it.
+            shutil.rmtree(place.folder / inner, ignore_errors=True)
             (place.folder / inner).mkdir(parents=True)
         etc = place.folder / "upper" / "etc"
         (etc / "libvirt").mkdir(parents=True)
@@ -131,6 +134,11 @@ class Server:
             if process.pid_inside == 1:
                 return process
         raise TrialError(f"server {self.name} does not run", details=self.own_log()[-500:])
+
+    @property
+    def gone(self) -> bool:
+        """Whether its PID 1 has ended: the kernel lets that happen only when every other process inside has."""
+        return not any(process.pid_inside == 1 for process in self._cgroup.processes())
 
     def run(self, command: Sequence[str], *, check: bool = True, timeout_s: float = 60) -> Completed:
         """Runs a command inside the server."""

@@ -34,7 +34,7 @@ mkdir -p .old
 pivot_root . .old
 umount -l /.old
 rmdir /.old
-# A server outlives its libvirtd, as a machine does.
+# A server outlives its libvirtd and starts it again, as systemd does on a machine.
 exec env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin tini -- sh -c '
-    virtlogd -d && libvirtd --listen -d
-    exec sleep infinity'
+    virtlogd -d
+    while :; do libvirtd --listen; sleep 0.5; done'

@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from whimbrel.engines.libvirt import Connection
-from whimbrel.errors import UnsafeStateError, WhimbrelError
+from whimbrel.errors import EngineError, UnsafeStateError, WhimbrelError
 from whimbrel.hosts.host import Host
 from whimbrel.system.deadline import Deadline, pause
 
 _PATIENCE_S = 15.0
+_LOOK_EVERY_S = 0.2
 
 
 @dataclass(frozen=True)
@@ -21,39 +22,61 @@ class Copies:
 
 
 def find_copies(guest: str, hosts: list[Host]) -> Copies:
-    """Asks every host; EngineError when one does not answer."""
+    """Asks every host that is not gone; EngineError when one does not answer."""
     copies = Copies([], [])
     for host in hosts:
-        with Connection.open(host.libvirt_uri) as connection:
-            domain = connection.find(guest)
-            if domain is not None and domain.executing:
-                copies.running.append(host.name)
-            elif domain is not None and domain.active:
-                copies.standing.append(host.name)
+        try:
+            _ask(guest, host, copies)
+        except EngineError:
+            if not host.gone:
+                raise
     return copies
+
+
+def _ask(guest: str, host: Host, copies: Copies) -> None:
+    with Connection.open(host.libvirt_uri) as connection:
+        domain = connection.find(guest)
+        if domain is not None and domain.executing:
+            copies.running.append(host.name)
+        elif domain is not None and domain.active:
+            copies.standing.append(host.name)
 
 
 def exactly_one(guest: str, hosts: list[Host]) -> str:
     """The one host that has a copy, and runs it; UnsafeStateError when none or two do, or a host does not answer.
 
-    After a failed move libvirt may need a moment to let the source go on, or to clear the destination.
+    After a failed move libvirt may need a moment to let the source go on, to clear the destination, or to start again itself.
     """
     deadline = Deadline(_PATIENCE_S)
     while True:
         try:
             copies = find_copies(guest, hosts)
         except WhimbrelError as error:
-            raise UnsafeStateError(
-                f"it is unknown where {guest} runs: a host does not answer",
-                details=str(error),
-                resolution="ask each host's libvirt ('virsh list --all') before starting the guest anywhere",
-            ) from error
-        if len(copies.running) == 1 and not copies.standing:
-            return copies.running[0]
-        if deadline.passed:
-            still = f"; a copy stands still on {' and '.join(copies.standing)}" if copies.standing else ""
-            raise UnsafeStateError(
-                f"{guest} runs on {' and '.join(copies.running) or 'no host'}{still}",
-                resolution="keep one copy and stop the others; the logs of both hosts say which is the newest",
-            )
-        pause(0.2)
+            if deadline.passed:
+                raise UnsafeStateError(
+                    f"it is unknown where {guest} runs: a host does not answer",
+                    details=str(error),
+                    resolution="ask each host's libvirt ('virsh list --all') before starting the guest anywhere",
+                ) from error
+        else:
+            if len(copies.running) == 1 and not copies.standing:
+                return copies.running[0]
+            if deadline.passed:
+                raise _not_one(guest, copies)
+        pause(_LOOK_EVERY_S)
+
+
+def _not_one(guest: str, copies: Copies) -> UnsafeStateError:
+    still = f"a copy stands still on {' and '.join(copies.standing)}"
+    if copies.running:
+        brief = f"{guest} runs on {' and '.join(copies.running)}" + (f"; {still}" if copies.standing else "")
+        return UnsafeStateError(brief, resolution="keep one copy and stop the others; the logs of both hosts say which is newest")
+    if copies.standing:
+        return UnsafeStateError(
+            f"{guest} runs on no host; {still}",
+            resolution="'virsh resume' lets it go on, once the logs of both hosts say that no other copy went on before",
+        )
+    return UnsafeStateError(
+        f"{guest} runs on no host: no copy is left",
+        resolution="start it anew from its disk; what was in its memory is lost. The logs of both hosts say why it ended",
+    )

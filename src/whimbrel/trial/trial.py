@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from whimbrel.analysis.phases import phase_reached
 from whimbrel.engines.guest_agent import GuestAgent
 from whimbrel.engines.libvirt import Connection
 from whimbrel.errors import GuestError, MoveError, TrialError, UnsafeStateError, UsageError, WhimbrelError
@@ -77,6 +78,7 @@ class Trial:
         except (WhimbrelError, OSError) as error:
             log.debug("the trial failed", exc_info=True)
             notes.failure = str(error)
+            self._look_again()
             self._keep_logs()
         except BaseException:
             self._discard_guest()
@@ -217,29 +219,54 @@ class Trial:
             notes.report = _TECHNIQUES[self._spec.migration.technique].move(request, events)
         except WhimbrelError:
             # Whatever went wrong, where the guest runs now is what counts.
-            self._find_result("failed")
+            self._find_result("failed", events)
             raise
-        self._find_result(notes.report.result)
+        self._find_result(notes.report.result, events)
         if notes.result != "moved":
-            where = " and ".join(notes.runs_on)
-            raise MoveError(f"the move {notes.result}; the guest runs on host {where}", details=notes.report.error or "")
+            raise MoveError(
+                f"the move {notes.result} in the phase {phase_reached(events.events)}; the guest runs on host {notes.runs_on[0]}",
+                details=self._evidence(notes.report.error),
+                resolution="nothing is lost: remove the cause and move it again",
+            )
 
-    def _find_result(self, said: str) -> None:
+    def _evidence(self, said: str | None) -> str:
+        gone = [f"host {host.name} has died" for host in self._hosts if host.gone]
+        return "; ".join(filter(None, [*gone, said]))
+
+    def _find_result(self, said: str, events: MigrationEvents) -> None:
         """The move's result from where the guest runs; UnsafeStateError when that is not exactly one host."""
         notes = self._notes
         try:
             where = exactly_one(lab_guest.GUEST_NAME, self._hosts)
-        except UnsafeStateError:
-            notes.result = "unsafe"
-            # A host that does not answer may be why; the reason to tell is the one that is raised.
-            with contextlib.suppress(WhimbrelError):
-                notes.runs_on = [_host_name(name) for name in find_copies(lab_guest.GUEST_NAME, self._hosts).running]
-            raise
+        except UnsafeStateError as error:
+            self._note_unsafe()
+            raise UnsafeStateError(
+                f"after the move had come to the phase {phase_reached(events.events)}, {error.brief}",
+                details=self._evidence("; ".join(filter(None, [error.details, notes.report.error if notes.report else None]))),
+                resolution=error.resolution,
+            ) from error
         notes.runs_on = [_host_name(where)]
         if where == self._destination.name:
             notes.result = "moved"
         else:
             notes.result = "aborted" if said == "aborted" else "failed"
+
+    def _note_unsafe(self) -> None:
+        self._notes.result = "unsafe"
+        self._notes.runs_on = []
+        # A host that does not answer may be why; then it is unknown where it runs.
+        with contextlib.suppress(WhimbrelError):
+            self._notes.runs_on = [_host_name(name) for name in find_copies(lab_guest.GUEST_NAME, self._hosts).running]
+
+    def _look_again(self) -> None:
+        """A guest that had moved may be why its measurement failed: it has died since, or its host has."""
+        if self._notes.result != "moved":
+            return
+        try:
+            exactly_one(lab_guest.GUEST_NAME, self._hosts)
+        except UnsafeStateError as error:
+            self._note_unsafe()
+            self._notes.failure = f"the guest had moved, but then: {error}\n{self._evidence(self._notes.failure)}"
 
     def _reach_lines(self) -> list[str]:
         with Connection.open(self._destination.libvirt_uri) as connection:
