@@ -23,7 +23,7 @@ LAYERS = [
     {"hosts", "images"},
     {"engines"},
     {"system"},
-    {"analysis"},
+    {"analysis", "predict"},
     {"records"},
     {"spec"},
     {"units", "errors"},

@@ -12,7 +12,7 @@ import typer
 from typer.exceptions import TyperException
 
 from whimbrel import __version__
-from whimbrel.cli import doctor, images, lab, reports, run
+from whimbrel.cli import doctor, images, lab, predict, reports, run
 from whimbrel.cli.terminal import complain
 from whimbrel.errors import WhimbrelError
 
@@ -52,6 +52,7 @@ app.command()(run.run)
 app.command()(reports.report)
 app.command()(reports.show)
 app.command()(reports.schema)
+app.command()(predict.predict)
 app.command()(doctor.doctor)
 app.command()(lab.gc)
 app.add_typer(lab.app, name="lab")

@@ -17,6 +17,7 @@ from whimbrel.records.store import CampaignFolder
 from whimbrel.records.trial import TrialRecord
 from whimbrel.report.content import build_report
 from whimbrel.report.load import ReportedTrial
+from whimbrel.spec.curve import CurveSpec
 from whimbrel.spec.load import schema_text
 from whimbrel.units import parse_duration
 
@@ -113,10 +114,10 @@ def _show_trial(trial: ReportedTrial, as_json: bool) -> None:
 
 def schema(
     which: Annotated[
-        Literal["scenario", "trial", "figures"],
-        typer.Argument(help="Of what: a scenario file, trial.json or derived.json."),
+        Literal["scenario", "trial", "figures", "curve"],
+        typer.Argument(help="Of what: a scenario file, trial.json, derived.json or a dirty curve."),
     ] = "scenario",
 ) -> None:
     """Prints the JSON Schema of a file that whimbrel reads or writes."""
-    models: dict[str, type[BaseModel]] = {"trial": TrialRecord, "figures": TrialFigures}
+    models: dict[str, type[BaseModel]] = {"trial": TrialRecord, "figures": TrialFigures, "curve": CurveSpec}
     print(schema_text() if which == "scenario" else json.dumps(models[which].model_json_schema(), indent=2))

@@ -1,85 +1,31 @@
-"""Reads a scenario file; every error names file, line and key.
-
-YAML 1.2, so ``no`` and ``off`` are text. Anchors and aliases are refused: a scenario is written out, and a small
-file cannot grow into a huge one.
-"""
+"""Reads a scenario file, with overrides from the command line."""
 
 from __future__ import annotations
 
-import difflib
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.error import YAMLError
 
-from whimbrel.errors import SpecError, UsageError
+from whimbrel.errors import UsageError
 from whimbrel.spec.campaign import CampaignSpec
-from whimbrel.spec.fields import MisfitError
-
-LARGEST_FILE_BYTES = 1 << 20
-DEEPEST_NESTING = 20
+from whimbrel.spec.document import parse_yaml, read_text, spec_error
 
 
 def load_campaign(file: Path, overrides: Sequence[str] = ()) -> CampaignSpec:
     """The campaign that ``file`` describes, with ``key=value`` overrides applied; SpecError when it is wrong."""
-    document = _parse(_read(file), file)
+    document = parse_yaml(read_text(file), file)
     for override in overrides:
         _apply(document, override)
     try:
         return CampaignSpec.model_validate(document)
     except ValidationError as error:
-        raise _spec_error(error, document, file) from error
-
-
-def _read(file: Path) -> str:
-    try:
-        with file.open("rb") as stream:
-            raw = stream.read(LARGEST_FILE_BYTES + 1)
-    except OSError as error:
-        raise SpecError(f"cannot be read: {error.strerror}", file=file) from error
-    if len(raw) > LARGEST_FILE_BYTES:
-        raise SpecError("is larger than 1 MiB: this is no scenario", file=file)
-    try:
-        return raw.decode("utf-8")
-    except UnicodeDecodeError as error:
-        line = raw[: error.start].count(b"\n") + 1
-        raise SpecError("is not UTF-8 text", file=file, line=line) from error
-
-
-def _parse(text: str, file: Path) -> CommentedMap:
-    yaml = YAML(typ="rt", pure=True)
-    yaml.allow_duplicate_keys = False
-    try:
-        _refuse_aliases_and_depth(yaml, text, file)
-        document = yaml.load(text)
-    except MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        problem = ", ".join(part.splitlines()[0] for part in (error.context, error.problem) if part)
-        raise SpecError(problem or "is malformed YAML", file=file, line=mark.line + 1 if mark else None) from error
-    except (YAMLError, ValueError, RecursionError) as error:
-        first = (str(error) or type(error).__name__).splitlines()[0]
-        raise SpecError(f"is malformed YAML: {first}", file=file, line=getattr(error, "lineno", None)) from error
-    if document is None:
-        raise SpecError("is empty", file=file)
-    if not isinstance(document, CommentedMap):
-        raise SpecError("is not a mapping of keys to values", file=file, line=1)
-    return document
-
-
-def _refuse_aliases_and_depth(yaml: YAML, text: str, file: Path) -> None:
-    depth = 0
-    for event in yaml.parse(text):
-        kind = type(event).__name__
-        if kind == "AliasEvent" or getattr(event, "anchor", None):
-            raise SpecError("anchors and aliases are not used here", file=file, line=event.start_mark.line + 1)
-        depth += {"Start": 1, "End": -1}.get(kind.removesuffix("Event").removeprefix("Mapping").removeprefix("Sequence"), 0)
-        if depth > DEEPEST_NESTING:
-            raise SpecError("is nested too deeply", file=file, line=event.start_mark.line + 1)
+        raise spec_error(error, document, file, CampaignSpec) from error
 
 
 def _apply(document: CommentedMap, override: str) -> None:
@@ -108,72 +54,6 @@ def _step_into(place: Any, step: str, override: str) -> Any:
             if step == str(position) or (isinstance(item, CommentedMap) and item.get("name") == step):
                 return item
     raise UsageError(f"--set {override!r}: there is no {step!r} in the file")
-
-
-def _spec_error(error: ValidationError, document: CommentedMap, file: Path) -> SpecError:
-    # An unknown key is often the cause of a missing one, so it is named first.
-    first = min(error.errors(), key=lambda found: found["type"] != "extra_forbidden")
-    location = first["loc"]
-    cause = first.get("ctx", {}).get("error")
-    if isinstance(cause, MisfitError):
-        location += cause.key
-    key = ".".join(str(part) for part in location)
-    problem = first["msg"].removeprefix("Value error, ")
-    resolution = ""
-    if first["type"] == "extra_forbidden":
-        known = _known_keys(location[:-1])
-        near = difflib.get_close_matches(str(location[-1]), known, n=1)
-        problem = "is not a key that is known here"
-        resolution = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(known)}"
-    elif first["type"] == "missing":
-        problem = "is missing"
-    elif first["type"] == "string_pattern_mismatch":
-        problem = f"{first['input']!r} is no name: lower-case letters, digits and '-', at most 20 (a lab's: 15), a letter first"
-    elif "input" in first and isinstance(first["input"], (int, float, str)) and repr(first["input"]) not in problem:
-        problem += f", not {_shown(first['input'])}"
-    others = len(error.errors()) - 1
-    if others:
-        resolution += f"{' ' if resolution else ''}({others} more problem{'s' if others > 1 else ''} in this file)"
-    return SpecError(problem, file=file, line=_line_of(location, document), key=key, resolution=resolution)
-
-
-def _shown(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else text[:77] + "..."
-
-
-def _line_of(location: tuple[int | str, ...], document: CommentedMap) -> int | None:
-    """The line of the deepest part of ``location`` that stands in the file."""
-    line: int | None = None
-    place: Any = document
-    for part in location:
-        if isinstance(place, CommentedMap) and part in place:
-            line = place.lc.key(part)[0] + 1 if part in (place.lc.data or {}) else line
-            place = place[part]
-        elif isinstance(place, CommentedSeq) and isinstance(part, int) and part < len(place):
-            line = place.lc.item(part)[0] + 1
-            place = place[part]
-        else:
-            break
-    return line
-
-
-def _known_keys(location: tuple[int | str, ...]) -> list[str]:
-    model: type[BaseModel] | None = CampaignSpec
-    for part in location:
-        if model is None or isinstance(part, int):
-            continue
-        model = next(
-            (_model_in(field.annotation) for name, field in model.model_fields.items() if part in (name, field.alias)),
-            None,
-        )
-    return sorted(field.alias or name for name, field in model.model_fields.items()) if model else []
-
-
-def _model_in(annotation: Any) -> type[BaseModel] | None:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    return next((found for inner in get_args(annotation) if (found := _model_in(inner))), None)
 
 
 def schema_text() -> str:

@@ -9,8 +9,9 @@ import pytest
 
 from whimbrel.errors import SpecError, UsageError
 from whimbrel.spec.campaign import CampaignSpec
+from whimbrel.spec.document import LARGEST_FILE_BYTES
 from whimbrel.spec.fields import RECORD
-from whimbrel.spec.load import LARGEST_FILE_BYTES, load_campaign, schema_text
+from whimbrel.spec.load import load_campaign, schema_text
 
 SCENARIOS = Path(__file__).parents[3] / "scenarios"
 GOOD = """\
