@@ -9,13 +9,14 @@ import pytest
 
 from tests.lab.test_moves import make_trial
 from tests.labs import quick
-from tests.saboteur import PHASE_BEGINS, Harm, Saboteur, kill_program, power_cut, processes, server, set_link
+from tests.saboteur import PHASE_BEGINS, Harm, Saboteur, cut_link, kill, kill_program, power_cut, processes, server, set_link
 from whimbrel.engines.libvirt import Connection
 from whimbrel.guests import guest as lab_guest
 from whimbrel.guests.states import StateStore
 from whimbrel.lab.lab import Lab
 from whimbrel.records.store import StoredTrial
 from whimbrel.report.load import figures_of
+from whimbrel.system.cgroups import Cgroup
 
 PHASES = ["reservation", *PHASE_BEGINS, "after"]
 A_TRY = ("observe.before=1 s", "observe.after=3 s", "observe.at_rest=0.3 s")
@@ -82,7 +83,10 @@ def assert_it_is_true(lab: Lab, stored: StoredTrial) -> None:
     outcome = stored.record.outcome
     assert outcome.error is not None
     assert outcome.runs_on == where_it_runs(lab)
-    assert (len(outcome.runs_on) == 1) == (outcome.result != "unsafe"), outcome.error
+    if outcome.result == "unsafe":
+        assert len(outcome.runs_on) != 1 or "stands still" in outcome.error, outcome.error
+    else:
+        assert len(outcome.runs_on) == 1
     assert (stored.folder / "logs").is_dir()
     figures = figures_of(stored)
     assert figures.total_s is None
@@ -106,6 +110,93 @@ def test_after_harm_what_is_said_is_true_and_a_new_try_succeeds(
     if not outcome.succeeded:
         assert_it_is_true(mended, stored)
         assert outcome.error is not None
-        assert "What to do: " in outcome.error
+        assert "What to do: " in outcome.error or outcome.result == "moved"
         assert any(word in outcome.error for word in ("phase", "had moved")), outcome.error
+    assert_a_new_try_succeeds(mended, states, tmp_path / "again")
+
+
+def test_a_link_cut_for_three_seconds_delays_the_move(mended: Lab, states: StateStore, tmp_path: Path) -> None:
+    stored = harmed_trial(mended, states, cut_link("b", 3.0), "pre-copy", tmp_path / "harmed")
+    assert stored.record.outcome.succeeded, stored.record.outcome.error
+    figures = figures_of(stored)
+    assert figures.total_s is not None
+    assert figures.total_s > 3
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("phase", ["pre-copy", "stop-and-copy"])
+def test_a_link_cut_for_good_ends_the_move_and_the_guest_stays(
+    mended: Lab, states: StateStore, phase: str, tmp_path: Path
+) -> None:
+    stored = harmed_trial(mended, states, cut_link("b", None), phase, tmp_path / "harmed", "migration.timeout=8 s")
+    print(stored.record.outcome)
+    assert not stored.record.outcome.succeeded
+    assert_it_is_true(mended, stored)
+    set_link(mended, "b", "up")
+    assert_a_new_try_succeeds(mended, states, tmp_path / "again")
+
+
+def kill_instrument(name: str) -> Harm:
+    def harm(lab: Lab) -> None:
+        groups = [Cgroup(f"{lab.spec.name}/instruments"), Cgroup(f"{lab.spec.name}/vantage")]
+        members = [member for group in groups for member in group.processes()]
+        victims = [member for member in members if f".{name}" in Path(f"/proc/{member.pid}/cmdline").read_text()]
+        assert victims
+        for victim in victims:
+            kill(victim)
+
+    return harm
+
+
+@pytest.mark.parametrize("name", ["sampler", "probe", "player"])
+def test_without_an_instrument_the_trial_does_not_go_on_blind(mended: Lab, states: StateStore, name: str, tmp_path: Path) -> None:
+    stored = harmed_trial(mended, states, kill_instrument(name), "stop-and-copy", tmp_path / "harmed")
+    outcome = stored.record.outcome
+    assert outcome.result == "moved"
+    assert not outcome.measured
+    assert outcome.error is not None
+    assert f"the {name} ended in the middle" in outcome.error
+    assert_it_is_true(mended, stored)
+
+
+def in_guest_after(seconds: float, command: str) -> Harm:
+    """Begun before the move has the guest to itself, so that it comes in the middle of it."""
+
+    def harm(lab: Lab) -> None:
+        with Connection.open(lab.server_a.libvirt_uri) as connection:
+            domain = connection.find(lab_guest.GUEST_NAME)
+            assert domain is not None
+            domain.agent("guest-exec", {"path": "/bin/sh", "arg": ["-c", f"sleep {seconds}; {command}"]})
+
+    return harm
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    "command", ["echo o >/proc/sysrq-trigger", "echo c >/proc/sysrq-trigger"], ids=["powered off", "hung"]
+)  # fmt: skip
+def test_a_guest_that_ends_or_hangs_meanwhile(mended: Lab, states: StateStore, command: str, tmp_path: Path) -> None:
+    stored = harmed_trial(mended, states, in_guest_after(0.5, command), "reservation", tmp_path / "harmed")
+    print(stored.record.outcome)
+    assert not stored.record.outcome.succeeded
+    assert_it_is_true(mended, stored)
+    assert_a_new_try_succeeds(mended, states, tmp_path / "again")
+
+
+@pytest.mark.long
+def test_a_destination_that_runs_out_of_memory_loses_only_its_own_copy(mended: Lab, states: StateStore, tmp_path: Path) -> None:
+    group = Cgroup(mended.server_b.place.cgroup)
+    limit = next(file for name in ("memory.limit_in_bytes", "memory.max") if (file := group.folder("memory") / name).exists())
+    before = limit.read_text()
+
+    def shrink(_: Lab) -> None:
+        limit.write_text(str(150 * 2**20))
+
+    try:
+        stored = harmed_trial(mended, states, shrink, "pre-copy", tmp_path / "harmed")
+    finally:
+        limit.write_text(before)
+    print(stored.record.outcome)
+    assert stored.record.outcome.runs_on == ["a"]
+    assert_it_is_true(mended, stored)
     assert_a_new_try_succeeds(mended, states, tmp_path / "again")

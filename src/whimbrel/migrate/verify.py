@@ -68,9 +68,16 @@ def exactly_one(guest: str, hosts: list[Host]) -> str:
 
 def _not_one(guest: str, copies: Copies) -> UnsafeStateError:
     still = f"a copy stands still on {' and '.join(copies.standing)}"
+    if len(copies.running) > 1:
+        return UnsafeStateError(
+            f"{guest} runs on {' and '.join(copies.running)}",
+            resolution="keep one copy and stop the others; the logs of both hosts say which is newest",
+        )
     if copies.running:
-        brief = f"{guest} runs on {' and '.join(copies.running)}" + (f"; {still}" if copies.standing else "")
-        return UnsafeStateError(brief, resolution="keep one copy and stop the others; the logs of both hosts say which is newest")
+        return UnsafeStateError(
+            f"{guest} runs on {copies.running[0]}; {still}",
+            resolution=f"the copy on {' and '.join(copies.standing)} was stopped before the other went on: end it ('virsh destroy')",
+        )
     if copies.standing:
         return UnsafeStateError(
             f"{guest} runs on no host; {still}",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -12,15 +11,16 @@ from typing import Any
 from whimbrel.analysis.phases import phase_reached
 from whimbrel.engines.guest_agent import GuestAgent
 from whimbrel.engines.libvirt import Connection
-from whimbrel.errors import GuestError, MoveError, TrialError, UnsafeStateError, UsageError, WhimbrelError
+from whimbrel.errors import GuestError, TrialError, UnsafeStateError, UsageError, WhimbrelError
 from whimbrel.guests import guest as lab_guest
 from whimbrel.guests.forms import FORMS, Identity, read_reach_log, wait_for_service
 from whimbrel.guests.states import StateInfo
 from whimbrel.hosts.host import Host
 from whimbrel.lab.lab import Lab
+from whimbrel.migrate.carry_out import carry_out, evidence, running_on
 from whimbrel.migrate.pre_copy import PreCopy
 from whimbrel.migrate.technique import MoveRequest, Technique
-from whimbrel.migrate.verify import exactly_one, find_copies
+from whimbrel.migrate.verify import exactly_one
 from whimbrel.observe.migration_events import MigrationEvents
 from whimbrel.records.trial import Event, HostName, InstrumentCost, Plan, RestRecord, TrialRecord
 from whimbrel.spec.campaign import CampaignSpec
@@ -77,8 +77,7 @@ class Trial:
             self._observe()
         except (WhimbrelError, OSError) as error:
             log.debug("the trial failed", exc_info=True)
-            notes.failure = str(error)
-            self._look_again()
+            notes.failure = self._failed(error)
             self._keep_logs()
         except BaseException:
             self._discard_guest()
@@ -204,6 +203,9 @@ class Trial:
             pause(min(_WATCH_EVERY_S, deadline.left_s))
             for instrument in running:
                 instrument.check()
+            for host in self._hosts:
+                if host.gone:
+                    raise TrialError(f"host {host.name} died while it was watched", resolution="its logs are beside the record")
 
     def _move(self, events: MigrationEvents) -> None:
         notes = self._notes
@@ -215,58 +217,26 @@ class Trial:
             disk_bytes=self._spec.guest.disk_bytes,
             spec=self._spec.migration,
         )
-        try:
-            notes.report = _TECHNIQUES[self._spec.migration.technique].move(request, events)
-        except WhimbrelError:
-            # Whatever went wrong, where the guest runs now is what counts.
-            self._find_result("failed", events)
-            raise
-        self._find_result(notes.report.result, events)
-        if notes.result != "moved":
-            raise MoveError(
-                f"the move {notes.result} in the phase {phase_reached(events.events)}; the guest runs on host {notes.runs_on[0]}",
-                details=self._evidence(notes.report.error),
-                resolution="nothing is lost: remove the cause and move it again",
-            )
+        technique = _TECHNIQUES[self._spec.migration.technique]
+        ending = carry_out(technique, request, events, lambda: phase_reached(events.events))
+        notes.report, notes.result = ending.report, ending.result
+        notes.runs_on = [_host_name(name) for name in ending.runs_on]
+        if ending.error is not None:
+            raise ending.error
 
-    def _evidence(self, said: str | None) -> str:
-        gone = [f"host {host.name} has died" for host in self._hosts if host.gone]
-        return "; ".join(filter(None, [*gone, said]))
-
-    def _find_result(self, said: str, events: MigrationEvents) -> None:
-        """The move's result from where the guest runs; UnsafeStateError when that is not exactly one host."""
-        notes = self._notes
+    def _failed(self, error: WhimbrelError | OSError) -> str:
+        """What is said of a failure. A guest that had moved may be its reason: it has died since, or its host has."""
+        if self._notes.result != "moved":
+            return str(error)
         try:
             where = exactly_one(lab_guest.GUEST_NAME, self._hosts)
-        except UnsafeStateError as error:
-            self._note_unsafe()
-            raise UnsafeStateError(
-                f"after the move had come to the phase {phase_reached(events.events)}, {error.brief}",
-                details=self._evidence("; ".join(filter(None, [error.details, notes.report.error if notes.report else None]))),
-                resolution=error.resolution,
-            ) from error
-        notes.runs_on = [_host_name(where)]
-        if where == self._destination.name:
-            notes.result = "moved"
-        else:
-            notes.result = "aborted" if said == "aborted" else "failed"
-
-    def _note_unsafe(self) -> None:
-        self._notes.result = "unsafe"
-        self._notes.runs_on = []
-        # A host that does not answer may be why; then it is unknown where it runs.
-        with contextlib.suppress(WhimbrelError):
-            self._notes.runs_on = [_host_name(name) for name in find_copies(lab_guest.GUEST_NAME, self._hosts).running]
-
-    def _look_again(self) -> None:
-        """A guest that had moved may be why its measurement failed: it has died since, or its host has."""
-        if self._notes.result != "moved":
-            return
-        try:
-            exactly_one(lab_guest.GUEST_NAME, self._hosts)
-        except UnsafeStateError as error:
-            self._note_unsafe()
-            self._notes.failure = f"the guest had moved, but then: {error}\n{self._evidence(self._notes.failure)}"
+        except UnsafeStateError as unsafe:
+            self._notes.result = "unsafe"
+            self._notes.runs_on = [_host_name(name) for name in running_on(lab_guest.GUEST_NAME, self._hosts)]
+            return f"the guest had moved, but then: {unsafe}\n{evidence(self._hosts, str(error))}"
+        return (
+            f"the guest had moved and runs on host {where}, but was not measured to the end: {evidence(self._hosts, str(error))}"
+        )
 
     def _reach_lines(self) -> list[str]:
         with Connection.open(self._destination.libvirt_uri) as connection:

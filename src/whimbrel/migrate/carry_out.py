@@ -1,0 +1,69 @@
+"""A move from the call to the certainty of how it ended: a technique says one half of it, where the guest runs the other."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from whimbrel.errors import MoveError, ReservationError, UnsafeStateError, WhimbrelError
+from whimbrel.hosts.host import Host
+from whimbrel.migrate.technique import Journal, MoveReport, MoveRequest, Technique
+from whimbrel.migrate.verify import exactly_one, find_copies
+
+Result = Literal["moved", "failed", "aborted", "unsafe"]
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a move ended and where the guest runs; ``error`` is None when it moved, ``report`` when the call did not come back."""
+
+    result: Result
+    runs_on: list[str]
+    report: MoveReport | None
+    error: WhimbrelError | None
+
+
+def carry_out(technique: Technique, request: MoveRequest, journal: Journal, phase: Callable[[], str]) -> Ending:
+    """Moves the guest and finds out how it ended; ``phase`` says how far the move has come, for telling where it failed."""
+    report: MoveReport | None = None
+    failure: WhimbrelError | None = None
+    try:
+        report = technique.move(request, journal)
+    except WhimbrelError as error:
+        failure = error
+    hosts = [request.source, request.destination]
+    said = report.error if report is not None else str(failure)
+    try:
+        where = exactly_one(request.guest, hosts)
+    except UnsafeStateError as error:
+        told = UnsafeStateError(
+            f"after the move had come to the phase {phase()}, {error.brief}",
+            details=evidence(hosts, error.details, said),
+            resolution=error.resolution,
+        )
+        return Ending("unsafe", running_on(request.guest, hosts), report, told)
+    if where == request.destination.name:
+        return Ending("moved", [where], report, None)
+    result: Result = "aborted" if report is not None and report.result == "aborted" else "failed"
+    if isinstance(failure, ReservationError):
+        return Ending(result, [where], report, failure)
+    told_failed = MoveError(
+        f"the move {result} in the phase {phase()}; the guest runs on host {where}",
+        details=evidence(hosts, said),
+        resolution="nothing is lost: remove the cause and move it again",
+    )
+    return Ending(result, [where], report, told_failed)
+
+
+def evidence(hosts: Sequence[Host], *said: str | None) -> str:
+    """What is known of a failure: the hosts that have died, and what was said."""
+    return "; ".join(filter(None, [*(f"host {host.name} has died" for host in hosts if host.gone), *said]))
+
+
+def running_on(guest: str, hosts: list[Host]) -> list[str]:
+    """The hosts on which a copy executes; none when a host that does not answer makes that unknown."""
+    with contextlib.suppress(WhimbrelError):
+        return find_copies(guest, hosts).running
+    return []
