@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from whimbrel.hosts.host import Capacity, SamplePoints
+from whimbrel.engines.guest_agent import GuestAgent
+from whimbrel.errors import EngineError, MoveError
+from whimbrel.guests.forms import Identity
+from whimbrel.hosts.host import Capacity, GuestState, SamplePoints
+from whimbrel.migrate.reservation import reserved
+from whimbrel.migrate.technique import Journal, MoveReport, MoveRequest
+from whimbrel.spec.service import FormName
 
 
 class FakeHost:
@@ -16,6 +22,9 @@ class FakeHost:
         self.name = name
         self.address = "192.0.2.1"
         self._capacity = Capacity(memory_bytes, disk_bytes)
+        self.guests: dict[str, GuestState] = {}
+        self.dead = False
+        self.silent = False
 
     @property
     def libvirt_uri(self) -> str:
@@ -31,7 +40,12 @@ class FakeHost:
 
     @property
     def gone(self) -> bool:
-        return False
+        return self.dead
+
+    def state_of(self, guest: str) -> GuestState:
+        if self.dead or self.silent:
+            raise EngineError(f"host {self.name} does not answer")
+        return self.guests.get(guest, "absent")
 
     def capacity(self) -> Capacity:
         return self._capacity
@@ -66,3 +80,51 @@ class FakeJournal:
     def mark(self, name: str, **data: Any) -> int:
         self.marks.append((len(self.marks), name, data))
         return len(self.marks) - 1
+
+
+class FakeTechnique:
+    """Moves guests between fake hosts; implements ``migrate.technique.Technique``. ``trouble`` is what goes wrong meanwhile."""
+
+    name = "fake"
+
+    def __init__(self, hosts: Sequence[FakeHost], trouble: Callable[[MoveRequest], str | None] = lambda _: None) -> None:
+        self._hosts = {host.name: host for host in hosts}
+        self._trouble = trouble
+
+    def move(self, request: MoveRequest, journal: Journal) -> MoveReport:
+        called_ns = journal.mark("move called")
+        with reserved(request.destination, request.guest, request.memory_bytes, request.disk_bytes) as booking:
+            source, destination = self._hosts[request.source.name], self._hosts[request.destination.name]
+            if source.guests.get(request.guest) != "runs":
+                raise MoveError(f"{request.guest} does not run on host {source.name}")
+            error = self._trouble(request)
+            if error is None:
+                del source.guests[request.guest]
+                destination.guests[request.guest] = "runs"
+            return MoveReport(
+                called_ns=called_ns,
+                returned_ns=journal.mark("move returned"),
+                result="moved" if error is None else "failed",
+                error=error,
+                reserved_memory_bytes=booking.memory_bytes,
+                reserved_disk_bytes=booking.disk_bytes,
+                completed=None,
+            )
+
+
+class FakeForm:
+    """A service that is only said to be there; implements ``guests.forms.Form``."""
+
+    name: FormName = "vm"
+
+    def start_service(self, agent: GuestAgent) -> None:
+        return None
+
+    def identity(self, agent: GuestAgent) -> Identity:
+        return Identity("fake boot", None)
+
+    def versions(self, agent: GuestAgent) -> dict[str, str]:
+        return {"nginx": "1.0"}
+
+    def start_reach_check(self, agent: GuestAgent, every_s: float) -> bool:
+        return False

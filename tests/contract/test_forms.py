@@ -1,58 +1,69 @@
-"""What every form must keep, in a real guest. There is no fake form: nothing is tested without a guest that needs one."""
+"""What every form must keep: the real ones in a real guest, and the fake."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import cast
 
 import pytest
 
+from tests.fakes import FakeForm
 from whimbrel.engines.guest_agent import GuestAgent
 from whimbrel.engines.libvirt import Connection
 from whimbrel.guests import guest as lab_guest
-from whimbrel.guests.forms import FORMS, read_reach_log, wait_for_service
+from whimbrel.guests.forms import FORMS, Form, read_reach_log, wait_for_service
 from whimbrel.guests.states import StateInfo, StateStore
 from whimbrel.lab.lab import Lab
-from whimbrel.spec.service import FormName
 from whimbrel.system.deadline import Deadline, wait_until
 
 
-@pytest.fixture(params=["vm", "nested"])
-def form(request: pytest.FixtureRequest) -> FormName:
-    name: FormName = request.param
-    return name
+@dataclass
+class Staged:
+    form: Form
+    agent: GuestAgent
+    boot_id: str
 
 
-@pytest.fixture
-def state(form: FormName, states: StateStore) -> StateInfo:
-    return states.get(form, "stream", 1)
-
-
-@pytest.fixture
-def agent(lab: Lab, state: StateInfo) -> Iterator[GuestAgent]:
+@contextmanager
+def restored(lab: Lab, state: StateInfo) -> Iterator[GuestAgent]:
     with Connection.open(lab.server_a.libvirt_uri) as connection:
         try:
-            restored, _ = lab_guest.restore(lab, connection, state.folder)
-            yield restored
+            yield lab_guest.restore(lab, connection, state.folder)[0]
         finally:
             found = connection.find(lab_guest.GUEST_NAME)
             if found is not None:
                 found.destroy()
 
 
-def test_a_form_serves_knows_itself_and_its_versions(form: FormName, state: StateInfo, agent: GuestAgent) -> None:
-    wait_for_service(agent, "stream")
-    identity = FORMS[form].identity(agent)
-    assert identity == FORMS[form].identity(agent)
-    assert identity.boot_id == state.boot_id
-    assert (identity.container_id is not None) == (form == "nested")
-    versions = FORMS[form].versions(agent)
+@pytest.fixture(params=["vm", "nested", "fake"])
+def staged(request: pytest.FixtureRequest, lab: Lab, states: StateStore) -> Iterator[Staged]:
+    if request.param == "fake":
+        # The fake asks nothing of its guest.
+        yield Staged(FakeForm(), cast("GuestAgent", None), "fake boot")
+        return
+    state = states.get(request.param, "stream", 1)
+    with restored(lab, state) as agent:
+        wait_for_service(agent, "stream")
+        yield Staged(FORMS[request.param], agent, state.boot_id)
+
+
+def test_a_form_knows_itself_and_its_versions(staged: Staged) -> None:
+    form, agent = staged.form, staged.agent
+    identity = form.identity(agent)
+    assert identity == form.identity(agent)
+    assert identity.boot_id == staged.boot_id
+    assert (identity.container_id is not None) == (form.name == "nested")
+    versions = form.versions(agent)
     assert versions["nginx"].startswith("1.")
-    assert ("docker" in versions) == (form == "nested")
+    assert ("docker" in versions) == (form.name == "nested")
 
 
-def test_neighbours_reach_each_other_where_there_are_two(form: FormName, agent: GuestAgent) -> None:
-    assert FORMS[form].start_reach_check(agent, 0.2) == (form == "nested")
-    if form == "nested":
+def test_neighbours_reach_each_other_where_there_are_two(staged: Staged) -> None:
+    agent = staged.agent
+    assert staged.form.start_reach_check(agent, 0.2) == (staged.form.name == "nested")
+    if staged.form.name == "nested":
         lines = wait_until(
             lambda: (found if len(found := read_reach_log(agent)) >= 6 else None, "few lines"), "six questions", Deadline(20)
         )

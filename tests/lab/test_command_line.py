@@ -13,6 +13,7 @@ import pytest
 
 from tests.labs import QUICK
 from tests.snapshot import snapshot
+from whimbrel.system.cgroups import Cgroup
 
 PROJECT = Path(__file__).parents[2]
 FAST = ["--set", "lab.name=byhand", "--set", "lab.link_rate=1 Gbit/s", "--set", "observe.before=2 s", "--only", "vm"]
@@ -25,8 +26,8 @@ def whimbrel(*words: str | Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-def begin(folder: Path) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "whimbrel", "run", str(QUICK), *FAST, "--out", str(folder)]
+def begin(folder: Path, *more: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "whimbrel", "run", str(QUICK), *FAST, "--out", str(folder), *more]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT)
 
 
@@ -75,6 +76,21 @@ def test_ctrl_c_twice_says_what_is_left(tmp_path: Path) -> None:
     assert "cgroup byhand/server-a" in stderr
     assert "Traceback" not in stderr
     assert whimbrel("gc").returncode == 0
+    assert snapshot() == before
+
+
+def test_a_guest_that_is_lost_is_unsafe_and_stops_the_campaign(tmp_path: Path) -> None:
+    before = snapshot()
+    running = begin(tmp_path / "results", "--repeat", "2")
+    wait_for_word(running, "watching after the move")
+    [init] = [process for process in Cgroup("byhand/server-b").processes() if process.pid_inside == 1]
+    assert init.kill()
+    _, stderr = running.communicate(timeout=120)
+    assert running.returncode == 4, stderr
+    assert "no copy is left" in stderr
+    assert "host b has died" in stderr
+    assert "What to do: " in stderr
+    assert [path.name for path in (tmp_path / "results" / "trials").iterdir()] == ["0001-vm-1"]
     assert snapshot() == before
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
+
+GuestState = Literal["runs", "stands still", "absent"]
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,9 @@ class Host(Protocol):
     @property
     def gone(self) -> bool:
         """Whether it is certain that nothing runs there any more. False for a host that is only silent."""
+
+    def state_of(self, guest: str) -> GuestState:
+        """Whether a copy of this guest is there, and executes; EngineError when the host does not answer."""
 
     def capacity(self) -> Capacity:
         """What it could still give a guest."""

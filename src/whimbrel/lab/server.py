@@ -11,7 +11,8 @@ from pathlib import Path
 
 from whimbrel.engines.libvirt import Connection
 from whimbrel.errors import TrialError
-from whimbrel.hosts.host import Capacity, SamplePoints
+from whimbrel.hosts.by_libvirt import libvirt_state_of
+from whimbrel.hosts.host import Capacity, GuestState, SamplePoints
 from whimbrel.spec.lab import QEMU_OVERHEAD_BYTES
 from whimbrel.system import netns
 from whimbrel.system.cgroups import Cgroup
@@ -139,6 +140,10 @@ class Server:
     def gone(self) -> bool:
         """Whether its PID 1 has ended: the kernel lets that happen only when every other process inside has."""
         return not any(process.pid_inside == 1 for process in self._cgroup.processes())
+
+    def state_of(self, guest: str) -> GuestState:
+        """What its libvirtd says of the guest."""
+        return libvirt_state_of(self.libvirt_uri, guest)
 
     def run(self, command: Sequence[str], *, check: bool = True, timeout_s: float = 60) -> Completed:
         """Runs a command inside the server."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from whimbrel.engines.libvirt import Connection
 from whimbrel.errors import EngineError, UnsafeStateError, WhimbrelError
 from whimbrel.hosts.host import Host
 from whimbrel.system.deadline import Deadline, pause
@@ -26,20 +25,16 @@ def find_copies(guest: str, hosts: list[Host]) -> Copies:
     copies = Copies([], [])
     for host in hosts:
         try:
-            _ask(guest, host, copies)
+            state = host.state_of(guest)
         except EngineError:
             if not host.gone:
                 raise
+        else:
+            if state == "runs":
+                copies.running.append(host.name)
+            elif state == "stands still":
+                copies.standing.append(host.name)
     return copies
-
-
-def _ask(guest: str, host: Host, copies: Copies) -> None:
-    with Connection.open(host.libvirt_uri) as connection:
-        domain = connection.find(guest)
-        if domain is not None and domain.executing:
-            copies.running.append(host.name)
-        elif domain is not None and domain.active:
-            copies.standing.append(host.name)
 
 
 def exactly_one(guest: str, hosts: list[Host]) -> str:
@@ -76,7 +71,7 @@ def _not_one(guest: str, copies: Copies) -> UnsafeStateError:
     if copies.running:
         return UnsafeStateError(
             f"{guest} runs on {copies.running[0]}; {still}",
-            resolution=f"the copy on {' and '.join(copies.standing)} was stopped before the other went on: end it ('virsh destroy')",
+            resolution=f"'virsh destroy' the copy on {' and '.join(copies.standing)}: it was stopped before the other went on",
         )
     if copies.standing:
         return UnsafeStateError(

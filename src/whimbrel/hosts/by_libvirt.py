@@ -1,0 +1,15 @@
+"""What every host can tell through its libvirtd, whoever runs it."""
+
+from __future__ import annotations
+
+from whimbrel.engines.libvirt import Connection
+from whimbrel.hosts.host import GuestState
+
+
+def libvirt_state_of(uri: str, guest: str) -> GuestState:
+    """Whether a copy of this guest is there, and executes; EngineError when libvirtd does not answer."""
+    with Connection.open(uri) as connection:
+        domain = connection.find(guest)
+        if domain is None or not domain.active:
+            return "absent"
+        return "runs" if domain.executing else "stands still"

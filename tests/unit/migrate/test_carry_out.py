@@ -1,0 +1,101 @@
+"""How a move ended, from what the technique says and from where the guest runs; on fake hosts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from tests.fakes import FakeHost, FakeJournal, FakeTechnique
+from whimbrel.errors import MoveError, ReservationError, UnsafeStateError
+from whimbrel.hosts.host import GuestState
+from whimbrel.migrate import verify
+from whimbrel.migrate.carry_out import Ending, carry_out
+from whimbrel.migrate.technique import MoveRequest
+from whimbrel.spec.migration import MigrationSpec
+
+
+@pytest.fixture(autouse=True)
+def little_patience(monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> None:
+    monkeypatch.setattr(verify, "_PATIENCE_S", 0.0)
+    monkeypatch.setenv("WHIMBREL_HOME", str(tmp_path))
+
+
+class Pair:
+    def __init__(self) -> None:
+        self.a, self.b = FakeHost("a"), FakeHost("b")
+        self.a.guests["guest"] = "runs"
+
+    def leave(self, at_a: GuestState, at_b: GuestState) -> Callable[[MoveRequest], str]:
+        def trouble(_: MoveRequest) -> str:
+            self.a.guests["guest"], self.b.guests["guest"] = at_a, at_b
+            return "the cable came off"
+
+        return trouble
+
+    def move(self, trouble: Callable[[MoveRequest], str | None] = lambda _: None, memory_bytes: int = 2**20) -> Ending:
+        request = MoveRequest("guest", self.a, self.b, memory_bytes, 2**20, MigrationSpec())
+        return carry_out(FakeTechnique([self.a, self.b], trouble), request, FakeJournal(), lambda: "pre-copy")
+
+
+@pytest.fixture
+def pair() -> Pair:
+    return Pair()
+
+
+def test_a_move_that_went_well(pair: Pair) -> None:
+    ending = pair.move()
+    assert (ending.result, ending.runs_on, ending.error) == ("moved", ["b"], None)
+
+
+def test_a_failure_names_the_phase_the_evidence_and_what_to_do(pair: Pair) -> None:
+    ending = pair.move(pair.leave("runs", "absent"))
+    assert (ending.result, ending.runs_on) == ("failed", ["a"])
+    assert isinstance(ending.error, MoveError)
+    assert "phase pre-copy; the guest runs on host a\nthe cable came off\nWhat to do: " in str(ending.error)
+
+
+def test_what_counts_is_where_the_guest_runs(pair: Pair) -> None:
+    assert pair.move(pair.leave("absent", "runs")).result == "moved"
+
+
+@pytest.mark.parametrize(
+    ("at_a", "at_b", "runs_on", "said"),
+    [
+        ("absent", "absent", [], "runs on no host: no copy is left"),
+        ("runs", "runs", ["a", "b"], "runs on a and b"),
+        ("stands still", "absent", [], "runs on no host; a copy stands still on a"),
+        ("stands still", "runs", ["b"], "runs on b; a copy stands still on a"),
+    ],
+)
+def test_none_or_two_copies_are_unsafe(pair: Pair, at_a: GuestState, at_b: GuestState, runs_on: list[str], said: str) -> None:
+    ending = pair.move(pair.leave(at_a, at_b))
+    assert (ending.result, ending.runs_on) == ("unsafe", runs_on)
+    assert isinstance(ending.error, UnsafeStateError)
+    assert said in ending.error.brief
+    assert ending.error.resolution
+
+
+def test_a_silent_host_is_unsafe_and_a_dead_one_is_not(pair: Pair) -> None:
+    def silence(_: MoveRequest) -> str:
+        pair.b.silent = True
+        return "no answer"
+
+    ending = pair.move(silence)
+    assert ending.result == "unsafe"
+    assert "it is unknown where guest runs" in str(ending.error)
+    pair.b.dead = True
+    ending = pair.move(lambda _: "no answer")
+    assert ending.result == "failed"
+    assert "host b has died; no answer" in str(ending.error)
+
+
+def test_a_host_without_room_is_said_as_it_is(pair: Pair) -> None:
+    ending = pair.move(memory_bytes=2**60)
+    assert (ending.result, ending.runs_on) == ("failed", ["a"])
+    assert isinstance(ending.error, ReservationError)
+
+
+def test_a_guest_that_is_not_there_cannot_move(pair: Pair) -> None:
+    pair.a.guests["guest"] = "stands still"
+    assert pair.move().result == "unsafe"
