@@ -16,7 +16,7 @@ settings.register_profile("stateless", database=None)
 settings.load_profile("stateless")
 
 _HERE = Path(__file__).parent
-_ON_THE_MACHINE = ("system", "lab", "contract")
+_ON_THE_MACHINE = ("system", "lab", "contract", "calibration")
 
 
 def _touches_the_machine(item: pytest.Item) -> bool:

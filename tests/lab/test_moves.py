@@ -80,8 +80,8 @@ def test_each_scenario_moves_with_its_viewers(
         assert record.reach.before_ok > 0
         assert record.reach.during_ok > 0
         assert record.reach.after_ok > 0
-    assert {cost.name for cost in record.instruments} >= {"sampler", "probe"}
-    assert all(cost.cpu_s is not None for cost in record.instruments)
+    assert {cost.name for cost in record.instruments} >= {"sampler", "probe", "migration events"}
+    assert all(cost.cpu_s is not None and cost.jitter_p99_ms is not None for cost in record.instruments)
     hosts = stored.series("hosts")
     assert hosts is not None
     assert {"a", "b", "vantage", "qemu@a", "qemu@b", "machine"} <= set(hosts.get_column("subject").unique())

@@ -74,7 +74,8 @@ def test_the_sampler_sees_cpu_memory_and_network_of_a_group(tmp_path: Path, pair
                 busy = start([*netns.inside(pair[0]), sys.executable, "-c", work], cgroup_procs=group.procs_files)
                 assert busy.wait(20) == 0
                 pause(0.2)
-            assert sampler.cpu_s is not None
+            assert sampler.cost["cpu_s"] is not None
+            assert sampler.cost["jitter_p99_ms"] is not None
         finally:
             ledger.undo_all()
     rows = pl.read_parquet(tmp_path / "sampler.parquet").filter(pl.col("subject") == "a").sort("t_ns")

@@ -307,6 +307,16 @@ class Domain:
         with _explained(f"save {self.name} to {file}"):
             self._raw.saveFlags(file, None, libvirt.VIR_DOMAIN_SAVE_RUNNING)
 
+    def suspend(self) -> None:
+        """Lets its processors stand still."""
+        with _explained(f"pause {self.name}"):
+            self._raw.suspend()
+
+    def resume(self) -> None:
+        """Lets its processors go on."""
+        with _explained(f"let {self.name} go on"):
+            self._raw.resume()
+
     def shutdown_by_agent(self) -> None:
         """Asks the guest to power itself off."""
         with _explained(f"shut {self.name} down"):

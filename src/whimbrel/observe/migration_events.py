@@ -16,6 +16,7 @@ from whimbrel.errors import InstrumentError
 from whimbrel.hosts.host import Host
 from whimbrel.records.series import JOB_SCHEMA, write_series
 from whimbrel.records.trial import Event, HostName
+from whimbrel.system.child import jitter_of
 
 _LOOK_EVERY_S = 0.05
 # After the guest has stopped QEMU soon goes, and with it the only copy of its own downtime figure.
@@ -46,6 +47,8 @@ class MigrationEvents:
         self._stopped = threading.Event()
         self._failure: BaseException | None = None
         self._thread: threading.Thread | None = None
+        self._lateness: list[float] = []
+        self._cpu_s: float | None = None
         self.qemu_downtime_ms: int | None = None
         self.parameters: dict[str, Any] | None = None
 
@@ -119,11 +122,20 @@ class MigrationEvents:
                     return
                 if self._stopped.is_set() and self.qemu_downtime_ms is None:
                     self._read_downtime(domain.monitor("query-migrate"))
-                self._end.wait(
-                    _LOOK_AT_END_EVERY_S if self._stopped.is_set() and self.qemu_downtime_ms is None else _LOOK_EVERY_S
-                )
+                self._wait(_LOOK_AT_END_EVERY_S if self._stopped.is_set() and self.qemu_downtime_ms is None else _LOOK_EVERY_S)
         except BaseException as error:  # a thread has nobody to raise to: kept for __exit__
             self._failure = error
+
+    def _wait(self, seconds: float) -> None:
+        due_s = time.monotonic() + seconds
+        if not self._end.wait(seconds):
+            self._lateness.append(max(0.0, time.monotonic() - due_s))
+        self._cpu_s = time.thread_time()
+
+    @property
+    def cost(self) -> dict[str, float | None]:
+        """What looking at the job took, and how late it was; listening is done by libvirt's own thread."""
+        return {"cpu_s": self._cpu_s, **jitter_of(self._lateness)}
 
     def _read_downtime(self, answer: dict[str, Any] | None) -> None:
         """QEMU gives its downtime only when the move has completed; before that the key is absent or an expectation."""

@@ -111,18 +111,20 @@ def main() -> None:
     given = configuration()
     prober = Prober(given["address"])
     every_ns = round(given["every_s"] * 1e9)
+    lateness: list[float] = []
     due_ns = time.monotonic_ns()
     child.say("ready")
     while not child.stopping:
         now_ns = time.monotonic_ns()
         if now_ns >= due_ns:
+            lateness.append((now_ns - due_ns) / 1e9)
             prober.send()
             due_ns = max(due_ns + every_ns, now_ns)
         prober.receive(max(0.0, (due_ns - time.monotonic_ns()) / 1e9))
     prober.receive(1.0)
     series = {"sequence": range(len(prober.sent_ns)), "sent_ns": prober.sent_ns, "received_ns": prober.received_ns}
     write_series(pl.DataFrame(series, schema=PROBE_SCHEMA), given["output"])
-    child.say_cost()
+    child.say_cost(lateness)
 
 
 if __name__ == "__main__":

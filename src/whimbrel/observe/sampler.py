@@ -140,11 +140,13 @@ def main() -> None:
     readers = [HostReader(point["host"], Cgroup(point["cgroup"]), point["init_pid"]) for point in given["points"]]
     every_ns = round(given["every_s"] * 1e9)
     rows: list[Row] = []
+    lateness: list[float] = []
     due_ns = time.monotonic_ns()
     child.say("ready")
     while not child.stopping:
         t_ns = time.monotonic_ns()
         lateness_s = max(0, t_ns - due_ns) / 1e9
+        lateness.append(lateness_s)
         taken = [row for reader in readers for row in reader.rows(t_ns)]
         taken.append(read_machine(t_ns))
         rows += [row | {"lateness_s": lateness_s} for row in taken]
@@ -152,7 +154,7 @@ def main() -> None:
         due_ns += every_ns * max(1, -(-(time.monotonic_ns() - due_ns) // every_ns))
         child.wait(max(0.0, (due_ns - time.monotonic_ns()) / 1e9))
     write_series(pl.DataFrame(rows, schema=HOSTS_SCHEMA), given["output"])
-    child.say_cost()
+    child.say_cost(lateness)
 
 
 if __name__ == "__main__":

@@ -118,10 +118,12 @@ class RestRecord(Record):
 
 
 class InstrumentCost(Record):
-    """CPU time that an instrument took over the trial; None when it did not say."""
+    """CPU time that an instrument took over the trial, and how late its own loop was; None when it did not say."""
 
     name: str
-    cpu_s: float | None
+    cpu_s: float | None = None
+    jitter_p50_ms: float | None = None
+    jitter_p99_ms: float | None = None
 
 
 class Provenance(Record):

@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from whimbrel.analysis.summary import ArmSummary, summarise
 from whimbrel.records.store import CampaignFolder
 from whimbrel.report.load import ReportedTrial, load_trials
-from whimbrel.report.table import Table, main_table, rest_table
+from whimbrel.report.table import Table, instrument_table, main_table, rest_table
 from whimbrel.units import format_bytes, format_duration, format_rate
 
 # Above these a machine was busy with something else, and the trial is marked.
 CROWDED_VCPU_WAIT_SHARE = 0.15
 CROWDED_LATENESS_MS = 100.0
+# Of an instrument's own loop, at its 99th percentile. The probe asks every few ms; a viewer's packets are ms apart.
+MOST_JITTER_MS = {"probe": 20.0, "player": 20.0, "migration events": 100.0}
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,7 @@ class Report:
     arms: list[ArmSummary]
     table: Table
     rest: Table
+    instruments: Table
     command: str
     environment: list[tuple[str, str]]
 
@@ -73,6 +76,10 @@ def crowded(trial: ReportedTrial) -> list[str]:
     late = machine.sampler_lateness_p99_ms
     if late is not None and late > CROWDED_LATENESS_MS:
         reasons.append(f"crowded machine: samples came up to {late:.0f} ms late")
+    for cost in trial.stored.record.instruments:
+        limit_ms = MOST_JITTER_MS.get(cost.name)
+        if cost.jitter_p99_ms is not None and limit_ms is not None and cost.jitter_p99_ms > limit_ms:
+            reasons.append(f"crowded machine: the {cost.name} was up to {cost.jitter_p99_ms:.0f} ms late itself")
     return reasons
 
 
@@ -91,6 +98,7 @@ def build_report(folder: CampaignFolder, buffers_s: Sequence[float] = ()) -> Rep
         arms=arms,
         table=main_table(arms, spec.scenarios[0].name),
         rest=rest_table([trial.trialled for trial in trials]),
+        instruments=instrument_table([trial.trialled for trial in trials]),
         command=str(header["command"]),
         environment=_environment(trials),
     )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from whimbrel.analysis.figures import RestFigure
 from whimbrel.analysis.summary import ArmSummary, Spread, Trialled, baseline_of, published_ratio, ratio_to
+from whimbrel.records.trial import InstrumentCost
 
 UNKNOWN = "–"
 
@@ -123,3 +124,27 @@ def show(spread: Spread, form: str, divisor: float = 1.0) -> str:
         return UNKNOWN
     median, least, greatest = (format(value / divisor, form) for value in (spread.median, spread.least, spread.greatest))
     return median if least == greatest else f"{median} [{least} to {greatest}]"
+
+
+def instrument_table(trials: Sequence[Trialled]) -> Table:
+    """What the instruments cost, and how late they were themselves, over all trials."""
+    columns = [
+        Column("instrument", "what ran beside the move"),
+        Column("CPU (s per trial)", "CPU time of its process; of migration events, only the thread that looks at the job"),
+        Column("late, median (ms)", "how late its own loop came round"),
+        Column("late, p99 (ms)", "the same, at its 99th percentile in each trial"),
+    ]
+    groups: dict[str, list[InstrumentCost]] = {}
+    for trial in trials:
+        for cost in trial.record.instruments:
+            groups.setdefault(cost.name, []).append(cost)
+    lines = [
+        [
+            name,
+            show(Spread.of([cost.cpu_s for cost in costs]), ".2f"),
+            show(Spread.of([cost.jitter_p50_ms for cost in costs]), ".2f"),
+            show(Spread.of([cost.jitter_p99_ms for cost in costs]), ".2f"),
+        ]
+        for name, costs in sorted(groups.items())
+    ]
+    return Table(columns, lines)

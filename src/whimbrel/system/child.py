@@ -12,6 +12,7 @@ import select
 import signal
 import sys
 import threading
+from collections.abc import Sequence
 from typing import Any
 
 _lock = threading.Lock()
@@ -47,10 +48,19 @@ class Child:
             sys.stdout.write(json.dumps({"say": what, **details}) + "\n")
             sys.stdout.flush()
 
-    def say_cost(self) -> None:
-        """How much CPU this process has taken, all its threads together."""
+    def say_cost(self, lateness_s: Sequence[float]) -> None:
+        """How much CPU this process has taken, all its threads together, and how late its own loop was each time."""
         used = resource.getrusage(resource.RUSAGE_SELF)
-        self.say("cost", cpu_s=used.ru_utime + used.ru_stime)
+        self.say("cost", cpu_s=used.ru_utime + used.ru_stime, **jitter_of(lateness_s))
+
+
+def jitter_of(lateness_s: Sequence[float]) -> dict[str, float | None]:
+    """Median and 99th percentile of a loop's lateness, in ms; None where it never came round."""
+    ordered = sorted(lateness_s)
+    return {
+        f"jitter_p{percent}_ms": ordered[min(len(ordered) - 1, len(ordered) * percent // 100)] * 1000 if ordered else None
+        for percent in (50, 99)
+    }
 
 
 def configuration() -> dict[str, Any]:

@@ -117,10 +117,10 @@ class Instrument:
         return self._running is not None and self._running.exit_code is not None
 
     @property
-    def cpu_s(self) -> float | None:
-        """The CPU time it says it took; known after it has ended."""
-        costs = [line["cpu_s"] for line in self.said if line["say"] == "cost"]
-        return costs[-1] if costs else None
+    def cost(self) -> Line:
+        """The CPU time it says it took and its jitter; empty until it has ended."""
+        costs = [line for line in self.said if line["say"] == "cost"]
+        return {key: value for key, value in costs[-1].items() if key != "say"} if costs else {}
 
     def _last_words(self) -> str:
         text = self._log_file.read_text(errors="replace").strip() if self._log_file.exists() else ""

@@ -128,7 +128,8 @@ class Trial:
             if reaching:
                 notes.reach = count_reach(lines_after, lines_before, len(lines_during))
             self._check_arrival()
-        notes.costs = [InstrumentCost(name=instrument.name, cpu_s=instrument.cpu_s) for instrument in running]
+        notes.costs = [InstrumentCost(name=instrument.name, **instrument.cost) for instrument in running]
+        notes.costs.append(InstrumentCost(name="migration events", **events.cost))
         notes.events = [event for event in notes.events if event.source != "player"] + _player_events(player)
 
     def _sampler(self) -> Instrument:

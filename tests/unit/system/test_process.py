@@ -74,9 +74,10 @@ def instrument(tmp_path: Path, body: str) -> Instrument:
 
 
 def test_an_instrument_runs_until_it_is_told_to_stop(tmp_path: Path) -> None:
-    with instrument(tmp_path, "child.say('ready')\nwhile not child.wait(1): pass\nchild.say_cost()\n") as gauge:
+    with instrument(tmp_path, "child.say('ready')\nwhile not child.wait(1): pass\nchild.say_cost([0.001, 0.003])\n") as gauge:
         gauge.check()
-    assert gauge.cpu_s is not None
+    assert gauge.cost["cpu_s"] is not None
+    assert (gauge.cost["jitter_p50_ms"], gauge.cost["jitter_p99_ms"]) == (3, 3)
 
 
 def test_an_instrument_that_dies_is_an_error_at_once_and_at_exit(tmp_path: Path) -> None:

@@ -1,0 +1,1 @@
+"""Pairs of ways, timed fairly in one run; reported, never asserted."""

@@ -1,0 +1,127 @@
+"""A guest that stands still for a known time, as seen by the probe, by a viewer, and in QEMU's events."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from tests.calibration.table import say
+from tests.calibration.test_clocks import conversion
+from tests.saboteur import processes
+from whimbrel.analysis.gaps import longest_silence
+from whimbrel.analysis.phases import Moment, find
+from whimbrel.engines.libvirt import Connection, Domain
+from whimbrel.guests import guest as lab_guest
+from whimbrel.guests.forms import wait_for_service
+from whimbrel.guests.states import StateStore
+from whimbrel.lab.lab import Lab
+from whimbrel.observe.migration_events import MigrationEvents
+from whimbrel.system.clock import read_pair
+from whimbrel.system.deadline import pause
+from whimbrel.system.instrument import Instrument
+
+PAUSES_MS = (30, 300, 3000)
+# The probe asks every 5 ms; a guest that is emulated needs a moment to be itself again.
+MOST_ERROR_MS = 60
+
+Interval = tuple[int, int]
+
+
+@pytest.fixture(scope="module")
+def guest(lab: Lab, states: StateStore) -> Iterator[Domain]:
+    with Connection.open(lab.server_a.libvirt_uri) as connection:
+        agent, _ = lab_guest.restore(lab, connection, states.get("vm", "stream", 1).folder)
+        wait_for_service(agent, "stream")
+        domain = connection.find(lab_guest.GUEST_NAME)
+        assert domain is not None
+        try:
+            yield domain
+        finally:
+            domain.destroy()
+
+
+@pytest.fixture
+def watched(lab: Lab, guest: Domain, tmp_path: Path) -> Callable[[Callable[[], None]], dict[str, pl.DataFrame]]:
+    """Runs something while a probe and a viewer look at the guest; gives what they saw."""
+
+    def run(harm: Callable[[], None]) -> dict[str, pl.DataFrame]:
+        probe = {"address": lab.guest_address, "every_s": 0.005}
+        player = {"url": f"rtmp://{lab.guest_address}/film/film.flv", "viewers": 1, "read_ahead_s": 0.1, "length_s": 240.0}
+        with (
+            Instrument("probe", "whimbrel.observe.probe", probe, output=tmp_path / "probe.parquet",
+                       log_file=tmp_path / "log", wrap=lab.vantage.command),
+            Instrument("player", "whimbrel.stream.player", player, output=tmp_path / "packets.parquet",
+                       log_file=tmp_path / "log", wrap=lab.vantage.command) as playing,
+        ):  # fmt: skip
+            playing.wait_for(lambda said: any(line["say"] == "playing" for line in said), "to play", 30)
+            pause(3)
+            harm()
+        return {name: pl.read_parquet(tmp_path / f"{name}.parquet") for name in ("probe", "packets")}
+
+    return run
+
+
+def seen_ms(frame: pl.DataFrame, column: str, interval: Interval) -> float:
+    silence = longest_silence(frame.get_column(column).drop_nulls().to_numpy(), *interval)
+    assert silence is not None
+    return silence.length_ms
+
+
+def test_a_paused_process(lab: Lab, guest: Domain, watched: Callable[[Callable[[], None]], dict[str, pl.DataFrame]]) -> None:
+    [qemu] = processes(lab, "a", "qemu-system")
+    stood: list[Interval] = []
+
+    def stop_and_go() -> None:
+        for pause_ms in PAUSES_MS:
+            signal.pidfd_send_signal(pidfd, signal.SIGSTOP)
+            from_ns = time.monotonic_ns()
+            pause(pause_ms / 1000)
+            stood.append((from_ns, time.monotonic_ns()))
+            signal.pidfd_send_signal(pidfd, signal.SIGCONT)
+            pause(2)
+
+    pidfd = os.pidfd_open(qemu.pid)
+    try:
+        frames = watched(stop_and_go)
+    finally:
+        signal.pidfd_send_signal(pidfd, signal.SIGCONT)
+        os.close(pidfd)
+    for from_ns, to_ns in stood:
+        truth_ms = (to_ns - from_ns) / 1e6
+        for figure, frame, column in (("reachability gap", "probe", "received_ns"), ("service gap", "packets", "arrived_ns")):
+            measured_ms = seen_ms(frames[frame], column, (from_ns, to_ns))
+            say(f"{figure} of a paused QEMU", truth_ms, measured_ms, "ms")
+            # A viewer's packets come 20 to 40 ms apart anyway, and a silence cannot be shorter than the pause.
+            assert -5 < measured_ms - truth_ms < MOST_ERROR_MS + (40 if frame == "packets" else 5)
+
+
+def test_blackout(lab: Lab, guest: Domain) -> None:
+    for pause_ms in PAUSES_MS:
+        before = read_pair()
+        with MigrationEvents(lab_guest.GUEST_NAME, lab.server_a, lab.server_b) as events:
+            first_ns = time.monotonic_ns()
+            guest.suspend()
+            from_ns = time.monotonic_ns()
+            pause(pause_ms / 1000)
+            to_ns = time.monotonic_ns()
+            guest.resume()
+            last_ns = time.monotonic_ns()
+            pause(0.5)
+        converted = conversion(before, read_pair())
+        moments = [
+            Moment(event, converted.to_monotonic_ns(event.realtime_ns))
+            for event in events.events
+            if event.realtime_ns is not None
+        ]
+        stop_ns, resume_ns = find(moments, "qemu", "a", "STOP"), find(moments, "qemu", "a", "RESUME")
+        assert stop_ns is not None
+        assert resume_ns is not None
+        say("blackout", (to_ns - from_ns) / 1e6, (resume_ns - stop_ns) / 1e6, "ms")
+        # It stopped between our call and its return, and went on likewise: the truth lies between the two.
+        assert (to_ns - from_ns) - converted.error_ns <= resume_ns - stop_ns <= (last_ns - first_ns) + converted.error_ns
