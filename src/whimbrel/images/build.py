@@ -103,7 +103,11 @@ def _file_system(target: Path, content: Path, size_bytes: int) -> None:
 
 
 def describe(out: Path) -> dict[str, object]:
-    """What a manifest says of an image beyond its recipe: the package versions of a Debian tree."""
+    """What a manifest says of an image beyond its recipe: its files' sizes, and the package versions of a Debian tree."""
+    return {"files": {path.name: path.stat().st_size for path in sorted(out.iterdir()) if path.is_file()}, **_packages(out)}
+
+
+def _packages(out: Path) -> dict[str, object]:
     status = out / "tree" / "var" / "lib" / "dpkg" / "status"
     if not status.exists():
         return {}

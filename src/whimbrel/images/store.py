@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from whimbrel.errors import UsageError
+from whimbrel.errors import TrialError, UsageError
 from whimbrel.images import build
 from whimbrel.images.recipes import (
     DiskRecipe,
@@ -96,6 +96,7 @@ class ImageStore:
         """As ``ensure``, for images that are made from more than a recipe, such as saved states."""
         folder = self.folder / name
         if (folder / _MANIFEST).exists():
+            _check(folder)
             return folder
         with self._building(name) as ledger:
             if (folder / _MANIFEST).exists():
@@ -143,3 +144,18 @@ class ImageStore:
             entry = ledger.add("folder", str(self.folder / f"{name}.partial"))
             folder.rename(entry.name)
             ledger.undo_all()
+
+
+def _check(folder: Path) -> None:
+    """TrialError when a file of the image is missing or has another size than when it was made."""
+    try:
+        sizes: dict[str, int] = json.loads((folder / _MANIFEST).read_text()).get("files", {})
+        wrong = [name for name, size in sizes.items() if (folder / name).stat().st_size != size]
+        problem = f"{wrong[0]} has another size than when it was made" if wrong else None
+    except (OSError, ValueError, AttributeError) as error:
+        problem = str(error)
+    if problem is not None:
+        raise TrialError(
+            f"the image {folder.name} is damaged", details=problem,
+            resolution=f"'whimbrel images remove {folder.name}' and run again",
+        )  # fmt: skip

@@ -15,8 +15,10 @@ from whimbrel.system import cgroups, links, netns
 from whimbrel.system.cgroups import Cgroup
 from whimbrel.system.ledger import Ledger, all_ledgers
 from whimbrel.system.places import home
+from whimbrel.system.provenance import machine as machine_facts
 from whimbrel.system.root import need_root
 from whimbrel.system.standby_memory import StandbyMemory
+from whimbrel.units import format_bytes
 
 _LEDGER_PREFIX = "lab-"
 _BRIDGE = "sw0"
@@ -133,6 +135,13 @@ class Lab:
             raise UsageError(
                 f"the lab {self.spec.name!r} is already there", resolution="run 'whimbrel lab down', or 'whimbrel gc'"
             )
+        memory_bytes = machine_facts().memory_bytes
+        for name, asked_bytes in (("a", self.spec.servers.a.memory_bytes), ("b", self.spec.servers.b.memory_bytes)):
+            if asked_bytes > memory_bytes:
+                raise UsageError(
+                    f"lab.servers.{name}.memory: {format_bytes(asked_bytes)} is more than this machine has"
+                    f" ({format_bytes(memory_bytes)})"
+                )
         machine = set(cgroups.machine_cpus())
         for name, asked in (
             ("servers.a", self.spec.servers.a),

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo
+from ruamel.yaml.scalarint import BinaryInt, HexCapsInt, HexInt, OctalInt
 
 from whimbrel.units import parse_bytes, parse_duration, parse_rate
 
@@ -52,6 +53,8 @@ _EXAMPLES: dict[Callable[[str], float], str] = {
 def _whole(value: Any) -> Any:
     if isinstance(value, bool) or not isinstance(value, int):
         raise ValueError(f"{value!r} is not a whole number")
+    if isinstance(value, (BinaryInt, OctalInt, HexInt, HexCapsInt)):
+        raise ValueError(f"write it in decimal digits: {int(value)}")
     return value
 
 

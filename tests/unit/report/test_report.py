@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -174,6 +177,43 @@ def test_a_report_over_no_trial(campaign: CampaignFolder) -> None:
     shutil.rmtree(campaign.folder / "trials")
     page = write_page(campaign, build_report(campaign)).read_text()
     assert "No trial has been made yet" in page
+
+
+def keep_trials(campaign: CampaignFolder, change: Callable[[dict[str, Any]], None] = lambda _: None, most: int = 99) -> str:
+    """The page over the first trials, each record changed."""
+    for position, folder in enumerate(sorted((campaign.folder / "trials").iterdir())):
+        if position >= most:
+            shutil.rmtree(folder)
+            continue
+        record = json.loads((folder / "trial.json").read_text())
+        change(record)
+        (folder / "trial.json").write_text(json.dumps(record))
+    return write_page(campaign, build_report(campaign)).read_text()
+
+
+def test_a_report_over_one_trial(campaign: CampaignFolder) -> None:
+    assert "1 of 1" in keep_trials(campaign, most=1)
+
+
+def test_a_report_over_only_failed_trials(campaign: CampaignFolder) -> None:
+    def fail(record: dict[str, Any]) -> None:
+        record["outcome"] |= {"result": "failed", "measured": False, "error": "it broke", "runs_on": ["a"]}
+
+    page = keep_trials(campaign, fail)
+    assert "failed: it broke" in page
+    assert "0 of 1" in page
+
+
+def test_a_report_over_equal_values(campaign: CampaignFolder) -> None:
+    first = sorted((campaign.folder / "trials").iterdir())[0]
+    for number in (2, 3):
+        copy = first.with_name(first.name.replace("0001", f"000{number}"))
+        shutil.rmtree(copy, ignore_errors=True)
+        shutil.copytree(first, copy)
+        record = json.loads((copy / "trial.json").read_text())
+        record["plan"] |= {"order": number, "repetition": number}
+        (copy / "trial.json").write_text(json.dumps(record))
+    assert "of 3" in write_page(campaign, build_report(campaign)).read_text()
 
 
 def test_spreads_are_shown_as_they_are() -> None:
