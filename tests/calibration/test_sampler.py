@@ -127,4 +127,5 @@ def test_what_a_qemu_writes(tmp_path: Path, group: Cgroup, pair: tuple[str, str]
     rows, said = observe(tmp_path, group, pair[0], [qemu, "-c", _WRITE, tmp_path / "disk"])
     truth_mib, measured_mib = int(said) / 2**20, grown(rows, "a", "disk_written_bytes") / 2**20
     say("disk", truth_mib, measured_mib, "MiB")
-    assert measured_mib == truth_mib
+    # The file system may add a block of its own.
+    assert 0 <= measured_mib - truth_mib < 0.1

@@ -96,10 +96,10 @@ class NestedForm:
             inner=$(docker inspect --format '{{{{range .NetworkSettings.Networks}}}}{{{{.IPAddress}}}}{{{{end}}}}' {_CONTAINER})
             outer=$(docker inspect --format '{{{{range .NetworkSettings.Networks}}}}{{{{.Gateway}}}}{{{{end}}}}' {_CONTAINER})
             systemd-run --unit=reach-container --property=StandardOutput=append:/run/reach.log \
-                bash /usr/local/lib/reach.sh vm-to-container "$inner" 80 {every_s}
+                /usr/local/bin/reach vm-to-container "$inner" 80 {every_s}
             systemd-run --unit=reach-vm --property=StandardOutput=append:/run/reach.log \
                 nsenter --net="/proc/$pid/ns/net" \
-                bash /usr/local/lib/reach.sh container-to-vm "$outer" {_NEIGHBOUR_PORT} {every_s}
+                /usr/local/bin/reach container-to-vm "$outer" {_NEIGHBOUR_PORT} {every_s}
             """,
         )
         return True

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 from whimbrel.errors import ToolError
-from whimbrel.images.film import make_film
+from whimbrel.images.film import cut_film, make_film
 from whimbrel.images.recipes import DiskRecipe, FilmRecipe, TreeRecipe
 from whimbrel.system.cgroups import Cgroup, machine_cpus
 from whimbrel.system.ledger import Ledger
@@ -47,8 +48,19 @@ def tree(recipe: TreeRecipe, out: Path, ledger: Ledger) -> None:
         file = target / path
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text)
+    for name, source in recipe.programs.items():
+        _compile(source, target / "usr" / "local" / "bin" / name, out)
     _set_units(target / "etc" / "systemd" / "system", recipe)
     shutil.rmtree(target / "var" / "cache" / "apt", ignore_errors=True)
+
+
+def _compile(source: str, program: Path, out: Path) -> None:
+    """A static program from C, so that it runs whatever the tree's own libraries are."""
+    file = out / f"{program.name}.c"
+    file.write_text(source)
+    program.parent.mkdir(parents=True, exist_ok=True)
+    run(["gcc", "-O2", "-static", "-pthread", "-Wall", "-Wextra", "-Werror", "-s", "-o", program, file])
+    file.unlink()
 
 
 def _set_units(system: Path, recipe: TreeRecipe) -> None:
@@ -75,24 +87,31 @@ def disk(recipe: DiskRecipe, tree: Path, out: Path) -> None:
 
 
 def film(recipe: FilmRecipe, out: Path) -> None:
-    """``film.flv``, and ``disk.raw`` with a file system that holds it."""
+    """``film.flv``, the same film as ``hls/`` (playlist and segments), and ``disk.raw`` with a file system that holds both."""
     make_film(recipe, out / "film.flv")
-    _file_system_of(out / "film.flv", out)
+    (out / "hls").mkdir()
+    cut_film(recipe, out / "film.flv", out / "hls")
+    _file_system_of([out / "film.flv", out / "hls"], out)
 
 
 def payload(tree: Path, out: Path) -> None:
     """``disk.raw`` with a file system that holds the tree as rootfs.tar."""
     tar = out / "rootfs.tar"
     run(["tar", "--numeric-owner", "--sort=name", "-C", tree, "-cf", tar, "."])
-    _file_system_of(tar, out)
+    _file_system_of([tar], out)
     tar.unlink()
 
 
-def _file_system_of(file: Path, out: Path) -> None:
+def _file_system_of(things: Sequence[Path], out: Path) -> None:
     content = out / "content"
     content.mkdir()
-    os.link(file, content / file.name)
-    _file_system(out / "disk.raw", content, file.stat().st_size * 11 // 10 + 8 * _MIB)
+    for thing in things:
+        if thing.is_dir():
+            shutil.copytree(thing, content / thing.name, copy_function=os.link)
+        else:
+            os.link(thing, content / thing.name)
+    size_bytes = sum(file.stat().st_size for file in content.rglob("*") if file.is_file())
+    _file_system(out / "disk.raw", content, size_bytes * 11 // 10 + 8 * _MIB)
     shutil.rmtree(content)
 
 

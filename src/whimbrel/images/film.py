@@ -51,6 +51,20 @@ def make_film(recipe: FilmRecipe, file: Path) -> None:
         container.mux(audio.encode(None))
 
 
+def cut_film(recipe: FilmRecipe, film: Path, folder: Path) -> None:
+    """The same film as HLS (RFC 8216): ``film.m3u8`` and segments of equal length, cut at key frames, nothing encoded anew."""
+    options = {
+        "hls_time": str(recipe.hls_segment_s), "hls_list_size": "0", "hls_playlist_type": "vod",
+        "hls_segment_filename": str(folder / "%04d.ts"),
+    }  # fmt: skip
+    with av.open(str(film)) as source, av.open(str(folder / "film.m3u8"), "w", format="hls", options=options) as cut:
+        copies = {stream.index: cut.add_stream_from_template(stream) for stream in source.streams}
+        for packet in source.demux():
+            if packet.dts is not None:
+                packet.stream = copies[packet.stream.index]
+                cut.mux(packet)
+
+
 def _painter(recipe: FilmRecipe) -> Callable[[int], np.ndarray]:
     """Noise that never repeats itself at once keeps the encoder busy at the full rate; the counter stays readable."""
     random = np.random.default_rng(recipe.maker_version)

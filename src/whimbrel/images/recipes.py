@@ -12,12 +12,13 @@ SUITE = "trixie"
 
 @dataclass(frozen=True)
 class TreeRecipe:
-    """A Debian tree: packages, then files, then systemd units that are switched off, masked or on."""
+    """A Debian tree: packages, then files, C programs of ours, and systemd units that are switched off, masked or on."""
 
     kind: str
     variant: str
     packages: tuple[str, ...]
     texts: dict[str, str] = field(default_factory=dict)
+    programs: dict[str, str] = field(default_factory=dict)
     disabled_units: tuple[str, ...] = ()
     masked_units: tuple[str, ...] = ()
     enabled_units: tuple[str, ...] = ()
@@ -46,8 +47,9 @@ class FilmRecipe:
     sample_rate_hz: int = 44_100
     audio_bitrate_bytes_per_s: int = 8_000
     kind: str = "film"
+    hls_segment_s: int = 2
     # Raised when the same numbers make another film.
-    maker_version: int = 1
+    maker_version: int = 2
 
 
 @dataclass(frozen=True)
@@ -76,10 +78,16 @@ def _text(name: str) -> str:
     return (files("whimbrel.images") / "files" / name).read_text()
 
 
+def _programs(*names: str) -> dict[str, str]:
+    """Sources of our own programs by name; they are built without libraries, so that any tree can hold them."""
+    return {name: (files("whimbrel.images") / "programs" / f"{name}.c").read_text() for name in names}
+
+
 def server_tree() -> TreeRecipe:
-    """A lab server: QEMU, libvirt, and an init to run them under."""
-    packages = ("qemu-system-x86", "qemu-utils", "libvirt-daemon", "libvirt-daemon-driver-qemu", "libvirt-daemon-log",
-                "libvirt-daemon-lock", "libvirt-clients", "iproute2", "tini")  # fmt: skip
+    """A lab server: QEMU, libvirt, what restores containers, and an init to run them under."""
+    packages = ("qemu-system-x86", "qemu-utils", "libvirt-daemon", "libvirt-daemon-driver-qemu", "libvirt-daemon-driver-storage",
+                "libvirt-daemon-log", "libvirt-daemon-lock", "libvirt-clients", "iproute2", "tini",
+                "criu", "libcriu2", "crun", "runc", "nftables", "netcat-openbsd")  # fmt: skip
     return TreeRecipe(kind="server", variant="minbase", packages=packages)
 
 
@@ -100,7 +108,9 @@ def guest_tree() -> TreeRecipe:
         packages=(
             "linux-image-cloud-amd64", "systemd-sysv", "dbus", "iproute2", "udev", "kmod", "qemu-guest-agent",
             "nginx-light", "libnginx-mod-rtmp", "docker.io", "docker-cli", "iptables", "nftables",
+            "podman", "criu", "libcriu2", "crun", "runc", "netavark", "aardvark-dns", "netcat-openbsd",
         ),
+        programs=_programs("reach", "witness", "dirtier"),
         texts={
             "etc/hostname": "guest\n",
             "etc/fstab": "/dev/vda / ext4 defaults,noatime 0 0\n"
@@ -110,7 +120,6 @@ def guest_tree() -> TreeRecipe:
             "etc/systemd/system/guest-network.service": _text("guest-network.service"),
             "etc/systemd/system/neighbour.service": _text("neighbour.service"),
             "usr/local/lib/guest-network.sh": _text("guest-network.sh"),
-            "usr/local/lib/reach.sh": _text("reach.sh"),
             "etc/docker/daemon.json": '{"live-restore": false, "log-driver": "none"}\n',
             "etc/systemd/journald.conf.d/small.conf": "[Journal]\nStorage=volatile\nRuntimeMaxUse=4M\n",
             "srv/film/.keep": "",
@@ -128,4 +137,5 @@ def container_tree() -> TreeRecipe:
         variant="essential",
         packages=("nginx-light", "libnginx-mod-rtmp"),
         texts={"etc/nginx/nginx.conf": _text("origin.conf"), "srv/film/.keep": ""},
+        programs=_programs("witness", "dirtier"),
     )

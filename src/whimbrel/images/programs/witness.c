@@ -1,0 +1,158 @@
+/* witness PORT PAGES FILE: state that a move must not lose, and says itself whether it did.
+
+   Memory: PAGES pages, each filled from its number and its generation. One after the other they are filled with the next
+   generation, for ever; so at any moment those before the cursor have the newest generation and the others the one before.
+   Counter: one more every 10 ms, kept twice in memory; it never goes back.
+   File: the counter, written with fsync(2) every 100 ms; what is read back at the start must not exceed what is written later.
+   Connection: every client of PORT gets "N counter" each 10 ms, N counting from 1 over this connection, and may send
+   "verify\n", which is answered by "verified pages=P wrong=W generation=G counter=C file=F started=S". */
+#define _GNU_SOURCE
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { PAGE = 4096, WORDS = PAGE / 8, CLIENTS = 16, PAGES_A_TICK = 8 };
+
+static uint64_t *memory, pages, cursor, generation = 1;
+static volatile uint64_t counter, same_counter, on_disk;
+static const char *file_name;
+
+static uint64_t mix(uint64_t value) { /* splitmix64, Steele, Lea and Flood 2014 */
+    value += 0x9E3779B97F4A7C15ULL;
+    value = (value ^ (value >> 30)) * 0xBF58476D1CE4E5B9ULL;
+    value = (value ^ (value >> 27)) * 0x94D049BB133111EBULL;
+    return value ^ (value >> 31);
+}
+
+static void fill(uint64_t page, uint64_t of) {
+    uint64_t seed = mix(page * 1000003 + of);
+    for (int word = 0; word < WORDS; word++) memory[page * WORDS + word] = seed + (uint64_t)word * of;
+}
+
+static int is_whole(uint64_t page, uint64_t of) {
+    uint64_t seed = mix(page * 1000003 + of);
+    for (int word = 0; word < WORDS; word++)
+        if (memory[page * WORDS + word] != seed + (uint64_t)word * of) return 0;
+    return 1;
+}
+
+static uint64_t count_wrong(void) {
+    uint64_t wrong = 0;
+    for (uint64_t page = 0; page < pages; page++) wrong += !is_whole(page, page < cursor ? generation + 1 : generation);
+    return wrong;
+}
+
+static uint64_t read_file(void) {
+    char text[32] = "";
+    int fd = open(file_name, O_RDONLY | O_CLOEXEC);
+    if (fd >= 0) {
+        if (read(fd, text, sizeof text - 1) < 0) text[0] = 0;
+        close(fd);
+    }
+    return strtoull(text, NULL, 10);
+}
+
+static void *keep_file(void *nothing) {
+    struct timespec rest = {.tv_nsec = 100000000};
+    int fd = open(file_name, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+    for (; fd >= 0; nanosleep(&rest, NULL)) {
+        char text[32];
+        uint64_t now = counter;
+        int length = snprintf(text, sizeof text, "%020llu\n", (unsigned long long)now);
+        if (pwrite(fd, text, (size_t)length, 0) == length && fsync(fd) == 0) on_disk = now;
+    }
+    return nothing;
+}
+
+struct client {
+    int fd;
+    uint64_t sent;
+};
+static struct client clients[CLIENTS];
+
+static void leave(struct client *client) {
+    close(client->fd);
+    client->fd = -1;
+}
+
+static void tell(struct client *client, const char *text, size_t length) {
+    /* A client that does not read is dropped rather than waited for; a full buffer during a blackout is not that. */
+    if (send(client->fd, text, length, MSG_NOSIGNAL | MSG_DONTWAIT) != (ssize_t)length && errno != EAGAIN) leave(client);
+}
+
+static void answer(struct client *client, uint64_t started) {
+    char text[64], said[200];
+    ssize_t length = recv(client->fd, text, sizeof text - 1, MSG_DONTWAIT);
+    if (length == 0 || (length < 0 && errno != EAGAIN)) {
+        leave(client);
+        return;
+    }
+    if (length <= 0) return;
+    text[length] = 0;
+    if (strstr(text, "verify") == NULL) return;
+    int size = snprintf(said, sizeof said, "verified pages=%llu wrong=%llu generation=%llu counter=%llu file=%llu started=%llu\n",
+                        (unsigned long long)pages, (unsigned long long)count_wrong(), (unsigned long long)generation,
+                        (unsigned long long)counter, (unsigned long long)on_disk, (unsigned long long)started);
+    tell(client, said, (size_t)size);
+}
+
+static void tick(void) {
+    counter++;
+    if (++same_counter != counter) abort();
+    for (int done = 0; done < PAGES_A_TICK; done++) {
+        fill(cursor, generation + 1);
+        if (++cursor == pages) {
+            cursor = 0;
+            generation++;
+        }
+    }
+}
+
+int main(int count, char **words) {
+    if (count != 4) return 2;
+    pages = strtoull(words[2], NULL, 10);
+    file_name = words[3];
+    memory = mmap(NULL, pages * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (pages == 0 || memory == MAP_FAILED) return 1;
+    for (uint64_t page = 0; page < pages; page++) fill(page, generation);
+    /* A witness that starts again goes on from what was on disk, so its counter shows what was lost. */
+    uint64_t started = read_file();
+    counter = same_counter = on_disk = started;
+    signal(SIGPIPE, SIG_IGN);
+    for (int number = 0; number < CLIENTS; number++) clients[number].fd = -1;
+    int listening = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), yes = 1;
+    setsockopt(listening, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
+    struct sockaddr_in at = {.sin_family = AF_INET, .sin_port = htons((unsigned short)atoi(words[1]))};
+    if (bind(listening, (struct sockaddr *)&at, sizeof at) != 0 || listen(listening, CLIENTS) != 0) return 1;
+    pthread_t keeper;
+    pthread_create(&keeper, NULL, keep_file, NULL);
+    struct timespec rest = {.tv_nsec = 10000000};
+    for (;; nanosleep(&rest, NULL)) {
+        tick();
+        for (int number = 0; number < CLIENTS; number++) {
+            struct client *client = &clients[number];
+            if (client->fd < 0) {
+                client->fd = accept4(listening, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+                client->sent = 0;
+                continue;
+            }
+            answer(client, started);
+            if (client->fd >= 0) {
+                char text[64];
+                int length = snprintf(text, sizeof text, "%llu %llu\n", (unsigned long long)++client->sent, (unsigned long long)counter);
+                tell(client, text, (size_t)length);
+            }
+        }
+    }
+}
