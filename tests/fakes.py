@@ -50,6 +50,14 @@ class FakeHost:
     def capacity(self) -> Capacity:
         return self._capacity
 
+    @property
+    def shares_our_clock(self) -> bool:
+        return True
+
+    @property
+    def unmeasured(self) -> dict[str, str]:
+        return {}
+
     def sample_points(self) -> SamplePoints:
         return SamplePoints(host=self.name, cgroup=f"fake/{self.name}", init_pid=1)
 

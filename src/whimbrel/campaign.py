@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from whimbrel.errors import UnsafeStateError, UsageError
 from whimbrel.guests.states import StateInfo, StateStore
-from whimbrel.lab.lab import Lab
+from whimbrel.hosts.site import Site
 from whimbrel.records.store import CampaignFolder, StoredTrial
 from whimbrel.records.trial import Plan
 from whimbrel.spec.campaign import CampaignSpec, ScenarioSpec
@@ -53,7 +53,7 @@ def plan_trials(spec: CampaignSpec, only: frozenset[str] = frozenset(), repeat: 
 def estimate_trial_s(spec: CampaignSpec) -> float:
     """About how long a trial takes, in seconds."""
     observe = spec.observe
-    rate = min(spec.lab.link_rate_bytes_per_s, spec.migration.bandwidth_bytes_per_s or spec.lab.link_rate_bytes_per_s)
+    rate = min(spec.link_rate_bytes_per_s, spec.migration.bandwidth_bytes_per_s or spec.link_rate_bytes_per_s)
     moving_s = spec.guest.memory_bytes * _SHARE_OF_MEMORY_IN_USE / rate
     return _AROUND_A_TRIAL_S + observe.at_rest_s + observe.before_s + observe.after_s + moving_s
 
@@ -73,13 +73,13 @@ class Progress:
 
 
 class Campaign:
-    """Makes the planned trials on a lab that is up."""
+    """Makes the planned trials at a site that is ready."""
 
     def __init__(
         self,
         spec: CampaignSpec,
         plans: list[Plan],
-        lab: Lab,
+        site: Site,
         folder: CampaignFolder,
         origin: Origin,
         progress: Progress,
@@ -87,7 +87,7 @@ class Campaign:
     ) -> None:
         self._spec = spec
         self._plans = plans
-        self._lab = lab
+        self._site = site
         self._folder = folder
         self._origin = origin
         self._progress = progress
@@ -99,13 +99,13 @@ class Campaign:
         UnsafeStateError, once the trial is recorded, when nobody knows where its guest runs: nothing more is started then.
         With ``keep_on_failure`` the first failure is the last trial.
         """
-        states = StateStore(self._lab, self._spec.guest, self._spec.stream)
+        states = StateStore(self._site, self._spec.guest, self._spec.stream)
         done = []
         for plan in self._plans:
             # A state that has to be made first is no part of how long trials take.
             state = self._state(states, plan)
-            for name in self._lab.mend():
-                self._progress.step(f"server {name} had died and was started again")
+            for name in self._site.mend():
+                self._progress.step(f"host {name} had died and was started again")
             self._progress.trial_started(plan)
             stored = self._make(state, plan)
             done.append(stored)
@@ -119,16 +119,18 @@ class Campaign:
 
     def _make(self, state: StateInfo, plan: Plan) -> StoredTrial:
         workplace = self._folder.workplace(plan.order)
-        entry = self._lab.ledger.add("folder", str(workplace))
+        entry = self._site.ledger.add("folder", str(workplace))
         entry.undo()
         workplace.mkdir(parents=True)
         try:
-            trial = Trial(self._lab, self._spec, plan, state, workplace, self._origin, self._progress.step, self._keep_on_failure)
+            trial = Trial(
+                self._site, self._spec, plan, state, workplace, self._origin, self._progress.step, self._keep_on_failure
+            )
             stored = self._folder.commit(workplace, trial.run())
         except BaseException:
-            self._lab.ledger.undo(entry)
+            self._site.ledger.undo(entry)
             raise
-        self._lab.ledger.strike(entry)
+        self._site.ledger.strike(entry)
         return stored
 
     def _state(self, states: StateStore, plan: Plan) -> StateInfo:

@@ -46,6 +46,7 @@ def test_a_host_has_room(host: Host) -> None:
 
 def test_a_host_can_be_sampled_and_keeps_logs(host: Host) -> None:
     points = host.sample_points()
+    assert points is not None
     assert points.host == host.name
     assert points.cgroup
     assert all(name.startswith(host.name) and isinstance(text, str) for name, text in host.logs().items())

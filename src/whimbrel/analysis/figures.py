@@ -9,7 +9,7 @@ import polars as pl
 from pydantic import BaseModel, ConfigDict
 
 from whimbrel.analysis.gaps import ends_in_silence, longest_silence
-from whimbrel.analysis.phases import Moment, Phase, conversion_of, find, pre_copy_phases, rounds, timeline
+from whimbrel.analysis.phases import Moment, Phase, clock_error_ns, find, pre_copy_phases, rounds, timeline
 from whimbrel.analysis.playback import Arrival, play
 from whimbrel.records.trial import TrialRecord
 
@@ -138,7 +138,7 @@ def derive(
         qemu_downtime_ms=record.move.qemu_downtime_ms if moved and record.move else None,
         libvirt_downtime_ms=completed.get("downtime") if moved and completed else None,
         blackout_ms=blackout.length_s * 1e3 if moved and blackout.length_s is not None else None,
-        blackout_error_ms=conversion_of(record).error_ns / 1e6,
+        blackout_error_ms=clock_error_ns(record) / 1e6,
         reachability_gap_ms=gap,
         reachability_usual_ms=usual,
         reachability_resolution_ms=record.spec.observe.probe_every_s * 1e3 if record.spec.observe.probe_every_s else None,

@@ -59,10 +59,21 @@ def timeline(record: TrialRecord) -> list[Moment]:
     """Every event in order: by QEMU's own stamp where there is one, else by when we saw it."""
     conversion = conversion_of(record)
     moments = [
-        Moment(event, event.seen_ns if event.realtime_ns is None else conversion.to_monotonic_ns(event.realtime_ns))
+        Moment(event, event.seen_ns if event.realtime_ns is None else
+               conversion.to_monotonic_ns(event.realtime_ns - _offset_ns(record, event.host)))
         for event in record.events
-    ]
+    ]  # fmt: skip
     return sorted(moments, key=lambda moment: moment.t_ns)
+
+
+def _offset_ns(record: TrialRecord, host: str | None) -> int:
+    clock = record.host_clocks.get(host or "")
+    return clock.offset_ns if clock is not None else 0
+
+
+def clock_error_ns(record: TrialRecord) -> int:
+    """How wrong an interval between two hosts' events may be: what converts their stamps, and their clocks' offsets."""
+    return conversion_of(record).error_ns + sum(clock.offset_error_ns for clock in record.host_clocks.values())
 
 
 def find(moments: Sequence[Moment], source: str, host: str | None, name: str, **data: object) -> int | None:

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from whimbrel.errors import CapabilityError
-from whimbrel.system.capabilities import examine
+from whimbrel.hosts.remote import examine_hosts
+from whimbrel.spec.load import load_campaign
+from whimbrel.system.capabilities import Finding, examine
 
 _MISSING = CapabilityError.exit_code
 
 
-def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> int:
-    """Tries everything that a lab needs on this machine; exit code 3 when something needed is missing."""
-    findings = examine()
+def doctor(
+    file: Annotated[Path | None, typer.Argument(help="A scenario file that names hosts: they are tried instead.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> int:
+    """Tries everything that a lab needs on this machine, or that a file's hosts must do; exit code 3 when it is missing."""
+    findings = _findings(file)
     if as_json:
         print(json.dumps([asdict(finding) for finding in findings], indent=1))
     else:
@@ -24,3 +30,8 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] 
             mark = "ok" if finding.works else "MISSING" if finding.needed else "no"
             print(f"{mark:8s}{finding.name}: {finding.seen}")
     return _MISSING if any(finding.needed and not finding.works for finding in findings) else 0
+
+
+def _findings(file: Path | None) -> list[Finding]:
+    hosts = load_campaign(file).hosts if file is not None else None
+    return examine() if hosts is None else examine_hosts(hosts)

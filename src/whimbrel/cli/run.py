@@ -18,6 +18,8 @@ from whimbrel.campaign import Campaign, Progress, estimate_states_s, estimate_tr
 from whimbrel.cli.interrupts import Interrupts
 from whimbrel.cli.terminal import Steps, complain, print_table
 from whimbrel.errors import UsageError
+from whimbrel.guests.guest import GUEST_NAME, GUEST_UUID
+from whimbrel.hosts.remote import RemoteSite, hosts_ledger
 from whimbrel.images.store import ImageStore
 from whimbrel.lab.lab import Lab, ledger_of
 from whimbrel.records.store import CampaignFolder, StoredTrial
@@ -56,11 +58,13 @@ def run(
     if dry_run:
         _print_plan(spec, plans, as_json)
         return 0
-    need_root("a lab")
-    need_capabilities()
+    need_root("a trial")
+    if spec.hosts is None:
+        need_capabilities()
     folder = out or Path("results") / f"{spec.name}-{datetime.datetime.now():%Y%m%d-%H%M%S}"
     folder = folder.absolute()
-    with ledger_of(spec.lab.name) as ledger, Interrupts(ledger):
+    ledger_of_place = hosts_ledger(spec.hosts.name) if spec.hosts else ledger_of(spec.lab.name)
+    with ledger_of_place as ledger, Interrupts(ledger):
         campaign = _Run(spec, plans, ledger, folder, keep_on_failure)
         report = campaign.go()
     if as_json:
@@ -106,37 +110,42 @@ class _Run:
         left_up = self._use_or_refuse()
         origin = Origin(command=shlex.join([*_HOW_TO_CALL, *sys.argv[1:]]), commit=commit())
         with self._steps as steps:
-            lab = Lab(self._spec.lab, ImageStore(steps.note), self._ledger)
+            site = self._site(ImageStore(steps.note))
             succeeded = False
             try:
                 if not left_up:
-                    lab.up()
+                    site.up()
                 folder = CampaignFolder.create(self._path, self._spec, origin.command, len(self._plans))
                 progress = Progress(steps.step, self._trial_started, lambda stored: self._trial_done(folder, stored))
-                campaign = Campaign(self._spec, self._plans, lab, folder, origin, progress, self._keep_on_failure)
+                campaign = Campaign(self._spec, self._plans, site, folder, origin, progress, self._keep_on_failure)
                 succeeded = all(stored.record.outcome.succeeded for stored in campaign.run())
             finally:
-                self._leave(lab, left_up, succeeded)
+                self._leave(site, left_up, succeeded)
             steps.step("writing the report")
             report = write_report(folder, figures=True)
             give_to_caller(self._path)
         return report
 
-    def _leave(self, lab: Lab, left_up: bool, succeeded: bool) -> None:
-        """Takes the lab down, unless it was up before us, or a failure is to be looked at."""
+    def _leave(self, site: Lab | RemoteSite, left_up: bool, succeeded: bool) -> None:
+        """Takes the lab down, or clears the hosts, unless it was up before us, or a failure is to be looked at."""
         interrupted = isinstance(sys.exception(), KeyboardInterrupt)
-        if self._keep_on_failure and not succeeded and not interrupted and self._ledger.entries:
+        if self._keep_on_failure and not succeeded and not interrupted and self._ledger.entries and self._spec.hosts is None:
             name = self._spec.lab.name
             self._ledger.keep(self._spec.lab.model_dump_json())
             complain(f"the lab is left as it is: look with 'whimbrel lab exec {name} a -- virsh list --all'")
             complain(f"remove it with 'whimbrel lab down {name}'")
         elif not left_up:
-            lab.down()
+            site.down()
         give_to_caller(self._path)
+
+    def _site(self, store: ImageStore) -> Lab | RemoteSite:
+        if self._spec.hosts is not None:
+            return RemoteSite(self._spec.hosts, store, self._ledger, GUEST_NAME, GUEST_UUID)
+        return Lab(self._spec.lab, store, self._ledger)
 
     def _use_or_refuse(self) -> bool:
         """Whether a lab of this name was left up on purpose and is the one that is wanted."""
-        if not self._ledger.entries:
+        if not self._ledger.entries or self._spec.hosts is not None:
             return False
         if self._ledger.kept and self._ledger.note == self._spec.lab.model_dump_json():
             return True

@@ -89,7 +89,8 @@ class _EventLoop:
 
 
 @contextlib.contextmanager
-def _explained(what: str) -> Iterator[None]:
+def explained(what: str) -> Iterator[None]:
+    """What libvirt refuses becomes an EngineError that says what it could not do."""
     try:
         yield
     except libvirt.libvirtError as error:
@@ -108,11 +109,16 @@ class Connection:
     def open(cls, uri: str) -> Connection:
         """Connects; EngineError when nobody answers."""
         _EventLoop.ensure()
-        with _explained(f"connect to {uri}"):
+        with explained(f"connect to {uri}"):
             raw = libvirt.open(uri)
             with contextlib.suppress(libvirt.libvirtError):
                 raw.setKeepAlive(_KEEPALIVE_S, _KEEPALIVE_COUNT)
         return cls(uri, raw)
+
+    @property
+    def raw(self) -> Any:
+        """libvirt's own connection, for the other modules of this room."""
+        return self._raw
 
     def close(self) -> None:
         """Ends the subscriptions and the connection."""
@@ -131,12 +137,33 @@ class Connection:
 
     def versions(self) -> dict[str, str]:
         """Versions of libvirtd and of QEMU on the host."""
-        with _explained("tell its versions"):
+        with explained("tell its versions"):
             return {"libvirt": _dotted(self._raw.getLibVersion()), "qemu": _dotted(self._raw.getVersion())}
+
+    def free_memory_bytes(self) -> int:
+        """Memory that is free on the host, or could be: page cache is given back when asked for."""
+        with explained("tell its free memory"):
+            stats = self._raw.getMemoryStats(libvirt.VIR_NODE_MEMORY_STATS_ALL_CELLS)
+        return int(sum(stats.get(name, 0) for name in ("free", "buffers", "cached"))) * 1024
+
+    def host_statistics(self) -> dict[str, int]:
+        """CPU time in ns and memory in bytes of the whole host."""
+        with explained("tell the host's statistics"):
+            cpu = self._raw.getCPUStats(libvirt.VIR_NODE_CPU_STATS_ALL_CPUS)
+            memory = self._raw.getMemoryStats(libvirt.VIR_NODE_MEMORY_STATS_ALL_CELLS)
+        free = sum(memory.get(name, 0) for name in ("free", "buffers", "cached"))
+        return {"cpu_ns": cpu["user"] + cpu["kernel"], "memory_bytes": (memory["total"] - free) * 1024,
+                "cache_bytes": memory.get("cached", 0) * 1024}  # fmt: skip
+
+    def guest_statistics(self) -> dict[str, dict[str, int]]:
+        """Statistics of every active domain by its name, as libvirt reports them (virConnectGetAllDomainStats)."""
+        with explained("tell the guests' statistics"):
+            found = self._raw.getAllDomainStats(0, libvirt.VIR_CONNECT_GET_ALL_DOMAINS_STATS_ACTIVE)
+        return {domain.name(): {key: value for key, value in stats.items() if isinstance(value, int)} for domain, stats in found}
 
     def examine_qemu(self) -> None:
         """Makes libvirt examine its QEMU now; it does so once, and the first guest would have to wait for it."""
-        with _explained("examine QEMU"):
+        with explained("examine QEMU"):
             self._raw.getDomainCapabilities(None, "x86_64", "pc", "qemu", 0)
 
     def find(self, name: str) -> Domain | None:
@@ -150,17 +177,17 @@ class Connection:
 
     def running(self) -> list[Domain]:
         """Every active domain."""
-        with _explained("list domains"):
+        with explained("list domains"):
             return [Domain(raw) for raw in self._raw.listAllDomains(libvirt.VIR_CONNECT_LIST_DOMAINS_ACTIVE)]
 
     def create(self, xml: str) -> Domain:
         """Starts a transient domain."""
-        with _explained("start the guest"):
+        with explained("start the guest"):
             return Domain(self._raw.createXML(xml, 0))
 
     def restore(self, file: str, xml: str | None = None) -> None:
         """Starts a guest from a saved state; ``file`` is a path on the host."""
-        with _explained(f"restore {file}"):
+        with explained(f"restore {file}"):
             self._raw.restoreFlags(file, xml, libvirt.VIR_DOMAIN_SAVE_RUNNING)
 
     def on_monitor_event(self, callback: Callable[[MonitorEvent], None]) -> None:
@@ -171,7 +198,7 @@ class Connection:
             stamp_ns = seconds * 1_000_000_000 + micros * 1_000
             callback(MonitorEvent(domain.name(), name, stamp_ns, seen_ns, json.loads(details) if details else {}))
 
-        with _explained("watch QEMU's events"):
+        with explained("watch QEMU's events"):
             number = libvirt_qemu.qemuMonitorEventRegister(self._raw, None, None, forward, None)
         self._subscriptions.append(lambda: libvirt_qemu.qemuMonitorEventDeregister(self._raw, number))
 
@@ -183,7 +210,7 @@ class Connection:
             word = _LIFECYCLE[event] if event < len(_LIFECYCLE) else f"event {event}"
             callback(LifecycleEvent(domain.name(), word, detail, seen_ns))
 
-        with _explained("watch domains"):
+        with explained("watch domains"):
             number = self._raw.domainEventRegisterAny(None, libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE, forward, None)
         self._subscriptions.append(lambda: self._raw.domainEventDeregisterAny(number))
 
@@ -205,9 +232,14 @@ class Domain:
         self.name: str = raw.name()
 
     @property
+    def uuid(self) -> str:
+        """What tells it from another of the same name."""
+        return str(self._raw.UUIDString())
+
+    @property
     def memory_bytes(self) -> int:
         """The most memory that the guest may have."""
-        with _explained(f"read the memory of {self.name}"):
+        with explained(f"read the memory of {self.name}"):
             return int(self._raw.maxMemory()) * 1024
 
     @property
@@ -238,7 +270,7 @@ class Domain:
             libvirt.VIR_MIGRATE_PARAM_BANDWIDTH: options.bandwidth_mib_per_s,
         }
         flags = libvirt.VIR_MIGRATE_LIVE | libvirt.VIR_MIGRATE_PEER2PEER | libvirt.VIR_MIGRATE_ABORT_ON_ERROR
-        with _explained(f"move {self.name} to {options.peer_uri}"):
+        with explained(f"move {self.name} to {options.peer_uri}"):
             self._raw.migrateToURI3(options.peer_uri, parameters, flags)
 
     def abort_job(self) -> None:
@@ -248,7 +280,7 @@ class Domain:
 
     def set_max_downtime_ms(self, milliseconds: int) -> None:
         """The longest pause that QEMU may plan for (downtime-limit)."""
-        with _explained(f"set the longest downtime of {self.name}"):
+        with explained(f"set the longest downtime of {self.name}"):
             self._raw.migrateSetMaxDowntime(milliseconds, 0)
 
     def job_stats(self) -> JobStats | None:
@@ -280,18 +312,18 @@ class Domain:
     def agent(self, command: str, arguments: dict[str, Any] | None = None, timeout_s: int = 20) -> Any:
         """A guest agent command's answer."""
         request = json.dumps({"execute": command, **({"arguments": arguments} if arguments else {})})
-        with _explained(f"ask the guest agent of {self.name} ({command})"):
+        with explained(f"ask the guest agent of {self.name} ({command})"):
             text = libvirt_qemu.qemuAgentCommand(self._raw, request, timeout_s, 0)
         return json.loads(text).get("return")
 
     def dirty_rate_mib_per_s(self, seconds: int) -> int:
         """Starts a measurement of the dirty rate by page sampling, waits for it, and returns whole MiB/s."""
-        with _explained(f"measure the dirty rate of {self.name}"):
+        with explained(f"measure the dirty rate of {self.name}"):
             self._raw.startDirtyRateCalc(seconds, 0)
         limit_s = time.monotonic() + seconds + 30
         while time.monotonic() < limit_s:
             threading.Event().wait(0.1)
-            with _explained(f"read the dirty rate of {self.name}"):
+            with explained(f"read the dirty rate of {self.name}"):
                 stats = self._connection_stats()
             if stats.get("dirtyrate.calc_status") == libvirt.VIR_DOMAIN_DIRTYRATE_MEASURED:
                 return int(stats["dirtyrate.megabytes_per_second"])
@@ -304,22 +336,22 @@ class Domain:
 
     def save(self, file: str) -> None:
         """Stops the guest and writes its state to ``file``, a path on the host."""
-        with _explained(f"save {self.name} to {file}"):
+        with explained(f"save {self.name} to {file}"):
             self._raw.saveFlags(file, None, libvirt.VIR_DOMAIN_SAVE_RUNNING)
 
     def suspend(self) -> None:
         """Lets its processors stand still."""
-        with _explained(f"pause {self.name}"):
+        with explained(f"pause {self.name}"):
             self._raw.suspend()
 
     def resume(self) -> None:
         """Lets its processors go on."""
-        with _explained(f"let {self.name} go on"):
+        with explained(f"let {self.name} go on"):
             self._raw.resume()
 
     def shutdown_by_agent(self) -> None:
         """Asks the guest to power itself off."""
-        with _explained(f"shut {self.name} down"):
+        with explained(f"shut {self.name} down"):
             self._raw.shutdownFlags(libvirt.VIR_DOMAIN_SHUTDOWN_GUEST_AGENT)
 
     def destroy(self) -> None:
@@ -333,7 +365,7 @@ class Domain:
     @property
     def xml(self) -> ET.Element:
         """Its description as libvirt runs it."""
-        with _explained(f"describe {self.name}"):
+        with explained(f"describe {self.name}"):
             return ET.fromstring(self._raw.XMLDesc(0))
 
 

@@ -6,7 +6,7 @@ import xml.etree.ElementTree as ET
 from dataclasses import dataclass, field
 from typing import Literal
 
-Accelerator = Literal["kvm", "tcg"]
+from whimbrel.hosts.site import Accelerator
 
 
 @dataclass(frozen=True)

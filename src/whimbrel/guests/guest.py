@@ -1,8 +1,7 @@
-"""Guests on a lab's servers: their disks, their boot, and what is asked of them while they run."""
+"""Guests on hosts: their disks, their boot, and what is asked of them while they run."""
 
 from __future__ import annotations
 
-import shutil
 import time
 import uuid
 from collections.abc import Sequence
@@ -12,19 +11,17 @@ from pathlib import Path
 from whimbrel.engines.guest_agent import GuestAgent
 from whimbrel.engines.libvirt import Connection, Domain
 from whimbrel.errors import GuestError, UsageError
-from whimbrel.guests.domain_xml import Accelerator, Disk, DomainPlan, domain_xml
+from whimbrel.guests.domain_xml import Disk, DomainPlan, domain_xml
 from whimbrel.hosts.host import Host
-from whimbrel.lab.lab import Lab
+from whimbrel.hosts.site import Accelerator, Site
 from whimbrel.spec.service import GuestSpec
 from whimbrel.system.deadline import Deadline, wait_until
 
 GUEST_NAME = "guest"
-_DISK_NAME = "guest.qcow2"
+GUEST_UUID = str(uuid.uuid5(uuid.NAMESPACE_OID, "whimbrel guest"))
 _BOOT_S = 300.0
 _CHUNK_BYTES = 4 * 2**20
 _MAC = "52:54:00:77:00:64"
-_ON_HOST_SHARED = "/srv/shared"
-_ON_HOST_IMAGES = "/srv/images"
 
 
 @dataclass(frozen=True)
@@ -37,44 +34,30 @@ class Memory:
 
 
 def plan_domain(
-    lab: Lab, guest: GuestSpec, accelerator: Accelerator, kernel_folder: Path, film: Path, payload: Path | None = None
+    site: Site, guest: GuestSpec, accelerator: Accelerator, kernel_folder: Path, film: Path, payload: Path | None = None
 ) -> DomainPlan:
-    """The description of the lab's guest; the same for every trial, so that a saved state fits."""
-    disks = [
-        Disk(f"{_ON_HOST_SHARED}/{_DISK_NAME}", "vda", "qcow2"),
-        Disk(f"{_ON_HOST_IMAGES}/{film.name}/disk.raw", "vdb", "raw", readonly=True),
-    ]
+    """The description of the site's guest; the same for every trial, so that a saved state fits."""
+    files = site.files
+    disks = [Disk(files.disk, "vda", "qcow2"), Disk(files.image(film / "disk.raw"), "vdb", "raw", readonly=True)]
     if payload is not None:
-        disks.append(Disk(f"{_ON_HOST_IMAGES}/{payload.name}/disk.raw", "vdc", "raw", readonly=True))
+        disks.append(Disk(files.image(payload / "disk.raw"), "vdc", "raw", readonly=True))
     return DomainPlan(
         name=GUEST_NAME,
-        uuid=str(uuid.uuid5(uuid.NAMESPACE_OID, "whimbrel guest")),
+        uuid=GUEST_UUID,
         accelerator=accelerator,
         memory_bytes=guest.memory_bytes,
         vcpus=guest.vcpus,
-        kernel=f"{_ON_HOST_IMAGES}/{kernel_folder.name}/vmlinuz",
-        initrd=f"{_ON_HOST_IMAGES}/{kernel_folder.name}/initrd.img",
+        kernel=files.image(kernel_folder / "vmlinuz"),
+        initrd=files.image(kernel_folder / "initrd.img"),
         kernel_options=(
             "root=/dev/vda", "rw", "console=ttyS0", "loglevel=4", "net.ifnames=0", "systemd.show_status=false",
-            f"whimbrel.address={lab.guest_address}/{lab.spec.prefix_length}",
+            f"whimbrel.address={site.guest_address}/{site.prefix_length}",
         ),
         mac=_MAC,
-        bridge="br0",
-        console_log=f"/var/log/libvirt/qemu/{GUEST_NAME}-console.log",
+        bridge=site.bridge,
+        console_log=site.console_log,
         disks=tuple(disks),
     )  # fmt: skip
-
-
-def new_disk(lab: Lab, backing: Path, backing_format: str) -> None:
-    """Lays an empty disk over an image of the store."""
-    source = f"{_ON_HOST_IMAGES}/{backing.relative_to(lab.store.folder)}"
-    lab.server_a.run(["qemu-img", "create", "-q", "-f", "qcow2", "-F", backing_format, "-b", source,
-                      f"{_ON_HOST_SHARED}/{_DISK_NAME}"])  # fmt: skip
-
-
-def disk_file(lab: Lab) -> Path:
-    """The guest's disk, as this machine sees it."""
-    return lab.shared / _DISK_NAME
 
 
 def boot(connection: Connection, plan: DomainPlan) -> tuple[Domain, GuestAgent]:
@@ -104,28 +87,29 @@ def refuse_another(hosts: Sequence[Host]) -> None:
                 raise UsageError(f"host {host.name} already has a guest", resolution="take the lab down ('whimbrel lab down')")
 
 
-def restore(lab: Lab, connection: Connection, state: Path) -> tuple[GuestAgent, float]:
-    """Starts the guest on server A from a saved state, disk and clock set right; also says in how many seconds it started."""
-    shutil.copyfile(state / "disk.qcow2", disk_file(lab))
+def restore(site: Site, connection: Connection, state: Path) -> tuple[GuestAgent, float]:
+    """Starts the guest on host A from a saved state, disk and clock set right; also says in how many seconds it started."""
+    site.files.put_disk(state / "disk.qcow2")
+    saved = site.files.image(state / "memory.save")
     _bring_into_page_cache(state / "memory.save")
-    keep_memory_for(lab, state)
-    lab.standby_memory.release()
+    keep_memory_for(site, state)
+    site.standby_memory.release()
     began_s = time.monotonic()
-    connection.restore(f"{_ON_HOST_IMAGES}/{state.name}/memory.save")
+    connection.restore(saved)
     took_s = time.monotonic() - began_s
     domain = connection.find(GUEST_NAME)
     if domain is None:
-        raise GuestError("the restored guest is not there", resolution="look at server A's libvirt log")
+        raise GuestError("the restored guest is not there", resolution="look at host A's libvirt log")
     agent = GuestAgent(domain)
     agent.wait(30)
     agent.set_clock()
     return agent, took_s
 
 
-def keep_memory_for(lab: Lab, state: Path) -> None:
+def keep_memory_for(site: Site, state: Path) -> None:
     """Holds the memory that a guest restored from this state will take, until it is restored."""
     # QEMU takes huge pages, and fills some of them only in part.
-    lab.standby_memory.hold((state / "memory.save").stat().st_size * 5 // 4)
+    site.standby_memory.hold((state / "memory.save").stat().st_size * 5 // 4)
 
 
 def _bring_into_page_cache(file: Path) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import logging
-import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,11 +16,10 @@ from whimbrel.engines.guest_agent import GuestAgent
 from whimbrel.engines.libvirt import Connection, Domain
 from whimbrel.errors import GuestError
 from whimbrel.guests import guest as lab_guest
-from whimbrel.guests.accelerator import choose_accelerator
-from whimbrel.guests.domain_xml import Accelerator, DomainPlan, domain_xml
+from whimbrel.guests.domain_xml import DomainPlan, domain_xml
 from whimbrel.guests.forms import FORMS, import_container, wait_for_service
+from whimbrel.hosts.site import Accelerator, Site
 from whimbrel.images.recipes import content_hash
-from whimbrel.lab.lab import Lab
 from whimbrel.spec.service import FormName, GuestSpec, ServiceName, StreamSpec
 
 log = logging.getLogger(__name__)
@@ -51,23 +49,23 @@ class StateInfo:
 
 
 class StateStore:
-    """The saved states of a lab's guests; made when they are first asked for."""
+    """The saved states of a site's guests; made when they are first asked for."""
 
-    def __init__(self, lab: Lab, guest: GuestSpec, stream: StreamSpec) -> None:
-        self._lab = lab
+    def __init__(self, site: Site, guest: GuestSpec, stream: StreamSpec) -> None:
+        self._site = site
         self._guest = guest
-        store = lab.store
+        store = site.store
         self._base = store.guest_disk(guest.disk_bytes)
         self._film = store.film(stream.bitrate_bytes_per_s, stream.length_s)
-        self.accelerator = choose_accelerator(lab.server_a, self._base)
+        self.accelerator = site.accelerator(self._base)
 
     def get(self, form: FormName, service: ServiceName, boot: int) -> StateInfo:
         """The state number ``boot`` (from 1) of a form."""
         disk = self._nested_disk() if form == "nested" else self._base
-        plan = lab_guest.plan_domain(self._lab, self._guest, self.accelerator, self._base, self._film)
+        plan = lab_guest.plan_domain(self._site, self._guest, self.accelerator, self._base, self._film)
         content = {
             "domain": domain_xml(plan),
-            "server": self._lab.server_a.place.tree.parent.name,
+            "server": self._site.platform,
             "disk": disk.name,
             "form": form,
             "service": service,
@@ -75,7 +73,7 @@ class StateStore:
             "maker_version": 1,
         }
         name = f"state-{form}-{service}-{boot}-{content_hash(content)}"
-        folder = self._lab.store.ensure_named(
+        folder = self._site.store.ensure_named(
             name, content, f"saved state {boot} of form {form}, service {service} (a boot of its own)",
             lambda out, _: self._make(out, form, service, disk),
         )  # fmt: skip
@@ -92,32 +90,32 @@ class StateStore:
 
     def _nested_disk(self) -> Path:
         """The guest's disk with the container's image already in its Docker engine."""
-        payload = self._lab.store.container_payload()
+        payload = self._site.store.container_payload()
         content = {
             "base": self._base.name,
             "payload": payload.name,
-            "server": self._lab.server_a.place.tree.parent.name,
+            "server": self._site.platform,
         }
-        return self._lab.store.ensure_named(
+        return self._site.store.ensure_named(
             f"nested-{content_hash(content)}", content, "the nested guest's disk (boots once to import the container)",
             lambda out, _: self._import(out, payload),
         )  # fmt: skip
 
     def _import(self, out: Path, payload: Path) -> None:
-        plan = lab_guest.plan_domain(self._lab, self._guest, self.accelerator, self._base, self._film, payload)
-        lab_guest.new_disk(self._lab, self._base / "disk.raw", "raw")
+        plan = lab_guest.plan_domain(self._site, self._guest, self.accelerator, self._base, self._film, payload)
+        self._site.files.new_disk(self._base / "disk.raw", "raw")
 
         def prepare(domain: Domain, agent: GuestAgent) -> None:
             import_container(agent)
             lab_guest.power_off(domain, agent)
 
         self._with_booted(plan, prepare)
-        shutil.move(lab_guest.disk_file(self._lab), out / "disk.qcow2")
+        self._site.files.take_disk(out / "disk.qcow2")
 
     def _make(self, out: Path, form: FormName, service: ServiceName, disk: Path) -> None:
         nested = form == "nested"
-        lab_guest.new_disk(self._lab, disk / ("disk.qcow2" if nested else "disk.raw"), "qcow2" if nested else "raw")
-        plan = lab_guest.plan_domain(self._lab, self._guest, self.accelerator, self._base, self._film)
+        self._site.files.new_disk(disk / ("disk.qcow2" if nested else "disk.raw"), "qcow2" if nested else "raw")
+        plan = lab_guest.plan_domain(self._site, self._guest, self.accelerator, self._base, self._film)
 
         def prepare(domain: Domain, agent: GuestAgent) -> None:
             versions: dict[str, str] = {"kernel": agent.shell("uname -r").strip()}
@@ -129,18 +127,17 @@ class StateStore:
             used = int(agent.shell("df --output=used -B1 / | tail -1"))
             agent.shell("sync")
             readings = settle(lambda: domain.dirty_rate_mib_per_s(_SETTLE_WINDOW_S))
-            domain.save("/srv/shared/memory.save")
+            domain.save(self._site.files.saving)
             info = {"accelerator": self.accelerator, **asdict(identity), "versions": versions,
                     "dirty_rate_mib_per_s": readings, "disk_used_bytes": used}  # fmt: skip
             (out / "state.json").write_text(json.dumps(info, indent=1))
 
         self._with_booted(plan, prepare)
-        shutil.move(self._lab.shared / "memory.save", out / "memory.save")
-        shutil.move(lab_guest.disk_file(self._lab), out / "disk.qcow2")
+        self._site.files.take(out / "memory.save", out / "disk.qcow2")
 
     def _with_booted(self, plan: DomainPlan, use: Callable[[Domain, GuestAgent], None]) -> None:
-        """Boots the guest on server A, uses it, and takes its power away whatever happens."""
-        with Connection.open(self._lab.server_a.libvirt_uri) as connection:
+        """Boots the guest on host A, uses it, and takes its power away whatever happens."""
+        with Connection.open(self._site.host_a.libvirt_uri) as connection:
             try:
                 domain, agent = lab_guest.boot(connection, plan)
                 use(domain, agent)

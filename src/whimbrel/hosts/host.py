@@ -1,4 +1,4 @@
-"""What a host can do for us. Lab servers implement it; so will hosts that are only a URI."""
+"""What a host can do for us. Lab servers implement it, and hosts that are only a URI."""
 
 from __future__ import annotations
 
@@ -58,8 +58,16 @@ class Host(Protocol):
     def capacity(self) -> Capacity:
         """What it could still give a guest."""
 
-    def sample_points(self) -> SamplePoints:
-        """Where the host sampler looks."""
+    def sample_points(self) -> SamplePoints | None:
+        """Where the host sampler looks; None when its libvirt is all that can be asked."""
+
+    @property
+    def shares_our_clock(self) -> bool:
+        """Whether its clocks are ours; if not, how far they are apart is measured in each trial."""
+
+    @property
+    def unmeasured(self) -> dict[str, str]:
+        """What of it cannot be measured, and why."""
 
     def logs(self) -> dict[str, str]:
         """Its logs by name, for a failed trial."""

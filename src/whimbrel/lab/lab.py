@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from whimbrel.errors import UsageError
 from whimbrel.hosts.host import SamplePoints
+from whimbrel.hosts.site import Accelerator
 from whimbrel.images.store import ImageStore
+from whimbrel.lab.accelerator import choose_accelerator
 from whimbrel.lab.server import Server, ServerPlace
 from whimbrel.spec.lab import LabSpec
-from whimbrel.spec.service import StreamSpec
 from whimbrel.system import cgroups, links, netns
+from whimbrel.system.certificates import Authority
 from whimbrel.system.cgroups import Cgroup
 from whimbrel.system.ledger import Ledger, all_ledgers
 from whimbrel.system.places import home
@@ -60,11 +63,51 @@ class LabVantage:
         return self._cgroup.procs_files
 
 
+class LabFiles:
+    """The folder that both servers see, and the store of images, which they see too. Implements ``hosts.site.GuestFiles``."""
+
+    disk = "/srv/shared/guest.qcow2"
+    saving = "/srv/shared/memory.save"
+
+    def __init__(self, shared: Path, store: Path, server: Server) -> None:
+        self._shared = shared
+        self._store = store
+        self._server = server
+
+    def image(self, file: Path) -> str:
+        """The store is mounted in every server."""
+        return f"/srv/images/{file.relative_to(self._store)}"
+
+    def new_disk(self, backing: Path, backing_format: str) -> None:
+        """An empty disk over an image of the store."""
+        self._server.run(["qemu-img", "create", "-q", "-f", "qcow2", "-F", backing_format, "-b", self.image(backing), self.disk])
+
+    def put_disk(self, saved: Path) -> None:
+        """A copy of a disk that was saved."""
+        shutil.copyfile(saved, self._here(self.disk))
+
+    def take(self, memory: Path, disk: Path) -> None:
+        """What was saved, and the disk."""
+        shutil.move(self._here(self.saving), memory)
+        self.take_disk(disk)
+
+    def take_disk(self, disk: Path) -> None:
+        """The disk alone."""
+        shutil.move(self._here(self.disk), disk)
+
+    def _here(self, path: str) -> Path:
+        return self._shared / Path(path).name
+
+
 class Lab:
-    """The servers and the vantage of a lab that is up."""
+    """The servers and the vantage of a lab that is up. Implements ``hosts.site.Site``."""
+
+    bridge = _GUEST_BRIDGE
+    console_log = "/var/log/libvirt/qemu/guest-console.log"
 
     def __init__(self, spec: LabSpec, store: ImageStore, ledger: Ledger) -> None:
         self.spec = spec
+        self.name = spec.name
         self.store = store
         self.ledger = ledger
         self.folder = home() / "labs" / spec.name
@@ -77,8 +120,39 @@ class Lab:
         self.instruments = Cgroup(f"{spec.name}/instruments")
         self._vantage_cpus = spec.vantage.cpus or default_cpus("vantage", cgroups.machine_cpus())
         self._vantage_cgroup = Cgroup(f"{spec.name}/vantage")
+        self.authority = Authority(self.folder / "ca")
         self.standby_memory = StandbyMemory()
+        self.files = LabFiles(self.shared, store.folder, self.server_a)
         self.vantage = LabVantage(self._netns("vantage"), self._vantage_cgroup)
+
+    @property
+    def host_a(self) -> Server:
+        """Server A."""
+        return self.server_a
+
+    @property
+    def host_b(self) -> Server:
+        """Server B."""
+        return self.server_b
+
+    @property
+    def prefix_length(self) -> int:
+        """Of the lab's network."""
+        return self.spec.prefix_length
+
+    @property
+    def platform(self) -> str:
+        """The server's tree: QEMU and libvirt are in it."""
+        return self.server_a.place.tree.parent.name
+
+    @property
+    def instruments_procs(self) -> Sequence[Path]:
+        """The instruments' group."""
+        return self.instruments.procs_files
+
+    def accelerator(self, kernel_folder: Path) -> Accelerator:
+        """KVM when this kernel boots in it on server A."""
+        return choose_accelerator(self.server_a, kernel_folder)
 
     def _netns(self, member: str) -> str:
         return f"whimbrel-{self.spec.name}-{member}"
@@ -99,6 +173,7 @@ class Lab:
                 folder=self.folder / name,
                 images=self.store.folder,
                 shared=self.shared,
+                tls=spec.tls,
             )
         )
 
@@ -155,6 +230,8 @@ class Lab:
     def _make_folders(self) -> None:
         self.ledger.add("folder", str(self.folder))
         self.shared.mkdir(parents=True)
+        if self.spec.tls:
+            self.authority.create()
 
     def _make_network(self) -> None:
         spec = self.spec
@@ -192,12 +269,6 @@ class Lab:
             "b": list(self.server_b.place.cpus),
             "vantage": list(self._vantage_cpus),
         }
-
-    def image_ids(self, disk_bytes: int, stream: StreamSpec) -> list[str]:
-        """The images that trials on this lab use."""
-        store = self.store
-        film = store.film(stream.bitrate_bytes_per_s, stream.length_s)
-        return [self.server_a.place.tree.parent.name, store.guest_disk(disk_bytes).name, film.name]
 
     def _make_group(self, group: Cgroup, cpus: Sequence[int]) -> None:
         self.ledger.add("cgroup", group.name)

@@ -15,6 +15,7 @@ from whimbrel.hosts.by_libvirt import libvirt_state_of
 from whimbrel.hosts.host import Capacity, GuestState, SamplePoints
 from whimbrel.spec.lab import QEMU_OVERHEAD_BYTES
 from whimbrel.system import netns
+from whimbrel.system.certificates import Authority, equip_host
 from whimbrel.system.cgroups import Cgroup
 from whimbrel.system.deadline import Deadline, wait_until
 from whimbrel.system.process import Completed, ProcessId, Running, run, start
@@ -22,8 +23,8 @@ from whimbrel.system.process import Completed, ProcessId, Running, run, start
 _READY_S = 60.0
 
 _LIBVIRTD_CONF = """\
-listen_tls = 0
-listen_tcp = 1
+listen_tls = {tls}
+listen_tcp = {tcp}
 listen_addr = "{address}"
 auth_tcp = "none"
 auth_unix_rw = "none"
@@ -54,6 +55,7 @@ class ServerPlace:
     folder: Path
     images: Path
     shared: Path
+    tls: bool
 
 
 class Server:
@@ -74,7 +76,7 @@ class Server:
     @property
     def peer_uri(self) -> str:
         """How the other server reaches its libvirtd."""
-        return f"qemu+tcp://{_host_name(self.name)}/system"
+        return f"qemu+{'tls' if self.place.tls else 'tcp'}://{_host_name(self.name)}/system"
 
     @property
     def move_uri(self) -> str:
@@ -85,6 +87,9 @@ class Server:
         """Boots the server and waits until its libvirtd answers."""
         place = self.place
         self._configure()
+        if place.tls:
+            equip_host(Authority(place.folder.parent / "ca"), _host_name(self.name), [place.address],
+                       place.folder / "upper" / "etc" / "pki")  # fmt: skip
         self._cgroup.create(cpus=place.cpus, memory_bytes=place.memory_bytes)
         with as_file(files("whimbrel.lab") / "server.sh") as script:
             self._running = start(
@@ -107,7 +112,9 @@ class Server:
         etc = place.folder / "upper" / "etc"
         (etc / "libvirt").mkdir(parents=True)
         host_uuid = uuid.uuid5(uuid.NAMESPACE_OID, f"whimbrel {place.netns}")
-        (etc / "libvirt" / "libvirtd.conf").write_text(_LIBVIRTD_CONF.format(address=place.address, uuid=host_uuid))
+        (etc / "libvirt" / "libvirtd.conf").write_text(
+            _LIBVIRTD_CONF.format(address=place.address, uuid=host_uuid, tls=int(place.tls), tcp=int(not place.tls))
+        )
         (etc / "libvirt" / "qemu.conf").write_text(_QEMU_CONF)
         hosts = {"localhost": "127.0.0.1"} | {_host_name(name): address for name, address in place.neighbours.items()}
         (etc / "hosts").write_text("".join(f"{address} {name}\n" for name, address in hosts.items()))
@@ -157,6 +164,16 @@ class Server:
             taken_bytes = sum(domain.memory_bytes + QEMU_OVERHEAD_BYTES for domain in connection.running())
         disk = run(["df", "--output=avail", "-B1", self.place.shared]).stdout.split()[-1]
         return Capacity(memory_bytes=self.place.memory_bytes - taken_bytes, disk_bytes=int(disk))
+
+    @property
+    def shares_our_clock(self) -> bool:
+        """One kernel."""
+        return True
+
+    @property
+    def unmeasured(self) -> dict[str, str]:
+        """Nothing."""
+        return {}
 
     def sample_points(self) -> SamplePoints:
         """What the host sampler reads to see this server."""

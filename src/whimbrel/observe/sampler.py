@@ -1,6 +1,7 @@
 """The host sampler: raw counters of hosts, QEMU processes and the machine, ten times a second, in a process of its own.
 
-Sources: proc_pid_stat(5), proc_pid_io(5), proc_pid_status(5), proc_pid_net(5), sched-stats.rst and control groups.
+Sources: proc_pid_stat(5), proc_pid_io(5), proc_pid_status(5), proc_pid_net(5), sched-stats.rst and
+control groups; of hosts that are only a URI, libvirt's own statistics.
 Run as ``python -m whimbrel.observe.sampler CONFIGURATION``.
 """
 
@@ -9,12 +10,13 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import polars as pl
 
+from whimbrel.engines.libvirt import Connection
 from whimbrel.records.series import HOSTS_SCHEMA, write_series
 from whimbrel.system.cgroups import Cgroup
 from whimbrel.system.child import Child, configuration
@@ -74,6 +76,40 @@ class HostReader:
             memory_bytes=anonymous_kib * 1024 if anonymous_kib is not None else None,
             disk_read_bytes=read, disk_written_bytes=written, run_delay_s=read_run_delay_s(pid),
         )  # fmt: skip
+
+
+@dataclass
+class LibvirtReader:
+    """Reads one host through its libvirt, which tells of the host's CPU and memory, and of each guest's CPU, memory and disks."""
+
+    host: str
+    connection: Connection
+
+    def rows(self, t_ns: int) -> Iterator[Row]:
+        """One row for the host, and one for all its guests together."""
+        host, guests = self.connection.host_statistics(), list(self.connection.guest_statistics().values())
+        read, written = (_sum_of(guests, "block.", end) for end in (".rd.bytes", ".wr.bytes"))
+        yield _row(
+            t_ns, self.host, cpu_s=host["cpu_ns"] / 1e9, memory_bytes=host["memory_bytes"], cache_bytes=host["cache_bytes"],
+            disk_read_bytes=read, disk_written_bytes=written,
+        )  # fmt: skip
+        if guests:
+            delay_ns, resident_kib = _sum_of(guests, "vcpu.", ".delay"), _sum_of(guests, "balloon.rss", "")
+            yield _row(
+                t_ns, f"qemu@{self.host}", cpu_s=_scaled(_sum_of(guests, "cpu.time", ""), 1e-9),
+                memory_bytes=resident_kib * 1024 if resident_kib is not None else None,
+                disk_read_bytes=read, disk_written_bytes=written, run_delay_s=_scaled(delay_ns, 1e-9),
+            )  # fmt: skip
+
+
+def _sum_of(guests: Sequence[dict[str, int]], begin: str, end: str) -> int | None:
+    """The sum of the statistics that begin and end so; None when there is none."""
+    found = [value for stats in guests for name, value in stats.items() if name.startswith(begin) and name.endswith(end)]
+    return sum(found) if found else None
+
+
+def _scaled(value: int | None, factor: float) -> float | None:
+    return value * factor if value is not None else None
 
 
 def _row(t_ns: int, subject: str, **values: float | None) -> Row:
@@ -137,7 +173,10 @@ def main() -> None:
     """Samples until told to stop, then writes the series."""
     child = Child()
     given = configuration()
-    readers = [HostReader(point["host"], Cgroup(point["cgroup"]), point["init_pid"]) for point in given["points"]]
+    readers: list[HostReader | LibvirtReader] = [
+        HostReader(point["host"], Cgroup(point["cgroup"]), point["init_pid"]) for point in given["points"]
+    ]
+    readers += [LibvirtReader(host, Connection.open(uri)) for host, uri in given.get("libvirt", {}).items()]
     every_ns = round(given["every_s"] * 1e9)
     rows: list[Row] = []
     lateness: list[float] = []

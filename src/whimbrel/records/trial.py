@@ -43,7 +43,7 @@ class ClockReading(Record):
 
 
 class HostClock(Record):
-    """Which clock a host runs on, and how far it is from the clock of the series (0 where they share a kernel)."""
+    """Which clock a host runs on, and its wall clock less ours (0 where they share a kernel), with the error of that."""
 
     clock_id: str
     offset_ns: int
@@ -146,7 +146,10 @@ class Provenance(Record):
 
 
 class TrialRecord(Record):
-    """Everything raw about one trial, but the series; ``restored_in_s`` is what libvirt took to start the saved state."""
+    """Everything raw about one trial, but the series.
+
+    ``restored_in_s`` is what libvirt took to start the saved state; ``unmeasured`` says what could not be seen, and why.
+    """
 
     schema_version: Literal[1]
     spec: CampaignSpec
@@ -161,4 +164,5 @@ class TrialRecord(Record):
     reach: ReachCounts | None
     instruments: list[InstrumentCost]
     restored_in_s: float | None
+    unmeasured: dict[str, str] = {}
     provenance: Provenance

@@ -7,6 +7,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from whimbrel.spec.fields import Count, MisfitError, Name, PositiveSeconds, Seconds, Spec
+from whimbrel.spec.hosts import HostsSpec
 from whimbrel.spec.lab import QEMU_OVERHEAD_BYTES, LabSpec
 from whimbrel.spec.migration import MigrationSpec
 from whimbrel.spec.service import FormName, GuestSpec, ServiceName, StreamSpec
@@ -61,7 +62,7 @@ class ScenarioSpec(Spec):
 
 
 class CampaignSpec(Spec):
-    """A scenario file, complete."""
+    """A scenario file, complete. It happens in a ``lab``, or on ``hosts`` that somebody else runs."""
 
     schema_version: Literal[1]
     name: Name
@@ -69,6 +70,7 @@ class CampaignSpec(Spec):
     reference: str = Field(default="", max_length=300)
     seed: Count = Field(default=1, ge=0)
     lab: LabSpec = LabSpec()
+    hosts: HostsSpec | None = None
     guest: GuestSpec = GuestSpec()
     stream: StreamSpec = StreamSpec()
     migration: MigrationSpec = MigrationSpec()
@@ -83,7 +85,20 @@ class CampaignSpec(Spec):
         return self
 
     @model_validator(mode="after")
+    def _one_place(self) -> Self:
+        if self.hosts is not None and "lab" in self.model_fields_set and self.lab != LabSpec():
+            raise MisfitError("stands beside 'lab': a campaign happens in one place", "hosts")
+        return self
+
+    @property
+    def link_rate_bytes_per_s(self) -> float:
+        """What the link between the hosts gives, as far as the file says."""
+        return self.hosts.link_rate_bytes_per_s if self.hosts else self.lab.link_rate_bytes_per_s
+
+    @model_validator(mode="after")
     def _fits_the_servers(self) -> Self:
+        if self.hosts is not None:
+            return self
         smallest = min(self.lab.servers.a.memory_bytes, self.lab.servers.b.memory_bytes)
         if self.guest.memory_bytes + QEMU_OVERHEAD_BYTES > smallest:
             raise MisfitError("is more than a server of the lab has, with QEMU's own 256 MiB", "guest", "memory")

@@ -35,13 +35,17 @@ class ServersSpec(Spec):
 
 
 class LabSpec(Spec):
-    """The lab file; addresses are taken from ``network`` in a fixed order."""
+    """The lab file; addresses are taken from ``network`` in a fixed order.
+
+    With ``tls`` the lab makes a private CA, and its libvirtds answer on TLS only.
+    """
 
     name: LabName = "lab"
     network: Network = "10.77.0.0/24"
     link_rate_bytes_per_s: BytesPerSecond = Field(alias="link_rate", default=125e6)
     servers: ServersSpec = ServersSpec()
     vantage: VantageSpec = VantageSpec()
+    tls: bool = Field(default=False, strict=True)
 
     @model_validator(mode="after")
     def _cpus_are_not_negative(self) -> Self:

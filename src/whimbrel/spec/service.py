@@ -29,6 +29,6 @@ class StreamSpec(Spec):
     """
 
     bitrate_bytes_per_s: BytesPerSecond = Field(alias="bitrate", default=125e3, ge=25e3)
-    length_s: PositiveSeconds = Field(alias="length", default=240, ge=5)
+    length_s: PositiveSeconds = Field(alias="length", default=240.0, ge=5)
     read_ahead_s: PositiveSeconds = Field(alias="read_ahead", default=3.0)
     player_buffers_s: tuple[PositiveSeconds, ...] = Field(alias="player_buffers", default=(0.2, 1.0, 3.0), min_length=1)

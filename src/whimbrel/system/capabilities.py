@@ -36,27 +36,27 @@ class Finding:
 def examine() -> list[Finding]:
     """Tries everything that a lab needs; what it makes meanwhile is removed."""
     findings = [
-        _try("root", True, _root),
-        _try("programs", True, _programs),
-        _try("libvirt-python", True, _libvirt_python),
-        _try("memory", True, _memory),
-        _try("disk space", True, _disk),
-        _try("network devices for guests", True, _tun),
+        attempt("root", True, _root),
+        attempt("programs", True, _programs),
+        attempt("libvirt-python", True, _libvirt_python),
+        attempt("memory", True, _memory),
+        attempt("disk space", True, _disk),
+        attempt("network devices for guests", True, _tun),
     ]
     if findings[0].works and findings[1].works:
         with Ledger("doctor", _TURN_S) as ledger:
             ledger.undo_all()
             try:
                 findings += [
-                    _try("control groups", True, lambda: _groups(ledger)),
-                    _try("network namespaces and veth", True, lambda: _namespaces(ledger)),
-                    _try("link shaping (tbf)", True, _shaping),
-                    _try("overlay file system", True, lambda: _overlay(ledger)),
-                    _try("delay on links (netem)", False, _netem),
+                    attempt("control groups", True, lambda: _groups(ledger)),
+                    attempt("network namespaces and veth", True, lambda: _namespaces(ledger)),
+                    attempt("link shaping (tbf)", True, _shaping),
+                    attempt("overlay file system", True, lambda: _overlay(ledger)),
+                    attempt("delay on links (netem)", False, _netem),
                 ]
             finally:
                 ledger.undo_all()
-    findings.append(_try("KVM", False, _kvm))
+    findings.append(attempt("KVM", False, _kvm))
     return findings
 
 
@@ -75,7 +75,8 @@ class _AbsentError(WhimbrelError):
     """A capability is not there; says why."""
 
 
-def _try(name: str, needed: bool, probe: Callable[[], str]) -> Finding:
+def attempt(name: str, needed: bool, probe: Callable[[], str]) -> Finding:
+    """What came of trying; an error is a finding too."""
     try:
         return Finding(name, True, needed, probe())
     except (WhimbrelError, OSError) as error:
@@ -90,7 +91,7 @@ def _root() -> str:
 
 
 def _programs() -> str:
-    wanted = ("mmdebstrap", "mke2fs", "ip", "tc", "unshare", "nsenter")
+    wanted = ("mmdebstrap", "mke2fs", "gcc", "openssl", "ip", "tc", "unshare", "nsenter")
     absent = [name for name in wanted if shutil.which(name) is None]
     if absent:
         raise _AbsentError(f"not installed: {', '.join(absent)}; start whimbrel as ./whimbrel, which installs them")

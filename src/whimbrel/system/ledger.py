@@ -9,7 +9,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Literal
@@ -22,17 +22,25 @@ from whimbrel.system.deadline import Deadline, pause
 from whimbrel.system.places import home
 from whimbrel.system.process import run
 
-Kind = Literal["folder", "netns", "cgroup"]
+Kind = Literal["folder", "netns", "cgroup", "domain", "volume"]
 
 # How long a look at a ledger may hold its lock.
 _PROBE_S = 1.0
 # Undone in this order: processes hold namespaces, and write into folders.
-_UNDO_ORDER: tuple[Kind, ...] = ("cgroup", "netns", "folder")
+_UNDO_ORDER: tuple[Kind, ...] = ("domain", "cgroup", "netns", "volume", "folder")
+
+# How to remove kinds of things that this room knows nothing of; their makers say it.
+_undo_elsewhere: dict[str, Callable[[str], None]] = {}
+
+
+def register_undo(kind: Kind, undo: Callable[[str], None]) -> None:
+    """Says how things of a kind are removed, given their name in the ledger."""
+    _undo_elsewhere[kind] = undo
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One thing of ours: a folder's path, or the name of a namespace or control group."""
+    """One thing of ours: a folder's path, the name of a namespace or control group, or what its maker needs to find it."""
 
     kind: Kind
     name: str
@@ -45,7 +53,10 @@ class Entry:
             group.remove()
         elif self.kind == "netns":
             netns.delete(self.name)
+        elif self.kind in _undo_elsewhere:
+            _undo_elsewhere[self.kind](self.name)
         else:
+            assert self.kind == "folder", f"nobody has said how to remove a {self.kind}"
             run(["rm", "-rf", "--one-file-system", "--", self.name])
 
 

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from whimbrel import __version__
 from whimbrel.guests.forms import Identity
 from whimbrel.guests.states import StateInfo
-from whimbrel.lab.lab import Lab
+from whimbrel.hosts.site import Site
 from whimbrel.migrate.technique import MoveReport
 from whimbrel.records.trial import (
     ClockReading,
@@ -62,6 +62,8 @@ class Notes:
     costs: list[InstrumentCost] = field(default_factory=list)
     identity_before: Identity | None = None
     identity_after: Identity | None = None
+    clocks: dict[str, HostClock] = field(default_factory=dict)
+    unmeasured: dict[str, str] = field(default_factory=dict)
 
     def move_record(self) -> MoveRecord | None:
         """The call that moved the guest; None when it was never made, or did not come back."""
@@ -89,7 +91,7 @@ class Notes:
         )
 
     def record(
-        self, spec: CampaignSpec, plan: Plan, state: StateInfo, lab: Lab, origin: Origin, clock_after: ClockPair
+        self, spec: CampaignSpec, plan: Plan, state: StateInfo, site: Site, origin: Origin, clock_after: ClockPair
     ) -> TrialRecord:
         """The trial's record."""
         return TrialRecord(
@@ -100,17 +102,17 @@ class Notes:
             events=self.events,
             clock_before=_reading(self.clock_before),
             clock_after=_reading(clock_after),
-            # One kernel: every host of a lab has the clock of the series.
-            host_clocks={name: HostClock(clock_id=clock_id(), offset_ns=0, offset_error_ns=0) for name in ("a", "b", "vantage")},
+            host_clocks={"vantage": HostClock(clock_id=clock_id(), offset_ns=0, offset_error_ns=0), **self.clocks},
+            unmeasured=self.unmeasured,
             move=self.move_record(),
             rest=self.rest,
             reach=self.reach,
             instruments=self.costs,
             restored_in_s=self.restored_in_s,
-            provenance=self._provenance(spec, state, lab, origin),
+            provenance=self._provenance(spec, state, site, origin),
         )
 
-    def _provenance(self, spec: CampaignSpec, state: StateInfo, lab: Lab, origin: Origin) -> Provenance:
+    def _provenance(self, spec: CampaignSpec, state: StateInfo, site: Site, origin: Origin) -> Provenance:
         here = machine()
         return Provenance(
             whimbrel=__version__,
@@ -121,13 +123,18 @@ class Notes:
             machine_cpus=here.cpus,
             machine_memory_bytes=here.memory_bytes,
             accelerator=state.accelerator,
-            cpu_placement=lab.cpu_placement,
+            cpu_placement=site.cpu_placement,
             versions=_NO_PART | self.host_versions | state.versions,
             saved_state=state.id,
-            images=lab.image_ids(spec.guest.disk_bytes, spec.stream),
+            images=_images(site, spec),
             started_at=self.started_at,
             ended_at=now(),
         )
+
+
+def _images(site: Site, spec: CampaignSpec) -> list[str]:
+    film = site.store.film(spec.stream.bitrate_bytes_per_s, spec.stream.length_s)
+    return [site.platform, site.store.guest_disk(spec.guest.disk_bytes).name, film.name]
 
 
 def count_reach(lines: Sequence[str], before: int, until_after_move: int) -> ReachCounts:

@@ -16,11 +16,12 @@ from whimbrel.guests import guest as lab_guest
 from whimbrel.guests.forms import FORMS, Identity, read_reach_log, wait_for_service
 from whimbrel.guests.states import StateInfo
 from whimbrel.hosts.host import Host
-from whimbrel.lab.lab import Lab
+from whimbrel.hosts.site import Site
 from whimbrel.migrate.carry_out import carry_out, evidence, running_on
 from whimbrel.migrate.pre_copy import PreCopy
 from whimbrel.migrate.technique import MoveRequest, Technique
 from whimbrel.migrate.verify import exactly_one
+from whimbrel.observe.host_clock import clock_of
 from whimbrel.observe.migration_events import MigrationEvents
 from whimbrel.records.trial import Event, HostName, InstrumentCost, Plan, RestRecord, TrialRecord
 from whimbrel.spec.campaign import CampaignSpec
@@ -39,14 +40,14 @@ Notice = Callable[[str], None]
 
 
 class Trial:
-    """One repetition of one arm on one lab, from one saved state; writes its series into ``workplace``.
+    """One repetition of one arm at one site, from one saved state; writes its series into ``workplace``.
 
     With ``keep_on_failure`` the guest of a failed trial is left as it is.
     """
 
     def __init__(
         self,
-        lab: Lab,
+        site: Site,
         spec: CampaignSpec,
         plan: Plan,
         state: StateInfo,
@@ -55,7 +56,7 @@ class Trial:
         notice: Notice,
         keep_on_failure: bool = False,
     ) -> None:
-        self._lab = lab
+        self._site = site
         self._spec = spec
         self._plan = plan
         self._state = state
@@ -64,8 +65,8 @@ class Trial:
         self._notice = notice
         self._keep_on_failure = keep_on_failure
         self._scenario = next(scenario for scenario in spec.scenarios if scenario.name == plan.scenario)
-        self._source: Host = lab.server_a
-        self._destination: Host = lab.server_b
+        self._source: Host = site.host_a
+        self._destination: Host = site.host_b
         self._hosts: list[Host] = [self._source, self._destination]
         self._notes = Notes(now(), read_pair())
 
@@ -84,11 +85,12 @@ class Trial:
             raise
         if notes.failure is None or not self._keep_on_failure:
             self._discard_guest()
-            lab_guest.keep_memory_for(self._lab, self._state.folder)
+            lab_guest.keep_memory_for(self._site, self._state.folder)
         for log_file in self._workplace.glob("*.log"):
             if log_file.stat().st_size == 0:
                 log_file.unlink()
-        return notes.record(self._spec, self._plan, self._state, self._lab, self._origin, read_pair())
+        notes.unmeasured = {what: why for host in self._hosts for what, why in host.unmeasured.items()}
+        return notes.record(self._spec, self._plan, self._state, self._site, self._origin, read_pair())
 
     def _observe(self) -> None:
         notes = self._notes
@@ -96,8 +98,9 @@ class Trial:
         self._notice("restoring the saved state")
         with Connection.open(self._source.libvirt_uri) as connection, ExitStack() as instruments:
             notes.host_versions = connection.versions()
-            agent, notes.restored_in_s = lab_guest.restore(self._lab, connection, self._state.folder)
+            agent, notes.restored_in_s = lab_guest.restore(self._site, connection, self._state.folder)
             notes.identity_before = self._identity(agent)
+            notes.clocks["a"] = clock_of(self._source, lab_guest.GUEST_NAME)
             sampler = instruments.enter_context(self._sampler())
             self._notice("at rest")
             self._look_at_rest(agent, [sampler])
@@ -120,6 +123,7 @@ class Trial:
                 self._notice("watching after the move")
                 self._watch(observe.after_s, running)
                 lines_after = self._reach_lines() if reaching else []
+                notes.clocks["b"] = clock_of(self._destination, lab_guest.GUEST_NAME)
             finally:
                 notes.events = events.events + _player_events(player)
                 notes.qemu_downtime_ms, notes.parameters = events.qemu_downtime_ms, events.parameters
@@ -134,26 +138,27 @@ class Trial:
 
     def _sampler(self) -> Instrument:
         """Runs in the vantage's network, which it so sees as its own."""
-        points = [*(host.sample_points() for host in self._hosts), self._lab.vantage.sample_points()]
+        points = [*(host.sample_points() for host in self._hosts), self._site.vantage.sample_points()]
         configuration = {
             "points": [{"host": point.host, "cgroup": point.cgroup, "init_pid": point.init_pid} for point in points if point],
+            "libvirt": {host.name: host.libvirt_uri for host in self._hosts if host.sample_points() is None},
             "every_s": self._spec.observe.sample_every_s,
         }
-        return self._instrument("sampler", "whimbrel.observe.sampler", configuration, "hosts", self._lab.instruments.procs_files)
+        return self._instrument("sampler", "whimbrel.observe.sampler", configuration, "hosts", self._site.instruments_procs)
 
     def _probe(self, every_s: float) -> Instrument:
-        configuration = {"address": self._lab.guest_address, "every_s": every_s}
-        return self._instrument("probe", "whimbrel.observe.probe", configuration, "probe", self._lab.instruments.procs_files)
+        configuration = {"address": self._site.guest_address, "every_s": every_s}
+        return self._instrument("probe", "whimbrel.observe.probe", configuration, "probe", self._site.instruments_procs)
 
     def _player(self) -> Instrument:
         stream = self._spec.stream
         configuration = {
-            "url": f"rtmp://{self._lab.guest_address}/film/film.flv",
+            "url": f"rtmp://{self._site.guest_address}/film/film.flv",
             "viewers": self._plan.viewers,
             "read_ahead_s": stream.read_ahead_s,
             "length_s": stream.length_s,
         }
-        return self._instrument("player", "whimbrel.stream.player", configuration, "packets", self._lab.vantage.procs_files)
+        return self._instrument("player", "whimbrel.stream.player", configuration, "packets", self._site.vantage.procs_files)
 
     def _instrument(
         self, name: str, module: str, configuration: dict[str, Any], series: str, procs_files: Sequence[Path]
@@ -165,7 +170,7 @@ class Trial:
             output=self._workplace / f"{series}.parquet",
             log_file=self._workplace / f"{name}.log",
             procs_files=procs_files,
-            wrap=self._lab.vantage.command,
+            wrap=self._site.vantage.command,
         )
 
     def _look_at_rest(self, agent: GuestAgent, running: list[Instrument]) -> None:

@@ -151,3 +151,44 @@ def test_a_spec_survives_its_record() -> None:
 def test_schema_names_what_a_file_may_say() -> None:
     schema = json.loads(schema_text())
     assert {"schema_version", "name", "lab", "guest", "stream", "migration", "observe", "scenarios"} <= set(schema["properties"])
+
+
+HOSTS = """\
+hosts:
+  a: {libvirt: "qemu+tls://one/system", address: 10.0.0.1}
+  b: {libvirt: "qemu+tls://two/system", address: 10.0.0.2}
+  storage: /srv/shared
+  guest_address: 10.0.0.100/24
+"""
+
+
+def test_hosts_instead_of_a_lab(tmp_path: Path) -> None:
+    file = tmp_path / "hosts.yaml"
+    file.write_text(GOOD + HOSTS)
+    spec = load_campaign(file)
+    assert spec.hosts is not None
+    assert spec.hosts.b.libvirt == "qemu+tls://two/system"
+    record = CampaignSpec.model_validate(json.loads(spec.model_dump_json()), context=RECORD)
+    assert record == spec
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "words"),
+    [
+        ("qemu+tls://two/system", "qemu+tls://one/system", 11, "where it is"),
+        ("address: 10.0.0.2", "address: 10.0.0.1", 11, "same as that of host a"),
+        ("10.0.0.100/24", "10.0.0.2/24", 13, "is that of a host"),
+        ("10.0.0.100/24", "10.0.0.100", 13, "has no network"),
+        ("10.0.0.100/24", "10.0.0.256/24", 13, "256"),
+        ("address: 10.0.0.2", "address: two.example", 11, "two.example"),
+        ("qemu+tls://two/system", "xen://two", 11, "no libvirt URI"),
+        ("/srv/shared", "../shared", 12, "no absolute path"),
+        ("/srv/shared", "/srv/../etc", 12, "no absolute path"),
+        ("guest_address", "bridge: a-name-beyond-fifteen\n  guest_address", 13, "no name of a network link"),
+        ("hosts:", "lab: {name: both}\nhosts:", 10, "one place"),
+    ],
+)
+def test_wrong_hosts_name_their_line(tmp_path: Path, old: str, new: str, line: int, words: str) -> None:
+    error = refused(tmp_path, (GOOD + HOSTS).replace(old, new))
+    assert words in str(error)
+    assert error.line == line

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from whimbrel.guests.domain_xml import Accelerator
+from whimbrel.hosts.site import Accelerator
 from whimbrel.lab.server import Server
 from whimbrel.system import kvm_memo
 

@@ -1,0 +1,334 @@
+"""Hosts that somebody else runs: all we have of each is its libvirt and its address."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+from whimbrel.engines.libvirt import Connection
+from whimbrel.engines.libvirt_storage import Pool, pool
+from whimbrel.errors import UsageError
+from whimbrel.hosts.by_libvirt import libvirt_state_of
+from whimbrel.hosts.host import Capacity, GuestState, SamplePoints
+from whimbrel.hosts.site import Accelerator
+from whimbrel.images.recipes import content_hash
+from whimbrel.images.store import ImageStore
+from whimbrel.spec.hosts import HostsSpec, RemoteHostSpec
+from whimbrel.system.capabilities import Finding, attempt
+from whimbrel.system.ledger import Ledger, register_undo
+from whimbrel.system.standby_memory import StandbyMemory
+from whimbrel.units import format_bytes
+
+_LEDGER_PREFIX = "hosts-"
+_PROOF = "proof"
+
+
+def hosts_ledger(name: str) -> Ledger:
+    """The ledger of what we put on the hosts of this name."""
+    return Ledger(f"{_LEDGER_PREFIX}{name}")
+
+
+class RemoteHost:
+    """A host known by its libvirt URI. Implements ``hosts.host.Host``."""
+
+    def __init__(self, name: str, spec: RemoteHostSpec, storage: str) -> None:
+        self.name = name
+        self.address = spec.address
+        self._spec = spec
+        self._storage = storage
+
+    @property
+    def libvirt_uri(self) -> str:
+        """How we reach it."""
+        return self._spec.libvirt
+
+    @property
+    def peer_uri(self) -> str:
+        """How the other host reaches it: as we do, but with its own certificates and sockets."""
+        return self._spec.peer_libvirt or urlunsplit(urlsplit(self._spec.libvirt)._replace(query=""))
+
+    @property
+    def move_uri(self) -> str:
+        """Where a peer sends a guest's memory."""
+        return f"tcp://{self.address}"
+
+    @property
+    def gone(self) -> bool:
+        """A host of somebody else's that does not answer may only be silent."""
+        return False
+
+    def state_of(self, guest: str) -> GuestState:
+        """What its libvirt says of the guest."""
+        return libvirt_state_of(self.libvirt_uri, guest)
+
+    def capacity(self) -> Capacity:
+        """Free memory as its libvirt says, and what is free in the shared storage."""
+        with Connection.open(self.libvirt_uri) as connection, pool(connection, self._storage) as storage:
+            return Capacity(connection.free_memory_bytes(), storage.free_bytes())
+
+    def sample_points(self) -> SamplePoints | None:
+        """Its libvirt is all that can be asked."""
+        return None
+
+    @property
+    def shares_our_clock(self) -> bool:
+        """Its clocks are its own."""
+        return False
+
+    @property
+    def unmeasured(self) -> dict[str, str]:
+        """What libvirt does not tell."""
+        return {
+            f"network of host {self.name}": "libvirt tells the traffic of guests, not that of the host",
+            f"console of the guest on host {self.name}": "it is written to a file on the host, which we cannot read",
+        }
+
+    def logs(self) -> dict[str, str]:
+        """They lie on the host."""
+        return {f"{self.name}-logs.log": f"the logs of {self.libvirt_uri} lie on the host: /var/log/libvirt\n"}
+
+
+class Here:
+    """This machine as the vantage. Implements ``hosts.host.Vantage``."""
+
+    def command(self, argv: Sequence[str]) -> Sequence[str]:
+        """As it is."""
+        return argv
+
+    def sample_points(self) -> SamplePoints | None:
+        """It is not set apart from everything else that runs here."""
+        return None
+
+    @property
+    def procs_files(self) -> Sequence[Path]:
+        """No group."""
+        return ()
+
+
+class RemoteFiles:
+    """Files in the storage that both hosts share, sent and fetched through libvirt. Implements ``hosts.site.GuestFiles``."""
+
+    def __init__(self, spec: HostsSpec, ledger: Ledger) -> None:
+        self._spec = spec
+        self._ledger = ledger
+        self._sent: set[str] = set()
+
+    @property
+    def disk(self) -> str:
+        """The guest's disk."""
+        return f"{self._spec.storage}/{self._name('guest.qcow2')}"
+
+    @property
+    def saving(self) -> str:
+        """Where the guest's state is saved."""
+        return f"{self._spec.storage}/{self._name('memory.save')}"
+
+    def image(self, file: Path) -> str:
+        """Sent the first time it is asked for."""
+        name = self._name(f"{file.parent.name}-{file.name}")
+        if name not in self._sent:
+            self._list(name)
+            with Connection.open(self._spec.a.libvirt) as connection, pool(connection, self._spec.storage) as storage:
+                storage.send(file, name)
+            self._sent.add(name)
+        return f"{self._spec.storage}/{name}"
+
+    def new_disk(self, backing: Path, backing_format: str) -> None:
+        """An empty disk over an image."""
+        below = self.image(backing)
+        size_bytes = _virtual_size_bytes(backing, backing_format)
+        self._list(self._name("guest.qcow2"))
+        with self._storage() as storage:
+            storage.lay_over(self._name("guest.qcow2"), below, backing_format, size_bytes)
+
+    def put_disk(self, saved: Path) -> None:
+        """A copy of a disk that was saved."""
+        self._list(self._name("guest.qcow2"))
+        with self._storage() as storage:
+            storage.send(saved, self._name("guest.qcow2"))
+
+    def take(self, memory: Path, disk: Path) -> None:
+        """What was saved, and the disk."""
+        self._list(self._name("memory.save"))
+        with self._storage() as storage:
+            storage.fetch(self._name("memory.save"), memory)
+            storage.remove(self._name("memory.save"))
+        self.take_disk(disk)
+
+    def take_disk(self, disk: Path) -> None:
+        """The disk alone."""
+        with self._storage() as storage:
+            storage.fetch(self._name("guest.qcow2"), disk)
+            storage.remove(self._name("guest.qcow2"))
+
+    def _name(self, name: str) -> str:
+        return f"whimbrel-{self._spec.name}-{name}"
+
+    def _list(self, name: str) -> None:
+        entry = json.dumps({"uri": self._spec.a.libvirt, "folder": self._spec.storage, "name": name})
+        if all(entry != other.name for other in self._ledger.entries):
+            self._ledger.add("volume", entry)
+
+    def _storage(self) -> _Storage:
+        return _Storage(self._spec)
+
+
+class _Storage:
+    """The shared storage through host A, for the length of a ``with``."""
+
+    def __init__(self, spec: HostsSpec) -> None:
+        self._connection = Connection.open(spec.a.libvirt)
+        self._pool = pool(self._connection, spec.storage)
+
+    def __enter__(self) -> Pool:
+        return self._pool.__enter__()
+
+    def __exit__(self, *error: object) -> None:
+        self._pool.__exit__(None, None, None)
+        self._connection.close()
+
+
+class RemoteSite:
+    """Two hosts of somebody else's. Implements ``hosts.site.Site``. Use ``up`` before anything else, and ``down`` at the end."""
+
+    def __init__(self, spec: HostsSpec, store: ImageStore, ledger: Ledger, guest: str, guest_uuid: str) -> None:
+        self.spec = spec
+        self.name = spec.name
+        self.store = store
+        self.ledger = ledger
+        self.standby_memory = StandbyMemory()
+        self.host_a = RemoteHost("a", spec.a, spec.storage)
+        self.host_b = RemoteHost("b", spec.b, spec.storage)
+        self.vantage = Here()
+        self.files = RemoteFiles(spec, ledger)
+        self.bridge = spec.bridge
+        self.console_log = f"/var/log/libvirt/qemu/{guest}-console.log"
+        self.guest_address, _, length = spec.guest_address.partition("/")
+        self.prefix_length = int(length)
+        self._guest = guest
+        self._guest_uuid = guest_uuid
+        self._platform: str | None = None
+
+    def up(self) -> None:
+        """Looks whether both hosts can be used; what is put on them later is in the ledger."""
+        if self.ledger.entries:
+            raise UsageError(f"something of ours is still on the hosts {self.name!r}", resolution="'whimbrel gc' removes it")
+        prove_shared_storage(self.spec)
+        for host in (self.host_a, self.host_b):
+            if host.state_of(self._guest) != "absent":
+                raise UsageError(
+                    f"host {host.name} already has a guest {self._guest!r}", resolution="it is not ours: rename or end it"
+                )
+        for uri in (self.spec.a.libvirt, self.spec.b.libvirt):
+            self.ledger.add("domain", json.dumps({"uri": uri, "name": self._guest, "uuid": self._guest_uuid}))
+
+    def down(self) -> None:
+        """Removes everything that we put on the hosts."""
+        self.ledger.undo_all()
+
+    @property
+    def platform(self) -> str:
+        """Versions of libvirt and QEMU on host A, and where its files lie."""
+        if self._platform is None:
+            with Connection.open(self.spec.a.libvirt) as connection:
+                content = {**connection.versions(), "storage": self.spec.storage, "name": self.name}
+            self._platform = f"hosts-{content_hash(content)}"
+        return self._platform
+
+    @property
+    def instruments_procs(self) -> Sequence[Path]:
+        """Not set apart."""
+        return ()
+
+    @property
+    def cpu_placement(self) -> dict[str, list[int]]:
+        """Theirs."""
+        return {}
+
+    def accelerator(self, kernel_folder: Path) -> Accelerator:
+        """What the file says."""
+        return self.spec.accelerator
+
+    def mend(self) -> list[str]:
+        """Hosts of somebody else's are not ours to start."""
+        return []
+
+
+def prove_shared_storage(spec: HostsSpec) -> None:
+    """Makes a file through host A and looks for it through host B; UsageError when B does not see it."""
+    name = f"whimbrel-{spec.name}-{_PROOF}"
+    with Connection.open(spec.a.libvirt) as at_a, pool(at_a, spec.storage) as by_a:
+        by_a.remove(name)
+        by_a.make_empty(name)
+        try:
+            with Connection.open(spec.b.libvirt) as at_b, pool(at_b, spec.storage) as by_b:
+                seen = name in by_b.names()
+        finally:
+            by_a.remove(name)
+    if not seen:
+        raise UsageError(
+            f"host b does not see what host a writes into {spec.storage}",
+            resolution="name a folder that both hosts share at the same path (NFS, GFS2, ...)",
+        )
+
+
+def examine_hosts(spec: HostsSpec) -> list[Finding]:
+    """Tries what a campaign needs of two hosts: their libvirt, its version, room, and the storage they share."""
+    findings = []
+    for host in (RemoteHost("a", spec.a, spec.storage), RemoteHost("b", spec.b, spec.storage)):
+        findings.append(attempt(f"libvirt of host {host.name}", True, partial(_versions, host)))
+        if findings[-1].works:
+            findings.append(attempt(f"room on host {host.name}", True, partial(_room, host)))
+    if all(finding.works for finding in findings):
+        findings.append(attempt("shared storage", True, lambda: _shared(spec)))
+    findings += [
+        Finding(what, False, False, why)
+        for host in (RemoteHost("a", spec.a, spec.storage), RemoteHost("b", spec.b, spec.storage))
+        for what, why in host.unmeasured.items()
+    ]
+    return findings
+
+
+def _versions(host: RemoteHost) -> str:
+    with Connection.open(host.libvirt_uri) as connection:
+        versions = connection.versions()
+    return f"libvirt {versions['libvirt']}, QEMU {versions['qemu']}"
+
+
+def _room(host: RemoteHost) -> str:
+    room = host.capacity()
+    return f"{format_bytes(room.memory_bytes)} of memory, {format_bytes(room.disk_bytes)} in the shared storage"
+
+
+def _shared(spec: HostsSpec) -> str:
+    prove_shared_storage(spec)
+    return f"what one writes into {spec.storage} the other sees"
+
+
+def _virtual_size_bytes(file: Path, kind: str) -> int:
+    if kind == "raw":
+        return file.stat().st_size
+    with file.open("rb") as stream:
+        # docs/interop/qcow2.txt: the virtual size stands at byte 24, big-endian.
+        return int.from_bytes(stream.read(32)[24:32], "big")
+
+
+def _remove_volume(entry: str) -> None:
+    known = json.loads(entry)
+    with Connection.open(known["uri"]) as connection, pool(connection, known["folder"]) as storage:
+        storage.remove(known["name"])
+
+
+def _end_domain(entry: str) -> None:
+    known = json.loads(entry)
+    with Connection.open(known["uri"]) as connection:
+        domain = connection.find(known["name"])
+        if domain is not None and domain.uuid == known["uuid"]:
+            domain.destroy()
+
+
+register_undo("volume", _remove_volume)
+register_undo("domain", _end_domain)

@@ -1,0 +1,100 @@
+"""Where a campaign happens: two hosts, a vantage, and files that both hosts see. A lab is one; so are hosts by URI."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal, Protocol
+
+from whimbrel.hosts.host import Host, Vantage
+from whimbrel.images.store import ImageStore
+from whimbrel.system.ledger import Ledger
+from whimbrel.system.standby_memory import StandbyMemory
+
+Accelerator = Literal["kvm", "tcg"]
+
+
+class GuestFiles(Protocol):
+    """The guest's files, at the same path on both hosts."""
+
+    def image(self, file: Path) -> str:
+        """Where the hosts find a file of the image store."""
+
+    def new_disk(self, backing: Path, backing_format: str) -> None:
+        """Makes the guest's disk, empty over an image of the store."""
+
+    def put_disk(self, saved: Path) -> None:
+        """Makes the guest's disk a copy of one that was saved."""
+
+    @property
+    def disk(self) -> str:
+        """Where the hosts find the guest's disk (qcow2)."""
+
+    @property
+    def saving(self) -> str:
+        """Where a host may save the guest's state."""
+
+    def take(self, memory: Path, disk: Path) -> None:
+        """Moves what was saved, and the guest's disk, into files here."""
+
+    def take_disk(self, disk: Path) -> None:
+        """Moves the guest's disk into a file here."""
+
+
+class Site(Protocol):
+    """Two hosts and what a trial needs around them."""
+
+    name: str
+    store: ImageStore
+    ledger: Ledger
+    standby_memory: StandbyMemory
+
+    @property
+    def host_a(self) -> Host:
+        """The source of a move from A to B."""
+
+    @property
+    def host_b(self) -> Host:
+        """Its destination."""
+
+    @property
+    def vantage(self) -> Vantage:
+        """Where viewers and probe run."""
+
+    @property
+    def files(self) -> GuestFiles:
+        """The guest's files."""
+
+    @property
+    def guest_address(self) -> str:
+        """The guest's address."""
+
+    @property
+    def prefix_length(self) -> int:
+        """Of the guest's network."""
+
+    @property
+    def bridge(self) -> str:
+        """The bridge on each host that the guest joins."""
+
+    @property
+    def console_log(self) -> str:
+        """Where a host writes what the guest says on its console."""
+
+    @property
+    def platform(self) -> str:
+        """What the hosts run, as far as a saved state depends on it."""
+
+    @property
+    def instruments_procs(self) -> Sequence[Path]:
+        """What an instrument writes itself into to be counted apart."""
+
+    @property
+    def cpu_placement(self) -> dict[str, list[int]]:
+        """Which CPUs each member may use, where that is known."""
+
+    def accelerator(self, kernel_folder: Path) -> Accelerator:
+        """Whether guests run in KVM or are emulated."""
+
+    def mend(self) -> list[str]:
+        """Starts each host of ours that has died again; returns their names."""

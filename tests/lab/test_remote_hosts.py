@@ -1,0 +1,167 @@
+"""Hosts that are only a URI: a lab's servers, used through TLS and their addresses alone, as if another team ran them."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.calibration.table import say
+from tests.lab.test_command_line import ENVIRONMENT, wait_for_word
+from tests.snapshot import snapshot
+from whimbrel.engines.libvirt import Connection
+from whimbrel.errors import EngineError
+from whimbrel.guests import guest as lab_guest
+from whimbrel.images.store import ImageStore
+from whimbrel.lab.lab import Lab, ledger_of
+from whimbrel.records.store import CampaignFolder
+from whimbrel.report.load import figures_of
+from whimbrel.spec.lab import LabSpec
+from whimbrel.system.certificates import Authority, equip_client
+
+FILE = """\
+schema_version: 1
+name: remote
+hosts:
+  name: remote
+  a: {{libvirt: "{a}", peer_libvirt: "qemu+tls://server-a/system", address: {address_a}}}
+  b: {{libvirt: "{b}", peer_libvirt: "qemu+tls://server-b/system", address: {address_b}}}
+  storage: /srv/shared
+  guest_address: {guest}/24
+  accelerator: {accelerator}
+guest: {{saved_states: 1}}
+observe: {{at_rest: 1 s, before: 2 s, after: 4 s}}
+scenarios: [{{name: vm, title: nginx in a VM, form: vm, service: stream, arms: [{{viewers: 1}}]}}]
+"""
+
+
+@dataclass
+class TheirHosts:
+    """What the other team gave us: a file with two URIs, and a place in their network to call from."""
+
+    lab: Lab
+    file: Path
+
+    def command(self, *words: str | Path) -> list[str]:
+        return [*self.lab.vantage.command([sys.executable, "-m", "whimbrel"]), *map(str, words)]
+
+    def whimbrel(self, *words: str | Path) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(self.command(*words), capture_output=True, text=True, timeout=600, env=ENVIRONMENT)
+
+    @property
+    def storage(self) -> set[str]:
+        return {path.name for path in self.lab.shared.iterdir()}
+
+
+@pytest.fixture(scope="module")
+def theirs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TheirHosts]:
+    folder = tmp_path_factory.mktemp("theirs")
+    spec = LabSpec.model_validate({"name": "theirs", "network": "10.78.0.0/24", "link_rate": "1 Gbit/s", "tls": True})
+    with ledger_of(spec.name) as ledger:
+        ledger.undo_all()
+        lab = Lab(spec, ImageStore(), ledger)
+        lab.up()
+        try:
+            equip_client(lab.authority, "us", folder / "pki")
+            uris = [f"qemu+tls://{server.address}/system?pkipath={folder}/pki" for server in (lab.server_a, lab.server_b)]
+            file = folder / "remote.yaml"
+            file.write_text(FILE.format(
+                a=uris[0], b=uris[1], address_a=lab.server_a.address, address_b=lab.server_b.address, guest=lab.guest_address,
+                accelerator=lab.accelerator(lab.store.guest_disk(3 * 2**30)),
+            ))  # fmt: skip
+            yield TheirHosts(lab, file)
+        finally:
+            lab.down()
+
+
+def test_doctor_tries_them_and_says_what_cannot_be_seen(theirs: TheirHosts) -> None:
+    done = theirs.whimbrel("doctor", theirs.file, "--json")
+    assert done.returncode == 0, done.stderr
+    findings = {finding["name"]: finding for finding in json.loads(done.stdout)}
+    for name in ("libvirt of host a", "libvirt of host b", "room on host b", "shared storage"):
+        assert findings[name]["works"], findings[name]
+    assert "not that of the host" in findings["network of host a"]["seen"]
+    assert theirs.storage == set()
+
+
+def test_run_moves_and_measures_and_leaves_nothing(theirs: TheirHosts, tmp_path: Path) -> None:
+    before = snapshot()
+    done = theirs.whimbrel("run", theirs.file, "--out", tmp_path / "results")
+    assert done.returncode == 0, done.stderr
+    [stored] = CampaignFolder.open(tmp_path / "results").trials()
+    record, figures = stored.record, figures_of(stored)
+    assert record.outcome.succeeded
+    assert record.outcome.same_identity
+    assert figures.total_s is not None
+    assert figures.blackout_ms is not None
+    assert figures.reachability_gap_ms is not None
+    assert figures.viewers[0].service_gap_ms is not None
+    # It is one kernel, though nobody told whimbrel: so the offset it measured must hold 0.
+    for host in ("a", "b"):
+        clock = record.host_clocks[host]
+        say(f"wall clock of host {host}", 0, clock.offset_ns / 1e6, "ms")
+        assert abs(clock.offset_ns) <= clock.offset_error_ns
+    assert figures.blackout_error_ms >= 0.001
+    hosts = stored.series("hosts")
+    assert hosts is not None
+    assert {"a", "b", "qemu@a", "qemu@b"} <= set(hosts.get_column("subject").unique())
+    assert hosts.get_column("net_sent_bytes").null_count() == hosts.height
+    assert "network of host a" in record.unmeasured
+    assert theirs.storage == set()
+    for server in (theirs.lab.server_a, theirs.lab.server_b):
+        assert server.state_of(lab_guest.GUEST_NAME) == "absent"
+        assert server.run(["virsh", "pool-list", "--all", "--name"]).stdout.strip() == ""
+    assert snapshot() == before
+
+
+@pytest.mark.long
+def test_gc_clears_hosts_after_a_kill(theirs: TheirHosts, tmp_path: Path) -> None:
+    before = snapshot()
+    running = subprocess.Popen(
+        theirs.command("run", theirs.file, "--out", tmp_path / "results"),
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT,
+    )  # fmt: skip
+    wait_for_word(running, "moving")
+    running.kill()
+    running.communicate(timeout=60)
+    assert theirs.storage
+    refused = theirs.whimbrel("run", theirs.file, "--out", tmp_path / "again")
+    assert refused.returncode == 2
+    assert "whimbrel gc" in refused.stderr
+    collected = theirs.whimbrel("gc")
+    assert collected.returncode == 0, collected.stderr
+    assert theirs.storage == set()
+    assert theirs.lab.server_b.state_of(lab_guest.GUEST_NAME) == "absent"
+    assert snapshot() == before
+
+
+def test_without_a_certificate_of_theirs_nobody_is_let_in(theirs: TheirHosts, tmp_path: Path) -> None:
+    stranger = Authority(tmp_path / "ca")
+    stranger.create()
+    equip_client(stranger, "stranger", tmp_path / "pki")
+    ask = "import sys, libvirt; libvirt.open(sys.argv[1])"
+    address = theirs.lab.server_a.address
+    for uri, said in (
+        (f"qemu+tls://{address}/system?pkipath={tmp_path}/pki", "ertificate"),
+        (f"qemu+tcp://{address}/system", "refused"),
+    ):
+        asked = subprocess.run(
+            theirs.lab.vantage.command([sys.executable, "-c", ask, uri]), capture_output=True, text=True, timeout=60
+        )  # fmt: skip
+        assert asked.returncode != 0
+        assert said in asked.stderr, asked.stderr
+
+
+def test_a_host_that_is_not_there_is_said(theirs: TheirHosts, tmp_path: Path) -> None:
+    file = tmp_path / "nobody.yaml"
+    file.write_text(theirs.file.read_text().replace(f"//{theirs.lab.server_b.address}/", "//10.78.0.77/"))
+    done = theirs.whimbrel("doctor", file)
+    assert done.returncode == 3
+    assert "MISSING libvirt of host b" in done.stdout
+    with pytest.raises(EngineError, match="could not connect"):
+        Connection.open("qemu+unix:///system?socket=/nowhere")
