@@ -16,7 +16,8 @@
         └── ToolError         1    ... a program we called failed
             └── EngineError   1    ... libvirt, QEMU or the guest agent refused
 
-Each error says what failed (``brief``), the evidence (``details``) and what to do (``resolution``).
+Each error says what failed (``brief``), the evidence (``details``) and what to do (``resolution``); its ``code`` is
+what ``whimbrel explain`` takes.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ class WhimbrelError(Exception):
     """What failed, the evidence, and what to do about it."""
 
     exit_code: ClassVar[int] = 1
+    code: ClassVar[str] = "error"
 
     def __init__(self, brief: str, *, details: str = "", resolution: str = "") -> None:
         super().__init__(brief)
@@ -49,10 +51,13 @@ class UsageError(WhimbrelError):
     """The command or its input is wrong; nothing was done."""
 
     exit_code = 2
+    code = "usage"
 
 
 class SpecError(UsageError):
     """A file says something that cannot be meant; points at the place."""
+
+    code = "spec"
 
     def __init__(self, problem: str, *, file: Path, line: int | None = None, key: str = "", resolution: str = "") -> None:
         place = f"{file}:{line}" if line is not None else str(file)
@@ -67,47 +72,62 @@ class CapabilityError(WhimbrelError):
     """This machine lacks something the command needs."""
 
     exit_code = 3
+    code = "capability"
 
 
 class MoveError(WhimbrelError):
     """A move failed and the guest runs on exactly one host."""
 
     exit_code = 1
+    code = "move"
 
 
 class ReservationError(MoveError):
     """The destination cannot set aside what the guest needs; nothing was moved."""
+
+    code = "reservation"
 
 
 class UnsafeStateError(WhimbrelError):
     """No copy runs, two do, or nobody can tell."""
 
     exit_code = 4
+    code = "unsafe"
 
 
 class CleanUpError(WhimbrelError):
     """Something that we created could not be removed."""
 
     exit_code = 5
+    code = "clean-up"
 
 
 class TrialError(WhimbrelError):
     """A trial could not be made or measured."""
 
     exit_code = 1
+    code = "trial"
 
 
 class InstrumentError(TrialError):
     """An instrument failed, so what it measured cannot be trusted."""
 
+    code = "instrument"
+
 
 class GuestError(TrialError):
     """The guest or its service did not do what was asked of it."""
+
+    code = "guest"
 
 
 class ToolError(TrialError):
     """A program that we called failed."""
 
+    code = "tool"
+
 
 class EngineError(ToolError):
     """Libvirt, QEMU or the guest agent refused or failed."""
+
+    code = "engine"

@@ -9,11 +9,12 @@ import polars as pl
 from pydantic import BaseModel, ConfigDict
 
 from whimbrel.analysis.gaps import ends_in_silence, longest_silence
+from whimbrel.analysis.opinion import stalling_mos
 from whimbrel.analysis.phases import Moment, Phase, clock_error_ns, find, pre_copy_phases, rounds, timeline
 from whimbrel.analysis.playback import Arrival, play
 from whimbrel.records.trial import TrialRecord
 
-DERIVED_VERSION = 1
+DERIVED_VERSION = 2
 
 # Gaps belong to the move when they touch it or begin soon after: the guest's first seconds on the destination.
 _AFTER_MOVE_NS = 3_000_000_000
@@ -53,6 +54,7 @@ class PlaybackFigure(Derived):
     stalls: int
     stalled_s: float
     stalled_at_end: bool
+    stalling_mos: float
 
 
 class ViewerFigure(Derived):
@@ -260,6 +262,7 @@ def _playbacks(
                 stalls=len(stalls),
                 stalled_s=sum(stall.length_s for stall in stalls),
                 stalled_at_end=playback.stalled_at_end,
+                stalling_mos=stalling_mos(len(stalls), sum(stall.length_s for stall in stalls)),
             )
         )
     return found

@@ -59,6 +59,7 @@ class ArmSummary:
     stalls: dict[float, Spread]
     stalled_s: dict[float, Spread]
     startup_s: dict[float, Spread]
+    stalling_mos: dict[float, Spread]
 
 
 def summarise(trials: Sequence[Trialled]) -> list[ArmSummary]:
@@ -106,6 +107,9 @@ def _arm(trials: list[Trialled]) -> ArmSummary:
         startup_s=per_buffer(
             lambda figures, at: _greatest([_at(viewer.playbacks, at, "startup_s") for viewer in figures.viewers])
         ),
+        stalling_mos=per_buffer(
+            lambda figures, at: _least([_at(viewer.playbacks, at, "stalling_mos") for viewer in figures.viewers])
+        ),
     )
 
 
@@ -121,6 +125,11 @@ def _sum(values: Sequence[float | None]) -> float | None:
 def _greatest(values: Sequence[float | None]) -> float | None:
     known = [value for value in values if value is not None]
     return max(known) if values and len(known) == len(values) else None
+
+
+def _least(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return min(known) if values and len(known) == len(values) else None
 
 
 def baseline_of(arms: Sequence[ArmSummary], first_scenario: str) -> ArmSummary | None:

@@ -12,9 +12,9 @@ import typer
 from typer.exceptions import TyperException
 
 from whimbrel import __version__
-from whimbrel.cli import doctor, images, lab, predict, reports, run
+from whimbrel.cli import doctor, explain, images, lab, predict, reports, run
 from whimbrel.cli.terminal import complain
-from whimbrel.errors import WhimbrelError
+from whimbrel.errors import UsageError, WhimbrelError
 
 INTERNAL_ERROR = 125
 INTERRUPTED = 130
@@ -26,7 +26,7 @@ _EPILOG = (
 
 app = typer.Typer(
     help="Moves running services between hosts and measures what the move costs the people who use them.",
-    epilog=_EPILOG, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None,
+    epilog=_EPILOG, no_args_is_help=True, add_completion=True, pretty_exceptions_enable=False, rich_markup_mode=None,
 )  # fmt: skip
 
 
@@ -54,6 +54,7 @@ app.command()(reports.show)
 app.command()(reports.schema)
 app.command()(predict.predict)
 app.command()(doctor.doctor)
+app.command()(explain.explain)
 app.command()(lab.gc)
 app.add_typer(lab.app, name="lab")
 app.add_typer(images.app, name="images")
@@ -71,6 +72,8 @@ def _exit_code() -> int:
         return result if isinstance(result, int) else 0
     except WhimbrelError as error:
         complain(str(error))
+        if not isinstance(error, UsageError):
+            complain(f"'whimbrel explain {error.code}' says more")
         return error.exit_code
     except TyperException as error:
         complain(f"{error.format_message()}\nWhat to do: whimbrel {' '.join(sys.argv[1:2])} --help".replace("  ", " "))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -12,7 +13,7 @@ from whimbrel.hosts.site import Accelerator
 from whimbrel.images.store import ImageStore
 from whimbrel.lab.accelerator import choose_accelerator
 from whimbrel.lab.server import Server, ServerPlace
-from whimbrel.spec.lab import LabSpec
+from whimbrel.spec.lab import LabSpec, MigrationLinkSpec
 from whimbrel.system import cgroups, links, netns
 from whimbrel.system.certificates import Authority
 from whimbrel.system.cgroups import Cgroup
@@ -26,6 +27,7 @@ from whimbrel.units import format_bytes
 _LEDGER_PREFIX = "lab-"
 _BRIDGE = "sw0"
 _GUEST_BRIDGE = "br0"
+_MIGRATION_BRIDGE = "sw1"
 # Positions in the lab's network.
 _VANTAGE, _SERVER_A, _SERVER_B, _GUEST = 1, 2, 3, 100
 
@@ -174,8 +176,13 @@ class Lab:
                 images=self.store.folder,
                 shared=self.shared,
                 tls=spec.tls,
+                move_address=self._move_address(position),
             )
         )
+
+    def _move_address(self, position: int) -> str:
+        link = self.spec.migration_link
+        return str(ipaddress.ip_network(link.network)[position]) if link is not None else self.spec.address(position)
 
     def up(self) -> None:
         """Makes the lab; on any failure what was made is removed again."""
@@ -251,7 +258,30 @@ class Lab:
             if is_vantage:
                 links.add_address(self._netns(member), "eth0", self.gateway_address, spec.prefix_length)
             else:
+                self._spoil(fabric, member)
                 self._bridge_guests(member)
+        if spec.migration_link is not None:
+            self._make_migration_link(fabric, spec.migration_link)
+
+    def _spoil(self, fabric: str, member: str) -> None:
+        """Delay and loss of a server's link, each way."""
+        for netns_name, link in ((fabric, f"to-{member}"), (self._netns(member), "eth0")):
+            if self.spec.link_delay_s:
+                links.add_delay(netns_name, link, self.spec.link_delay_s)
+        if self.spec.link_loss:
+            # Arriving at the server, and arriving from it at the switch.
+            links.add_loss(self._netns(member), "eth0", self.spec.link_loss)
+            links.add_loss(fabric, f"to-{member}", self.spec.link_loss)
+
+    def _make_migration_link(self, fabric: str, link: MigrationLinkSpec) -> None:
+        links.add_bridge(fabric, _MIGRATION_BRIDGE)
+        network = ipaddress.ip_network(link.network)
+        for member, position in (("a", _SERVER_A), ("b", _SERVER_B)):
+            links.add_veth(fabric, f"mv-{member}", self._netns(member), "eth1")
+            links.join_bridge(fabric, f"mv-{member}", _MIGRATION_BRIDGE)
+            links.shape(fabric, f"mv-{member}", link.link_rate_bytes_per_s)
+            links.shape(self._netns(member), "eth1", link.link_rate_bytes_per_s)
+            links.add_address(self._netns(member), "eth1", str(network[position]), network.prefixlen)
 
     def _bridge_guests(self, member: str) -> None:
         """A server's own address is on the bridge that its guests join, so both share the server's link."""

@@ -56,6 +56,7 @@ class ServerPlace:
     images: Path
     shared: Path
     tls: bool
+    move_address: str
 
 
 class Server:
@@ -81,7 +82,7 @@ class Server:
     @property
     def move_uri(self) -> str:
         """Where a peer sends a guest's memory."""
-        return f"tcp://{self.address}"
+        return f"tcp://{self.place.move_address}"
 
     def start(self) -> None:
         """Boots the server and waits until its libvirtd answers."""

@@ -22,7 +22,7 @@ from whimbrel.system.cgroups import Cgroup
 from whimbrel.system.child import Child, configuration
 
 _TICK_S = 1 / os.sysconf("SC_CLK_TCK")
-_LINK = "eth0"
+_LINKS = ("eth0", "eth1")
 
 Row = dict[str, int | float | str | None]
 
@@ -136,13 +136,15 @@ def _key_values(text: str) -> dict[str, int]:
 
 
 def read_link(init_pid: int | None) -> tuple[int | None, int | None]:
-    """Bytes received and sent on the host's link, as the host sees them."""
+    """Bytes received and sent on the host's links (one, or two where moves have their own), as the host sees them."""
+    received, sent = [], []
     for line in _read(f"/proc/{init_pid or 'self'}/net/dev").splitlines():
         name, _, numbers = line.partition(":")
-        if name.strip() == _LINK:
+        if name.strip() in _LINKS:
             fields = numbers.split()
-            return int(fields[0]), int(fields[8])
-    return None, None
+            received.append(int(fields[0]))
+            sent.append(int(fields[8]))
+    return (sum(received), sum(sent)) if received else (None, None)
 
 
 def read_cpu_s(pid: int) -> float | None:

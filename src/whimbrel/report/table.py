@@ -51,6 +51,13 @@ def main_table(arms: list[ArmSummary], first_scenario: str) -> Table:
             Column(f"stalls, {buffer_s:g} s buffer", "number and total length over all viewers, from our call on")
             for buffer_s in buffers
         ),
+        *(
+            Column(
+                f"MOS, {buffer_s:g} s buffer",
+                "mean opinion score estimated by the Hossfeld stalling model, worst viewer; 5 is best",
+            )
+            for buffer_s in buffers
+        ),
         Column("moved (MiB)", "bytes of memory sent, as libvirt reports them"),
         Column("rounds", "passes over memory before the guest was stopped"),
     ]
@@ -74,6 +81,7 @@ def _line(arm: ArmSummary, base: ArmSummary | None, buffers: list[float]) -> lis
         show(arm.reachability_gap_ms, ".0f"),
         show(arm.service_gap_ms, ".0f"),
         *(_stalls(arm, buffer_s) for buffer_s in buffers),
+        *(show(arm.stalling_mos.get(buffer_s, Spread.of([])), ".2f") for buffer_s in buffers),
         show(arm.transferred_bytes, ".0f", 2**20),
         show(arm.rounds, ".0f"),
     ]

@@ -7,7 +7,7 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from whimbrel.spec.fields import Bytes, BytesPerSecond, Count, LabName, MisfitError, Network, Spec
+from whimbrel.spec.fields import Bytes, BytesPerSecond, Count, LabName, MisfitError, Network, Seconds, Spec
 
 # What QEMU takes beyond the guest's memory: device state, migration buffers, and under emulation translated code.
 QEMU_OVERHEAD_BYTES = 256 * 2**20
@@ -34,10 +34,18 @@ class ServersSpec(Spec):
     b: ServerSpec = ServerSpec()
 
 
+class MigrationLinkSpec(Spec):
+    """A link of its own for what a move sends, so that it does not compete with the service."""
+
+    network: Network
+    link_rate_bytes_per_s: BytesPerSecond = Field(alias="link_rate", default=125e6)
+
+
 class LabSpec(Spec):
     """The lab file; addresses are taken from ``network`` in a fixed order.
 
-    With ``tls`` the lab makes a private CA, and its libvirtds answer on TLS only.
+    With ``tls`` the lab makes a private CA, and its libvirtds answer on TLS only. ``link_delay`` and ``link_loss`` (a share of
+    frames, 0 to 0.5) are those of each server's link, each way; a kernel that cannot do them refuses the lab.
     """
 
     name: LabName = "lab"
@@ -46,6 +54,17 @@ class LabSpec(Spec):
     servers: ServersSpec = ServersSpec()
     vantage: VantageSpec = VantageSpec()
     tls: bool = Field(default=False, strict=True)
+    link_delay_s: Seconds = Field(alias="link_delay", default=0.0, le=10)
+    link_loss: float = Field(default=0.0, ge=0, le=0.5, allow_inf_nan=False, strict=True)
+    migration_link: MigrationLinkSpec | None = None
+
+    @model_validator(mode="after")
+    def _networks_differ(self) -> Self:
+        if self.migration_link is not None:
+            mine, other = ipaddress.ip_network(self.network), ipaddress.ip_network(self.migration_link.network)
+            if mine.overlaps(other):
+                raise MisfitError(f"{other} overlaps the lab's own network {mine}", "migration_link", "network")
+        return self
 
     @model_validator(mode="after")
     def _cpus_are_not_negative(self) -> Self:

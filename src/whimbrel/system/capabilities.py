@@ -53,6 +53,7 @@ def examine() -> list[Finding]:
                     attempt("link shaping (tbf)", True, _shaping),
                     attempt("overlay file system", True, lambda: _overlay(ledger)),
                     attempt("delay on links (netem)", False, _netem),
+                    attempt("loss on links (nft)", False, _loss),
                 ]
             finally:
                 ledger.undo_all()
@@ -157,6 +158,11 @@ def _netem() -> str:
     done = run(["tc", "-n", _NAMESPACE, "qdisc", "replace", "dev", "two", "root", "netem", "delay", "1ms"], check=False)
     if done.exit_code != 0:
         raise _AbsentError(f"the kernel has none: {done.stderr.strip().splitlines()[0] if done.stderr.strip() else 'refused'}")
+    return "yes"
+
+
+def _loss() -> str:
+    links.add_loss(_NAMESPACE, "two", 0.01)
     return "yes"
 
 

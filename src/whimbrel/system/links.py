@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from whimbrel.errors import CapabilityError
+from whimbrel.system.netns import inside
 from whimbrel.system.process import run
 
 # tc-tbf(8): the burst must hold at least one timer tick at the full rate, and a 64 KiB segment of the veth's GSO.
@@ -37,5 +39,31 @@ def shape(netns: str, name: str, rate_bytes_per_s: float) -> None:
     """Limits what leaves through the link (tc-tbf(8)); the rate is that of Ethernet frames."""
     burst_bytes = max(_SHORTEST_BURST_BYTES, round(rate_bytes_per_s * _TICK_S))
     rate = f"{round(rate_bytes_per_s * 8)}bit"
-    run(["tc", "-n", netns, "qdisc", "replace", "dev", name, "root", "tbf", "rate", rate, "burst", f"{burst_bytes}b",
-         "latency", f"{_QUEUE_MS}ms"])  # fmt: skip
+    run(["tc", "-n", netns, "qdisc", "replace", "dev", name, "root", "handle", "1:", "tbf",
+         "rate", rate, "burst", f"{burst_bytes}b", "latency", f"{_QUEUE_MS}ms"])  # fmt: skip
+
+
+def add_delay(netns: str, name: str, delay_s: float) -> None:
+    """Holds back what leaves through a shaped link (tc-netem(8)); CapabilityError where the kernel has no netem."""
+    done = run(["tc", "-n", netns, "qdisc", "add", "dev", name, "parent", "1:1", "netem", "delay", f"{round(delay_s * 1e6)}us"],
+               check=False)  # fmt: skip
+    if done.exit_code != 0:
+        raise CapabilityError(
+            "links cannot be delayed here: the kernel has no netem", details=done.stderr.strip(),
+            resolution="leave out link_delay, or use a kernel with CONFIG_NET_SCH_NETEM",
+        )  # fmt: skip
+
+
+def add_loss(netns: str, name: str, share: float) -> None:
+    """Drops a share of the frames that arrive through a link, at random (nft(8), numgen); CapabilityError where refused."""
+    rules = (
+        "table netdev whimbrel {\n chain arriving {\n"
+        f'  type filter hook ingress device "{name}" priority 0; policy accept;\n'
+        f"  numgen random mod 1000000 < {round(share * 1_000_000)} drop\n }}\n}}\n"
+    )
+    done = run([*inside(netns), "nft", "--file", "-"], stdin=rules, check=False)
+    if done.exit_code != 0:
+        raise CapabilityError(
+            "frames cannot be lost here: the kernel refuses the nft rule", details=done.stderr.strip(),
+            resolution="leave out link_loss, or use a kernel with nf_tables' netdev family and numgen",
+        )  # fmt: skip

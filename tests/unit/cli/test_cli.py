@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from whimbrel.errors import WhimbrelError
+
 PROJECT = Path(__file__).parents[3]
 RECORDED = PROJECT / "tests" / "recorded" / "campaign"
 
@@ -113,3 +115,25 @@ def test_without_root_a_lab_says_so() -> None:
     done = whimbrel("lab", "up", PROJECT / "scenarios/quick.yaml")
     assert done.returncode == 3
     assert "needs root" in done.stderr
+
+
+def all_errors(kind: type[WhimbrelError] = WhimbrelError) -> list[type[WhimbrelError]]:
+    return [kind, *(error for below in kind.__subclasses__() for error in all_errors(below))]
+
+
+def test_every_error_and_exit_code_is_explained() -> None:
+    codes = {error.code for error in all_errors() if error.__module__ == "whimbrel.errors"}
+    assert len(codes) == len([error for error in all_errors() if error.__module__ == "whimbrel.errors"])
+    for code in [*codes, *map(str, {error.exit_code for error in all_errors()}), "0", "125", "130"]:
+        said = whimbrel("explain", code)
+        assert said.returncode == 0, code
+        assert len(said.stdout) > 4
+    assert whimbrel("explain", "nothing").returncode == 2
+    assert "unsafe" in whimbrel("explain").stdout
+
+
+def test_a_shell_can_complete_commands() -> None:
+    script = whimbrel("--show-completion", "bash", env={"_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"})
+    assert "_WHIMBREL_COMPLETE=complete_bash" in script.stdout, script.stderr
+    asked = {"_WHIMBREL_COMPLETE": "complete_bash", "COMP_WORDS": "whimbrel pre", "COMP_CWORD": "1"}
+    assert whimbrel(env=asked).stdout.split() == ["predict"]
