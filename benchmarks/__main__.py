@@ -1,0 +1,71 @@
+"""``python -m benchmarks``: every benchmark, or those named; a table on stdout. Needs root."""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+
+from benchmarks import crowd, moves
+
+
+def note(text: str) -> None:
+    """Progress, on stderr."""
+    print(f"benchmark: {text}", file=sys.stderr, flush=True)
+
+
+def line(what: str, goal: str, found: str) -> None:
+    """A line of the table."""
+    print(f"| {what} | {goal} | {found} |", flush=True)
+
+
+def run_moves(rounds: int) -> None:
+    """Ours against virsh, and what a trial costs."""
+    with moves.bench(note) as here:
+        against_virsh, against_bare = moves.compare_moves(here, rounds)
+        line("our trial over plain `virsh migrate --live --p2p`, 5 viewers, libvirt's total time", "1.05", str(against_virsh))
+        line("instruments on over off, 5 viewers, libvirt's total time", "1.02", str(against_bare))
+        with_ten = [here.trial(10) for _ in range(3)]
+        cores = statistics.median(map(moves.instrument_cores, with_ten))
+        line("CPU of all instruments, 10 viewers", "0.25 cores", f"{cores:.3f} cores (median of 3)")
+        shares = [share for stored in here.trials if (share := moves.line_share(stored)) is not None]
+        line("bytes on the wire over line rate while memory is sent", "0.95",
+             f"{statistics.median(shares):.3f} [{min(shares):.3f} to {max(shares):.3f}] ({len(shares)} trials)")  # fmt: skip
+        line("what a trial costs beside settling, watching and the move", "3 s",
+             f"{statistics.median(here.extra_s):.2f} s [{min(here.extra_s):.2f} to {max(here.extra_s):.2f}]"
+             f" ({len(here.extra_s)} trials)")  # fmt: skip
+
+
+def run_crowd(_: int) -> None:
+    """Viewers per core."""
+    found, vlc = crowd.find_most(note)
+    good = [each for each in found if (each.jitter_p99_ms or 0.0) <= crowd.MOST_JITTER_MS]
+    best = good[-1] if good else found[0]
+    line("viewers in one player at 2.5 Mbit/s before it is 5 ms late itself (p99)", "500",
+         f"{best.viewers} ({best.cores:.2f} cores: {best.per_core:.0f} per core; {best.jitter_p99_ms:.1f} ms late)")  # fmt: skip
+    if vlc is None:
+        line("the same, a VLC process each", "", "VLC is not installed")
+    else:
+        line(
+            "the same, a VLC process each",
+            "",
+            f"{vlc.per_core:.0f} per core (10 viewers); ours over theirs {best.per_core / vlc.per_core:.1f}",
+        )
+
+
+BENCHMARKS = {"moves": run_moves, "crowd": run_crowd}
+
+
+def main() -> None:
+    """The command."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("names", nargs="*", choices=[*BENCHMARKS, []], help="which; all without one")
+    parser.add_argument("--rounds", type=int, default=6, help="rounds in which every way has its turn (default 6)")
+    given = parser.parse_args()
+    print("| what | goal | found |\n|---|---|---|")
+    for name in given.names or BENCHMARKS:
+        BENCHMARKS[name](given.rounds)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,161 @@
+"""Our move against plain virsh, instruments on against off, and what a trial costs; one lab, the same saved states."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from benchmarks.pairs import Ratio, ratio, take_turns
+from whimbrel.engines.libvirt import Connection
+from whimbrel.guests import guest as lab_guest
+from whimbrel.guests.states import StateInfo, StateStore
+from whimbrel.images.store import ImageStore
+from whimbrel.lab.lab import Lab, ledger_of
+from whimbrel.migrate.pre_copy import PreCopy
+from whimbrel.migrate.technique import MoveRequest
+from whimbrel.observe.migration_events import MigrationEvents
+from whimbrel.records.store import CampaignFolder, StoredTrial
+from whimbrel.records.trial import Plan
+from whimbrel.report.load import figures_of
+from whimbrel.spec.campaign import CampaignSpec
+from whimbrel.spec.load import load_campaign
+from whimbrel.system.deadline import pause
+from whimbrel.system.instrument import Instrument
+from whimbrel.trial.notes import Origin
+from whimbrel.trial.trial import Trial
+
+SCENARIO = Path(__file__).parents[1] / "scenarios" / "quick.yaml"
+VIEWERS = 5
+
+
+@dataclass
+class Bench:
+    """A lab with one guest's saved state, and every trial made on it."""
+
+    lab: Lab
+    spec: CampaignSpec
+    state: StateInfo
+    campaign: CampaignFolder
+    trials: list[StoredTrial] = field(default_factory=list)
+    extra_s: list[float] = field(default_factory=list)
+
+    def trial(self, viewers: int) -> StoredTrial:
+        """A whole trial of ours, and how long it took beside what it was asked to take."""
+        order = len(self.trials) + 1
+        plan = Plan(scenario="vm", viewers=viewers, repetition=order, order=order, state_boot=1)
+        workplace = self.campaign.workplace(order)
+        workplace.mkdir(parents=True)
+        began_s = time.monotonic()
+        record = Trial(self.lab, self.spec, plan, self.state, workplace, Origin("benchmark", None), lambda _: None).run()
+        stored = self.campaign.commit(workplace, record)
+        took_s = time.monotonic() - began_s
+        figures = figures_of(stored)
+        assert figures.total_s is not None, record.outcome.error
+        observe = self.spec.observe
+        self.extra_s.append(took_s - figures.total_s - observe.at_rest_s - observe.before_s - observe.after_s)
+        self.trials.append(stored)
+        return stored
+
+    def with_viewers_only(self, move: Callable[[], None]) -> float:
+        """libvirt's own total time, in s, of a move that nothing of ours watches but the viewers."""
+        stream = self.spec.stream
+        configuration = {"url": f"rtmp://{self.lab.guest_address}/film/film.flv", "viewers": VIEWERS,
+                         "read_ahead_s": stream.read_ahead_s, "length_s": stream.length_s}  # fmt: skip
+        with tempfile.TemporaryDirectory() as folder, Connection.open(self.lab.server_a.libvirt_uri) as connection:
+            player = Instrument(
+                "player", "whimbrel.stream.player", configuration, output=Path(folder) / "packets.parquet",
+                log_file=Path(folder) / "log", procs_files=self.lab.vantage.procs_files, wrap=self.lab.vantage.command,
+            )  # fmt: skip
+            try:
+                lab_guest.restore(self.lab, connection, self.state.folder)
+                with player:
+                    player.wait_for(lambda said: sum(line["say"] == "playing" for line in said) == VIEWERS, "to play", 60)
+                    pause(self.spec.observe.before_s)
+                    move()
+                with Connection.open(self.lab.server_b.libvirt_uri) as there:
+                    arrived = there.find(lab_guest.GUEST_NAME)
+                    stats = arrived.completed_job_stats() if arrived is not None else None
+            finally:
+                self.discard()
+        assert stats is not None
+        return stats["time_elapsed"] / 1000
+
+    def by_virsh(self) -> None:
+        """What an operator would type on server A."""
+        self.lab.server_a.run(["virsh", "migrate", "--live", "--p2p", lab_guest.GUEST_NAME, self.lab.server_b.peer_uri,
+                               "--migrateuri", self.lab.server_b.move_uri])  # fmt: skip
+
+    def by_us(self) -> None:
+        """Our move without our instruments."""
+        with MigrationEvents(lab_guest.GUEST_NAME, self.lab.server_a, self.lab.server_b) as events:
+            request = MoveRequest(lab_guest.GUEST_NAME, self.lab.server_a, self.lab.server_b, self.spec.guest.memory_bytes,
+                                  self.spec.guest.disk_bytes, self.spec.migration)  # fmt: skip
+            report = PreCopy().move(request, events)
+        assert report.result == "moved", report.error
+
+    def discard(self) -> None:
+        """Ends the guest wherever it is."""
+        for server in (self.lab.server_a, self.lab.server_b):
+            with Connection.open(server.libvirt_uri) as connection:
+                found = connection.find(lab_guest.GUEST_NAME)
+                if found is not None:
+                    found.destroy()
+
+
+@contextmanager
+def bench(note: Callable[[str], None]) -> Iterator[Bench]:
+    """A lab of its own, up for the benchmark."""
+    spec = load_campaign(SCENARIO, ["lab.name=benchmark"])
+    with ledger_of(spec.lab.name) as ledger, tempfile.TemporaryDirectory() as folder:
+        ledger.undo_all()
+        lab = Lab(spec.lab, ImageStore(note), ledger)
+        lab.up()
+        try:
+            state = StateStore(lab, spec.guest, spec.stream).get("vm", "stream", 1)
+            yield Bench(lab, spec, state, CampaignFolder.create(Path(folder) / "results", spec, "benchmark", 1))
+        finally:
+            lab.down()
+
+
+def line_share(stored: StoredTrial) -> float | None:
+    """Bytes that left A's link while memory was sent, over what the line could carry in that time."""
+    figures = figures_of(stored)
+    phase = next(phase for phase in figures.phases if phase.name == "pre-copy")
+    hosts = stored.series("hosts")
+    if hosts is None or phase.from_ns is None or phase.to_ns is None:
+        return None
+    rows = hosts.filter((hosts["subject"] == "a") & hosts["t_ns"].is_between(phase.from_ns, phase.to_ns)).sort("t_ns")
+    sent, times = rows["net_sent_bytes"].to_list(), rows["t_ns"].to_list()
+    return (sent[-1] - sent[0]) / ((times[-1] - times[0]) / 1e9) / stored.record.spec.lab.link_rate_bytes_per_s
+
+
+def instrument_cores(stored: StoredTrial) -> float:
+    """CPU of all instruments, in cores, over the time that they ran."""
+    hosts = stored.series("hosts")
+    assert hosts is not None
+    span_s = (hosts["t_ns"].to_numpy().max() - hosts["t_ns"].to_numpy().min()) / 1e9
+    return sum(cost.cpu_s or 0.0 for cost in stored.record.instruments) / span_s
+
+
+def compare_moves(here: Bench, rounds: int) -> tuple[Ratio, Ratio]:
+    """Our whole trial against plain virsh, and against our own move without instruments: libvirt's total times."""
+
+    def whole_trial() -> float:
+        move = here.trial(VIEWERS).record.move
+        assert move is not None
+        assert move.completed is not None
+        return move.completed["time_elapsed"] / 1000
+
+    found = take_turns(
+        {
+            "trial": whole_trial,
+            "bare": lambda: here.with_viewers_only(here.by_us),
+            "virsh": lambda: here.with_viewers_only(here.by_virsh),
+        },
+        rounds,
+    )
+    return ratio(found["trial"], found["virsh"]), ratio(found["trial"], found["bare"])
