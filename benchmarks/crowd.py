@@ -55,8 +55,8 @@ def vlc_command() -> list[str] | None:
     """Debian's VLC without window or sound; None where it is not installed. It refuses to run as root."""
     if shutil.which("cvlc") is None:
         return None
-    return ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "env", "HOME=/tmp", "cvlc", "--intf", "dummy", "--quiet",
-            "--vout", "dummy", "--aout", "dummy", "--no-audio", "--no-video-title-show", URL]  # fmt: skip
+    return ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "env", "HOME=/tmp", "cvlc", "--intf", "dummy",
+            "--quiet", "--vout", "dummy", "--aout", "dummy", "--no-audio", "--no-video-title-show", URL]  # fmt: skip
 
 
 def theirs(origin: Origin, viewers: int) -> Crowd | None:

@@ -60,7 +60,7 @@ class Bench:
         self.trials.append(stored)
         return stored
 
-    def with_viewers_only(self, move: Callable[[], None]) -> float:
+    def with_viewers_only(self, move: Callable[[], dict[str, int] | None]) -> float:
         """libvirt's own total time, in s, of a move that nothing of ours watches but the viewers."""
         stream = self.spec.stream
         configuration = {"url": f"rtmp://{self.lab.guest_address}/film/film.flv", "viewers": VIEWERS,
@@ -75,27 +75,28 @@ class Bench:
                 with player:
                     player.wait_for(lambda said: sum(line["say"] == "playing" for line in said) == VIEWERS, "to play", 60)
                     pause(self.spec.observe.before_s)
-                    move()
-                with Connection.open(self.lab.server_b.libvirt_uri) as there:
-                    arrived = there.find(lab_guest.GUEST_NAME)
-                    stats = arrived.completed_job_stats() if arrived is not None else None
+                    stats = move()
             finally:
                 self.discard()
         assert stats is not None
         return stats["time_elapsed"] / 1000
 
-    def by_virsh(self) -> None:
+    def by_virsh(self) -> dict[str, int] | None:
         """What an operator would type on server A."""
         self.lab.server_a.run(["virsh", "migrate", "--live", "--p2p", lab_guest.GUEST_NAME, self.lab.server_b.peer_uri,
                                "--migrateuri", self.lab.server_b.move_uri])  # fmt: skip
+        with Connection.open(self.lab.server_b.libvirt_uri) as there:
+            arrived = there.find(lab_guest.GUEST_NAME)
+            return arrived.completed_job_stats() if arrived is not None else None
 
-    def by_us(self) -> None:
+    def by_us(self) -> dict[str, int] | None:
         """Our move without our instruments."""
         with MigrationEvents(lab_guest.GUEST_NAME, self.lab.server_a, self.lab.server_b) as events:
             request = MoveRequest(lab_guest.GUEST_NAME, self.lab.server_a, self.lab.server_b, self.spec.guest.memory_bytes,
                                   self.spec.guest.disk_bytes, self.spec.migration)  # fmt: skip
             report = PreCopy().move(request, events)
         assert report.result == "moved", report.error
+        return report.completed
 
     def discard(self) -> None:
         """Ends the guest wherever it is."""

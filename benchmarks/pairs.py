@@ -50,4 +50,4 @@ def ratio(ours: Sequence[float], theirs: Sequence[float]) -> Ratio:
 
 def _certainty(count: int, cut: int) -> float:
     """How surely the true median lies between the values left when ``cut`` are taken from either end."""
-    return 1 - 2 * sum(math.comb(count, below) for below in range(cut + 1)) / 2**count
+    return 1.0 - float(sum(math.comb(count, below) for below in range(cut + 1))) / 2.0 ** (count - 1)

@@ -1,4 +1,5 @@
 import random
+from collections.abc import Callable
 
 import pytest
 from benchmarks.pairs import ratio, take_turns
@@ -6,7 +7,15 @@ from benchmarks.pairs import ratio, take_turns
 
 def test_every_way_has_its_turn_in_every_round() -> None:
     taken: list[str] = []
-    found = take_turns({name: lambda name=name: float(taken.append(name) or 1) for name in "abc"}, rounds=4)  # type: ignore[misc]
+
+    def way(name: str) -> Callable[[], float]:
+        def take() -> float:
+            taken.append(name)
+            return 1.0
+
+        return take
+
+    found = take_turns({name: way(name) for name in "abc"}, rounds=4)
     assert [sorted(taken[start : start + 3]) for start in range(0, 12, 3)] == [["a", "b", "c"]] * 4
     assert len({tuple(taken[start : start + 3]) for start in range(0, 12, 3)}) > 1
     assert all(len(values) == 4 for values in found.values())
