@@ -33,20 +33,19 @@ def plan_trials(spec: CampaignSpec, only: frozenset[str] = frozenset(), repeat: 
     if unknown:
         raise UsageError(f"there is no scenario {unknown[0]!r} in the file", resolution=f"it has: {', '.join(sorted(known))}")
     wanted = [
-        (scenario.name, arm.viewers, repetition)
+        (scenario.name, arm, repetition)
         for scenario in spec.scenarios
         if not only or scenario.name in only
         for arm in scenario.arms
         for repetition in range(1, (repeat or arm.trials) + 1)
     ]
     random.Random(spec.seed).shuffle(wanted)
-    offsets = {
-        (scenario.name, arm.viewers): position for scenario in spec.scenarios for position, arm in enumerate(scenario.arms)
-    }
+    offsets = {(scenario.name, arm): position for scenario in spec.scenarios for position, arm in enumerate(scenario.arms)}
     plans = []
-    for order, (scenario_name, viewers, repetition) in enumerate(wanted, 1):
-        boot = (offsets[scenario_name, viewers] + repetition - 1) % spec.guest.saved_states + 1
-        plans.append(Plan(scenario=scenario_name, viewers=viewers, repetition=repetition, order=order, state_boot=boot))
+    for order, (scenario_name, arm, repetition) in enumerate(wanted, 1):
+        boot = (offsets[scenario_name, arm] + repetition - 1) % spec.guest.saved_states + 1
+        plans.append(Plan(scenario=scenario_name, viewers=arm.viewers, hls_viewers=arm.hls_viewers, repetition=repetition,
+                          order=order, state_boot=boot))  # fmt: skip
     return plans
 
 

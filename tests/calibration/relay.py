@@ -7,6 +7,7 @@ carried data to the viewer the kernel's time and its size.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import select
 import socket
@@ -59,15 +60,10 @@ class Capture:
                 self.segments.append((seconds * 10**9 + nanoseconds - offset_ns, size))
 
 
-def main() -> None:
-    port, output, after_s, gaps_ms = int(sys.argv[1]), sys.argv[2], float(sys.argv[3]), [float(gap) for gap in sys.argv[4:]]
-    listening = socket.create_server(("127.0.0.1", port))
-    capture = Capture(port)
-    print("ready", flush=True)
-    viewer, _ = listening.accept()
-    viewer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    origin = socket.create_connection(_ORIGIN)
-    planted: list[tuple[int, int]] = []
+def pass_on(
+    viewer: socket.socket, origin: socket.socket, after_s: float, gaps_ms: list[float], planted: list[tuple[int, int]]
+) -> None:
+    """Until either side closes; notes the silences it made."""
     due_s = time.monotonic() + after_s
     last_ns = time.monotonic_ns()
     held = False
@@ -76,13 +72,13 @@ def main() -> None:
         if viewer in readable:
             asked = viewer.recv(65536)
             if not asked:
-                break
+                return
             origin.sendall(asked)
         if origin not in readable:
             continue
         data = origin.recv(65536)
         if not data:
-            break
+            return
         if gaps_ms and time.monotonic() >= due_s:
             # Held back from its last byte on, so that the silence is as long as it was meant to be.
             until_ns = last_ns + round(gaps_ms.pop(0) * 1e6)
@@ -95,6 +91,19 @@ def main() -> None:
             planted.append((last_ns, now_ns))
             due_s, held = time.monotonic() + after_s, False
         last_ns = now_ns
+
+
+def main() -> None:
+    port, output, after_s, gaps_ms = int(sys.argv[1]), sys.argv[2], float(sys.argv[3]), [float(gap) for gap in sys.argv[4:]]
+    listening = socket.create_server(("127.0.0.1", port))
+    capture = Capture(port)
+    print("ready", flush=True)
+    viewer, _ = listening.accept()
+    viewer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    origin = socket.create_connection(_ORIGIN)
+    planted: list[tuple[int, int]] = []
+    with contextlib.suppress(ConnectionError):
+        pass_on(viewer, origin, after_s, gaps_ms, planted)
     Path(output).write_text(json.dumps({"planted": planted, "segments": capture.segments}))
 
 

@@ -36,15 +36,30 @@ def make_trial(
     folder: Path,
     notice: Notice = print,
     keep_on_failure: bool = False,
+    hls_viewers: int = 0,
 ) -> StoredTrial:
     chosen = next(found for found in spec.scenarios if found.name == scenario)
-    plan = Plan(scenario=scenario, viewers=viewers, repetition=1, order=1, state_boot=1)
+    plan = Plan(scenario=scenario, viewers=viewers, hls_viewers=hls_viewers, repetition=1, order=1, state_boot=1)
     campaign = CampaignFolder.create(folder, spec, "test", 1)
     workplace = campaign.workplace(1)
     workplace.mkdir(parents=True)
     state = states.get(chosen.form, chosen.service, 1)
     trial = Trial(lab, spec, plan, state, workplace, Origin("test", None), notice, keep_on_failure)
     return campaign.commit(workplace, trial.run())
+
+
+def test_hls_viewers_beside_rtmp_viewers(lab: Lab, states: StateStore, tmp_path: Path) -> None:
+    spec = quick("scenarios.vm.arms=[{viewers: 1, hls_viewers: 2}]")
+    stored = make_trial(lab, states, spec, "vm", 1, tmp_path / "results", hls_viewers=2)
+    assert stored.record.outcome.succeeded, stored.record.outcome.error
+    figures = figures_of(stored)
+    assert len(figures.hls_viewers) == 2
+    for viewer in figures.hls_viewers:
+        assert viewer.startup_s is not None
+        assert viewer.segments >= 3
+        assert viewer.failed == 0
+        # Six seconds are held, and the guest is gone for less than one.
+        assert (viewer.late, viewer.stalls, viewer.stalling_mos) == (0, 0, 5)
 
 
 def no_guest_runs(lab: Lab) -> bool:

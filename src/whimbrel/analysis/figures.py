@@ -12,6 +12,7 @@ from whimbrel.analysis.gaps import ends_in_silence, longest_silence
 from whimbrel.analysis.opinion import stalling_mos
 from whimbrel.analysis.phases import Moment, Phase, clock_error_ns, find, pre_copy_phases, rounds, timeline
 from whimbrel.analysis.playback import Arrival, play
+from whimbrel.analysis.segments import Request, play_segments
 from whimbrel.records.trial import TrialRecord
 
 DERIVED_VERSION = 2
@@ -68,6 +69,20 @@ class ViewerFigure(Derived):
     playbacks: list[PlaybackFigure]
 
 
+class HlsFigure(Derived):
+    """One HLS viewer: segments that came, came late, or failed, and what its player would have shown."""
+
+    viewer: int
+    segments: int
+    late: int
+    failed: int
+    startup_s: float | None
+    stalls: int
+    stalled_s: float
+    stalled_at_end: bool
+    stalling_mos: float
+
+
 class MachineFigure(Derived):
     """Whether the machine was crowded: share of time that vCPUs waited for a CPU, and how late samples came."""
 
@@ -107,6 +122,7 @@ class TrialFigures(Derived):
     phases: list[PhaseFigure]
     rounds: list[RoundFigure]
     viewers: list[ViewerFigure]
+    hls_viewers: list[HlsFigure]
     machine: MachineFigure
     rest: RestFigure | None
 
@@ -118,6 +134,7 @@ def derive(
     packets: pl.DataFrame | None,
     job: pl.DataFrame | None,
     buffers_s: Sequence[float] = (),
+    segments: pl.DataFrame | None = None,
 ) -> TrialFigures:
     """The figures of one trial; a series is None when it was not recorded. ``buffers_s`` are player buffers to ask about."""
     moments = timeline(record)
@@ -156,6 +173,7 @@ def derive(
             for found in rounds(moments, samples)
         ],
         viewers=viewers,
+        hls_viewers=_hls_viewers(record, moments, segments),
         machine=_machine(hosts, record),
         rest=_rest(record, hosts),
     )  # fmt: skip
@@ -265,6 +283,30 @@ def _playbacks(
                 stalling_mos=stalling_mos(len(stalls), sum(stall.length_s for stall in stalls)),
             )
         )
+    return found
+
+
+def _hls_viewers(record: TrialRecord, moments: list[Moment], segments: pl.DataFrame | None) -> list[HlsFigure]:
+    if segments is None or segments.is_empty():
+        return []
+    stopped_ns = find(moments, "player", None, "stopped")
+    until_s = (stopped_ns if stopped_ns is not None else int(segments.get_column("arrived_ns").to_numpy().max())) / 1e9
+    found = []
+    for number in range(1, record.plan.hls_viewers + 1):
+        rows = segments.filter(pl.col("viewer") == number).select("position", "length_s", "asked_ns", "arrived_ns", "status")
+        requests = [
+            Request(position, length_s, asked_ns / 1e9, arrived_ns / 1e9, status)
+            for position, length_s, asked_ns, arrived_ns, status in rows.iter_rows()
+        ]
+        played = play_segments(requests, record.spec.stream.hls_buffer_s, until_s)
+        stalled_s = sum(stall.length_s for stall in played.stalls)
+        found.append(
+            HlsFigure(
+                viewer=number, segments=played.segments, late=played.late, failed=played.failed, startup_s=played.startup_s,
+                stalls=len(played.stalls), stalled_s=stalled_s, stalled_at_end=played.stalled_at_end,
+                stalling_mos=stalling_mos(len(played.stalls), stalled_s),
+            )
+        )  # fmt: skip
     return found
 
 

@@ -44,6 +44,7 @@ class ArmSummary:
     scenario: str
     title: str
     viewers: int
+    hls_viewers: int
     trials: int
     moved: int
     measured: int
@@ -64,10 +65,11 @@ class ArmSummary:
 
 def summarise(trials: Sequence[Trialled]) -> list[ArmSummary]:
     """One summary per arm, in the order of the scenario file, fewest viewers first."""
-    arms: dict[tuple[int, int], list[Trialled]] = {}
+    arms: dict[tuple[int, int, int], list[Trialled]] = {}
     for trial in trials:
         names = [scenario.name for scenario in trial.record.spec.scenarios]
-        arms.setdefault((names.index(trial.record.plan.scenario), trial.record.plan.viewers), []).append(trial)
+        plan = trial.record.plan
+        arms.setdefault((names.index(plan.scenario), plan.viewers, plan.hls_viewers), []).append(trial)
     return [_arm(arms[key]) for key in sorted(arms)]
 
 
@@ -89,6 +91,7 @@ def _arm(trials: list[Trialled]) -> ArmSummary:
         scenario=scenario.name,
         title=scenario.title,
         viewers=record.plan.viewers,
+        hls_viewers=record.plan.hls_viewers,
         trials=len(trials),
         moved=moves,
         measured=len(moved),

@@ -36,6 +36,17 @@ PACKETS_SCHEMA: dict[str, type[pl.DataType]] = {
     "bytes": pl.Int64,
 }
 
+# A row per request of an HLS viewer; ``status`` is HTTP's, 0 when no answer came.
+SEGMENTS_SCHEMA: dict[str, type[pl.DataType]] = {
+    "viewer": pl.Int32,
+    "position": pl.Int32,
+    "length_s": pl.Float64,
+    "asked_ns": pl.Int64,
+    "arrived_ns": pl.Int64,
+    "status": pl.Int32,
+    "bytes": pl.Int64,
+}
+
 # A row per look at the running job; counters as libvirt reports them.
 JOB_SCHEMA: dict[str, type[pl.DataType]] = {
     "t_ns": pl.Int64,

@@ -55,6 +55,7 @@ class Plan(Record):
 
     scenario: str
     viewers: int
+    hls_viewers: int = 0
     repetition: int
     order: int
     state_boot: int

@@ -40,5 +40,5 @@ def load_trials(folder: CampaignFolder, buffers_s: Sequence[float] = ()) -> list
 
 def figures_of(stored: StoredTrial, buffers_s: Sequence[float] = ()) -> TrialFigures:
     """The trial's figures, derived from its record and series."""
-    hosts, probe, packets, job = (stored.series(name) for name in ("hosts", "probe", "packets", "job"))
-    return derive(stored.record, hosts, probe, packets, job, buffers_s)
+    hosts, probe, packets, job, segments = (stored.series(name) for name in ("hosts", "probe", "packets", "job", "segments"))
+    return derive(stored.record, hosts, probe, packets, job, buffers_s, segments)

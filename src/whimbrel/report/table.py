@@ -69,7 +69,7 @@ def _line(arm: ArmSummary, base: ArmSummary | None, buffers: list[float]) -> lis
     ratio, paper = ratio_to(base, arm), published_ratio(base, arm)
     return [
         arm.title,
-        str(arm.viewers),
+        str(arm.viewers) + (f" and {arm.hls_viewers} HLS" if arm.hls_viewers else ""),
         f"{arm.moved} of {arm.trials}" + (f" ({arm.measured} measured)" if arm.measured < arm.moved else ""),
         show(arm.total_s, ".2f"),
         f"{ratio:.2f}" if ratio is not None else UNKNOWN,

@@ -33,9 +33,10 @@ class ObserveSpec(Spec):
 
 
 class ArmSpec(Spec):
-    """One setting of a scenario: how many viewers watch, and how many trials are made."""
+    """One setting of a scenario: how many viewers watch, over RTMP and over HLS, and how many trials are made."""
 
     viewers: Count = Field(default=0, ge=0, le=500)
+    hls_viewers: Count = Field(default=0, ge=0, le=100)
     trials: Count = Field(default=1, ge=1, le=1000)
 
 
@@ -53,11 +54,11 @@ class ScenarioSpec(Spec):
     def _makes_sense(self) -> Self:
         if self.form == "nested" and self.service == "none":
             raise MisfitError("a nested form needs a service: 'service: stream'", "form")
-        counts = [arm.viewers for arm in self.arms]
-        if self.service == "none" and any(counts):
+        counts = [(arm.viewers, arm.hls_viewers) for arm in self.arms]
+        if self.service == "none" and any(map(any, counts)):
             raise MisfitError("viewers need a stream to watch: 'service: stream', or 'viewers: 0'", "arms")
         if len(set(counts)) < len(counts):
-            raise MisfitError(f"two arms have the same number of viewers: {counts}", "arms")
+            raise MisfitError(f"two arms have the same viewers: {[rtmp for rtmp, _ in counts]}", "arms")
         return self
 
 

@@ -25,10 +25,11 @@ class StreamSpec(Spec):
     """The film that nginx plays over RTMP, and the player buffers the analysis asks about.
 
     ``read_ahead`` is what a viewer tells the server it can hold (RTMP SetBufferLength); nginx-rtmp sends that
-    much, and one second, ahead of the clock. FFmpeg's own default is 3 s.
+    much, and one second, ahead of the clock. FFmpeg's own default is 3 s. ``hls_buffer`` is what an HLS viewer keeps.
     """
 
     bitrate_bytes_per_s: BytesPerSecond = Field(alias="bitrate", default=125e3, ge=25e3)
     length_s: PositiveSeconds = Field(alias="length", default=240.0, ge=5)
     read_ahead_s: PositiveSeconds = Field(alias="read_ahead", default=3.0)
+    hls_buffer_s: PositiveSeconds = Field(alias="hls_buffer", default=6.0, ge=2, le=60)
     player_buffers_s: tuple[PositiveSeconds, ...] = Field(alias="player_buffers", default=(0.2, 1.0, 3.0), min_length=1)

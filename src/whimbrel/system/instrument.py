@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
 import threading
 from collections.abc import Callable, Sequence
@@ -43,6 +44,7 @@ class Instrument:
         self._command = wrap([sys.executable, "-m", module, json.dumps({**configuration, "output": str(output)})])
         self._running: Running | None = None
         self._reader: threading.Thread | None = None
+        self._told = False
         self._said: list[Line] = []
         self._news = threading.Condition()
 
@@ -67,8 +69,9 @@ class Instrument:
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
         assert self._running is not None
         assert self._reader is not None
-        died = self._running.exit_code
-        code = self._running.stop(patience_s=_END_S)
+        died = self._running.exit_code if not self._told else None
+        # A second SIGTERM would meet an interpreter that has put its handlers away.
+        code = self._running.stop(patience_s=_END_S, ask=not self._told)
         self._reader.join(_END_S)
         if kind is not None:
             return
@@ -76,6 +79,13 @@ class Instrument:
             raise InstrumentError(f"the {self.name} ended in the middle, with exit code {died}", details=self._last_words())
         if code != 0:
             raise InstrumentError(f"the {self.name} failed with exit code {code}", details=self._last_words())
+
+    def tell_to_end(self) -> None:
+        """Lets it end while others do; InstrumentError when it already has."""
+        assert self._running is not None
+        self.check()
+        self._told = True
+        self._running.signal(signal.SIGTERM)
 
     def _read(self) -> None:
         assert self._running is not None

@@ -109,9 +109,10 @@ class Running:
             with contextlib.suppress(ProcessLookupError):
                 signal.pidfd_send_signal(self._pidfd, number)
 
-    def stop(self, patience_s: float = 10.0) -> int:
-        """Asks it to end, kills it when it does not, and returns its exit code."""
-        self.signal(signal.SIGTERM)
+    def stop(self, patience_s: float = 10.0, ask: bool = True) -> int:
+        """Asks it to end (unless it was asked before), kills it when it does not, and returns its exit code."""
+        if ask:
+            self.signal(signal.SIGTERM)
         if self.wait(patience_s) is None:
             log.warning("%s (process %d) did not end on SIGTERM and is killed", self.command[0], self.pid)
             self.signal(signal.SIGKILL)

@@ -111,7 +111,11 @@ class Trial:
             player = instruments.enter_context(self._player()) if self._plan.viewers else None
             if player is not None:
                 running.append(player)
-                self._wait_for_viewers(player)
+                self._wait_for_viewers(player, self._plan.viewers)
+            if self._plan.hls_viewers:
+                hls_player = instruments.enter_context(self._hls_player())
+                running.append(hls_player)
+                self._wait_for_viewers(hls_player, self._plan.hls_viewers)
             self._notice("watching before the move")
             self._watch(observe.before_s, running)
             lines_before = len(read_reach_log(agent)) if reaching else 0
@@ -132,6 +136,8 @@ class Trial:
             if reaching:
                 notes.reach = count_reach(lines_after, lines_before, len(lines_during))
             self._check_arrival()
+            for instrument in running:
+                instrument.tell_to_end()
         notes.costs = [InstrumentCost(name=instrument.name, **instrument.cost) for instrument in running]
         notes.costs.append(InstrumentCost(name="migration events", **events.cost))
         notes.events = [event for event in notes.events if event.source != "player"] + _player_events(player)
@@ -159,6 +165,16 @@ class Trial:
             "length_s": stream.length_s,
         }
         return self._instrument("player", "whimbrel.stream.player", configuration, "packets", self._site.vantage.procs_files)
+
+    def _hls_player(self) -> Instrument:
+        configuration = {
+            "address": self._site.guest_address,
+            "folder": "/hls",
+            "viewers": self._plan.hls_viewers,
+            "buffer_s": self._spec.stream.hls_buffer_s,
+        }
+        procs_files = self._site.vantage.procs_files
+        return self._instrument("hls player", "whimbrel.stream.hls_player", configuration, "segments", procs_files)
 
     def _instrument(
         self, name: str, module: str, configuration: dict[str, Any], series: str, procs_files: Sequence[Path]
@@ -193,9 +209,9 @@ class Trial:
             return False
         return FORMS[self._scenario.form].start_reach_check(agent, every_s)
 
-    def _wait_for_viewers(self, player: Instrument) -> None:
-        wanted = set(range(1, self._plan.viewers + 1))
-        self._notice(f"waiting for {self._plan.viewers} viewer{'s' if self._plan.viewers > 1 else ''} to play")
+    def _wait_for_viewers(self, player: Instrument, viewers: int) -> None:
+        wanted = set(range(1, viewers + 1))
+        self._notice(f"waiting for {viewers} viewer{'s' if viewers > 1 else ''} to play")
         player.wait_for(
             lambda said: {line["viewer"] for line in said if line["say"] == "playing"} >= wanted,
             "to play with all viewers",
