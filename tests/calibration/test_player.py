@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from benchmarks.origin import native_origin
+from benchmarks.origin import URL, native_origin
 
 from tests.calibration.table import say
 from whimbrel.analysis.gaps import longest_silence
 from whimbrel.system.deadline import pause
 from whimbrel.system.instrument import Instrument
-from whimbrel.system.process import start
+from whimbrel.system.process import run, start
 
 GAPS_MS = (30.0, 300.0, 3000.0, 300.0)
 AFTER_S = 3.0
@@ -73,3 +73,36 @@ def test_packets_are_logged_soon_after_they_were_on_the_wire(
     say("arrival after the wire, median", 0, float(np.median(delays_ms)), "ms")
     say("arrival after the wire, p99", 0, float(np.quantile(delays_ms, 0.99)), "ms")
     assert np.median(delays_ms) < MOST_ERROR_MS
+
+
+_FFMPEG = """
+import av, json, os, sys, time
+found = []
+until = time.monotonic() + 5
+with av.open(sys.argv[1], timeout=(5, 5), options={"rtmp_buffer": "3000", "fflags": "nobuffer"}) as container:
+    for packet in container.demux():
+        if packet.dts is not None and packet.size:
+            kind = 0 if packet.stream.type == "video" else 1
+            found.append([kind, round(packet.dts * packet.time_base * 1000), packet.size])
+        if time.monotonic() > until:
+            break
+    print(json.dumps(found), flush=True)
+    os._exit(0)
+"""
+
+
+def test_our_player_hears_what_ffmpeg_hears(tmp_path: Path) -> None:
+    """Kind, time in the stream and size of every packet, from a real nginx-RTMP."""
+    with native_origin(tmp_path, 2.5e6 / 8, 60.0) as origin:
+        theirs = {tuple(packet) for packet in json.loads(run(origin.inside([sys.executable, "-c", _FFMPEG, URL])).stdout)}
+        configuration = {"url": URL, "viewers": 1, "read_ahead_s": 3.0, "length_s": 60.0}
+        with Instrument(
+            "player", "whimbrel.stream.player", configuration, output=tmp_path / "packets.parquet", log_file=tmp_path / "log",
+            wrap=origin.inside,
+        ):  # fmt: skip
+            pause(6)
+    ours = set(pl.read_parquet(tmp_path / "packets.parquet").select("kind", "stream_ms", "bytes").iter_rows())
+    # FFmpeg drops what it has looked at to find out what is there, and neither stopped at the same packet.
+    first, last = min(at for _, at, _ in theirs), min(max(at for _, at, _ in heard) for heard in (ours, theirs))
+    assert last - first > 3000
+    assert {packet for packet in ours if first <= packet[1] <= last} == {packet for packet in theirs if packet[1] <= last}

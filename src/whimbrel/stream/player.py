@@ -1,135 +1,240 @@
-"""Viewers: each plays the stream over RTMP and logs every media packet; all in one process, a thread each.
+"""Viewers: each plays the stream over RTMP and logs every media message; all in one process and one thread.
 
-PyAV (FFmpeg) reads outside Python's lock, so ten viewers do not wait for one another. An arrival time is when FFmpeg
-hands the packet over, not when it was on the wire. A viewer that loses its connection says so and connects again.
+An arrival time is the kernel's, of the segment that completed the message (socket(7), SO_TIMESTAMPNS), so a busy player does
+not make packets late unless it lets several pile up. A viewer that loses its connection says so and connects again.
 Run as ``python -m whimbrel.stream.player CONFIGURATION``.
 """
 
 from __future__ import annotations
 
-import threading
+import contextlib
+import errno
+import os
+import selectors
+import socket
+import struct
 import time
+from array import array
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import urlsplit
 
-import av
-import av.error
 import polars as pl
-from av.packet import Packet
 
 from whimbrel.records.series import PACKETS_SCHEMA, write_series
+from whimbrel.stream.rtmp import Player, RtmpError
 from whimbrel.system.child import Child, configuration
+from whimbrel.system.clock import read_pair
 
-_KINDS = {"video": 0, "audio": 1}
 _OPEN_S = 10.0
 # Silence longer than this counts as a lost connection, as it does for common players.
 _READ_S = 20.0
 _RETRY_S = 0.5
 _NEAR_THE_END_S = 1.0
-# A beat beside the viewers: how late it is says how late an arrival may be logged, as all share Python's lock.
-_METRONOME_S = 0.02
+_LOOK_S = 0.1
+# At first everything that is sent ahead comes at once; how late that is taken says nothing of how late the rest is.
+_BURST_NS = 5_000_000_000
+_PORT = 1935
+_RECEIVE_BYTES = 1 << 18
+_SO_TIMESTAMPNS = 35
+_OFFSET_GOOD_FOR_NS = 1_000_000_000
+_STAMP = struct.Struct("qq")
+
+
+class KernelClock:
+    """The kernel's receive times, which are of the wall clock, on the monotonic clock."""
+
+    def __init__(self) -> None:
+        self._offset_ns = 0
+        self._read_ns = -_OFFSET_GOOD_FOR_NS
+
+    def arrival_ns(self, extras: list[tuple[int, int, bytes]], now_ns: int) -> int:
+        """When the newest segment came; now, where the kernel did not say."""
+        if now_ns - self._read_ns > _OFFSET_GOOD_FOR_NS:
+            self._offset_ns, self._read_ns = read_pair().offset_ns, now_ns
+        for level, kind, data in extras:
+            if level == socket.SOL_SOCKET and kind == _SO_TIMESTAMPNS:
+                seconds, nanoseconds = _STAMP.unpack_from(data)
+                stamp_ns: int = seconds * 1_000_000_000 + nanoseconds - self._offset_ns
+                return min(stamp_ns, now_ns)
+        return now_ns
 
 
 @dataclass
-class Viewer:
-    """One client of the stream; its log is lists of equal length."""
+class Log:
+    """What a viewer has seen, column by column."""
 
-    number: int
-    url: str
-    read_ahead_s: float
-    length_s: float
-    child: Child
-    connection: int = 0
-    failure: BaseException | None = None
-    connections: list[int] = field(default_factory=list)
-    kinds: list[int] = field(default_factory=list)
-    stream_ms: list[int] = field(default_factory=list)
-    arrived_ns: list[int] = field(default_factory=list)
-    sizes: list[int] = field(default_factory=list)
+    connections: array[int] = field(default_factory=lambda: array("i"))
+    kinds: array[int] = field(default_factory=lambda: array("b"))
+    stream_ms: array[int] = field(default_factory=lambda: array("q"))
+    arrived_ns: array[int] = field(default_factory=lambda: array("q"))
+    sizes: array[int] = field(default_factory=lambda: array("q"))
 
-    def run(self) -> None:
-        """Plays until told to stop, or to the end of the film; what nobody foresaw fails the whole player."""
-        try:
-            self._watch()
-        except BaseException as error:  # a thread has nobody to raise to: main() looks at this
-            self.failure = error
-
-    def _watch(self) -> None:
-        while not self.child.stopping:
-            asked_ns = time.monotonic_ns()
-            self.child.say("connecting", viewer=self.number, connection=self.connection, t_ns=asked_ns)
-            try:
-                if self._play():
-                    self.child.say("film ended", viewer=self.number, t_ns=time.monotonic_ns())
-                    return
-                reason = "the server closed the connection"
-            except (av.error.FFmpegError, OSError) as error:
-                reason = str(error)
-            if not self.child.stopping:
-                self.child.say("lost", viewer=self.number, connection=self.connection, t_ns=time.monotonic_ns(), reason=reason)
-                self.connection += 1
-                self.child.wait(_RETRY_S)
-
-    def _play(self) -> bool:
-        """One connection; True when the film was seen to its end."""
-        options = {"rtmp_buffer": str(round(self.read_ahead_s * 1000)), "fflags": "nobuffer", "analyzeduration": "0"}
-        playing = False
-        last_ms = 0
-        with av.open(self.url, timeout=(_OPEN_S, _READ_S), options=options) as container:
-            for packet in container.demux():
-                arrived_ns = time.monotonic_ns()
-                if packet.dts is None or packet.size == 0:
-                    continue
-                last_ms = self._log(packet, arrived_ns)
-                if not playing:
-                    playing = True
-                    self.child.say("playing", viewer=self.number, connection=self.connection, t_ns=arrived_ns)
-                if self.child.stopping:
-                    break
-        return last_ms / 1000 >= self.length_s - _NEAR_THE_END_S
-
-    def _log(self, packet: Packet[Any], arrived_ns: int) -> int:
-        assert packet.dts is not None
-        assert packet.time_base is not None
-        stream_ms = round(packet.dts * packet.time_base * 1000)
-        self.connections.append(self.connection)
-        self.kinds.append(_KINDS.get(packet.stream.type, 2))
-        self.stream_ms.append(stream_ms)
-        self.arrived_ns.append(arrived_ns)
-        self.sizes.append(packet.size)
-        return stream_ms
-
-    def frame(self) -> pl.DataFrame:
-        """The log so far; the viewer's thread may be adding to it, and sizes are what it adds last."""
-        rows = len(self.sizes)
+    def frame(self, viewer: int) -> pl.DataFrame:
+        """The log as a series."""
         return pl.DataFrame(
-            {"viewer": [self.number] * rows, "connection": self.connections[:rows], "kind": self.kinds[:rows],
-             "stream_ms": self.stream_ms[:rows], "arrived_ns": self.arrived_ns[:rows], "bytes": self.sizes[:rows]},
+            {"viewer": [viewer] * len(self.sizes), "connection": self.connections, "kind": self.kinds,
+             "stream_ms": self.stream_ms, "arrived_ns": self.arrived_ns, "bytes": self.sizes},
             schema=PACKETS_SCHEMA,
         )  # fmt: skip
 
 
+class Viewer:
+    """One client of the stream: connects, plays, and connects again when the stream is lost."""
+
+    def __init__(self, number: int, url: str, read_ahead_s: float, length_s: float, child: Child) -> None:
+        parts = urlsplit(url)
+        app, _, name = parts.path.strip("/").partition("/")
+        self.number = number
+        self.log = Log()
+        self._address = (parts.hostname or "", parts.port or _PORT)
+        self._host, self._app, self._name = parts.netloc, app, name
+        self._buffer_ms = round(read_ahead_s * 1000)
+        self._length_s = length_s
+        self._child = child
+        self._socket: socket.socket | None = None
+        self._session: Player | None = None
+        self._connection = 0
+        self._playing = False
+        self._last_ms = 0
+        self._steady_ns = 0
+        self._to_send = b""
+        # When to give up, or to connect (again); on the monotonic clock, in seconds.
+        self._deadline_s = 0.0
+        self.done = False
+
+    def look(self, selector: selectors.BaseSelector, now_s: float) -> None:
+        """What time brings: a connection to be made, or one that has been silent for too long."""
+        if self.done or now_s < self._deadline_s:
+            return
+        if self._socket is None:
+            self._connect(selector, now_s)
+        else:
+            silent_s = _READ_S if self._playing else _OPEN_S
+            self._lose(selector, f"silent for {silent_s:.0f} s")
+
+    def _connect(self, selector: selectors.BaseSelector, now_s: float) -> None:
+        self._child.say("connecting", viewer=self.number, connection=self._connection, t_ns=time.monotonic_ns())
+        self._session = Player(self._host, self._app, self._name, self._buffer_ms)
+        self._playing, self._last_ms = False, 0
+        self._to_send = self._session.greet()
+        self._deadline_s = now_s + _OPEN_S
+        connecting = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        connecting.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
+        connecting.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._socket = connecting
+        selector.register(connecting, selectors.EVENT_READ | selectors.EVENT_WRITE, self)
+        code = connecting.connect_ex(self._address)
+        if code not in (0, errno.EINPROGRESS):
+            self._lose(selector, os.strerror(code))
+
+    def ready(self, selector: selectors.BaseSelector, events: int, clock: KernelClock) -> float | None:
+        """Takes what has come, sends what is to be sent; how late it was taken, in seconds, when it was media in due course."""
+        try:
+            if events & selectors.EVENT_WRITE:
+                self._send(selector)
+            return self._take(selector, clock) if events & selectors.EVENT_READ else None
+        except BlockingIOError:
+            return None
+        except (OSError, RtmpError) as error:
+            self._lose(selector, str(error))
+            return None
+
+    def _send(self, selector: selectors.BaseSelector) -> None:
+        assert self._socket is not None
+        if self._to_send:
+            self._to_send = self._to_send[self._socket.send(self._to_send) :]
+        wanted = selectors.EVENT_READ | (selectors.EVENT_WRITE if self._to_send else 0)
+        selector.modify(self._socket, wanted, self)
+
+    def _take(self, selector: selectors.BaseSelector, clock: KernelClock) -> float | None:
+        assert self._socket is not None
+        assert self._session is not None
+        data, extras, _, _ = self._socket.recvmsg(_RECEIVE_BYTES, 64)
+        now_ns = time.monotonic_ns()
+        if not data:
+            self._end(selector)
+            return None
+        arrived_ns = clock.arrival_ns(extras, now_ns)
+        media, answer = self._session.receive(data)
+        log = self.log
+        for message in media:
+            log.connections.append(self._connection)
+            log.kinds.append(message.kind)
+            log.stream_ms.append(message.stream_ms)
+            log.arrived_ns.append(arrived_ns)
+            log.sizes.append(message.size_bytes)
+        if media:
+            self._last_ms = media[-1].stream_ms
+            if not self._playing:
+                self._playing = True
+                self._steady_ns = now_ns + _BURST_NS
+                self._child.say("playing", viewer=self.number, connection=self._connection, t_ns=arrived_ns)
+        self._deadline_s = now_ns / 1e9 + (_READ_S if self._playing else _OPEN_S)
+        if answer:
+            self._to_send += answer
+            self._send(selector)
+        if self._session.ended:
+            self._end(selector)
+        return (now_ns - arrived_ns) / 1e9 if self._playing and now_ns > self._steady_ns else None
+
+    def _end(self, selector: selectors.BaseSelector) -> None:
+        """The server has no more to send: the film is over, or it was broken off."""
+        if self._last_ms / 1000 >= self._length_s - _NEAR_THE_END_S:
+            self._child.say("film ended", viewer=self.number, t_ns=time.monotonic_ns())
+            self.close(selector)
+            self.done = True
+        else:
+            self._lose(selector, "the server closed the connection")
+
+    def _lose(self, selector: selectors.BaseSelector, reason: str) -> None:
+        self.close(selector)
+        self._child.say("lost", viewer=self.number, connection=self._connection, t_ns=time.monotonic_ns(), reason=reason)
+        self._connection += 1
+        self._deadline_s = time.monotonic() + _RETRY_S
+
+    def close(self, selector: selectors.BaseSelector) -> None:
+        """Leaves the server."""
+        if self._socket is not None:
+            with contextlib.suppress(KeyError):
+                selector.unregister(self._socket)
+            self._socket.close()
+            self._socket = None
+
+
+def play(viewers: list[Viewer], child: Child) -> list[float]:
+    """Plays with all viewers until told to stop; how late each arrival was taken, in seconds."""
+    clock = KernelClock()
+    lateness_s: list[float] = []
+    with selectors.EpollSelector() as selector:
+        look_s = 0.0
+        while not child.stopping:
+            for key, events in selector.select(_LOOK_S):
+                late_s = key.data.ready(selector, events, clock)
+                if late_s is not None:
+                    lateness_s.append(late_s)
+            now_s = time.monotonic()
+            if now_s >= look_s:
+                look_s = now_s + _LOOK_S
+                for viewer in viewers:
+                    viewer.look(selector, now_s)
+        for viewer in viewers:
+            viewer.close(selector)
+    return lateness_s
+
+
 def main() -> None:
-    """Plays with all viewers until told to stop, then writes their log."""
+    """Plays, then writes every viewer's log."""
     child = Child()
     given: dict[str, Any] = configuration()
     viewers = [
         Viewer(number, given["url"], given["read_ahead_s"], given["length_s"], child) for number in range(1, given["viewers"] + 1)
     ]
-    for viewer in viewers:
-        threading.Thread(target=viewer.run, name=f"viewer-{viewer.number}", daemon=True).start()
     child.say("ready")
-    lateness: list[float] = []
-    while not child.stopping:
-        due_s = time.monotonic() + _METRONOME_S
-        child.wait(_METRONOME_S)
-        lateness.append(max(0.0, time.monotonic() - due_s))
-        for viewer in viewers:
-            if viewer.failure is not None:
-                raise viewer.failure
+    lateness_s = play(viewers, child)
     child.say("stopped", t_ns=time.monotonic_ns())
-    write_series(pl.concat([viewer.frame() for viewer in viewers]), given["output"])
-    child.say_cost(lateness)
+    write_series(pl.concat([viewer.log.frame(viewer.number) for viewer in viewers]), given["output"])
+    child.say_cost(lateness_s)
 
 
 if __name__ == "__main__":

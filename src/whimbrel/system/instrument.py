@@ -127,6 +127,12 @@ class Instrument:
         return self._running is not None and self._running.exit_code is not None
 
     @property
+    def pid(self) -> int:
+        """Its process id."""
+        assert self._running is not None
+        return self._running.pid
+
+    @property
     def cost(self) -> Line:
         """The CPU time it says it took and its jitter; empty until it has ended."""
         costs = [line for line in self.said if line["say"] == "cost"]
