@@ -14,9 +14,12 @@ from whimbrel.engines.libvirt import Connection
 from whimbrel.guests import guest as lab_guest
 from whimbrel.guests.states import StateStore
 from whimbrel.lab.lab import Lab
-from whimbrel.records.store import StoredTrial
+from whimbrel.records.store import CampaignFolder, StoredTrial
+from whimbrel.report.content import build_report
 from whimbrel.report.load import figures_of
 from whimbrel.system.cgroups import Cgroup
+from whimbrel.system.deadline import pause
+from whimbrel.system.process import run
 
 PHASES = ["reservation", *PHASE_BEGINS, "after"]
 A_TRY = ("observe.before=1 s", "observe.after=3 s", "observe.at_rest=0.3 s")
@@ -157,6 +160,27 @@ def test_without_an_instrument_the_trial_does_not_go_on_blind(mended: Lab, state
     assert outcome.error is not None
     assert f"the {name} ended in the middle" in outcome.error
     assert_it_is_true(mended, stored)
+
+
+def reset_one_viewer(lab: Lab) -> None:
+    """Breaks one viewer's connection off, as a firewall would."""
+    inside = ["nsenter", f"--net=/run/netns/whimbrel-{lab.spec.name}-vantage"]
+    open_ones = run([*inside, "ss", "-Htn", "state", "established", "dport", "=", ":1935"]).stdout.split()
+    port = open_ones[2].rpartition(":")[2]
+    rules = f"table inet cut {{ chain out {{ type filter hook output priority 0; tcp sport {port} reject with tcp reset; }} }}"
+    run([*inside, "nft", "--file", "-"], stdin=rules)
+    pause(1.0)
+    run([*inside, "nft", "delete", "table", "inet", "cut"])
+
+
+def test_a_viewer_that_is_cut_off_comes_back_and_is_named(mended: Lab, states: StateStore, tmp_path: Path) -> None:
+    saboteur = Saboteur(mended, "pre-copy", reset_one_viewer)
+    with saboteur.at_work():
+        stored = make_trial(mended, states, quick(*A_TRY), "vm", 2, tmp_path / "harmed", notice=saboteur.told)
+    assert stored.record.outcome.succeeded, stored.record.outcome.error
+    lost = [viewer.connections_lost for viewer in figures_of(stored).viewers]
+    assert sorted(lost) == [0, 1], lost
+    assert any("lost its connection" in line for line in build_report(CampaignFolder.open(tmp_path / "harmed")).problems)
 
 
 def in_guest_after(seconds: float, command: str) -> Harm:
