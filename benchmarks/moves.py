@@ -15,7 +15,7 @@ from whimbrel.guests import guest as lab_guest
 from whimbrel.guests.states import StateInfo, StateStore
 from whimbrel.images.store import ImageStore
 from whimbrel.lab.lab import Lab, ledger_of
-from whimbrel.migrate.pre_copy import PreCopy
+from whimbrel.migrate.live import LiveMove
 from whimbrel.migrate.technique import MoveRequest
 from whimbrel.observe.migration_events import MigrationEvents
 from whimbrel.records.store import CampaignFolder, StoredTrial
@@ -94,7 +94,7 @@ class Bench:
         with MigrationEvents(lab_guest.GUEST_NAME, self.lab.server_a, self.lab.server_b) as events:
             request = MoveRequest(lab_guest.GUEST_NAME, self.lab.server_a, self.lab.server_b, self.spec.guest.memory_bytes,
                                   self.spec.guest.disk_bytes, self.spec.migration)  # fmt: skip
-            report = PreCopy().move(request, events)
+            report = LiveMove("pre-copy").move(request, events)
         assert report.result == "moved", report.error
         return report.completed
 

@@ -94,6 +94,7 @@ class FakeTechnique:
     """Moves guests between fake hosts; implements ``migrate.technique.Technique``. ``trouble`` is what goes wrong meanwhile."""
 
     name = "fake"
+    moves = "vm"
 
     def __init__(self, hosts: Sequence[FakeHost], trouble: Callable[[MoveRequest], str | None] = lambda _: None) -> None:
         self._hosts = {host.name: host for host in hosts}

@@ -16,7 +16,8 @@ from tests.calibration.test_clocks import conversion
 from tests.saboteur import processes
 from whimbrel.analysis.gaps import longest_silence
 from whimbrel.analysis.phases import Moment, find
-from whimbrel.engines.libvirt import Connection, Domain
+from whimbrel.engines.domain import Domain
+from whimbrel.engines.libvirt import Connection
 from whimbrel.guests import guest as lab_guest
 from whimbrel.guests.forms import wait_for_service
 from whimbrel.guests.states import StateStore

@@ -14,7 +14,7 @@ from whimbrel.guests import guest as lab_guest
 from whimbrel.guests.states import StateStore
 from whimbrel.hosts.host import Host
 from whimbrel.lab.lab import Lab
-from whimbrel.migrate.pre_copy import PreCopy
+from whimbrel.migrate.live import LiveMove
 from whimbrel.migrate.technique import MoveRequest, Technique
 from whimbrel.spec.migration import MigrationSpec
 
@@ -39,7 +39,7 @@ def stage(request: pytest.FixtureRequest, lab: Lab, states: StateStore) -> Itera
     with Connection.open(lab.server_a.libvirt_uri) as connection:
         lab_guest.restore(lab, connection, states.get("vm", "none", 1).folder)
     try:
-        yield Stage(PreCopy(), lab.server_a, lab.server_b)
+        yield Stage(LiveMove("pre-copy"), lab.server_a, lab.server_b)
     finally:
         for server in (lab.server_a, lab.server_b):
             with Connection.open(server.libvirt_uri) as connection:

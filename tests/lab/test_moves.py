@@ -15,11 +15,13 @@ from whimbrel.guests import guest as lab_guest
 from whimbrel.guests.states import StateStore
 from whimbrel.lab.lab import Lab
 from whimbrel.migrate.reservation import reserved
+from whimbrel.migrate.techniques import KEEPS_MEMORY, TECHNIQUES
 from whimbrel.migrate.verify import Copies, find_copies
 from whimbrel.records.store import CampaignFolder, StoredTrial
 from whimbrel.records.trial import Plan, TrialRecord
 from whimbrel.report.load import figures_of
 from whimbrel.spec.campaign import CampaignSpec
+from whimbrel.spec.migration import TechniqueName
 from whimbrel.system.instrument import Instrument
 from whimbrel.trial.notes import Origin
 from whimbrel.trial.trial import Notice, Trial
@@ -46,6 +48,48 @@ def make_trial(
     state = states.get(chosen.form, chosen.service, 1)
     trial = Trial(lab, spec, plan, state, workplace, Origin("test", None), notice, keep_on_failure)
     return campaign.commit(workplace, trial.run())
+
+
+@pytest.mark.parametrize("form", ["vm", "nested"])
+@pytest.mark.parametrize("technique", [name for name in TECHNIQUES if name != "pre-copy"])
+def test_every_technique_moves_every_form(
+    lab: Lab, states: StateStore, technique: TechniqueName, form: str, tmp_path: Path
+) -> None:
+    spec = quick(f"migration.technique={technique}")
+    stored = make_trial(lab, states, spec, form, 2, tmp_path / "results")
+    record = stored.record
+    assert record.outcome.result == "moved", record.outcome.error
+    assert record.outcome.measured, record.outcome.error
+    assert record.outcome.runs_on == ["b"]
+    assert record.outcome.same_identity == (technique in KEEPS_MEMORY)
+    figures = figures_of(stored)
+    assert figures.total_s is not None
+    lost = [viewer.connections_lost for viewer in figures.viewers]
+    print(technique, form, figures.total_s, figures.blackout_ms, figures.service_gap_ms, lost)
+    assert (lost == [0, 0]) == (technique in KEEPS_MEMORY)
+    if technique in ("post-copy", "pre-post-copy"):
+        assert any(event.name == "post-copy" for event in record.events)
+        assert any(event.data.get("status") == "postcopy-active" for event in record.events)
+    assert no_guest_runs(lab)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [("auto_converge=true",), ("compression=xbzrle",), ("connections=2",), ("connections=2", "compression=zstd"),
+     ("max_downtime=1 ms", "raise_downtime={to: 2 s, steps: 5, every: 500 ms}"),
+     ("bandwidth=20 MiB/s", "timeout=3 s", "on_timeout=post-copy")],
+    ids=lambda options: " ".join(options),
+)  # fmt: skip
+def test_tunables(lab: Lab, states: StateStore, options: tuple[str, ...], tmp_path: Path) -> None:
+    stored = make_trial(lab, states, quick(*(f"migration.{option}" for option in options)), "vm", 1, tmp_path / "results")
+    record = stored.record
+    assert record.outcome.succeeded, record.outcome.error
+    assert record.move is not None
+    assert record.move.parameters is not None
+    if "compression=zstd" in options:
+        assert record.move.parameters["multifd-compression"] == "zstd"
+    if "connections=2" in options:
+        assert record.move.parameters["multifd-channels"] == 2
 
 
 def test_hls_viewers_beside_rtmp_viewers(lab: Lab, states: StateStore, tmp_path: Path) -> None:

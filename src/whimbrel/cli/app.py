@@ -12,7 +12,7 @@ import typer
 from typer.exceptions import TyperException
 
 from whimbrel import __version__
-from whimbrel.cli import doctor, explain, images, lab, predict, reports, run
+from whimbrel.cli import doctor, explain, images, lab, predict, reports, run, techniques
 from whimbrel.cli.terminal import complain
 from whimbrel.errors import UsageError, WhimbrelError
 
@@ -53,6 +53,7 @@ app.command()(reports.report)
 app.command()(reports.show)
 app.command()(reports.schema)
 app.command()(predict.predict)
+app.command()(techniques.techniques)
 app.command()(doctor.doctor)
 app.command()(explain.explain)
 app.command()(lab.gc)

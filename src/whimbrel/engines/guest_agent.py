@@ -7,7 +7,7 @@ import binascii
 import time
 from collections.abc import Sequence
 
-from whimbrel.engines.libvirt import Domain
+from whimbrel.engines.domain import Domain
 from whimbrel.errors import EngineError, GuestError
 from whimbrel.system.deadline import Deadline, wait_until
 

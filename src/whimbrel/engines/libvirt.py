@@ -1,6 +1,6 @@
-"""The door to libvirt: connections, domains, their jobs and events. Typed results, no policy.
+"""The door to libvirt: connections, what hosts say, and events. Typed results, no policy.
 
-libvirt-python is untyped and keeps one event loop per process; both stay in this module.
+libvirt keeps one event loop per process; it stays in this module.
 """
 
 from __future__ import annotations
@@ -9,25 +9,16 @@ import contextlib
 import json
 import threading
 import time
-import xml.etree.ElementTree as ET
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from whimbrel.engines.binding import explained, libvirt, libvirt_qemu
+from whimbrel.engines.domain import Domain
 from whimbrel.errors import CapabilityError, EngineError
-
-try:
-    import libvirt
-    import libvirt_qemu
-except ImportError:  # reports, schemas and help work without it
-    libvirt = None
-    libvirt_qemu = None
 
 _KEEPALIVE_S = 2
 _KEEPALIVE_COUNT = 5
-
-# Read with VIR_DOMAIN_JOB_STATS_*; libvirt's names for what we keep of a job.
-JobStats = dict[str, int]
 
 
 @dataclass(frozen=True)
@@ -86,15 +77,6 @@ class _EventLoop:
     def _run() -> None:
         while True:
             libvirt.virEventRunDefaultImpl()
-
-
-@contextlib.contextmanager
-def explained(what: str) -> Iterator[None]:
-    """What libvirt refuses becomes an EngineError that says what it could not do."""
-    try:
-        yield
-    except libvirt.libvirtError as error:
-        raise EngineError(f"libvirt could not {what}", details=error.get_error_message() or str(error)) from error
 
 
 class Connection:
@@ -213,160 +195,6 @@ class Connection:
         with explained("watch domains"):
             number = self._raw.domainEventRegisterAny(None, libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE, forward, None)
         self._subscriptions.append(lambda: self._raw.domainEventDeregisterAny(number))
-
-
-@dataclass(frozen=True)
-class MoveOptions:
-    """What a pre-copy move is told; libvirt takes its bandwidth in whole MiB/s."""
-
-    peer_uri: str
-    move_uri: str
-    bandwidth_mib_per_s: int
-
-
-class Domain:
-    """A guest as libvirt sees it."""
-
-    def __init__(self, raw: Any) -> None:
-        self._raw = raw
-        self.name: str = raw.name()
-
-    @property
-    def uuid(self) -> str:
-        """What tells it from another of the same name."""
-        return str(self._raw.UUIDString())
-
-    @property
-    def memory_bytes(self) -> int:
-        """The most memory that the guest may have."""
-        with explained(f"read the memory of {self.name}"):
-            return int(self._raw.maxMemory()) * 1024
-
-    @property
-    def active(self) -> bool:
-        """Whether a QEMU process exists for it."""
-        try:
-            return bool(self._raw.isActive())
-        except libvirt.libvirtError as error:
-            if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
-                return False
-            raise EngineError(f"libvirt could not tell whether {self.name} is active", details=str(error)) from error
-
-    @property
-    def executing(self) -> bool:
-        """Whether its processors run: active and not paused."""
-        try:
-            state, _ = self._raw.state()
-        except libvirt.libvirtError as error:
-            if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
-                return False
-            raise EngineError(f"libvirt could not read the state of {self.name}", details=str(error)) from error
-        return bool(state in (libvirt.VIR_DOMAIN_RUNNING, libvirt.VIR_DOMAIN_BLOCKED))
-
-    def migrate(self, options: MoveOptions) -> None:
-        """Moves it live, peer to peer, to the host at ``peer_uri``; returns when the move has ended."""
-        parameters: dict[str, Any] = {
-            libvirt.VIR_MIGRATE_PARAM_URI: options.move_uri,
-            libvirt.VIR_MIGRATE_PARAM_BANDWIDTH: options.bandwidth_mib_per_s,
-        }
-        flags = libvirt.VIR_MIGRATE_LIVE | libvirt.VIR_MIGRATE_PEER2PEER | libvirt.VIR_MIGRATE_ABORT_ON_ERROR
-        with explained(f"move {self.name} to {options.peer_uri}"):
-            self._raw.migrateToURI3(options.peer_uri, parameters, flags)
-
-    def abort_job(self) -> None:
-        """Aborts the running move; nothing happens when there is none."""
-        with contextlib.suppress(libvirt.libvirtError):
-            self._raw.abortJob()
-
-    def set_max_downtime_ms(self, milliseconds: int) -> None:
-        """The longest pause that QEMU may plan for (downtime-limit)."""
-        with explained(f"set the longest downtime of {self.name}"):
-            self._raw.migrateSetMaxDowntime(milliseconds, 0)
-
-    def job_stats(self) -> JobStats | None:
-        """The running job's statistics as reported; None when there is no job, or no domain any more."""
-        return self._stats(0)
-
-    def completed_job_stats(self) -> JobStats | None:
-        """The statistics of the last completed job; read once, as libvirt forgets them."""
-        return self._stats(libvirt.VIR_DOMAIN_JOB_STATS_COMPLETED)
-
-    def _stats(self, flags: int) -> JobStats | None:
-        try:
-            raw = self._raw.jobStats(flags)
-        except libvirt.libvirtError:
-            return None
-        if raw.get("type") == libvirt.VIR_DOMAIN_JOB_NONE:
-            return None
-        return {key: value for key, value in raw.items() if isinstance(value, int)}
-
-    def monitor(self, command: str) -> dict[str, Any] | None:
-        """A QEMU monitor command's answer; None when QEMU has gone or refuses."""
-        try:
-            text = libvirt_qemu.qemuMonitorCommand(self._raw, json.dumps({"execute": command}), 0)
-        except libvirt.libvirtError:
-            return None
-        answer = json.loads(text).get("return")
-        return answer if isinstance(answer, dict) else None
-
-    def agent(self, command: str, arguments: dict[str, Any] | None = None, timeout_s: int = 20) -> Any:
-        """A guest agent command's answer."""
-        request = json.dumps({"execute": command, **({"arguments": arguments} if arguments else {})})
-        with explained(f"ask the guest agent of {self.name} ({command})"):
-            text = libvirt_qemu.qemuAgentCommand(self._raw, request, timeout_s, 0)
-        return json.loads(text).get("return")
-
-    def dirty_rate_mib_per_s(self, seconds: int) -> int:
-        """Starts a measurement of the dirty rate by page sampling, waits for it, and returns whole MiB/s."""
-        with explained(f"measure the dirty rate of {self.name}"):
-            self._raw.startDirtyRateCalc(seconds, 0)
-        limit_s = time.monotonic() + seconds + 30
-        while time.monotonic() < limit_s:
-            threading.Event().wait(0.1)
-            with explained(f"read the dirty rate of {self.name}"):
-                stats = self._connection_stats()
-            if stats.get("dirtyrate.calc_status") == libvirt.VIR_DOMAIN_DIRTYRATE_MEASURED:
-                return int(stats["dirtyrate.megabytes_per_second"])
-        raise EngineError(f"the dirty rate of {self.name} was not measured within {seconds + 30} s")
-
-    def _connection_stats(self) -> dict[str, Any]:
-        connection = self._raw.connect()
-        found = connection.domainListGetStats([self._raw], libvirt.VIR_DOMAIN_STATS_DIRTYRATE, 0)
-        return dict(found[0][1])
-
-    def save(self, file: str) -> None:
-        """Stops the guest and writes its state to ``file``, a path on the host."""
-        with explained(f"save {self.name} to {file}"):
-            self._raw.saveFlags(file, None, libvirt.VIR_DOMAIN_SAVE_RUNNING)
-
-    def suspend(self) -> None:
-        """Lets its processors stand still."""
-        with explained(f"pause {self.name}"):
-            self._raw.suspend()
-
-    def resume(self) -> None:
-        """Lets its processors go on."""
-        with explained(f"let {self.name} go on"):
-            self._raw.resume()
-
-    def shutdown_by_agent(self) -> None:
-        """Asks the guest to power itself off."""
-        with explained(f"shut {self.name} down"):
-            self._raw.shutdownFlags(libvirt.VIR_DOMAIN_SHUTDOWN_GUEST_AGENT)
-
-    def destroy(self) -> None:
-        """Takes its power away; nothing happens when it has none."""
-        try:
-            self._raw.destroy()
-        except libvirt.libvirtError as error:
-            if error.get_error_code() not in (libvirt.VIR_ERR_NO_DOMAIN, libvirt.VIR_ERR_OPERATION_INVALID):
-                raise EngineError(f"libvirt could not stop {self.name}", details=str(error)) from error
-
-    @property
-    def xml(self) -> ET.Element:
-        """Its description as libvirt runs it."""
-        with explained(f"describe {self.name}"):
-            return ET.fromstring(self._raw.XMLDesc(0))
 
 
 def _dotted(number: int) -> str:

@@ -12,9 +12,8 @@ from io import FileIO
 from pathlib import Path
 from typing import Any
 
-import libvirt
-
-from whimbrel.engines.libvirt import Connection, explained
+from whimbrel.engines.binding import explained, libvirt
+from whimbrel.engines.libvirt import Connection
 
 
 class Pool:

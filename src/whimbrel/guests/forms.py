@@ -68,10 +68,11 @@ class NestedForm:
     name: FormName = "nested"
 
     def start_service(self, agent: GuestAgent) -> None:
-        """Starts the VM's own small service, Docker, and the container."""
+        """Starts the VM's own small service, Docker, and the container, which may be there from before."""
         agent.shell("systemctl start neighbour.service docker.service", timeout_s=_START_S)
         agent.shell(
-            f"docker run --detach --name {_CONTAINER} --publish 1935:1935 --publish 80:80"
+            f"docker start {_CONTAINER} 2>/dev/null ||"
+            f" docker run --detach --name {_CONTAINER} --publish 1935:1935 --publish 80:80"
             f" --volume /srv/film:/srv/film:ro {_CONTAINER} nginx -g 'daemon off;'",
             timeout_s=_START_S,
         )

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from whimbrel.engines.domain import Domain
 from whimbrel.engines.guest_agent import GuestAgent
-from whimbrel.engines.libvirt import Connection, Domain
+from whimbrel.engines.libvirt import Connection
 from whimbrel.errors import GuestError, UsageError
 from whimbrel.guests.domain_xml import Disk, DomainPlan, domain_xml
 from whimbrel.hosts.host import Host

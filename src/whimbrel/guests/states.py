@@ -12,8 +12,9 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from whimbrel.engines.domain import Domain
 from whimbrel.engines.guest_agent import GuestAgent
-from whimbrel.engines.libvirt import Connection, Domain
+from whimbrel.engines.libvirt import Connection
 from whimbrel.errors import GuestError
 from whimbrel.guests import guest as lab_guest
 from whimbrel.guests.domain_xml import DomainPlan, domain_xml

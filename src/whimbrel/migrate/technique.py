@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
+from whimbrel.engines.guest_agent import GuestAgent
 from whimbrel.hosts.host import Host
 from whimbrel.spec.migration import MigrationSpec
 
@@ -18,7 +20,7 @@ class Journal(Protocol):
 
 @dataclass(frozen=True)
 class MoveRequest:
-    """Which guest goes where, and how."""
+    """Which guest goes where, and how; ``after_boot`` starts its service again after a technique that boots it anew."""
 
     guest: str
     source: Host
@@ -26,6 +28,7 @@ class MoveRequest:
     memory_bytes: int
     disk_bytes: int
     spec: MigrationSpec
+    after_boot: Callable[[GuestAgent], None] = lambda agent: None
 
 
 @dataclass(frozen=True)
@@ -42,9 +45,10 @@ class MoveReport:
 
 
 class Technique(Protocol):
-    """A way to move a guest."""
+    """A way to move a guest; ``moves`` says what is moved: the VM, or the container in it."""
 
     name: str
+    moves: str
 
     def move(self, request: MoveRequest, journal: Journal) -> MoveReport:
         """Moves the guest. A failed move is reported, not raised; ReservationError when it did not begin."""

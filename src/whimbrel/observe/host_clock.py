@@ -10,7 +10,8 @@ from __future__ import annotations
 import threading
 import time
 
-from whimbrel.engines.libvirt import Connection, Domain, MonitorEvent
+from whimbrel.engines.domain import Domain
+from whimbrel.engines.libvirt import Connection, MonitorEvent
 from whimbrel.errors import InstrumentError
 from whimbrel.hosts.host import Host
 from whimbrel.records.trial import HostClock

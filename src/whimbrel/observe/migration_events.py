@@ -11,7 +11,8 @@ from typing import Any
 
 import polars as pl
 
-from whimbrel.engines.libvirt import Connection, JobStats, LifecycleEvent, MonitorEvent
+from whimbrel.engines.domain import JobStats
+from whimbrel.engines.libvirt import Connection, LifecycleEvent, MonitorEvent
 from whimbrel.errors import InstrumentError
 from whimbrel.hosts.host import Host
 from whimbrel.records.series import JOB_SCHEMA, write_series

@@ -2,25 +2,65 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from whimbrel.spec.fields import BytesPerSecond, Count, PositiveSeconds, Spec
+from whimbrel.spec.fields import BytesPerSecond, Count, MisfitError, PositiveSeconds, Spec
 
-TechniqueName = Literal["pre-copy"]
+TechniqueName = Literal["cold", "paused", "pre-copy", "post-copy", "pre-post-copy"]
+
+
+class RaiseDowntimeSpec(Spec):
+    """The pause limit grows in equal steps from ``max_downtime`` to ``to``, one every ``every``, as OpenStack Nova does it."""
+
+    to_s: PositiveSeconds = Field(alias="to", le=2000)
+    steps: Count = Field(default=10, ge=2, le=100)
+    every_s: PositiveSeconds = Field(alias="every", default=5.0)
 
 
 class MigrationSpec(Spec):
     """A technique and its limits; ``bandwidth`` None means as fast as the link goes.
 
     After ``max_rounds`` passes over memory the guest is stopped and the rest is copied, however much it is.
-    When ``timeout`` has passed, ``on_timeout`` says whether to abort the move or to stop and copy.
+    When ``timeout`` has passed, ``on_timeout`` says whether to abort the move, to stop and copy, or to go on as post-copy.
+    ``pre-post-copy`` switches to post-copy after ``pre_copy_rounds`` passes, or after ``pre_copy_for`` where that is given.
+    ``connections`` above 1 sends memory over that many at once (QEMU's multifd).
     """
 
     technique: TechniqueName = "pre-copy"
     bandwidth_bytes_per_s: BytesPerSecond | None = Field(alias="bandwidth", default=None, ge=2**20)
     max_downtime_s: PositiveSeconds = Field(alias="max_downtime", default=0.3, ge=0.001, le=2000)
+    raise_downtime: RaiseDowntimeSpec | None = None
     max_rounds: Count = Field(default=30, ge=1, le=1000)
     timeout_s: PositiveSeconds = Field(alias="timeout", default=300.0)
-    on_timeout: Literal["abort", "stop-and-copy"] = "abort"
+    on_timeout: Literal["abort", "stop-and-copy", "post-copy"] = "abort"
+    pre_copy_rounds: Count = Field(default=1, ge=1, le=1000)
+    pre_copy_for_s: PositiveSeconds | None = Field(alias="pre_copy_for", default=None)
+    auto_converge: bool = Field(default=False, strict=True)
+    compression: Literal["none", "xbzrle", "zstd"] = "none"
+    connections: Count = Field(default=1, ge=1, le=64)
+
+    @property
+    def ends_as_post_copy(self) -> bool:
+        """Whether the move may come to a point where memory follows the guest."""
+        return self.technique in ("post-copy", "pre-post-copy") or self.on_timeout == "post-copy"
+
+    @model_validator(mode="after")
+    def _qemu_takes_it(self) -> Self:
+        """What QEMU refuses, said before anything is moved (QEMU docs/devel/migration, migration/options.c)."""
+        if self.ends_as_post_copy and self.connections > 1:
+            raise MisfitError("QEMU before 10.1 refuses parallel connections together with post-copy", "connections")
+        if self.compression == "zstd" and self.connections == 1:
+            raise MisfitError("zstd is done by parallel connections: set 'connections' to 2 or more", "compression")
+        if self.compression == "xbzrle" and self.connections > 1:
+            raise MisfitError("QEMU refuses XBZRLE together with parallel connections", "compression")
+        if self.auto_converge and self.technique in ("cold", "paused", "post-copy"):
+            raise MisfitError(
+                f"slows a guest that dirties memory while it is sent, which {self.technique} does not let it", "auto_converge"
+            )
+        if self.on_timeout == "post-copy" and self.technique in ("cold", "paused"):
+            raise MisfitError(f"a guest that stands still cannot go on as post-copy: {self.technique}", "on_timeout")
+        if self.raise_downtime is not None and self.raise_downtime.to_s <= self.max_downtime_s:
+            raise MisfitError("is not above 'max_downtime'", "raise_downtime", "to")
+        return self

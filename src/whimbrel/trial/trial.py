@@ -18,8 +18,8 @@ from whimbrel.guests.states import StateInfo
 from whimbrel.hosts.host import Host
 from whimbrel.hosts.site import Site
 from whimbrel.migrate.carry_out import carry_out, evidence, running_on
-from whimbrel.migrate.pre_copy import PreCopy
-from whimbrel.migrate.technique import MoveRequest, Technique
+from whimbrel.migrate.technique import MoveRequest
+from whimbrel.migrate.techniques import KEEPS_MEMORY, TECHNIQUES
 from whimbrel.migrate.verify import exactly_one
 from whimbrel.observe.host_clock import clock_of
 from whimbrel.observe.migration_events import MigrationEvents
@@ -32,7 +32,6 @@ from whimbrel.trial.notes import Notes, Origin, count_reach, now
 
 log = logging.getLogger(__name__)
 
-_TECHNIQUES: dict[str, Technique] = {"pre-copy": PreCopy()}
 _PLAYING_S = 60.0
 _WATCH_EVERY_S = 0.25
 
@@ -238,13 +237,20 @@ class Trial:
             memory_bytes=self._spec.guest.memory_bytes,
             disk_bytes=self._spec.guest.disk_bytes,
             spec=self._spec.migration,
+            after_boot=self._start_service_again,
         )
-        technique = _TECHNIQUES[self._spec.migration.technique]
+        technique = TECHNIQUES[self._spec.migration.technique]
         ending = carry_out(technique, request, events, lambda: phase_reached(events.events))
         notes.report, notes.result = ending.report, ending.result
         notes.runs_on = [_host_name(name) for name in ending.runs_on]
         if ending.error is not None:
             raise ending.error
+
+    def _start_service_again(self, agent: GuestAgent) -> None:
+        agent.set_clock()
+        if self._scenario.service != "none":
+            FORMS[self._scenario.form].start_service(agent)
+            wait_for_service(agent, self._scenario.service)
 
     def _failed(self, error: WhimbrelError | OSError) -> str:
         """What is said of a failure. A guest that had moved may be its reason: it has died since, or its host has."""
@@ -269,7 +275,8 @@ class Trial:
         with Connection.open(self._destination.libvirt_uri) as connection:
             agent = _agent_on(connection)
             self._notes.identity_after = self._identity(agent)
-            if self._notes.identity_after != self._notes.identity_before:
+            same = self._notes.identity_after == self._notes.identity_before
+            if not same and self._spec.migration.technique in KEEPS_MEMORY:
                 raise TrialError(
                     "what arrived is not what left",
                     details=f"before: {self._notes.identity_before}; after: {self._notes.identity_after}",

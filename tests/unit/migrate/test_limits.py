@@ -1,8 +1,9 @@
 from __future__ import annotations
 
 import pytest
+from pydantic import ValidationError
 
-from whimbrel.migrate.limits import Action, decide
+from whimbrel.migrate.limits import Action, decide, pause_limit_s
 from whimbrel.spec.fields import RECORD
 from whimbrel.spec.migration import MigrationSpec
 
@@ -21,3 +22,47 @@ def test_the_worked_example(rounds: int, elapsed_s: float, action: Action) -> No
 
 def test_a_time_out_may_stop_and_copy_instead() -> None:
     assert decide(limits(on_timeout="stop-and-copy"), 1, 60) == "stop and copy"
+
+
+def test_post_copy_begins_with_the_first_round() -> None:
+    spec = limits(technique="post-copy")
+    assert decide(spec, 0, 1.0) == "go on"
+    assert decide(spec, 1, 1.0) == "post-copy"
+
+
+def test_pre_copy_before_post_copy_by_rounds_or_by_seconds() -> None:
+    by_rounds = limits(technique="pre-post-copy", pre_copy_rounds=2)
+    assert [decide(by_rounds, rounds, 1.0) for rounds in (1, 2, 3)] == ["go on", "go on", "post-copy"]
+    by_seconds = limits(technique="pre-post-copy", pre_copy_for_s=5.0)
+    assert [decide(by_seconds, rounds, at_s) for rounds, at_s in ((1, 4.9), (0, 6.0), (1, 5.0))] == [
+        "go on",
+        "go on",
+        "post-copy",
+    ]
+
+
+def test_a_time_out_may_go_on_as_post_copy() -> None:
+    assert decide(limits(on_timeout="post-copy"), 1, 60) == "post-copy"
+
+
+def test_the_pause_limit_grows_in_steps() -> None:
+    spec = limits(max_downtime_s=0.3, raise_downtime={"to_s": 1.3, "steps": 5, "every_s": 10.0})
+    assert [pause_limit_s(spec, at_s) for at_s in (0, 9.9, 10, 40, 400)] == pytest.approx([0.3, 0.3, 0.55, 1.3, 1.3])
+    assert pause_limit_s(limits(max_downtime_s=0.3), 99) == 0.3
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"technique": "post-copy", "connections": 4}, "before 10.1"),
+        ({"on_timeout": "post-copy", "connections": 4}, "before 10.1"),
+        ({"compression": "zstd"}, "parallel connections"),
+        ({"compression": "xbzrle", "connections": 2}, "XBZRLE"),
+        ({"technique": "paused", "auto_converge": True}, "slows a guest"),
+        ({"technique": "cold", "on_timeout": "post-copy"}, "stands still"),
+        ({"raise_downtime": {"to_s": 0.2}}, "not above"),
+    ],
+)
+def test_what_qemu_refuses_is_said_before(values: dict[str, object], said: str) -> None:
+    with pytest.raises(ValidationError, match=said):
+        limits(**values)

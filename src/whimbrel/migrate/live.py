@@ -1,5 +1,9 @@
-"""Pre-copy: all memory is sent while the guest runs, then what it dirtied meanwhile, again and again; then the guest stops
-and the rest is sent. Done by QEMU, peer to peer between two libvirtds; the limits that QEMU lacks are ours.
+"""Moves that QEMU makes, peer to peer between two libvirtds; the limits that QEMU lacks are ours.
+
+- pre-copy: all memory is sent while the guest runs, then what it dirtied meanwhile, again and again; then it stops and the
+  rest is sent;
+- paused: the guest stands still from the beginning to the end;
+- post-copy: the guest goes first, its memory follows; pre-post-copy sends memory once or more before.
 """
 
 from __future__ import annotations
@@ -9,16 +13,18 @@ import threading
 import time
 from typing import Literal
 
-from whimbrel.engines.libvirt import Connection, Domain, MonitorEvent, MoveOptions
+from whimbrel.engines.domain import Domain, MoveOptions
+from whimbrel.engines.libvirt import Connection, MonitorEvent
 from whimbrel.errors import EngineError, MoveError, UnsafeStateError
-from whimbrel.migrate.limits import decide
+from whimbrel.migrate.limits import Action, decide, pause_limit_s
 from whimbrel.migrate.reservation import reserved
 from whimbrel.migrate.technique import Journal, MoveReport, MoveRequest
+from whimbrel.spec.migration import TechniqueName
 from whimbrel.system.deadline import Deadline, pause
 
 _LOOK_EVERY_S = 0.05
 _ABORT_PATIENCE_S = 60.0
-# How long stop-and-copy may take after the time-out has passed.
+# How long stop-and-copy, or post-copy, may take.
 _LAST_PATIENCE_S = 600.0
 # QEMU's greatest downtime-limit (2,000 s): any remainder fits, so the switch comes at once.
 _ANY_DOWNTIME_MS = 2_000_000
@@ -27,13 +33,16 @@ _MIB = 2**20
 _AS_FAST_AS_IT_GOES_MIB_PER_S = 1_000_000
 
 
-class PreCopy:
-    """Implements ``migrate.technique.Technique``."""
+class LiveMove:
+    """One of the techniques above. Implements ``migrate.technique.Technique``."""
 
-    name = "pre-copy"
+    moves = "vm"
+
+    def __init__(self, name: TechniqueName) -> None:
+        self.name: str = name
 
     def move(self, request: MoveRequest, journal: Journal) -> MoveReport:
-        """Moves the guest live; see ``Technique.move``."""
+        """Moves the guest; see ``Technique.move``."""
         called_ns = journal.mark("move called")
         destination = request.destination
         with (
@@ -42,9 +51,7 @@ class PreCopy:
             Connection.open(destination.libvirt_uri) as at_destination,
         ):
             journal.mark("reserved", memory_bytes=booking.memory_bytes, disk_bytes=booking.disk_bytes)
-            domain = source.find(request.guest)
-            if domain is None or not domain.executing:
-                raise MoveError(f"{request.guest} does not run on host {request.source.name}", resolution="start it there first")
+            domain = find_running(source, request)
             attempt = _Attempt(domain, request, journal, source)
             attempt.run()
             return MoveReport(
@@ -56,6 +63,14 @@ class PreCopy:
                 reserved_disk_bytes=booking.disk_bytes,
                 completed=_completed(at_destination, request.guest) if attempt.result == "moved" else None,
             )
+
+
+def find_running(source: Connection, request: MoveRequest) -> Domain:
+    """The guest on its source; MoveError when it does not run there."""
+    domain = source.find(request.guest)
+    if domain is None or not domain.executing:
+        raise MoveError(f"{request.guest} does not run on host {request.source.name}", resolution="start it there first")
+    return domain
 
 
 def _completed(destination: Connection, guest: str) -> dict[str, int] | None:
@@ -78,6 +93,9 @@ class _Attempt:
         self._ended = threading.Event()
         self._error: EngineError | None = None
         self._aborted = False
+        self._limit_s = 0.0
+        # When the switch was ordered, in seconds since the call.
+        self._switched: float | None = None
         self.returned_ns = 0
         connection.on_monitor_event(self._on_event)
 
@@ -88,7 +106,8 @@ class _Attempt:
     def run(self) -> None:
         """Returns when the move has ended, well or not; on Ctrl-C the move is aborted first."""
         # QEMU keeps the limit for the moves that follow, so it is set for each.
-        self._domain.set_max_downtime_ms(max(1, round(self._request.spec.max_downtime_s * 1000)))
+        self._limit_s = pause_limit_s(self._request.spec, 0.0)
+        self._domain.set_max_downtime_ms(max(1, round(self._limit_s * 1000)))
         caller = threading.Thread(target=self._call, name="move", daemon=True)
         caller.start()
         try:
@@ -110,6 +129,11 @@ class _Attempt:
             peer_uri=self._request.destination.peer_uri,
             move_uri=self._request.destination.move_uri,
             bandwidth_mib_per_s=int(bandwidth / _MIB) if bandwidth is not None else _AS_FAST_AS_IT_GOES_MIB_PER_S,
+            live=spec.technique != "paused",
+            post_copy=spec.ends_as_post_copy,
+            auto_converge=spec.auto_converge,
+            compression=None if spec.compression == "none" else spec.compression,
+            connections=spec.connections,
         )
         try:
             self._domain.migrate(options)
@@ -123,24 +147,42 @@ class _Attempt:
 
     def _watch(self) -> None:
         began_s = time.monotonic()
-        stopping = False
         while not self._ended.wait(_LOOK_EVERY_S):
             elapsed_s = time.monotonic() - began_s
-            action = decide(self._request.spec, self._rounds, elapsed_s)
-            if action == "abort":
-                self._abort(f"not done after {elapsed_s:.0f} s")
+            if self._switched is None:
+                self._raise_limit(elapsed_s)
+                action = decide(self._request.spec, self._rounds, elapsed_s)
+                if action == "abort":
+                    self._abort(f"not done after {elapsed_s:.0f} s")
+                    self._wait_for_end()
+                    return
+                if action != "go on":
+                    self._switch(action, elapsed_s)
+            elif elapsed_s - self._switched > _LAST_PATIENCE_S:
+                self._abort(f"not done {elapsed_s - self._switched:.0f} s after the switch")
                 self._wait_for_end()
                 return
-            if action == "stop and copy" and not stopping:
-                self._journal.mark("stop and copy", rounds=self._rounds, elapsed_s=elapsed_s)
-                stopping = True
-                # The move may have just ended by itself: then libvirt refuses, and nothing is lost.
-                with contextlib.suppress(EngineError):
-                    self._domain.set_max_downtime_ms(_ANY_DOWNTIME_MS)
-            if elapsed_s > self._request.spec.timeout_s + _LAST_PATIENCE_S:
-                self._abort(f"stopped and copying, but not done after {elapsed_s:.0f} s")
-                self._wait_for_end()
-                return
+
+    def _raise_limit(self, elapsed_s: float) -> None:
+        limit_s = pause_limit_s(self._request.spec, elapsed_s)
+        if limit_s > self._limit_s:
+            self._limit_s = limit_s
+            self._journal.mark("pause limit", seconds=limit_s)
+            with contextlib.suppress(EngineError):
+                self._domain.set_max_downtime_ms(round(limit_s * 1000))
+
+    def _switch(self, action: Action, elapsed_s: float) -> None:
+        """Stops the guest and copies, or lets it go first. The point of no return of post-copy: from here on the source has no
+        whole copy any more.
+        """
+        self._journal.mark(action, rounds=self._rounds, elapsed_s=elapsed_s)
+        self._switched = elapsed_s
+        # The move may have just ended by itself: then libvirt refuses, and nothing is lost.
+        with contextlib.suppress(EngineError):
+            if action == "post-copy":
+                self._domain.start_post_copy()
+            else:
+                self._domain.set_max_downtime_ms(_ANY_DOWNTIME_MS)
 
     def _abort(self, why: str) -> None:
         self._aborted = True

@@ -1,0 +1,68 @@
+"""Cold (the paper's cold migration): the guest is shut down in order and booted anew on the destination, with its disk alone."""
+
+from __future__ import annotations
+
+from whimbrel.engines.guest_agent import GuestAgent
+from whimbrel.engines.libvirt import Connection
+from whimbrel.errors import EngineError, GuestError, MoveError
+from whimbrel.migrate.live import find_running
+from whimbrel.migrate.reservation import reserved
+from whimbrel.migrate.technique import Journal, MoveReport, MoveRequest
+from whimbrel.system.deadline import Deadline, wait_until
+
+_POWER_OFF_S = 120.0
+_BOOT_S = 300.0
+
+
+class Cold:
+    """Implements ``migrate.technique.Technique``."""
+
+    name = "cold"
+    moves = "vm"
+
+    def move(self, request: MoveRequest, journal: Journal) -> MoveReport:
+        """Shuts the guest down and boots it there. When it does not boot there, it is booted on its source again."""
+        called_ns = journal.mark("move called")
+        with (
+            reserved(request.destination, request.guest, request.memory_bytes, request.disk_bytes) as booking,
+            Connection.open(request.source.libvirt_uri) as source,
+            Connection.open(request.destination.libvirt_uri) as destination,
+        ):
+            journal.mark("reserved", memory_bytes=booking.memory_bytes, disk_bytes=booking.disk_bytes)
+            domain = find_running(source, request)
+            description = domain.description
+            GuestAgent(domain).shell("sync")
+            domain.shutdown_by_agent()
+            wait_until(
+                lambda: ((True, "off") if not domain.active else (None, "still on")),
+                f"the power-off of {request.guest}", Deadline(_POWER_OFF_S), error=GuestError,
+            )  # fmt: skip
+            journal.mark("powered off")
+            error = self._boot(destination, request, description, journal)
+            if error is not None:
+                # Nothing runs anywhere now; its disk is whole, so its source can have it back.
+                self._boot(source, request, description, journal)
+            return MoveReport(
+                called_ns=called_ns,
+                returned_ns=journal.mark("move returned"),
+                result="moved" if error is None else "failed",
+                error=error,
+                reserved_memory_bytes=booking.memory_bytes,
+                reserved_disk_bytes=booking.disk_bytes,
+                completed=None,
+            )
+
+    @staticmethod
+    def _boot(host: Connection, request: MoveRequest, description: str, journal: Journal) -> str | None:
+        """Boots the guest and starts its service; what went wrong, or None."""
+        try:
+            agent = GuestAgent(host.create(description))
+            agent.wait(_BOOT_S)
+            journal.mark("booted")
+            request.after_boot(agent)
+        except (EngineError, GuestError, MoveError) as error:
+            left = host.find(request.guest)
+            if left is not None:
+                left.destroy()
+            return str(error)
+        return None
