@@ -89,6 +89,7 @@ def watch_with_ours(origin: Origin, folder: Path) -> tuple[pl.DataFrame, Silence
     return pl.read_parquet(folder / "packets.parquet"), silences(relaying, folder / "ours.json")
 
 
+@pytest.mark.long
 @pytest.mark.skipif(shutil.which("cvlc") is None, reason="VLC is not installed (./check installs it)")
 def test_vlc_and_our_player_see_the_same_stall(origin: Origin, tmp_path: Path) -> None:
     said, planted = watch_with_vlc(origin, tmp_path)

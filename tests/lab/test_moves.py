@@ -73,6 +73,7 @@ def test_every_technique_moves_every_form(
     assert no_guest_runs(lab)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "options",
     [("auto_converge=true",), ("compression=xbzrle",), ("connections=2",), ("connections=2", "compression=zstd"),
