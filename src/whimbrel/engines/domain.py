@@ -29,6 +29,7 @@ class MoveOptions:
     auto_converge: bool = False
     compression: str | None = None
     connections: int = 1
+    tls: bool = False
 
     def flags(self) -> int:
         """virDomainMigrateFlags."""
@@ -39,6 +40,7 @@ class MoveOptions:
             (self.auto_converge, libvirt.VIR_MIGRATE_AUTO_CONVERGE),
             (self.compression is not None, libvirt.VIR_MIGRATE_COMPRESSED),
             (self.connections > 1, libvirt.VIR_MIGRATE_PARALLEL),
+            (self.tls, libvirt.VIR_MIGRATE_TLS),
         ):
             flags |= flag if wanted else 0
         return flags

@@ -134,6 +134,7 @@ class _Attempt:
             auto_converge=spec.auto_converge,
             compression=None if spec.compression == "none" else spec.compression,
             connections=spec.connections,
+            tls=spec.tls,
         )
         try:
             self._domain.migrate(options)

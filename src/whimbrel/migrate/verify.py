@@ -71,7 +71,8 @@ def _not_one(guest: str, copies: Copies) -> UnsafeStateError:
     if copies.running:
         return UnsafeStateError(
             f"{guest} runs on {copies.running[0]}; {still}",
-            resolution=f"'virsh destroy' the copy on {' and '.join(copies.standing)}: it was stopped before the other went on",
+            resolution=f"keep the one that runs; end the other ('virsh destroy' on {' and '.join(copies.standing)}), unless a"
+            " post-copy move is still under way ('virsh domjobinfo'), which needs both",
         )
     if copies.standing:
         return UnsafeStateError(

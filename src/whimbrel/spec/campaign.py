@@ -91,6 +91,12 @@ class CampaignSpec(Spec):
             raise MisfitError("stands beside 'lab': a campaign happens in one place", "hosts")
         return self
 
+    @model_validator(mode="after")
+    def _has_certificates(self) -> Self:
+        if self.migration.tls and self.hosts is None and not self.lab.tls:
+            raise MisfitError("needs certificates: set 'lab.tls' too", "migration", "tls")
+        return self
+
     @property
     def link_rate_bytes_per_s(self) -> float:
         """What the link between the hosts gives, as far as the file says."""

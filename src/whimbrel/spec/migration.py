@@ -25,7 +25,7 @@ class MigrationSpec(Spec):
     After ``max_rounds`` passes over memory the guest is stopped and the rest is copied, however much it is.
     When ``timeout`` has passed, ``on_timeout`` says whether to abort the move, to stop and copy, or to go on as post-copy.
     ``pre-post-copy`` switches to post-copy after ``pre_copy_rounds`` passes, or after ``pre_copy_for`` where that is given.
-    ``connections`` above 1 sends memory over that many at once (QEMU's multifd).
+    ``connections`` above 1 sends memory over that many at once (QEMU's multifd). ``tls`` encrypts what is sent.
     """
 
     technique: TechniqueName = "pre-copy"
@@ -40,6 +40,7 @@ class MigrationSpec(Spec):
     auto_converge: bool = Field(default=False, strict=True)
     compression: Literal["none", "xbzrle", "zstd"] = "none"
     connections: Count = Field(default=1, ge=1, le=64)
+    tls: bool = Field(default=False, strict=True)
 
     @property
     def ends_as_post_copy(self) -> bool:

@@ -1,0 +1,100 @@
+"""Labs with links of another kind: encrypted, lossy, delayed where the kernel can, and one of its own for moves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from tests.lab.test_moves import make_trial
+from tests.labs import quick
+from whimbrel.errors import CapabilityError
+from whimbrel.guests.states import StateStore
+from whimbrel.images.store import ImageStore
+from whimbrel.lab.lab import Lab, ledger_of
+from whimbrel.report.load import figures_of
+from whimbrel.spec.campaign import CampaignSpec
+from whimbrel.system.capabilities import examine
+from whimbrel.system.deadline import pause
+from whimbrel.system.instrument import Instrument
+from whimbrel.system.process import run
+
+LabMaker = Callable[..., tuple[Lab, CampaignSpec]]
+
+
+@pytest.fixture
+def make_lab() -> Iterator[LabMaker]:
+    with ExitStack() as stack:
+
+        def make(*overrides: str) -> tuple[Lab, CampaignSpec]:
+            spec = quick("lab.name=links", *overrides)
+            ledger = stack.enter_context(ledger_of(spec.lab.name))
+            ledger.undo_all()
+            lab = Lab(spec.lab, ImageStore(), ledger)
+            stack.callback(lab.down)
+            lab.up()
+            return lab, spec
+
+        yield make
+
+
+def counter(lab: Lab, server: str, link: str) -> int:
+    said = run(["nsenter", f"--net=/run/netns/whimbrel-{lab.spec.name}-{server}", "cat", "/proc/net/dev"]).stdout
+    return int(next(line.split(":")[1].split()[8] for line in said.splitlines() if line.strip().startswith(f"{link}:")))
+
+
+def test_moves_may_have_a_link_of_their_own_and_be_encrypted(make_lab: LabMaker, tmp_path: Path) -> None:
+    lab, spec = make_lab(
+        "lab.tls=true", "migration.tls=true", "lab.migration_link={network: 10.79.0.0/24, link_rate: 1 Gbit/s}"
+    )  # fmt: skip
+    states = StateStore(lab, spec.guest, spec.stream)
+    stored = make_trial(lab, states, spec, "vm", 1, tmp_path / "results")
+    record = stored.record
+    assert record.outcome.succeeded, record.outcome.error
+    assert record.move is not None
+    assert record.move.parameters is not None
+    assert record.move.parameters["tls-creds"]
+    assert record.move.completed is not None
+    sent = record.move.completed["memory_processed"]
+    assert counter(lab, "a", "eth1") > sent * 0.9
+    assert counter(lab, "a", "eth0") < sent * 0.5
+    figures = figures_of(stored)
+    # The sampler adds up what both links carry.
+    assert figures.link_bytes is not None
+    assert figures.link_bytes > sent * 0.9
+    # Nobody who speaks in plain text is let in.
+    refused = lab.server_a.run(["virsh", "-c", "qemu+tcp://server-b/system", "hostname"], check=False)
+    assert refused.exit_code != 0
+    assert "refused" in refused.stderr
+
+
+def answered(lab: Lab, folder: Path) -> pl.DataFrame:
+    """Echoes between the vantage and server A, a hundred a second for four seconds."""
+    probe = Instrument(
+        "probe", "whimbrel.observe.probe", {"address": lab.server_a.address, "every_s": 0.01},
+        output=folder / "probe.parquet", log_file=folder / "log", wrap=lab.vantage.command,
+    )  # fmt: skip
+    with probe:
+        pause(4)
+    return pl.read_parquet(folder / "probe.parquet")
+
+
+def test_frames_are_lost_as_often_as_asked(make_lab: LabMaker, tmp_path: Path) -> None:
+    lab, _ = make_lab("lab.link_loss=0.2")
+    echoes = answered(lab, tmp_path)
+    # One in five is lost on the way there, and one in five of the rest on the way back.
+    assert 0.5 < echoes.get_column("received_ns").drop_nulls().len() / echoes.height < 0.76
+
+
+def test_delay_is_refused_where_the_kernel_cannot(make_lab: LabMaker, tmp_path: Path) -> None:
+    netem = next(finding for finding in examine() if finding.name.startswith("delay"))
+    if not netem.works:
+        with pytest.raises(CapabilityError, match="no netem"):
+            make_lab("lab.link_delay=20 ms")
+        return
+    lab, _ = make_lab("lab.link_delay=20 ms")
+    echoes = answered(lab, tmp_path).drop_nulls()
+    assert (echoes.get_column("received_ns") - echoes.get_column("sent_ns")).to_numpy().min() > 35e6
