@@ -12,10 +12,12 @@ from types import TracebackType
 from typing import Any
 
 from whimbrel.errors import InstrumentError
+from whimbrel.system.deadline import Deadline
 from whimbrel.system.process import Running, start
 
 _READY_S = 30.0
 _END_S = 30.0
+_LOOK_S = 0.2
 
 Line = dict[str, Any]
 
@@ -116,10 +118,15 @@ class Instrument:
     def wait_for(self, true: Callable[[list[Line]], bool], what: str, timeout_s: float) -> None:
         """Waits until what it has said makes ``true`` so; InstrumentError when it dies or time is up."""
         assert self._running is not None
+        deadline = Deadline(timeout_s)
         with self._news:
-            found = self._news.wait_for(lambda: true(self._said) or self._running_ended(), timeout_s)
-            if found and true(self._said):
-                return
+            while not deadline.passed:
+                # Its last word may come before it can be seen to have ended, so we look from time to time.
+                self._news.wait_for(lambda: true(self._said) or self._running_ended(), min(_LOOK_S, deadline.left_s))
+                if true(self._said):
+                    return
+                if self._running_ended():
+                    break
         self.check()
         raise InstrumentError(f"waited {timeout_s:.0f} s for the {self.name} {what}", details=self._last_words())
 
