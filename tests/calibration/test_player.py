@@ -58,21 +58,21 @@ def test_planted_gaps_are_read_from_the_log(played: tuple[pl.DataFrame, dict[str
         assert abs(silence.length_ms - truth_ms) < MOST_ERROR_MS
 
 
-def test_packets_are_logged_soon_after_they_were_on_the_wire(
+def test_packets_are_logged_when_they_were_on_the_wire(
     played: tuple[pl.DataFrame, dict[str, list[list[int]]]],
 ) -> None:
     packets, relay = played
-    wire = np.array([at for at, _ in relay["segments"]])
+    wire = np.sort([at for at, _ in relay["segments"]])
     assert len(wire) > 100
     arrived = packets.get_column("arrived_ns").sort().to_numpy()
     arrived = arrived[arrived > wire[0] + 1_000_000_000]
-    # A packet cannot be handed over before its last segment was there: the newest segment before it is the one to compare with.
-    newest = wire[np.searchsorted(wire, arrived, side="right") - 1]
-    delays_ms = (arrived - newest) / 1e6
-    assert delays_ms.min() >= 0
-    say("arrival after the wire, median", 0, float(np.median(delays_ms)), "ms")
-    say("arrival after the wire, p99", 0, float(np.quantile(delays_ms, 0.99)), "ms")
-    assert np.median(delays_ms) < MOST_ERROR_MS
+    # Both stamps are the kernel's, of the same segment on its way through: the capture's may be a moment before or after.
+    after = np.clip(np.searchsorted(wire, arrived), 1, len(wire) - 1)
+    errors_ms = np.minimum(np.abs(arrived - wire[after - 1]), np.abs(wire[after] - arrived)) / 1e6
+    say("arrival from the wire, median", 0, float(np.median(errors_ms)), "ms")
+    say("arrival from the wire, p99", 0, float(np.quantile(errors_ms, 0.99)), "ms")
+    assert np.median(errors_ms) < 1
+    assert np.quantile(errors_ms, 0.99) < MOST_ERROR_MS
 
 
 _FFMPEG = """

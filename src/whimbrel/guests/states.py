@@ -64,6 +64,10 @@ class StateStore:
         """The state number ``boot`` (from 1) of a form."""
         disk = self._nested_disk() if form == "nested" else self._base
         plan = lab_guest.plan_domain(self._site, self._guest, self.accelerator, self._base, self._film)
+        # What the state's disk lies over must be where the hosts look for it, also when the state was made long ago.
+        self._site.files.image(self._base / "disk.raw")
+        if form == "nested":
+            self._site.files.image(disk / "disk.qcow2")
         content = {
             "domain": domain_xml(plan),
             "server": self._site.platform,

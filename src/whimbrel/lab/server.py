@@ -89,7 +89,7 @@ class Server:
         place = self.place
         self._configure()
         if place.tls:
-            equip_host(Authority(place.folder.parent / "ca"), _host_name(self.name), [place.address],
+            equip_host(Authority(place.folder.parent / "ca"), _host_name(self.name), [place.address, place.move_address],
                        place.folder / "upper" / "etc" / "pki")  # fmt: skip
         self._cgroup.create(cpus=place.cpus, memory_bytes=place.memory_bytes)
         with as_file(files("whimbrel.lab") / "server.sh") as script:

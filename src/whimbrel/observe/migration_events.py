@@ -52,6 +52,7 @@ class MigrationEvents:
         self._cpu_s: float | None = None
         self.qemu_downtime_ms: int | None = None
         self.parameters: dict[str, Any] | None = None
+        self._parameters_final = False
 
     def __enter__(self) -> MigrationEvents:
         with ExitStack() as stack:
@@ -117,8 +118,10 @@ class MigrationEvents:
                 stats = domain.job_stats()
                 if stats is not None:
                     self._job.append(job_row(time.monotonic_ns(), stats))
-                    if self.parameters is None:
-                        self.parameters = domain.monitor("query-migrate-parameters")
+                    # Before the first byte they may still be those of an earlier move.
+                    if not self._parameters_final:
+                        self._parameters_final = bool(stats.get("memory_processed"))
+                        self.parameters = domain.monitor("query-migrate-parameters") or self.parameters
                 if self._stopped.is_set() and not domain.active:
                     return
                 if self._stopped.is_set() and self.qemu_downtime_ms is None:
