@@ -66,9 +66,9 @@ IN_EVERY_CHECK = {("cold", "vm"), ("post-copy", "vm"), ("paused", "nested"), ("p
 def test_every_technique_moves_every_form(
     lab: Lab, states: StateStore, technique: TechniqueName, form: str, tmp_path: Path
 ) -> None:
-    # No remainder fits into 1 ms: an idle guest would be moved before its memory could follow it.
-    slow = ["migration.max_downtime=1 ms"] if technique == "pre-post-copy" else []
-    spec = quick(f"migration.technique={technique}", *slow)
+    # In the middle of the first round: an idle guest would be moved before its memory could follow it.
+    switch = ["migration.pre_copy_for=500 ms"] if technique == "pre-post-copy" else []
+    spec = quick(f"migration.technique={technique}", *switch)
     stored = make_trial(lab, states, spec, form, 2, tmp_path / "results")
     record = stored.record
     assert record.outcome.result == "moved", record.outcome.error
