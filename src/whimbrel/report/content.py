@@ -111,7 +111,13 @@ def _environment(trials: list[ReportedTrial]) -> list[tuple[str, str]]:
     where, spec = record.provenance, record.spec
     commits = sorted({trial.stored.record.provenance.commit or "unknown" for trial in trials})
     accelerator = "KVM" if where.accelerator == "kvm" else "none: guests are emulated (TCG)"
-    return [
+    apart = "; ".join(
+        f"{host} {clock.offset_ns / 1e6:+.1f} ms, known to {clock.offset_error_ns / 1e6:.1f} ms"
+        for host, clock in sorted(record.host_clocks.items())
+        if clock.offset_error_ns
+    )
+    unseen = "; ".join(f"{what} ({why})" for what, why in sorted(record.unmeasured.items()))
+    lines = [
         ("machine", f"{where.machine_cpu}, {where.machine_cpus} CPUs, {format_bytes(where.machine_memory_bytes)} of memory"),
         ("kernel", where.machine_kernel),
         ("accelerator", accelerator),
@@ -125,7 +131,10 @@ def _environment(trials: list[ReportedTrial]) -> list[tuple[str, str]]:
         ("versions", ", ".join(f"{name} {version}" for name, version in sorted(_versions(trials).items()))),
         ("whimbrel", f"{where.whimbrel}, commit {', '.join(commits)}"),
         ("seed", str(spec.seed)),
+        ("clocks apart", apart),
+        ("not measured", unseen),
     ]  # fmt: skip
+    return [(name, text) for name, text in lines if text]
 
 
 def _versions(trials: list[ReportedTrial]) -> dict[str, str]:

@@ -48,13 +48,10 @@ def main_table(arms: list[ArmSummary], first_scenario: str) -> Table:
             "longest silence on a viewer's stream, worst viewer; resolution: the usual silence between packets",
         ),
         *(
-            Column(f"stalls, {buffer_s:g} s buffer", "number and total length over all viewers, from our call on")
-            for buffer_s in buffers
-        ),
-        *(
             Column(
-                f"MOS, {buffer_s:g} s buffer",
-                "mean opinion score estimated by the Hossfeld stalling model, worst viewer; 5 is best",
+                f"stalls · MOS, {buffer_s:g} s buffer",
+                "number and total length over all viewers, from our call on; mean opinion score of the worst viewer,"
+                " estimated by the Hossfeld stalling model (5 is best)",
             )
             for buffer_s in buffers
         ),
@@ -81,7 +78,6 @@ def _line(arm: ArmSummary, base: ArmSummary | None, buffers: list[float]) -> lis
         show(arm.reachability_gap_ms, ".0f"),
         show(arm.service_gap_ms, ".0f"),
         *(_stalls(arm, buffer_s) for buffer_s in buffers),
-        *(show(arm.stalling_mos.get(buffer_s, Spread.of([])), ".2f") for buffer_s in buffers),
         show(arm.transferred_bytes, ".0f", 2**20),
         show(arm.rounds, ".0f"),
     ]
@@ -123,7 +119,9 @@ def _stalls(arm: ArmSummary, buffer_s: float) -> str:
     count, length = arm.stalls.get(buffer_s), arm.stalled_s.get(buffer_s)
     if count is None or length is None or count.median is None or length.median is None:
         return UNKNOWN
-    return "none" if not count.greatest else f"{count.median:g} ({length.median * 1e3:.0f} ms)"
+    opinion = arm.stalling_mos[buffer_s].median
+    said = "none" if not count.greatest else f"{count.median:g} ({length.median * 1e3:.0f} ms)"
+    return said if opinion is None else f"{said} · {opinion:.1f}"
 
 
 def show(spread: Spread, form: str, divisor: float = 1.0) -> str:
