@@ -11,7 +11,7 @@ from pathlib import Path
 
 from benchmarks.pairs import Ratio, ratio, take_turns
 from whimbrel.engines.libvirt import Connection
-from whimbrel.guests import guest as lab_guest
+from whimbrel.guests import guest as the_guest
 from whimbrel.guests.states import StateInfo, StateStore
 from whimbrel.images.store import ImageStore
 from whimbrel.lab.lab import Lab, ledger_of
@@ -71,7 +71,7 @@ class Bench:
                 log_file=Path(folder) / "log", procs_files=self.lab.vantage.procs_files, wrap=self.lab.vantage.command,
             )  # fmt: skip
             try:
-                lab_guest.restore(self.lab, connection, self.state.folder)
+                the_guest.restore(self.lab, connection, self.state.folder)
                 with player:
                     player.wait_for(lambda said: sum(line["say"] == "playing" for line in said) == VIEWERS, "to play", 60)
                     pause(self.spec.observe.before_s)
@@ -83,16 +83,16 @@ class Bench:
 
     def by_virsh(self) -> dict[str, int] | None:
         """What an operator would type on server A."""
-        self.lab.server_a.run(["virsh", "migrate", "--live", "--p2p", lab_guest.GUEST_NAME, self.lab.server_b.peer_uri,
+        self.lab.server_a.run(["virsh", "migrate", "--live", "--p2p", the_guest.GUEST_NAME, self.lab.server_b.peer_uri,
                                "--migrateuri", self.lab.server_b.move_uri])  # fmt: skip
         with Connection.open(self.lab.server_b.libvirt_uri) as there:
-            arrived = there.find(lab_guest.GUEST_NAME)
+            arrived = there.find(the_guest.GUEST_NAME)
             return arrived.completed_job_stats() if arrived is not None else None
 
     def by_us(self) -> dict[str, int] | None:
         """Our move without our instruments."""
-        with MigrationEvents(lab_guest.GUEST_NAME, self.lab.server_a, self.lab.server_b) as events:
-            request = MoveRequest(lab_guest.GUEST_NAME, self.lab.server_a, self.lab.server_b, self.spec.guest.memory_bytes,
+        with MigrationEvents(the_guest.GUEST_NAME, self.lab.server_a, self.lab.server_b) as events:
+            request = MoveRequest(the_guest.GUEST_NAME, self.lab.server_a, self.lab.server_b, self.spec.guest.memory_bytes,
                                   self.spec.guest.disk_bytes, self.spec.migration)  # fmt: skip
             report = LiveMove("pre-copy").move(request, events)
         assert report.result == "moved", report.error
@@ -102,7 +102,7 @@ class Bench:
         """Ends the guest wherever it is."""
         for server in (self.lab.server_a, self.lab.server_b):
             with Connection.open(server.libvirt_uri) as connection:
-                found = connection.find(lab_guest.GUEST_NAME)
+                found = connection.find(the_guest.GUEST_NAME)
                 if found is not None:
                     found.destroy()
 

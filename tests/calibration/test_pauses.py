@@ -18,7 +18,7 @@ from whimbrel.analysis.gaps import longest_silence
 from whimbrel.analysis.phases import Moment, find
 from whimbrel.engines.domain import Domain
 from whimbrel.engines.libvirt import Connection
-from whimbrel.guests import guest as lab_guest
+from whimbrel.guests import guest as the_guest
 from whimbrel.guests.forms import wait_for_service
 from whimbrel.guests.states import StateStore
 from whimbrel.lab.lab import Lab
@@ -37,9 +37,9 @@ Interval = tuple[int, int]
 @pytest.fixture(scope="module")
 def guest(lab: Lab, states: StateStore) -> Iterator[Domain]:
     with Connection.open(lab.server_a.libvirt_uri) as connection:
-        agent, _ = lab_guest.restore(lab, connection, states.get("vm", "stream", 1).folder)
+        agent, _ = the_guest.restore(lab, connection, states.get("vm", "stream", 1).folder)
         wait_for_service(agent, "stream")
-        domain = connection.find(lab_guest.GUEST_NAME)
+        domain = connection.find(the_guest.GUEST_NAME)
         assert domain is not None
         try:
             yield domain
@@ -105,7 +105,7 @@ def test_a_paused_process(lab: Lab, guest: Domain, watched: Callable[[Callable[[
 def test_blackout(lab: Lab, guest: Domain) -> None:
     for pause_ms in PAUSES_MS:
         before = read_pair()
-        with MigrationEvents(lab_guest.GUEST_NAME, lab.server_a, lab.server_b) as events:
+        with MigrationEvents(the_guest.GUEST_NAME, lab.server_a, lab.server_b) as events:
             first_ns = time.monotonic_ns()
             guest.suspend()
             from_ns = time.monotonic_ns()

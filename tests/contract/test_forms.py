@@ -12,7 +12,7 @@ import pytest
 from tests.fakes import FakeForm
 from whimbrel.engines.guest_agent import GuestAgent
 from whimbrel.engines.libvirt import Connection
-from whimbrel.guests import guest as lab_guest
+from whimbrel.guests import guest as the_guest
 from whimbrel.guests.forms import FORMS, Form, read_reach_log, wait_for_service
 from whimbrel.guests.states import StateInfo, StateStore
 from whimbrel.lab.lab import Lab
@@ -30,9 +30,9 @@ class Staged:
 def restored(lab: Lab, state: StateInfo) -> Iterator[GuestAgent]:
     with Connection.open(lab.server_a.libvirt_uri) as connection:
         try:
-            yield lab_guest.restore(lab, connection, state.folder)[0]
+            yield the_guest.restore(lab, connection, state.folder)[0]
         finally:
-            found = connection.find(lab_guest.GUEST_NAME)
+            found = connection.find(the_guest.GUEST_NAME)
             if found is not None:
                 found.destroy()
 

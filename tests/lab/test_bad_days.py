@@ -11,7 +11,7 @@ from tests.lab.test_moves import make_trial
 from tests.labs import quick
 from tests.saboteur import PHASE_BEGINS, Harm, Saboteur, cut_link, kill, kill_program, power_cut, processes, server, set_link
 from whimbrel.engines.libvirt import Connection
-from whimbrel.guests import guest as lab_guest
+from whimbrel.guests import guest as the_guest
 from whimbrel.guests.states import StateStore
 from whimbrel.lab.lab import Lab
 from whimbrel.records.store import CampaignFolder, StoredTrial
@@ -47,7 +47,7 @@ def where_it_runs(lab: Lab) -> list[str]:
     for name in "ab":
         if processes(lab, name, "qemu-system"):
             with Connection.open(server(lab, name).libvirt_uri) as connection:
-                domain = connection.find(lab_guest.GUEST_NAME)
+                domain = connection.find(the_guest.GUEST_NAME)
                 status = domain.monitor("query-status") if domain is not None else None
             if status is not None and status["running"]:
                 found.append(name)
@@ -58,7 +58,7 @@ def discard(lab: Lab) -> None:
     for name in "ab":
         if not server(lab, name).gone:
             with Connection.open(server(lab, name).libvirt_uri) as connection:
-                domain = connection.find(lab_guest.GUEST_NAME)
+                domain = connection.find(the_guest.GUEST_NAME)
                 if domain is not None:
                     domain.destroy()
 
@@ -188,7 +188,7 @@ def in_guest_after(seconds: float, command: str) -> Harm:
 
     def harm(lab: Lab) -> None:
         with Connection.open(lab.server_a.libvirt_uri) as connection:
-            domain = connection.find(lab_guest.GUEST_NAME)
+            domain = connection.find(the_guest.GUEST_NAME)
             assert domain is not None
             domain.agent("guest-exec", {"path": "/bin/sh", "arg": ["-c", f"sleep {seconds}; {command}"]})
 

@@ -11,7 +11,7 @@ from tests.labs import quick
 from whimbrel.analysis.figures import derive
 from whimbrel.engines.libvirt import Connection
 from whimbrel.errors import ReservationError
-from whimbrel.guests import guest as lab_guest
+from whimbrel.guests import guest as the_guest
 from whimbrel.guests.states import StateStore
 from whimbrel.lab.lab import Lab
 from whimbrel.migrate.reservation import reserved
@@ -121,7 +121,7 @@ def test_hls_viewers_beside_rtmp_viewers(lab: Lab, states: StateStore, tmp_path:
 
 
 def no_guest_runs(lab: Lab) -> bool:
-    return find_copies(lab_guest.GUEST_NAME, [lab.server_a, lab.server_b]) == Copies([], [])
+    return find_copies(the_guest.GUEST_NAME, [lab.server_a, lab.server_b]) == Copies([], [])
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
@@ -208,13 +208,13 @@ def test_a_viewer_that_loses_its_connection_says_so_and_comes_back(lab: Lab, sta
     )  # fmt: skip
     with Connection.open(lab.server_a.libvirt_uri) as connection:
         try:
-            agent, _ = lab_guest.restore(lab, connection, state.folder)
+            agent, _ = the_guest.restore(lab, connection, state.folder)
             with player:
                 player.wait_for(lambda said: any(line["say"] == "playing" for line in said), "to play", 30)
                 agent.shell("systemctl restart nginx.service")
                 player.wait_for(lambda said: sum(line["say"] == "playing" for line in said) == 2, "to play again", 60)
         finally:
-            found = connection.find(lab_guest.GUEST_NAME)
+            found = connection.find(the_guest.GUEST_NAME)
             assert found is not None
             found.destroy()
     said = [line["say"] for line in player.said if "t_ns" in line]
@@ -239,7 +239,7 @@ def test_a_restored_guest_is_where_it_was(lab: Lab, states: StateStore) -> None:
     state = states.get("vm", "stream", 1)
     with Connection.open(lab.server_a.libvirt_uri) as connection:
         try:
-            agent, _ = lab_guest.restore(lab, connection, state.folder)
+            agent, _ = the_guest.restore(lab, connection, state.folder)
             assert agent.shell("cat /proc/sys/kernel/random/boot_id").strip() == state.boot_id
             programs = agent.shell("cat /proc/[0-9]*/comm").split()
             assert "nginx" in programs
@@ -247,7 +247,7 @@ def test_a_restored_guest_is_where_it_was(lab: Lab, states: StateStore) -> None:
             skew_s = abs(float(agent.shell("date +%s.%N")) - float(lab.server_a.run(["date", "+%s.%N"]).stdout))
             assert skew_s < 2
         finally:
-            found = connection.find(lab_guest.GUEST_NAME)
+            found = connection.find(the_guest.GUEST_NAME)
             assert found is not None
             found.destroy()
 

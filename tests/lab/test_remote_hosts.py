@@ -16,7 +16,7 @@ from tests.lab.test_command_line import ENVIRONMENT, wait_for_word
 from tests.snapshot import snapshot
 from whimbrel.engines.libvirt import Connection
 from whimbrel.errors import EngineError
-from whimbrel.guests import guest as lab_guest
+from whimbrel.guests import guest as the_guest
 from whimbrel.images.store import ImageStore
 from whimbrel.lab.lab import Lab, ledger_of
 from whimbrel.records.store import CampaignFolder
@@ -114,7 +114,7 @@ def test_run_moves_and_measures_and_leaves_nothing(theirs: TheirHosts, tmp_path:
     assert "network of host a" in record.unmeasured
     assert theirs.storage == set()
     for server in (theirs.lab.server_a, theirs.lab.server_b):
-        assert server.state_of(lab_guest.GUEST_NAME) == "absent"
+        assert server.state_of(the_guest.GUEST_NAME) == "absent"
         assert server.run(["virsh", "pool-list", "--all", "--name"]).stdout.strip() == ""
     assert snapshot() == before
 
@@ -136,7 +136,7 @@ def test_gc_clears_hosts_after_a_kill(theirs: TheirHosts, tmp_path: Path) -> Non
     collected = theirs.whimbrel("gc")
     assert collected.returncode == 0, collected.stderr
     assert theirs.storage == set()
-    assert theirs.lab.server_b.state_of(lab_guest.GUEST_NAME) == "absent"
+    assert theirs.lab.server_b.state_of(the_guest.GUEST_NAME) == "absent"
     assert snapshot() == before
 
 

@@ -16,7 +16,7 @@ from whimbrel.engines.domain import Domain
 from whimbrel.engines.guest_agent import GuestAgent
 from whimbrel.engines.libvirt import Connection
 from whimbrel.errors import GuestError
-from whimbrel.guests import guest as lab_guest
+from whimbrel.guests import guest as the_guest
 from whimbrel.guests.domain_xml import DomainPlan, domain_xml
 from whimbrel.guests.forms import FORMS, import_container, wait_for_service
 from whimbrel.hosts.site import Accelerator, Site
@@ -63,7 +63,7 @@ class StateStore:
     def get(self, form: FormName, service: ServiceName, boot: int) -> StateInfo:
         """The state number ``boot`` (from 1) of a form."""
         disk = self._nested_disk() if form == "nested" else self._base
-        plan = lab_guest.plan_domain(self._site, self._guest, self.accelerator, self._base, self._film)
+        plan = the_guest.plan_domain(self._site, self._guest, self.accelerator, self._base, self._film)
         # What the state's disk lies over must be where the hosts look for it, also when the state was made long ago.
         self._site.files.image(self._base / "disk.raw")
         if form == "nested":
@@ -107,12 +107,12 @@ class StateStore:
         )  # fmt: skip
 
     def _import(self, out: Path, payload: Path) -> None:
-        plan = lab_guest.plan_domain(self._site, self._guest, self.accelerator, self._base, self._film, payload)
+        plan = the_guest.plan_domain(self._site, self._guest, self.accelerator, self._base, self._film, payload)
         self._site.files.new_disk(self._base / "disk.raw", "raw")
 
         def prepare(domain: Domain, agent: GuestAgent) -> None:
             import_container(agent)
-            lab_guest.power_off(domain, agent)
+            the_guest.power_off(domain, agent)
 
         self._with_booted(plan, prepare)
         self._site.files.take_disk(out / "disk.qcow2")
@@ -120,7 +120,7 @@ class StateStore:
     def _make(self, out: Path, form: FormName, service: ServiceName, disk: Path) -> None:
         nested = form == "nested"
         self._site.files.new_disk(disk / ("disk.qcow2" if nested else "disk.raw"), "qcow2" if nested else "raw")
-        plan = lab_guest.plan_domain(self._site, self._guest, self.accelerator, self._base, self._film)
+        plan = the_guest.plan_domain(self._site, self._guest, self.accelerator, self._base, self._film)
 
         def prepare(domain: Domain, agent: GuestAgent) -> None:
             versions: dict[str, str] = {"kernel": agent.shell("uname -r").strip()}
@@ -144,10 +144,10 @@ class StateStore:
         """Boots the guest on host A, uses it, and takes its power away whatever happens."""
         with Connection.open(self._site.host_a.libvirt_uri) as connection:
             try:
-                domain, agent = lab_guest.boot(connection, plan)
+                domain, agent = the_guest.boot(connection, plan)
                 use(domain, agent)
             finally:
-                left = connection.find(lab_guest.GUEST_NAME)
+                left = connection.find(the_guest.GUEST_NAME)
                 if left is not None:
                     left.destroy()
 

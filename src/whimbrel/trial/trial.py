@@ -12,7 +12,7 @@ from whimbrel.analysis.phases import phase_reached
 from whimbrel.engines.guest_agent import GuestAgent
 from whimbrel.engines.libvirt import Connection
 from whimbrel.errors import GuestError, TrialError, UnsafeStateError, UsageError, WhimbrelError
-from whimbrel.guests import guest as lab_guest
+from whimbrel.guests import guest as the_guest
 from whimbrel.guests.forms import FORMS, Identity, read_reach_log, wait_for_service
 from whimbrel.guests.states import StateInfo
 from whimbrel.hosts.host import Host
@@ -72,7 +72,7 @@ class Trial:
     def run(self) -> TrialRecord:
         """Makes the trial. What failed, the move or its measurement, is in the record; only what stops us is raised."""
         notes = self._notes
-        lab_guest.refuse_another(self._hosts)
+        the_guest.refuse_another(self._hosts)
         try:
             self._observe()
         except (WhimbrelError, OSError) as error:
@@ -84,7 +84,7 @@ class Trial:
             raise
         if notes.failure is None or not self._keep_on_failure:
             self._discard_guest()
-            lab_guest.keep_memory_for(self._site, self._state.folder)
+            the_guest.keep_memory_for(self._site, self._state.folder)
         for log_file in self._workplace.glob("*.log"):
             if log_file.stat().st_size == 0:
                 log_file.unlink()
@@ -97,9 +97,9 @@ class Trial:
         self._notice("restoring the saved state")
         with Connection.open(self._source.libvirt_uri) as connection, ExitStack() as instruments:
             notes.host_versions = connection.versions()
-            agent, notes.restored_in_s = lab_guest.restore(self._site, connection, self._state.folder)
+            agent, notes.restored_in_s = the_guest.restore(self._site, connection, self._state.folder)
             notes.identity_before = self._identity(agent)
-            notes.clocks["a"] = clock_of(self._source, lab_guest.GUEST_NAME)
+            notes.clocks["a"] = clock_of(self._source, the_guest.GUEST_NAME)
             sampler = instruments.enter_context(self._sampler())
             self._notice("at rest")
             self._look_at_rest(agent, [sampler])
@@ -118,7 +118,7 @@ class Trial:
             self._notice("watching before the move")
             self._watch(observe.before_s, running)
             lines_before = len(read_reach_log(agent)) if reaching else 0
-            events = instruments.enter_context(MigrationEvents(lab_guest.GUEST_NAME, self._source, self._destination))
+            events = instruments.enter_context(MigrationEvents(the_guest.GUEST_NAME, self._source, self._destination))
             self._notice("moving")
             try:
                 self._move(events)
@@ -126,7 +126,7 @@ class Trial:
                 self._notice("watching after the move")
                 self._watch(observe.after_s, running)
                 lines_after = self._reach_lines() if reaching else []
-                notes.clocks["b"] = clock_of(self._destination, lab_guest.GUEST_NAME)
+                notes.clocks["b"] = clock_of(self._destination, the_guest.GUEST_NAME)
             finally:
                 notes.events = events.events + _player_events(player)
                 notes.qemu_downtime_ms, notes.parameters = events.qemu_downtime_ms, events.parameters
@@ -189,7 +189,7 @@ class Trial:
         )
 
     def _look_at_rest(self, agent: GuestAgent, running: list[Instrument]) -> None:
-        memory = lab_guest.memory_of(agent)
+        memory = the_guest.memory_of(agent)
         from_ns = read_pair().monotonic_ns
         self._watch(self._spec.observe.at_rest_s, running)
         self._notes.rest = RestRecord(
@@ -231,7 +231,7 @@ class Trial:
     def _move(self, events: MigrationEvents) -> None:
         notes = self._notes
         request = MoveRequest(
-            guest=lab_guest.GUEST_NAME,
+            guest=the_guest.GUEST_NAME,
             source=self._source,
             destination=self._destination,
             memory_bytes=self._spec.guest.memory_bytes,
@@ -257,10 +257,10 @@ class Trial:
         if self._notes.result != "moved":
             return str(error)
         try:
-            where = exactly_one(lab_guest.GUEST_NAME, self._hosts)
+            where = exactly_one(the_guest.GUEST_NAME, self._hosts)
         except UnsafeStateError as unsafe:
             self._notes.result = "unsafe"
-            self._notes.runs_on = [_host_name(name) for name in running_on(lab_guest.GUEST_NAME, self._hosts)]
+            self._notes.runs_on = [_host_name(name) for name in running_on(the_guest.GUEST_NAME, self._hosts)]
             return f"the guest had moved, but then: {unsafe}\n{evidence(self._hosts, str(error))}"
         return (
             f"the guest had moved and runs on host {where}, but was not measured to the end: {evidence(self._hosts, str(error))}"
@@ -308,7 +308,7 @@ class Trial:
         for host in self._hosts:
             try:
                 with Connection.open(host.libvirt_uri) as connection:
-                    domain = connection.find(lab_guest.GUEST_NAME)
+                    domain = connection.find(the_guest.GUEST_NAME)
                     if domain is not None:
                         domain.destroy()
             except WhimbrelError as error:
@@ -341,7 +341,7 @@ def _player_events(player: Instrument | None) -> list[Event]:
 
 
 def _agent_on(connection: Connection) -> GuestAgent:
-    domain = connection.find(lab_guest.GUEST_NAME)
+    domain = connection.find(the_guest.GUEST_NAME)
     if domain is None:
         raise GuestError("the guest is not on the destination")
     return GuestAgent(domain)
