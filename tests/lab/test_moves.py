@@ -106,6 +106,17 @@ def test_tunables(lab: Lab, states: StateStore, options: tuple[str, ...], tmp_pa
         assert record.move.parameters["multifd-channels"] == 2
 
 
+def test_memory_that_changes_makes_a_second_round(lab: Lab, states: StateStore, tmp_path: Path) -> None:
+    # A quarter of the link is dirtied over and over: what the first round leaves takes a second one, and no third of any length.
+    changing = "guest.dirtier={rate: 30 MiB/s, working_set: 60 MiB, pattern: sequential}"
+    stored = make_trial(lab, states, quick(changing), "vm", 1, tmp_path / "changing")
+    assert stored.record.outcome.succeeded, stored.record.outcome.error
+    rounds = figures_of(stored).rounds
+    assert len(rounds) >= 2
+    second = rounds[1].transferred_bytes
+    assert second is None or 4 * 2**20 < second < 80 * 2**20
+
+
 def test_hls_viewers_beside_rtmp_viewers(lab: Lab, states: StateStore, tmp_path: Path) -> None:
     spec = quick("scenarios.vm.arms=[{viewers: 1, hls_viewers: 2}]")
     stored = make_trial(lab, states, spec, "vm", 1, tmp_path / "results", hls_viewers=2)

@@ -15,7 +15,7 @@ from whimbrel.errors import GuestError, UsageError
 from whimbrel.guests.domain_xml import Disk, DomainPlan, domain_xml
 from whimbrel.hosts.host import Host
 from whimbrel.hosts.site import Accelerator, Site
-from whimbrel.spec.service import GuestSpec
+from whimbrel.spec.service import DirtierSpec, GuestSpec
 from whimbrel.system.deadline import Deadline, wait_until
 
 GUEST_NAME = "guest"
@@ -118,6 +118,16 @@ def _bring_into_page_cache(file: Path) -> None:
     with file.open("rb", buffering=0) as stream:
         while stream.read(_CHUNK_BYTES):
             pass
+
+
+def start_dirtier(agent: GuestAgent, dirtier: DirtierSpec) -> None:
+    """Lets memory change as asked; returns when every page of the working set is there."""
+    agent.shell(
+        "systemd-run --quiet --unit=dirtier --property=StandardOutput=file:/run/dirtier.log"
+        f" /usr/local/bin/dirtier {dirtier.rate_bytes_per_s:.0f} {dirtier.working_set_bytes} {dirtier.pattern}"
+        " && i=0; until grep -q ready /run/dirtier.log 2>/dev/null; do i=$((i+1)); [ $i -lt 600 ] || exit 1; sleep 0.1; done",
+        timeout_s=90,
+    )
 
 
 def memory_of(agent: GuestAgent) -> Memory:

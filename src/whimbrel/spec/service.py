@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from whimbrel.spec.fields import Bytes, BytesPerSecond, Count, PositiveSeconds, Spec
+from whimbrel.spec.fields import Bytes, BytesPerSecond, Count, MisfitError, PositiveSeconds, Spec
 
 FormName = Literal["vm", "nested"]
 ServiceName = Literal["none", "stream"]
+
+
+class DirtierSpec(Spec):
+    """Memory that is written at a known rate while the guest moves, within a working set that is all there from the beginning.
+
+    ``uniform``: any page, at random; ``sequential``: round and round; ``hot-cold``: nine writes of ten go to a tenth of all.
+    """
+
+    rate_bytes_per_s: BytesPerSecond = Field(alias="rate", ge=4096)
+    working_set_bytes: Bytes = Field(alias="working_set", ge=1 << 20)
+    pattern: Literal["uniform", "sequential", "hot-cold"] = "uniform"
 
 
 class GuestSpec(Spec):
@@ -19,6 +30,13 @@ class GuestSpec(Spec):
     vcpus: Count = Field(default=1, ge=1, le=64)
     disk_bytes: Bytes = Field(alias="disk", default=3 * 2**30, ge=2 * 2**30)
     saved_states: Count = Field(default=3, ge=1, le=20)
+    dirtier: DirtierSpec | None = None
+
+    @model_validator(mode="after")
+    def _dirtier_fits(self) -> Self:
+        if self.dirtier is not None and self.dirtier.working_set_bytes > self.memory_bytes // 2:
+            raise MisfitError("is more than half of the guest's memory", "dirtier", "working_set")
+        return self
 
 
 class StreamSpec(Spec):

@@ -57,7 +57,7 @@ def add_delay(netns: str, name: str, delay_s: float) -> None:
 def add_loss(netns: str, name: str, share: float) -> None:
     """Drops a share of the frames that arrive through a link, at random (nft(8), numgen); CapabilityError where refused."""
     rules = (
-        "table netdev whimbrel {\n chain arriving {\n"
+        f"table netdev whimbrel {{\n chain {name.replace('-', '_')} {{\n"
         f'  type filter hook ingress device "{name}" priority 0; policy accept;\n'
         f"  numgen random mod 1000000 < {round(share * 1_000_000)} drop\n }}\n}}\n"
     )

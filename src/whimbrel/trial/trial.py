@@ -100,6 +100,9 @@ class Trial:
             agent, notes.restored_in_s = the_guest.restore(self._site, connection, self._state.folder)
             notes.identity_before = self._identity(agent)
             notes.clocks["a"] = clock_of(self._source, the_guest.GUEST_NAME)
+            if self._spec.guest.dirtier is not None:
+                self._notice("making memory change")
+                the_guest.start_dirtier(agent, self._spec.guest.dirtier)
             sampler = instruments.enter_context(self._sampler())
             self._notice("at rest")
             self._look_at_rest(agent, [sampler])
