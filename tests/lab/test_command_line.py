@@ -52,7 +52,13 @@ def test_run_gives_a_summary_and_a_page(tmp_path: Path) -> None:
     assert whimbrel("run", QUICK, *FAST, "--out", folder).returncode == 2
 
 
-@pytest.mark.parametrize("moment", ["restoring", "waiting for 1 viewer", "moving", "watching after"])
+@pytest.mark.parametrize(
+    "moment",
+    [
+        "moving",
+        *(pytest.param(moment, marks=pytest.mark.long) for moment in ("restoring", "waiting for 1 viewer", "watching after")),
+    ],
+)
 def test_ctrl_c_leaves_nothing(moment: str, tmp_path: Path) -> None:
     running = begin(tmp_path / "results")
     wait_for_word(running, moment)
