@@ -16,7 +16,7 @@ import polars as pl
 
 from whimbrel.records.series import PROBE_SCHEMA, write_series
 from whimbrel.system.child import Child, configuration
-from whimbrel.system.clock import read_pair
+from whimbrel.system.clock import SO_TIMESTAMPNS, KernelClock
 
 _ECHO_REQUEST, _ECHO_REPLY = 8, 0
 # An answer that takes longer than this is not waited for at the end.
@@ -24,10 +24,6 @@ _LATE_S = 1.0
 _LAST_SENT = 1000
 _HEADER = struct.Struct("!BBHHH")
 _NUMBER = struct.Struct("!Q")
-# Linux's socket(7); Python has no name for it.
-_SO_TIMESTAMPNS = 35
-# The wall clock may be stepped or slewed, so how far it is from the monotonic one is read anew every second.
-_OFFSET_GOOD_FOR_NS = 1_000_000_000
 
 
 def checksum(data: bytes) -> int:
@@ -64,11 +60,10 @@ class Prober:
     def __init__(self, address: str) -> None:
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)
         self._socket.setblocking(False)
-        self._socket.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
+        self._socket.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
         self._address = (address, 0)
         self._identifier = os.getpid() & 0xFFFF
-        self._offset_ns = 0
-        self._offset_read_ns = -_OFFSET_GOOD_FOR_NS
+        self._clock = KernelClock()
         self.sent_ns: list[int] = []
         self.received_ns: list[int | None] = []
 
@@ -93,7 +88,7 @@ class Prober:
                 return
             number = read_reply(packet, self._identifier)
             if number is not None and number < len(self.received_ns) and self.received_ns[number] is None:
-                self.received_ns[number] = self._kernel_time_ns(extras)
+                self.received_ns[number] = self._clock.arrival_ns(extras, time.monotonic_ns())
 
     def receive_late_ones(self, timeout_s: float) -> None:
         """Waits for answers to what was sent last, if there are any to come."""
@@ -105,18 +100,6 @@ class Prober:
             if sent_ns > first_ns
         ):
             self.receive(0.02)
-
-    def _kernel_time_ns(self, extras: list[tuple[int, int, bytes]]) -> int:
-        """The kernel's stamp, which is of the wall clock, on the monotonic clock; our own time when there is none."""
-        now_ns = time.monotonic_ns()
-        if now_ns - self._offset_read_ns > _OFFSET_GOOD_FOR_NS:
-            self._offset_ns, self._offset_read_ns = read_pair().offset_ns, now_ns
-        for level, kind, data in extras:
-            if level == socket.SOL_SOCKET and kind == _SO_TIMESTAMPNS:
-                seconds, nanoseconds = struct.unpack("qq", data[:16])
-                stamp_ns: int = seconds * 1_000_000_000 + nanoseconds
-                return stamp_ns - self._offset_ns
-        return now_ns
 
 
 def main() -> None:

@@ -12,7 +12,6 @@ import errno
 import os
 import selectors
 import socket
-import struct
 import time
 from array import array
 from dataclasses import dataclass, field
@@ -24,7 +23,7 @@ import polars as pl
 from whimbrel.records.series import PACKETS_SCHEMA, write_series
 from whimbrel.stream.rtmp import Player, RtmpError
 from whimbrel.system.child import Child, configuration
-from whimbrel.system.clock import read_pair
+from whimbrel.system.clock import SO_TIMESTAMPNS, KernelClock
 
 _OPEN_S = 10.0
 # Silence longer than this counts as a lost connection, as it does for common players.
@@ -36,28 +35,6 @@ _LOOK_S = 0.1
 _BURST_NS = 5_000_000_000
 _PORT = 1935
 _RECEIVE_BYTES = 1 << 18
-_SO_TIMESTAMPNS = 35
-_OFFSET_GOOD_FOR_NS = 1_000_000_000
-_STAMP = struct.Struct("qq")
-
-
-class KernelClock:
-    """The kernel's receive times, which are of the wall clock, on the monotonic clock."""
-
-    def __init__(self) -> None:
-        self._offset_ns = 0
-        self._read_ns = -_OFFSET_GOOD_FOR_NS
-
-    def arrival_ns(self, extras: list[tuple[int, int, bytes]], now_ns: int) -> int:
-        """When the newest segment came; now, where the kernel did not say."""
-        if now_ns - self._read_ns > _OFFSET_GOOD_FOR_NS:
-            self._offset_ns, self._read_ns = read_pair().offset_ns, now_ns
-        for level, kind, data in extras:
-            if level == socket.SOL_SOCKET and kind == _SO_TIMESTAMPNS:
-                seconds, nanoseconds = _STAMP.unpack_from(data)
-                stamp_ns: int = seconds * 1_000_000_000 + nanoseconds - self._offset_ns
-                return min(stamp_ns, now_ns)
-        return now_ns
 
 
 @dataclass
@@ -120,7 +97,7 @@ class Viewer:
         self._to_send = self._session.greet()
         self._deadline_s = now_s + _OPEN_S
         connecting = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-        connecting.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
+        connecting.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
         connecting.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._socket = connecting
         selector.register(connecting, selectors.EVENT_READ | selectors.EVENT_WRITE, self)

@@ -6,11 +6,17 @@ after it convert such stamps, and bound the error.
 
 from __future__ import annotations
 
+import socket
+import struct
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 _TRIES = 9
+# The wall clock may be stepped or slewed, so how far it is from the monotonic one is read anew every second.
+_OFFSET_GOOD_FOR_NS = 1_000_000_000
+# Python has no name for it (asm-generic/socket.h).
+SO_TIMESTAMPNS = 35
 
 
 @dataclass(frozen=True)
@@ -39,6 +45,28 @@ def read_pair() -> ClockPair:
             best = pair
     assert best is not None
     return best
+
+
+class KernelClock:
+    """The kernel's receive times (socket(7), SO_TIMESTAMPNS), which are of the wall clock, on the monotonic clock.
+
+    They tell when something came, however late the process that takes it wakes up.
+    """
+
+    def __init__(self) -> None:
+        self._offset_ns = 0
+        self._read_ns = -_OFFSET_GOOD_FOR_NS
+
+    def arrival_ns(self, extras: list[tuple[int, int, bytes]], now_ns: int) -> int:
+        """When it came, from recvmsg's ancillary data; now, where the kernel did not say."""
+        if now_ns - self._read_ns > _OFFSET_GOOD_FOR_NS:
+            self._offset_ns, self._read_ns = read_pair().offset_ns, now_ns
+        for level, kind, data in extras:
+            if level == socket.SOL_SOCKET and kind == SO_TIMESTAMPNS:
+                seconds, nanoseconds = struct.unpack_from("qq", data)
+                stamp_ns: int = seconds * 1_000_000_000 + nanoseconds - self._offset_ns
+                return min(stamp_ns, now_ns)
+        return now_ns
 
 
 def clock_id() -> str:
