@@ -116,26 +116,33 @@ def _in_data(_stream: Any, source: FileIO) -> tuple[bool, int]:
 
 @contextmanager
 def pool(connection: Connection, folder: str) -> Iterator[Pool]:
-    """The folder as a pool, for as long as it is used; a pool of somebody else's over the same folder is used as it is."""
+    """The folder as a pool, for as long as it is used; a pool of somebody else's over the same folder is used as it is.
+
+    One of ours that a crash left is used and then ended.
+    """
     raw = connection.raw
+    name = f"whimbrel-{hashlib.sha256(folder.encode()).hexdigest()[:8]}"
     found = None
     with explained("list storage pools"):
         for candidate in raw.listAllStoragePools():
             path = ET.fromstring(candidate.XMLDesc(0)).findtext("./target/path")
             if path is not None and path.rstrip("/") == folder and candidate.isActive():
                 found = candidate
-    if found is not None:
+    if found is not None and found.name() != name:
         yield Pool(found, folder)
         return
-    name = f"whimbrel-{hashlib.sha256(folder.encode()).hexdigest()[:8]}"
-    description = ET.Element("pool", type="dir")
-    ET.SubElement(description, "name").text = name
-    ET.SubElement(ET.SubElement(description, "target"), "path").text = folder
-    with explained(f"use {folder} as a storage pool"):
-        made = raw.storagePoolCreateXML(ET.tostring(description, encoding="unicode"), 0)
+    made = found if found is not None else _make_pool(raw, name, folder)
     try:
         yield Pool(made, folder)
     finally:
         # A transient pool: what lies in the folder stays.
         with contextlib.suppress(libvirt.libvirtError):
             made.destroy()
+
+
+def _make_pool(raw: Any, name: str, folder: str) -> Any:
+    description = ET.Element("pool", type="dir")
+    ET.SubElement(description, "name").text = name
+    ET.SubElement(ET.SubElement(description, "target"), "path").text = folder
+    with explained(f"use {folder} as a storage pool"):
+        return raw.storagePoolCreateXML(ET.tostring(description, encoding="unicode"), 0)

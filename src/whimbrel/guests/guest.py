@@ -94,7 +94,8 @@ def restore(site: Site, connection: Connection, state: Path) -> tuple[GuestAgent
     saved = site.files.image(state / "memory.save")
     _bring_into_page_cache(state / "memory.save")
     keep_memory_for(site, state)
-    site.standby_memory.release()
+    if site.standby_memory is not None:
+        site.standby_memory.release()
     began_s = time.monotonic()
     connection.restore(saved)
     took_s = time.monotonic() - began_s
@@ -108,7 +109,9 @@ def restore(site: Site, connection: Connection, state: Path) -> tuple[GuestAgent
 
 
 def keep_memory_for(site: Site, state: Path) -> None:
-    """Holds the memory that a guest restored from this state will take, until it is restored."""
+    """Holds the memory that a guest restored from this state will take, until it is restored; elsewhere than here, nothing."""
+    if site.standby_memory is None:
+        return
     # QEMU takes huge pages, and fills some of them only in part.
     site.standby_memory.hold((state / "memory.save").stat().st_size * 5 // 4)
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
@@ -19,7 +20,6 @@ from whimbrel.images.store import ImageStore
 from whimbrel.spec.hosts import HostsSpec, RemoteHostSpec
 from whimbrel.system.capabilities import Finding, attempt
 from whimbrel.system.ledger import Ledger, register_undo
-from whimbrel.system.standby_memory import StandbyMemory
 from whimbrel.units import format_bytes
 
 _LEDGER_PREFIX = "hosts-"
@@ -131,7 +131,7 @@ class RemoteFiles:
         name = self._name(f"{file.parent.name}-{file.name}")
         if name not in self._sent:
             self._list(name)
-            with Connection.open(self._spec.a.libvirt) as connection, pool(connection, self._spec.storage) as storage:
+            with self._storage() as storage:
                 storage.send(file, name)
             self._sent.add(name)
         return f"{self._spec.storage}/{name}"
@@ -168,27 +168,14 @@ class RemoteFiles:
         return f"whimbrel-{self._spec.name}-{name}"
 
     def _list(self, name: str) -> None:
-        entry = json.dumps({"uri": self._spec.a.libvirt, "folder": self._spec.storage, "name": name})
+        entry = _volume_entry(self._spec, name)
         if all(entry != other.name for other in self._ledger.entries):
             self._ledger.add("volume", entry)
 
-    def _storage(self) -> _Storage:
-        return _Storage(self._spec)
-
-
-class _Storage:
-    """The shared storage through host A, for the length of a ``with``."""
-
-    def __init__(self, spec: HostsSpec) -> None:
-        self._connection = Connection.open(spec.a.libvirt)
-        self._pool = pool(self._connection, spec.storage)
-
-    def __enter__(self) -> Pool:
-        return self._pool.__enter__()
-
-    def __exit__(self, *error: object) -> None:
-        self._pool.__exit__(None, None, None)
-        self._connection.close()
+    @contextmanager
+    def _storage(self) -> Iterator[Pool]:
+        with Connection.open(self._spec.a.libvirt) as connection, pool(connection, self._spec.storage) as storage:
+            yield storage
 
 
 class RemoteSite:
@@ -199,7 +186,8 @@ class RemoteSite:
         self.name = spec.name
         self.store = store
         self.ledger = ledger
-        self.standby_memory = StandbyMemory()
+        # Guests do not run on this machine.
+        self.standby_memory = None
         self.host_a = RemoteHost("a", spec.a, spec.storage)
         self.host_b = RemoteHost("b", spec.b, spec.storage)
         self.vantage = Here()
@@ -216,7 +204,7 @@ class RemoteSite:
         """Looks whether both hosts can be used; what is put on them later is in the ledger."""
         if self.ledger.entries:
             raise UsageError(f"something of ours is still on the hosts {self.name!r}", resolution="'whimbrel gc' removes it")
-        prove_shared_storage(self.spec)
+        prove_shared_storage(self.spec, self.ledger)
         for host in (self.host_a, self.host_b):
             if host.state_of(self._guest) != "absent":
                 raise UsageError(
@@ -257,17 +245,18 @@ class RemoteSite:
         return []
 
 
-def prove_shared_storage(spec: HostsSpec) -> None:
+def prove_shared_storage(spec: HostsSpec, ledger: Ledger) -> None:
     """Makes a file through host A and looks for it through host B; UsageError when B does not see it."""
     name = f"whimbrel-{spec.name}-{_PROOF}"
-    with Connection.open(spec.a.libvirt) as at_a, pool(at_a, spec.storage) as by_a:
-        by_a.remove(name)
-        by_a.make_empty(name)
-        try:
+    entry = ledger.add("volume", _volume_entry(spec, name))
+    try:
+        with Connection.open(spec.a.libvirt) as at_a, pool(at_a, spec.storage) as by_a:
+            by_a.remove(name)
+            by_a.make_empty(name)
             with Connection.open(spec.b.libvirt) as at_b, pool(at_b, spec.storage) as by_b:
                 seen = name in by_b.names()
-        finally:
-            by_a.remove(name)
+    finally:
+        ledger.undo(entry)
     if not seen:
         raise UsageError(
             f"host b does not see what host a writes into {spec.storage}",
@@ -304,7 +293,8 @@ def _room(host: RemoteHost) -> str:
 
 
 def _shared(spec: HostsSpec) -> str:
-    prove_shared_storage(spec)
+    with hosts_ledger(spec.name) as ledger:
+        prove_shared_storage(spec, ledger)
     return f"what one writes into {spec.storage} the other sees"
 
 
@@ -314,6 +304,11 @@ def _virtual_size_bytes(file: Path, kind: str) -> int:
     with file.open("rb") as stream:
         # docs/interop/qcow2.txt: the virtual size stands at byte 24, big-endian.
         return int.from_bytes(stream.read(32)[24:32], "big")
+
+
+def _volume_entry(spec: HostsSpec, name: str) -> str:
+    """A file in the shared storage, as the ledger knows it."""
+    return json.dumps({"uri": spec.a.libvirt, "folder": spec.storage, "name": name})
 
 
 def _remove_volume(entry: str) -> None:

@@ -47,7 +47,10 @@ class Site(Protocol):
     name: str
     store: ImageStore
     ledger: Ledger
-    standby_memory: StandbyMemory
+
+    @property
+    def standby_memory(self) -> StandbyMemory | None:
+        """What keeps the memory for the next guest; None where guests do not run on this machine."""
 
     @property
     def host_a(self) -> Host:
