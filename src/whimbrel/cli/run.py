@@ -112,9 +112,10 @@ class _Run:
         with self._steps as steps:
             site = self._site(ImageStore(steps.note))
             succeeded = False
+            # A site that cannot be had removes what it made itself, and nothing that was there before.
+            if not left_up:
+                site.up()
             try:
-                if not left_up:
-                    site.up()
                 folder = CampaignFolder.create(self._path, self._spec, origin.command, len(self._plans))
                 progress = Progress(steps.step, self._trial_started, lambda stored: self._trial_done(folder, stored))
                 campaign = Campaign(self._spec, self._plans, site, folder, origin, progress, self._keep_on_failure)

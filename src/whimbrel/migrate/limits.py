@@ -11,6 +11,8 @@ from whimbrel.spec.migration import MigrationSpec
 
 Action = Literal["go on", "stop and copy", "post-copy", "abort"]
 
+_ON_TIMEOUT: dict[str, Action] = {"abort": "abort", "stop-and-copy": "stop and copy", "post-copy": "post-copy"}
+
 
 def decide(spec: MigrationSpec, rounds: int, elapsed_s: float) -> Action:
     """What to do after ``rounds`` passes have begun and ``elapsed_s`` have passed since the call.
@@ -22,7 +24,7 @@ def decide(spec: MigrationSpec, rounds: int, elapsed_s: float) -> Action:
     if _is_time_for_post_copy(spec, rounds, elapsed_s):
         return "post-copy"
     if elapsed_s >= spec.timeout_s:
-        return {"abort": "abort", "stop-and-copy": "stop and copy", "post-copy": "post-copy"}[spec.on_timeout]  # type: ignore[return-value]
+        return _ON_TIMEOUT[spec.on_timeout]
     return "stop and copy" if rounds > spec.max_rounds else "go on"
 
 

@@ -110,14 +110,8 @@ class Trial:
             running = [sampler]
             if observe.probe_every_s is not None:
                 running.append(instruments.enter_context(self._probe(observe.probe_every_s)))
-            player = instruments.enter_context(self._player()) if self._plan.viewers else None
-            if player is not None:
-                running.append(player)
-                self._wait_for_viewers(player, self._plan.viewers)
-            if self._plan.hls_viewers:
-                hls_player = instruments.enter_context(self._hls_player())
-                running.append(hls_player)
-                self._wait_for_viewers(hls_player, self._plan.hls_viewers)
+            player = self._start_viewers(self._player, self._plan.viewers, instruments, running)
+            hls_player = self._start_viewers(self._hls_player, self._plan.hls_viewers, instruments, running)
             self._notice("watching before the move")
             self._watch(observe.before_s, running)
             lines_before = len(read_reach_log(agent)) if reaching else 0
@@ -134,7 +128,7 @@ class Trial:
                 notes.events = events.events + _player_events(player)
                 notes.qemu_downtime_ms, notes.parameters = events.qemu_downtime_ms, events.parameters
                 events.write_job(self._workplace / "job.parquet")
-            self._check_film(player)
+            self._check_film(player, hls_player)
             if reaching:
                 notes.reach = count_reach(lines_after, lines_before, len(lines_during))
             self._check_arrival()
@@ -211,7 +205,14 @@ class Trial:
             return False
         return FORMS[self._scenario.form].start_reach_check(agent, every_s)
 
-    def _wait_for_viewers(self, player: Instrument, viewers: int) -> None:
+    def _start_viewers(
+        self, make: Callable[[], Instrument], viewers: int, instruments: ExitStack, running: list[Instrument]
+    ) -> Instrument | None:
+        """A player for so many viewers, once all of them play; None when there are none."""
+        if not viewers:
+            return None
+        player = instruments.enter_context(make())
+        running.append(player)
         wanted = set(range(1, viewers + 1))
         self._notice(f"waiting for {viewers} viewer{'s' if viewers > 1 else ''} to play")
         player.wait_for(
@@ -219,6 +220,7 @@ class Trial:
             "to play with all viewers",
             _PLAYING_S,
         )
+        return player
 
     def _watch(self, seconds: float, running: list[Instrument]) -> None:
         """Lets time pass, and ends the trial when an instrument ends."""
@@ -295,8 +297,8 @@ class Trial:
         return FORMS[form].identity(agent)
 
     @staticmethod
-    def _check_film(player: Instrument | None) -> None:
-        if player is not None and any(line["say"] == "film ended" for line in player.said):
+    def _check_film(*players: Instrument | None) -> None:
+        if any(line["say"] == "film ended" for player in players if player is not None for line in player.said):
             raise TrialError("the film ended before the trial did", resolution="give the stream a greater length in the scenario")
 
     def _keep_logs(self) -> None:
