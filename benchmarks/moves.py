@@ -46,7 +46,7 @@ class Bench:
     def trial(self, viewers: int) -> StoredTrial:
         """A whole trial of ours, and how long it took beside what it was asked to take."""
         order = len(self.trials) + 1
-        plan = Plan(scenario="vm", viewers=viewers, repetition=order, order=order, state_boot=1)
+        plan = Plan(scenario="vm", arm=f"vm-{viewers}", form="vm", viewers=viewers, block=order, order=order, state_boot=1)
         workplace = self.campaign.workplace(order)
         workplace.mkdir(parents=True)
         began_s = time.monotonic()
@@ -117,7 +117,7 @@ def bench(note: Callable[[str], None]) -> Iterator[Bench]:
         lab.up()
         try:
             state = StateStore(lab, spec.guest, spec.stream).get("vm", "stream", 1)
-            yield Bench(lab, spec, state, CampaignFolder.create(Path(folder) / "results", spec, "benchmark", 1))
+            yield Bench(lab, spec, state, CampaignFolder.create(Path(folder) / "results", spec, "benchmark", []))
         finally:
             lab.down()
 

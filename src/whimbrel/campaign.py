@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from whimbrel.analysis.exclusion import spoilt
 from whimbrel.errors import UnsafeStateError, UsageError
 from whimbrel.guests.states import StateInfo, StateStore
 from whimbrel.hosts.site import Site
 from whimbrel.records.store import CampaignFolder, StoredTrial
 from whimbrel.records.trial import Plan
+from whimbrel.spec.arms import ArmSpec
 from whimbrel.spec.campaign import CampaignSpec, ScenarioSpec
 from whimbrel.trial.notes import Origin
 from whimbrel.trial.trial import Trial
@@ -23,30 +25,71 @@ _MAKING_A_STATE_S = 60.0
 
 
 def plan_trials(spec: CampaignSpec, only: frozenset[str] = frozenset(), repeat: int | None = None) -> list[Plan]:
-    """Every trial of the campaign in the order it will be made: shuffled by the seed.
+    """Every trial of the campaign in the order it will be made: block by block, each shuffled by the seed.
 
-    Trials of one arm take turns among the saved states, each arm beginning with another one. ``only`` keeps the named
-    scenarios, ``repeat`` sets the number of trials of each arm. UsageError for a name that the file does not have.
+    A block holds every arm once, and begins where the last one ended: blocks from A to B and from B to A take turns. The
+    trials of an arm take turns among the saved states, each arm beginning with another one. Blocks that warm the machine up
+    come first. ``only`` keeps the named scenarios, ``repeat`` sets the number of trials of each arm. UsageError for a name
+    that the file does not have.
     """
     known = {scenario.name for scenario in spec.scenarios}
     unknown = sorted(only - known)
     if unknown:
         raise UsageError(f"there is no scenario {unknown[0]!r} in the file", resolution=f"it has: {', '.join(sorted(known))}")
-    wanted = [
-        (scenario.name, arm, repetition)
+    members = [
+        _Member(scenario, arm, position, repeat or (spec.evidence.blocks if spec.evidence else arm.trials))
         for scenario in spec.scenarios
         if not only or scenario.name in only
-        for arm in scenario.arms
-        for repetition in range(1, (repeat or arm.trials) + 1)
+        for position, arm in enumerate(scenario.every_arm)
     ]
-    random.Random(spec.seed).shuffle(wanted)
-    offsets = {(scenario.name, arm): position for scenario in spec.scenarios for position, arm in enumerate(scenario.arms)}
-    plans = []
-    for order, (scenario_name, arm, repetition) in enumerate(wanted, 1):
-        boot = (offsets[scenario_name, arm] + repetition - 1) % spec.guest.saved_states + 1
-        plans.append(Plan(scenario=scenario_name, viewers=arm.viewers, hls_viewers=arm.hls_viewers, repetition=repetition,
-                          order=order, state_boot=boot))  # fmt: skip
+    shuffle = random.Random(spec.seed)
+    warm_up_blocks = spec.evidence.warm_up_blocks if spec.evidence and repeat is None else 0
+    plans: list[Plan] = []
+    for block in [0] * warm_up_blocks + list(range(1, max(member.trials for member in members) + 1)):
+        present = [member for member in members if block <= member.trials]
+        shuffle.shuffle(present)
+        plans += [member.plan(spec, block, len(plans) + order) for order, member in enumerate(present, 1)]
     return plans
+
+
+def plan_again(spec: CampaignSpec, plans: Sequence[Plan], block: int) -> list[Plan]:
+    """A block that takes the place of one that was spoilt: the same arms, from the same states and the same side, shuffled anew.
+
+    Its number and its trials' follow those of all ``plans``.
+    """
+    fresh = max(plan.block for plan in plans) + 1
+    again = [plan for plan in plans if plan.block == block]
+    random.Random(f"{spec.seed} {fresh}").shuffle(again)
+    return [
+        plan.model_copy(update={"block": fresh, "repeats": plan.repeats or block, "order": len(plans) + order})
+        for order, plan in enumerate(again, 1)
+    ]
+
+
+@dataclass(frozen=True)
+class _Member:
+    """An arm that takes part in the first ``trials`` blocks."""
+
+    scenario: ScenarioSpec
+    arm: ArmSpec
+    position: int
+    trials: int
+
+    def plan(self, spec: CampaignSpec, block: int, order: int) -> Plan:
+        assert self.arm.name is not None
+        return Plan(
+            scenario=self.scenario.name,
+            arm=self.arm.name,
+            form=self.arm.form or self.scenario.form,
+            viewers=self.arm.viewers,
+            hls_viewers=self.arm.hls_viewers,
+            engine=self.arm.engine,
+            moves=self.arm.moves,
+            block=block,
+            source="b" if block % 2 == 0 and block > 0 else "a",
+            order=order,
+            state_boot=(self.position + max(block, 1) - 1) % spec.guest.saved_states + 1,
+        )
 
 
 def estimate_trial_s(spec: CampaignSpec) -> float:
@@ -59,7 +102,7 @@ def estimate_trial_s(spec: CampaignSpec) -> float:
 
 def estimate_states_s(plans: list[Plan]) -> float:
     """About how long making every saved state takes when none is there yet, in seconds."""
-    return len({(plan.scenario, plan.state_boot) for plan in plans}) * _MAKING_A_STATE_S
+    return len({(plan.scenario, plan.form, plan.engine, plan.state_boot) for plan in plans}) * _MAKING_A_STATE_S
 
 
 @dataclass(frozen=True)
@@ -69,10 +112,11 @@ class Progress:
     step: Callable[[str], None]
     trial_started: Callable[[Plan], None]
     trial_done: Callable[[StoredTrial], None]
+    more_planned: Callable[[int], None] = lambda trials: None
 
 
 class Campaign:
-    """Makes the planned trials at a site that is ready."""
+    """Makes the planned trials at a site that is ready; those that ``folder`` already holds are not made again."""
 
     def __init__(
         self,
@@ -85,46 +129,72 @@ class Campaign:
         keep_on_failure: bool = False,
     ) -> None:
         self._spec = spec
-        self._plans = plans
+        self._plans = list(plans)
         self._site = site
         self._folder = folder
         self._origin = origin
         self._progress = progress
         self._keep_on_failure = keep_on_failure
+        self._rate_bytes_per_s = spec.link_rate_bytes_per_s
+        self._states: dict[str, StateStore] = {}
 
     def run(self) -> list[StoredTrial]:
-        """Makes every trial, and each saved state when it is first needed.
+        """Makes every trial, and each saved state when it is first needed; returns those made before, too.
 
+        A block with a trial that was spoilt before its move began is made again, as often as the file allows.
         UnsafeStateError, once the trial is recorded, when nobody knows where its guest runs: nothing more is started then.
         With ``keep_on_failure`` the first failure is the last trial.
         """
-        states = StateStore(self._site, self._spec.guest, self._spec.stream)
-        done = []
-        for plan in self._plans:
-            # A state that has to be made first is no part of how long trials take.
-            state = self._state(states, plan)
-            for name in self._site.mend():
-                self._progress.step(f"host {name} had died and was started again")
-            self._progress.trial_started(plan)
-            stored = self._make(state, plan)
-            done.append(stored)
-            self._progress.trial_done(stored)
-            outcome = stored.record.outcome
-            if outcome.result == "unsafe":
-                raise UnsafeStateError(outcome.error or "unsafe", resolution=f"logs and record of the trial: {stored.folder}")
-            if self._keep_on_failure and not outcome.succeeded:
-                break
+        before = {stored.record.plan.order: stored for stored in self._folder.trials()}
+        done: list[StoredTrial] = []
+        try:
+            while len(done) < len(self._plans):
+                plan = self._plans[len(done)]
+                stored = before.get(plan.order) or self._next(plan)
+                done.append(stored)
+                self._see_to_block(done)
+                if self._keep_on_failure and not stored.record.outcome.succeeded:
+                    break
+        finally:
+            self._shape(self._spec)
         return done
 
-    def _make(self, state: StateInfo, plan: Plan) -> StoredTrial:
+    def _next(self, plan: Plan) -> StoredTrial:
+        spec = self._spec.in_arm(self._spec.find_arm(plan.arm)[1])
+        self._shape(spec)
+        # A state that has to be made first is no part of how long trials take.
+        state = self._state(spec, plan)
+        for name in self._site.mend():
+            self._progress.step(f"host {name} had died and was started again")
+        self._progress.trial_started(plan)
+        stored = self._make(spec, state, plan)
+        self._progress.trial_done(stored)
+        outcome = stored.record.outcome
+        if outcome.result == "unsafe":
+            raise UnsafeStateError(outcome.error or "unsafe", resolution=f"logs and record of the trial: {stored.folder}")
+        return stored
+
+    def _see_to_block(self, done: list[StoredTrial]) -> None:
+        """When a block is complete and one of its trials was spoilt, plans it again."""
+        block = done[-1].record.plan.block
+        members = [stored for stored in done if stored.record.plan.block == block]
+        if block == 0 or self._spec.evidence is None or len(members) < sum(plan.block == block for plan in self._plans):
+            return
+        reasons = [reason for stored in members for reason in spoilt(stored.record, stored.series("hosts"))]
+        repeats = len({plan.block for plan in self._plans if plan.repeats is not None})
+        if reasons and repeats < self._spec.evidence.repeats:
+            self._progress.step(f"block {block} will be made again: {reasons[0]}")
+            again = plan_again(self._spec, self._plans, block)
+            self._plans += again
+            self._progress.more_planned(len(again))
+
+    def _make(self, spec: CampaignSpec, state: StateInfo, plan: Plan) -> StoredTrial:
         workplace = self._folder.workplace(plan.order)
         entry = self._site.ledger.add("folder", str(workplace))
         entry.undo()
         workplace.mkdir(parents=True)
         try:
-            trial = Trial(
-                self._site, self._spec, plan, state, workplace, self._origin, self._progress.step, self._keep_on_failure
-            )
+            trial = Trial(self._site, spec, plan, state, workplace, self._origin, self._progress.step, self._keep_on_failure)
             stored = self._folder.commit(workplace, trial.run())
         except BaseException:
             self._site.ledger.undo(entry)
@@ -132,9 +202,14 @@ class Campaign:
         self._site.ledger.strike(entry)
         return stored
 
-    def _state(self, states: StateStore, plan: Plan) -> StateInfo:
-        scenario = self._scenario(plan.scenario)
-        return states.get(scenario.form, scenario.service, plan.state_boot)
+    def _shape(self, spec: CampaignSpec) -> None:
+        if spec.link_rate_bytes_per_s != self._rate_bytes_per_s:
+            self._site.shape_links(spec.link_rate_bytes_per_s)
+            self._rate_bytes_per_s = spec.link_rate_bytes_per_s
 
-    def _scenario(self, name: str) -> ScenarioSpec:
-        return next(scenario for scenario in self._spec.scenarios if scenario.name == name)
+    def _state(self, spec: CampaignSpec, plan: Plan) -> StateInfo:
+        key = spec.guest.model_dump_json() + spec.stream.model_dump_json()
+        if key not in self._states:
+            self._states[key] = StateStore(self._site, spec.guest, spec.stream)
+        service = spec.find_arm(plan.arm)[0].service
+        return self._states[key].get(plan.form, service, plan.state_boot, plan.engine)

@@ -15,7 +15,7 @@ _RATES = {f"{unit}/s": float(size) for unit, size in _SIZES.items()} | {
     for prefix, factor in {"": 1, "k": 1e3, "M": 1e6, "G": 1e9, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30}.items()
 }
 _DURATIONS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0}
-_QUANTITY = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z/]+)\s*")
+_QUANTITY = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z/%]+)\s*")
 
 
 def _parse(text: str, units: dict[str, float], what: str, example: str) -> float:
@@ -42,6 +42,11 @@ def parse_rate(text: str) -> float:
 def parse_duration(text: str) -> float:
     """``"300 ms"`` to seconds; ValueError when it is not a duration."""
     return _parse(text, _DURATIONS, "duration", "300 ms")
+
+
+def parse_share(text: str) -> float:
+    """``"7 %"`` to 0.07; ValueError when it is no percentage."""
+    return _parse(text, {"%": 0.01}, "share", "7 %")
 
 
 def format_bytes(size_bytes: float) -> str:

@@ -9,6 +9,7 @@ import pytest
 
 from tests.labs import quick
 from whimbrel.analysis.figures import derive
+from whimbrel.campaign import plan_trials
 from whimbrel.engines.libvirt import Connection
 from whimbrel.errors import ReservationError
 from whimbrel.guests import guest as the_guest
@@ -18,7 +19,7 @@ from whimbrel.migrate.reservation import reserved
 from whimbrel.migrate.techniques import KEEPS_MEMORY, TECHNIQUES
 from whimbrel.migrate.verify import Copies, find_copies
 from whimbrel.records.store import CampaignFolder, StoredTrial
-from whimbrel.records.trial import Plan, TrialRecord
+from whimbrel.records.trial import TrialRecord
 from whimbrel.report.load import figures_of
 from whimbrel.spec.campaign import CampaignSpec
 from whimbrel.spec.migration import TechniqueName
@@ -41,8 +42,8 @@ def make_trial(
     hls_viewers: int = 0,
 ) -> StoredTrial:
     chosen = next(found for found in spec.scenarios if found.name == scenario)
-    plan = Plan(scenario=scenario, viewers=viewers, hls_viewers=hls_viewers, repetition=1, order=1, state_boot=1)
-    campaign = CampaignFolder.create(folder, spec, "test", 1)
+    plan = plan_trials(spec, frozenset({scenario}))[0].model_copy(update={"viewers": viewers, "hls_viewers": hls_viewers})
+    campaign = CampaignFolder.create(folder, spec, "test", [plan])
     workplace = campaign.workplace(1)
     workplace.mkdir(parents=True)
     state = states.get(chosen.form, chosen.service, 1)

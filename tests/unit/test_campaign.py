@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from whimbrel.campaign import estimate_trial_s, plan_trials
+from whimbrel.campaign import estimate_trial_s, plan_again, plan_trials
 from whimbrel.errors import UsageError
 from whimbrel.spec.campaign import CampaignSpec
 from whimbrel.spec.load import load_campaign
@@ -19,7 +19,7 @@ def test_every_trial_is_planned_once(paper: CampaignSpec) -> None:
     plans = plan_trials(paper)
     wanted = sum(arm.trials for scenario in paper.scenarios for arm in scenario.arms)
     assert len(plans) == wanted == 21
-    assert len({(plan.scenario, plan.viewers, plan.repetition) for plan in plans}) == wanted
+    assert len({(plan.arm, plan.block) for plan in plans}) == wanted
     assert [plan.order for plan in plans] == list(range(1, wanted + 1))
 
 
@@ -47,3 +47,45 @@ def test_only_and_repeat(paper: CampaignSpec) -> None:
 def test_the_estimate_grows_with_memory(paper: CampaignSpec) -> None:
     larger = paper.model_copy(update={"guest": paper.guest.model_copy(update={"memory_bytes": 4 * 2**30})})
     assert estimate_trial_s(larger) > estimate_trial_s(paper)
+
+
+EVIDENCE = """
+schema_version: 1
+name: t
+guest: {saved_states: 5}
+evidence: {blocks: 6, warm_up_blocks: 2, hypotheses: [{name: h, arm: vm-1, over: vm-0}]}
+scenarios: [{name: vm, title: VM, form: vm, service: stream, arms: [{viewers: 0}, {viewers: 1}, {viewers: 1, moves: false}]}]
+"""
+
+
+@pytest.fixture
+def referee(tmp_path: Path) -> CampaignSpec:
+    file = tmp_path / "referee.yaml"
+    file.write_text(EVIDENCE)
+    return load_campaign(file)
+
+
+def test_a_block_holds_every_arm_once_and_warm_ups_come_first(referee: CampaignSpec) -> None:
+    plans = plan_trials(referee)
+    assert [plan.counts for plan in plans] == [False] * 6 + [True] * 18
+    for block in range(1, 7):
+        members = [plan for plan in plans if plan.block == block]
+        assert sorted(plan.arm for plan in members) == ["vm-0", "vm-1", "vm-1-stays"]
+        assert [plan.order for plan in members] == list(range(members[0].order, members[0].order + 3))
+        assert {plan.source for plan in members} == {"a" if block % 2 else "b"}
+    orders = {tuple(plan.arm for plan in plans if plan.block == block) for block in range(1, 7)}
+    assert len(orders) > 1
+    for arm in ("vm-0", "vm-1", "vm-1-stays"):
+        assert sorted(plan.state_boot for plan in plans if plan.arm == arm and 1 <= plan.block <= 5) == [1, 2, 3, 4, 5]
+
+
+def test_a_spoilt_block_is_planned_again_as_it_was(referee: CampaignSpec) -> None:
+    plans = plan_trials(referee)
+    again = plan_again(referee, plans, 4)
+    assert {plan.block for plan in again} == {7}
+    assert {plan.repeats for plan in again} == {4}
+    assert [plan.order for plan in again] == [25, 26, 27]
+    first = {plan.arm: (plan.source, plan.state_boot) for plan in plans if plan.block == 4}
+    assert {plan.arm: (plan.source, plan.state_boot) for plan in again} == first
+    thrice = plan_again(referee, plans + again, 7)
+    assert {(plan.block, plan.repeats) for plan in thrice} == {(8, 4)}

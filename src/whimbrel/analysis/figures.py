@@ -15,7 +15,7 @@ from whimbrel.analysis.playback import Arrival, play
 from whimbrel.analysis.segments import Request, play_segments
 from whimbrel.records.trial import TrialRecord
 
-DERIVED_VERSION = 2
+DERIVED_VERSION = 3
 
 # Gaps belong to the move when they touch it or begin soon after: the guest's first seconds on the destination.
 _AFTER_MOVE_NS = 3_000_000_000
@@ -103,10 +103,10 @@ class RestFigure(Derived):
 
 
 class TrialFigures(Derived):
-    """Everything derived from one trial. Durations are None for a move that failed."""
+    """Everything derived from one trial. Durations are None for a move that failed, or was not measured to its end."""
 
     derived_version: int
-    moved: bool
+    measured: bool
     total_s: float | None
     qemu_downtime_ms: int | None
     libvirt_downtime_ms: int | None
@@ -138,10 +138,13 @@ def derive(
 ) -> TrialFigures:
     """The figures of one trial; a series is None when it was not recorded. ``buffers_s`` are player buffers to ask about."""
     moments = timeline(record)
-    moved = record.outcome.succeeded and record.move is not None
-    window = (record.move.called_ns, record.move.returned_ns + _AFTER_MOVE_NS) if moved and record.move else None
-    resume_ns = find(moments, "qemu", "b", "RESUME")
-    phases = pre_copy_phases(moments, _activated_ns(resume_ns, probe, packets))
+    source, destination = record.plan.source, record.plan.destination
+    interval = _interval(record)
+    measured = record.outcome.succeeded and interval is not None
+    moved = measured and record.move is not None
+    window = (interval[0], interval[1] + _AFTER_MOVE_NS) if measured and interval else None
+    resume_ns = find(moments, "qemu", destination, "RESUME")
+    phases = pre_copy_phases(moments, source, destination, _activated_ns(resume_ns, probe, packets))
     blackout = next(phase for phase in phases if phase.name == "stop-and-copy")
     buffers = tuple(buffers_s) or record.spec.stream.player_buffers_s
     viewers = _viewers(record, moments, packets, window, buffers)
@@ -152,7 +155,7 @@ def derive(
     usuals = [viewer.usual_silence_ms for viewer in viewers if viewer.usual_silence_ms is not None]
     return TrialFigures(
         derived_version=DERIVED_VERSION,
-        moved=moved,
+        measured=measured,
         total_s=(record.move.returned_ns - record.move.called_ns) / 1e9 if moved and record.move else None,
         qemu_downtime_ms=record.move.qemu_downtime_ms if moved and record.move else None,
         libvirt_downtime_ms=completed.get("downtime") if moved and completed else None,
@@ -165,18 +168,25 @@ def derive(
         service_gap_ms=max((gap for gap in gaps if gap is not None), default=None) if None not in gaps else None,
         service_gap_usual_ms=max(usuals, default=None),
         transferred_bytes=completed.get("memory_processed") if moved and completed else None,
-        link_bytes=_link_bytes(hosts, record) if moved else None,
+        link_bytes=_link_bytes(hosts, record) if measured else None,
         phases=[_phase_figure(phase) for phase in phases] if record.move else [],
         rounds=[
             RoundFigure(number=found.number, from_ns=found.from_ns, transferred_bytes=found.transferred_bytes,
                         length_s=(found.to_ns - found.from_ns) / 1e9 if found.to_ns is not None else None)
-            for found in rounds(moments, samples)
+            for found in rounds(moments, source, samples)
         ],
         viewers=viewers,
         hls_viewers=_hls_viewers(record, moments, segments),
         machine=_machine(hosts, record),
         rest=_rest(record, hosts),
     )  # fmt: skip
+
+
+def _interval(record: TrialRecord) -> tuple[int, int] | None:
+    """From the call of the move to its return; of a guest that was to stay, how long it was watched."""
+    if record.move is not None:
+        return record.move.called_ns, record.move.returned_ns
+    return (record.stay.from_ns, record.stay.to_ns) if record.stay is not None else None
 
 
 def _phase_figure(phase: Phase) -> PhaseFigure:
@@ -321,9 +331,10 @@ def _counter_change(hosts: pl.DataFrame, subject: str, column: str, from_ns: int
 
 def _link_bytes(hosts: pl.DataFrame | None, record: TrialRecord) -> int | None:
     """What left the source's link during the move: memory, its protocol, and the stream."""
-    if hosts is None or record.move is None:
+    interval = _interval(record)
+    if hosts is None or interval is None:
         return None
-    change = _counter_change(hosts, "a", "net_sent_bytes", record.move.called_ns, record.move.returned_ns)
+    change = _counter_change(hosts, record.plan.source, "net_sent_bytes", *interval)
     return round(change[0]) if change else None
 
 
@@ -331,26 +342,29 @@ def _machine(hosts: pl.DataFrame | None, record: TrialRecord) -> MachineFigure:
     if hosts is None or hosts.is_empty():
         return MachineFigure(vcpu_wait_share_before=None, vcpu_wait_share_during=None, sampler_lateness_p99_ms=None)
     lateness = hosts.get_column("lateness_s").drop_nulls().to_numpy()
-    before = during = None
-    if record.move is not None:
-        before = _counter_change(hosts, "qemu@a", "run_delay_s", 0, record.move.called_ns)
-        during = _counter_change(hosts, "qemu@a", "run_delay_s", record.move.called_ns, record.move.returned_ns)
-    vcpus = record.spec.guest.vcpus
+    interval = _interval(record)
     return MachineFigure(
-        vcpu_wait_share_before=before[0] / before[1] / vcpus if before else None,
-        vcpu_wait_share_during=during[0] / during[1] / vcpus if during else None,
+        vcpu_wait_share_before=vcpu_wait_share(hosts, record, 0, interval[0]) if interval else None,
+        vcpu_wait_share_during=vcpu_wait_share(hosts, record, *interval) if interval else None,
         sampler_lateness_p99_ms=float(np.quantile(lateness, 0.99)) * 1e3 if len(lateness) else None,
     )
+
+
+def vcpu_wait_share(hosts: pl.DataFrame, record: TrialRecord, from_ns: int, to_ns: int) -> float | None:
+    """The share of time that the guest's processors waited on the source for a CPU; None when it was not seen."""
+    change = _counter_change(hosts, f"qemu@{record.plan.source}", "run_delay_s", from_ns, to_ns)
+    return change[0] / change[1] / record.spec.guest.vcpus if change else None
 
 
 def _rest(record: TrialRecord, hosts: pl.DataFrame | None) -> RestFigure | None:
     rest = record.rest
     if rest is None:
         return None
-    cpu = _counter_change(hosts, "qemu@a", "cpu_s", rest.from_ns, rest.to_ns) if hosts is not None else None
+    qemu = f"qemu@{record.plan.source}"
+    cpu = _counter_change(hosts, qemu, "cpu_s", rest.from_ns, rest.to_ns) if hosts is not None else None
     memory = None
     if hosts is not None:
-        rows = hosts.filter((pl.col("subject") == "qemu@a") & pl.col("t_ns").is_between(rest.from_ns, rest.to_ns))
+        rows = hosts.filter((pl.col("subject") == qemu) & pl.col("t_ns").is_between(rest.from_ns, rest.to_ns))
         values = rows.get_column("memory_bytes").drop_nulls().to_numpy()
         memory = int(np.median(values)) if len(values) else None
     return RestFigure(

@@ -86,49 +86,49 @@ def _first(moments: Sequence[Moment], true: Callable[[Event], bool]) -> int | No
     return next((moment.t_ns for moment in moments if true(moment.event)), None)
 
 
-def pre_copy_phases(moments: Sequence[Moment], activated_ns: int | None) -> list[Phase]:
-    """The phases of a pre-copy move from host a to host b; ``activated_ns`` is when it was first heard of on b."""
-    stop_ns = find(moments, "qemu", "a", "STOP")
-    resume_ns = find(moments, "qemu", "b", "RESUME")
+def pre_copy_phases(moments: Sequence[Moment], source: str, destination: str, activated_ns: int | None) -> list[Phase]:
+    """The phases of a pre-copy move; ``activated_ns`` is when the guest was first heard of on the destination."""
+    stop_ns = find(moments, "qemu", source, "STOP")
+    resume_ns = find(moments, "qemu", destination, "RESUME")
     return [
         Phase(
             "reservation",
             find(moments, "whimbrel", None, "move called"),
-            find(moments, "qemu", "b", "MIGRATION", status="setup"),
+            find(moments, "qemu", destination, "MIGRATION", status="setup"),
         ),
-        Phase("pre-copy", find(moments, "qemu", "a", "MIGRATION", status="active"), stop_ns),
+        Phase("pre-copy", find(moments, "qemu", source, "MIGRATION", status="active"), stop_ns),
         Phase("stop-and-copy", stop_ns, resume_ns),
         Phase(
             "commitment",
-            find(moments, "qemu", "b", "MIGRATION", status="completed"),
-            find(moments, "libvirt", "a", "stopped"),
+            find(moments, "qemu", destination, "MIGRATION", status="completed"),
+            find(moments, "libvirt", source, "stopped"),
         ),
         Phase("activation", resume_ns, activated_ns),
     ]
 
 
-def phase_reached(events: Sequence[Event]) -> str:
-    """The last phase of a pre-copy move from host a to host b that had begun, for telling where it failed."""
+def phase_reached(events: Sequence[Event], source: str, destination: str) -> str:
+    """The last phase of a pre-copy move that had begun, for telling where it failed."""
     seen = {(event.source, event.host, event.name, event.data.get("status")) for event in events}
-    if ("qemu", "b", "RESUME", None) in seen:
+    if ("qemu", destination, "RESUME", None) in seen:
         return "activation"
-    if ("qemu", "b", "MIGRATION", "completed") in seen:
+    if ("qemu", destination, "MIGRATION", "completed") in seen:
         return "commitment"
-    if ("qemu", "a", "STOP", None) in seen:
+    if ("qemu", source, "STOP", None) in seen:
         return "stop-and-copy"
-    return "pre-copy" if ("qemu", "a", "MIGRATION", "active") in seen else "reservation"
+    return "pre-copy" if ("qemu", source, "MIGRATION", "active") in seen else "reservation"
 
 
-def rounds(moments: Sequence[Moment], samples: Sequence[tuple[int, int | None]]) -> list[Round]:
+def rounds(moments: Sequence[Moment], source: str, samples: Sequence[tuple[int, int | None]]) -> list[Round]:
     """The rounds that QEMU announced before it stopped the guest; ``samples`` are (time, bytes transferred so far).
 
     The bytes of a round are what the last sample in it has more than the last sample of the round before.
     """
-    stop_ns = find(moments, "qemu", "a", "STOP")
+    stop_ns = find(moments, "qemu", source, "STOP")
     passes = [
         (int(moment.event.data["pass"]), moment.t_ns)
         for moment in moments
-        if moment.event.name == "MIGRATION_PASS" and moment.event.host == "a" and (stop_ns is None or moment.t_ns < stop_ns)
+        if moment.event.name == "MIGRATION_PASS" and moment.event.host == source and (stop_ns is None or moment.t_ns < stop_ns)
     ]
     found: list[Round] = []
     known_bytes: int | None = 0

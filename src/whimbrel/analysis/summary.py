@@ -1,4 +1,4 @@
-"""Arms: the trials of one scenario with one number of viewers, taken together. Pure."""
+"""Arms: the trials of one setting of one scenario, taken together. Pure."""
 
 from __future__ import annotations
 
@@ -39,10 +39,15 @@ class Spread:
 
 @dataclass(frozen=True)
 class ArmSummary:
-    """One arm: moves that succeeded of trials made, and the spread of each figure over those that were measured."""
+    """One arm: trials that ended as they should of those made, and the spread of each figure over those that were measured.
 
+    ``particulars`` are what tells the arm from others of its scenario, in words, besides its viewers.
+    """
+
+    name: str
     scenario: str
     title: str
+    particulars: str
     viewers: int
     hls_viewers: int
     trials: int
@@ -64,37 +69,41 @@ class ArmSummary:
 
 
 def summarise(trials: Sequence[Trialled]) -> list[ArmSummary]:
-    """One summary per arm, in the order of the scenario file, fewest viewers first."""
-    arms: dict[tuple[int, int, int], list[Trialled]] = {}
+    """One summary per arm, in the order of the scenario file; trials that warm the machine up are left out."""
+    arms: dict[str, list[Trialled]] = {}
     for trial in trials:
-        names = [scenario.name for scenario in trial.record.spec.scenarios]
-        plan = trial.record.plan
-        arms.setdefault((names.index(plan.scenario), plan.viewers, plan.hls_viewers), []).append(trial)
-    return [_arm(arms[key]) for key in sorted(arms)]
+        if trial.record.plan.counts:
+            arms.setdefault(trial.record.plan.arm, []).append(trial)
+    order = [arm.name for scenario in trials[0].record.spec.scenarios for arm in scenario.every_arm] if trials else []
+    return [_arm(arms[name]) for name in order if name in arms]
 
 
 def _arm(trials: list[Trialled]) -> ArmSummary:
     record = trials[0].record
-    scenario = next(scenario for scenario in record.spec.scenarios if scenario.name == record.plan.scenario)
-    moved = [trial.figures for trial in trials if trial.figures.moved]
-    moves = sum(trial.record.outcome.result == "moved" for trial in trials)
+    scenario, arm = record.spec.find_arm(record.plan.arm)
+    measured = [trial.figures for trial in trials if trial.figures.measured]
+    ended_well = sum(trial.record.outcome.result in ("moved", "stayed") for trial in trials)
 
     def spread(read: Callable[[TrialFigures], float | None]) -> Spread:
-        return Spread.of([read(figures) for figures in moved])
+        return Spread.of([read(figures) for figures in measured])
 
     def per_buffer(read: Callable[[TrialFigures, int], float | None]) -> dict[float, Spread]:
-        viewers = next((figures.viewers for figures in moved if figures.viewers), [])
+        viewers = next((figures.viewers for figures in measured if figures.viewers), [])
         buffers = [playback.buffer_s for playback in viewers[0].playbacks] if viewers else []
-        return {buffer_s: Spread.of([read(figures, position) for figures in moved]) for position, buffer_s in enumerate(buffers)}
+        return {
+            buffer_s: Spread.of([read(figures, position) for figures in measured]) for position, buffer_s in enumerate(buffers)
+        }
 
     return ArmSummary(
+        name=record.plan.arm,
         scenario=scenario.name,
         title=scenario.title,
+        particulars=arm.particulars,
         viewers=record.plan.viewers,
         hls_viewers=record.plan.hls_viewers,
         trials=len(trials),
-        moved=moves,
-        measured=len(moved),
+        moved=ended_well,
+        measured=len(measured),
         # The paper gives its times for one client.
         published_total_s=scenario.published_total_s if record.plan.viewers <= 1 else None,
         total_s=spread(lambda figures: figures.total_s),

@@ -92,8 +92,9 @@ def _show_trial(trial: ReportedTrial, as_json: bool) -> None:
         print(json.dumps({"record": record.model_dump(mode="json"), "figures": figures.model_dump(mode="json")}, indent=1))
         return
     plan = record.plan
-    arm = f"{plan.scenario}, {plan.viewers} viewers, repetition {plan.repetition}"
-    print(f"trial {plan.order}: {arm}, {record.provenance.saved_state}")
+    where = f"from {plan.source} to {plan.destination}" if plan.moves else f"on {plan.source}"
+    block = f"block {plan.block}" if plan.counts else "warm-up"
+    print(f"trial {plan.order}: {plan.arm}, {block}, {where}, {record.provenance.saved_state}")
     print(f"result: {record.outcome.result}{': ' + record.outcome.error if record.outcome.error else ''}")
     for name, value in figures.model_dump().items():
         if not isinstance(value, (list, dict)):

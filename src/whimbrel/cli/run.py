@@ -39,13 +39,16 @@ _HOW_TO_CALL = ("sudo", "./whimbrel") if "WHIMBREL_COMMAND" in os.environ else (
 
 
 def run(
-    file: Annotated[Path, typer.Argument(help="The scenario file, such as scenarios/paper.yaml.")],
+    file: Annotated[Path | None, typer.Argument(help="The scenario file, such as scenarios/paper.yaml.")] = None,
     only: Annotated[list[str] | None, typer.Option(help="Only this scenario; may be given several times.")] = None,
     repeat: Annotated[int | None, typer.Option(min=1, max=1000, help="Trials of each arm, whatever the file says.")] = None,
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a key, such as guest.memory='2 GiB'.")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for the results; default: results/NAME-TIME.")] = None,
+    resume: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Go on with the campaign that was interrupted, whose results lie here.")
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and the estimated time; do nothing.")] = False,
     keep_on_failure: Annotated[
         bool, typer.Option("--keep-on-failure", help="Stop at the first failure and leave the lab as it is.")
@@ -53,19 +56,28 @@ def run(
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary (or the plan) as JSON.")] = False,
 ) -> int:
     """Makes the trials of a scenario file, measures them, and writes a report."""
-    spec = load_campaign(file, set_ or [])
-    plans = plan_trials(spec, frozenset(only or []), repeat)
+    if resume is not None:
+        changed = {"--only": only, "--repeat": repeat, "--set": set_, "--out": out}
+        spec, plans, folder = _interrupted(resume, file, [name for name, value in changed.items() if value])
+    elif file is not None:
+        spec = load_campaign(file, set_ or [])
+        plans = plan_trials(spec, frozenset(only or []), repeat)
+        folder = out or Path("results") / f"{spec.name}-{datetime.datetime.now():%Y%m%d-%H%M%S}"
+    else:
+        raise UsageError("no scenario file is named", resolution="'whimbrel run scenarios/paper.yaml', or '--resume FOLDER'")
     if dry_run:
         _print_plan(spec, plans, as_json)
         return 0
     need_root("a trial")
     if spec.hosts is None:
         need_capabilities()
-    folder = out or Path("results") / f"{spec.name}-{datetime.datetime.now():%Y%m%d-%H%M%S}"
     folder = folder.absolute()
     ledger_of_place = hosts_ledger(spec.hosts.name) if spec.hosts else ledger_of(spec.lab.name)
     with ledger_of_place as ledger, Interrupts(ledger):
-        campaign = _Run(spec, plans, ledger, folder, keep_on_failure)
+        if resume is not None and ledger.entries and not ledger.kept:
+            complain("removing what the interrupted run left on this machine")
+            ledger.undo_all()
+        campaign = _Run(spec, plans, ledger, folder, keep_on_failure, resumed=resume is not None)
         report = campaign.go()
     if as_json:
         print(json.dumps(summary(report, folder), indent=1))
@@ -73,6 +85,19 @@ def run(
         print_table(report.table)
         print(f"\nreport: {folder / 'report.html'}")
     return 0 if all(trial.stored.record.outcome.succeeded for trial in report.trials) else 1
+
+
+def _interrupted(folder: Path, file: Path | None, changed: list[str]) -> tuple[CampaignSpec, list[Plan], Path]:
+    """A campaign as it was begun; UsageError when it is to go on as another one."""
+    if changed:
+        raise UsageError(f"{changed[0]} cannot be given with --resume: a campaign goes on as it was begun")
+    campaign = CampaignFolder.open(folder)
+    if file is not None and load_campaign(file) != campaign.spec:
+        raise UsageError(
+            f"{file} is not what the campaign in {folder} was begun with",
+            resolution="leave the file out to go on as it was begun, or begin anew without --resume",
+        )
+    return campaign.spec, campaign.plans, folder
 
 
 def _print_plan(spec: CampaignSpec, plans: list[Plan], as_json: bool) -> None:
@@ -88,27 +113,33 @@ def _print_plan(spec: CampaignSpec, plans: list[Plan], as_json: bool) -> None:
         print(json.dumps(content, indent=1))
         return
     for plan in plans:
-        arm = f"{plan.scenario:20s} viewers {plan.viewers:3d}"
-        print(f"{plan.order:4d}  {arm}  repetition {plan.repetition}  saved state {plan.state_boot}")
+        way = f"{plan.source} to {plan.destination}" if plan.moves else f"stays on {plan.source}"
+        block = f"block {plan.block:3d}" if plan.counts else "warm-up  "
+        print(f"{plan.order:4d}  {block}  {plan.arm:30s} {way:10s}  saved state {plan.state_boot}")
     print(f"{len(plans)} trials, about {format_duration(total_s)}; missing saved states: up to {format_duration(states_s)} more")
 
 
 class _Run:
     """A campaign from lab to page."""
 
-    def __init__(self, spec: CampaignSpec, plans: list[Plan], ledger: Ledger, folder: Path, keep_on_failure: bool) -> None:
+    def __init__(
+        self, spec: CampaignSpec, plans: list[Plan], ledger: Ledger, folder: Path, keep_on_failure: bool, resumed: bool
+    ) -> None:
         self._spec = spec
         self._plans = plans
         self._ledger = ledger
         self._keep_on_failure = keep_on_failure
         self._path = folder
+        self._resumed = resumed
+        self._trials = len(plans)
         self._steps = Steps(len(plans), estimate_trial_s(spec))
         self._began_s = 0.0
 
     def go(self) -> Report:
         """Makes the trials; returns what the report says."""
         left_up = self._use_or_refuse()
-        origin = Origin(command=shlex.join([*_HOW_TO_CALL, *sys.argv[1:]]), commit=commit())
+        command = shlex.join([*_HOW_TO_CALL, *sys.argv[1:]])
+        origin = Origin(command=command, commit=commit(), registration=self._spec.registration)
         with self._steps as steps:
             site = self._site(ImageStore(steps.note))
             succeeded = False
@@ -116,8 +147,10 @@ class _Run:
             if not left_up:
                 site.up()
             try:
-                folder = CampaignFolder.create(self._path, self._spec, origin.command, len(self._plans))
-                progress = Progress(steps.step, self._trial_started, lambda stored: self._trial_done(folder, stored))
+                folder = self._folder(origin.command)
+                progress = Progress(
+                    steps.step, self._trial_started, lambda stored: self._trial_done(folder, stored), self._more_planned
+                )
                 campaign = Campaign(self._spec, self._plans, site, folder, origin, progress, self._keep_on_failure)
                 succeeded = all(stored.record.outcome.succeeded for stored in campaign.run())
             finally:
@@ -158,10 +191,24 @@ class _Run:
             )
         raise UsageError(f"a lab {name!r} was left behind by a crash", resolution="'whimbrel gc' removes it")
 
+    def _folder(self, command: str) -> CampaignFolder:
+        if not self._resumed:
+            return CampaignFolder.create(self._path, self._spec, command, self._plans)
+        folder = CampaignFolder.open(self._path)
+        made = len(folder.trials())
+        self._steps.note(f"{made} of {len(self._plans)} trials were made before")
+        for _ in range(made):
+            self._steps.skip()
+        return folder
+
+    def _more_planned(self, trials: int) -> None:
+        self._trials += trials
+        self._steps.more(trials)
+
     def _trial_started(self, plan: Plan) -> None:
         self._began_s = time.monotonic()
-        arm = f"{plan.scenario}, {plan.viewers} viewers, repetition {plan.repetition}"
-        self._steps.note(f"trial {plan.order} of {len(self._plans)} ({self._steps.left()}): {arm}")
+        block = f"block {plan.block}" if plan.counts else "warm-up"
+        self._steps.note(f"trial {plan.order} of {self._trials} ({self._steps.left()}): {plan.arm}, {block}")
 
     def _trial_done(self, folder: CampaignFolder, stored: StoredTrial) -> None:
         outcome = stored.record.outcome

@@ -84,6 +84,16 @@ class Steps:
         else:
             self.step(text)
 
+    def skip(self) -> None:
+        """A piece was done before."""
+        self._done += 1
+        self._bar.update(self._task, completed=self._done, left=self.left())
+
+    def more(self, pieces: int) -> None:
+        """So many pieces have been added to the work."""
+        self._total += pieces
+        self._bar.update(self._task, total=self._total)
+
     def done(self, took_s: float) -> None:
         """One more piece is done."""
         self._done += 1

@@ -69,7 +69,8 @@ class NestedForm:
 
     def start_service(self, agent: GuestAgent) -> None:
         """Starts the VM's own small service, Docker, and the container, which may be there from before."""
-        agent.shell("systemctl start neighbour.service docker.service", timeout_s=_START_S)
+        start_engine(agent)
+        agent.shell("systemctl start neighbour.service", timeout_s=_START_S)
         agent.shell(
             f"docker start {_CONTAINER} 2>/dev/null ||"
             f" docker run --detach --name {_CONTAINER} --publish 1935:1935 --publish 80:80"
@@ -87,7 +88,7 @@ class NestedForm:
     def versions(self, agent: GuestAgent) -> dict[str, str]:
         """nginx in the container, and Docker."""
         nginx = agent.shell(f"docker exec {_CONTAINER} nginx -v 2>&1").strip().rpartition("/")[2]
-        return {"nginx": nginx, "docker": agent.shell("docker version --format '{{.Server.Version}}'").strip()}
+        return {"nginx": nginx, **engine_versions(agent)}
 
     def start_reach_check(self, agent: GuestAgent, every_s: float) -> bool:
         """Asks the container from the VM, and the VM from inside the container's network."""
@@ -107,6 +108,16 @@ class NestedForm:
 
 
 FORMS: dict[FormName, Form] = {"vm": VmForm(), "nested": NestedForm()}
+
+
+def start_engine(agent: GuestAgent) -> None:
+    """Starts Docker, whether or not a container is to run in it."""
+    agent.shell("systemctl start docker.service", timeout_s=_START_S)
+
+
+def engine_versions(agent: GuestAgent) -> dict[str, str]:
+    """Docker, as its server says."""
+    return {"docker": agent.shell("docker version --format '{{.Server.Version}}'").strip()}
 
 
 def import_container(agent: GuestAgent) -> None:

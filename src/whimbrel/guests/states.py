@@ -18,9 +18,10 @@ from whimbrel.engines.libvirt import Connection
 from whimbrel.errors import GuestError
 from whimbrel.guests import guest as the_guest
 from whimbrel.guests.domain_xml import DomainPlan, domain_xml
-from whimbrel.guests.forms import FORMS, import_container, wait_for_service
+from whimbrel.guests.forms import FORMS, engine_versions, import_container, start_engine, wait_for_service
 from whimbrel.hosts.site import Accelerator, Site
 from whimbrel.images.recipes import content_hash
+from whimbrel.spec.arms import EngineName
 from whimbrel.spec.service import FormName, GuestSpec, ServiceName, StreamSpec
 
 log = logging.getLogger(__name__)
@@ -60,8 +61,8 @@ class StateStore:
         self._film = store.film(stream.bitrate_bytes_per_s, stream.length_s)
         self.accelerator = site.accelerator(self._base)
 
-    def get(self, form: FormName, service: ServiceName, boot: int) -> StateInfo:
-        """The state number ``boot`` (from 1) of a form."""
+    def get(self, form: FormName, service: ServiceName, boot: int, engine: EngineName = "none") -> StateInfo:
+        """The state number ``boot`` (from 1) of a form; with an ``engine`` that idles in it, where one is asked for."""
         disk = self._nested_disk() if form == "nested" else self._base
         plan = the_guest.plan_domain(self._site, self._guest, self.accelerator, self._base, self._film)
         # What the state's disk lies over must be where the hosts look for it, also when the state was made long ago.
@@ -77,10 +78,13 @@ class StateStore:
             "boot": boot,
             "maker_version": 1,
         }
+        if engine != "none":
+            content["engine"] = engine
+        idle = "" if engine == "none" else f", {engine} idle"
         name = f"state-{form}-{service}-{boot}-{content_hash(content)}"
         folder = self._site.store.ensure_named(
-            name, content, f"saved state {boot} of form {form}, service {service} (a boot of its own)",
-            lambda out, _: self._make(out, form, service, disk),
+            name, content, f"saved state {boot} of form {form}, service {service}{idle} (a boot of its own)",
+            lambda out, _: self._make(out, form, service, disk, engine),
         )  # fmt: skip
         try:
             info = json.loads((folder / "state.json").read_text())
@@ -117,13 +121,16 @@ class StateStore:
         self._with_booted(plan, prepare)
         self._site.files.take_disk(out / "disk.qcow2")
 
-    def _make(self, out: Path, form: FormName, service: ServiceName, disk: Path) -> None:
+    def _make(self, out: Path, form: FormName, service: ServiceName, disk: Path, engine: EngineName) -> None:
         nested = form == "nested"
         self._site.files.new_disk(disk / ("disk.qcow2" if nested else "disk.raw"), "qcow2" if nested else "raw")
         plan = the_guest.plan_domain(self._site, self._guest, self.accelerator, self._base, self._film)
 
         def prepare(domain: Domain, agent: GuestAgent) -> None:
             versions: dict[str, str] = {"kernel": agent.shell("uname -r").strip()}
+            if engine != "none":
+                start_engine(agent)
+                versions |= engine_versions(agent)
             if service != "none":
                 FORMS[form].start_service(agent)
                 wait_for_service(agent, service)

@@ -240,6 +240,11 @@ class RemoteSite:
         """What the file says."""
         return self.spec.accelerator
 
+    def shape_links(self, rate_bytes_per_s: float) -> None:
+        """Links of others have the rate they have."""
+        if rate_bytes_per_s != self.spec.link_rate_bytes_per_s:
+            raise UsageError("the links between these hosts are not ours to shape", resolution="leave out lab.link_rate")
+
     def mend(self) -> list[str]:
         """Hosts of somebody else's are not ours to start."""
         return []

@@ -96,6 +96,9 @@ class Site(Protocol):
     def cpu_placement(self) -> dict[str, list[int]]:
         """Which CPUs each member may use, where that is known."""
 
+    def shape_links(self, rate_bytes_per_s: float) -> None:
+        """Gives each host's link this rate, each way; UsageError where links are not ours to shape."""
+
     def accelerator(self, kernel_folder: Path) -> Accelerator:
         """Whether guests run in KVM or are emulated."""
 

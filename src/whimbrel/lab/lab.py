@@ -199,6 +199,12 @@ class Lab:
             self.ledger.undo_all()
             raise
 
+    def shape_links(self, rate_bytes_per_s: float) -> None:
+        """Gives each server's link this rate, each way, from now on."""
+        for member in ("a", "b"):
+            links.shape(self._netns("fabric"), f"to-{member}", rate_bytes_per_s)
+            links.shape(self._netns(member), "eth0", rate_bytes_per_s)
+
     def mend(self) -> list[str]:
         """Starts each server that has died again; returns their names."""
         dead = [server for server in (self.server_a, self.server_b) if server.gone]

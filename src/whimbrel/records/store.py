@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ import polars as pl
 from pydantic import ValidationError
 
 from whimbrel.errors import UsageError
-from whimbrel.records.trial import TRIAL_SCHEMA_VERSION, TrialRecord
+from whimbrel.records.trial import TRIAL_SCHEMA_VERSION, Plan, TrialRecord
 from whimbrel.spec.campaign import CampaignSpec
 from whimbrel.spec.fields import RECORD
 
@@ -48,7 +48,7 @@ class CampaignFolder:
         self.folder = folder
 
     @classmethod
-    def create(cls, folder: Path, spec: CampaignSpec, command: str, planned: int) -> CampaignFolder:
+    def create(cls, folder: Path, spec: CampaignSpec, command: str, plans: Sequence[Plan]) -> CampaignFolder:
         """A new folder; UsageError when there is one with results already."""
         if (folder / _CAMPAIGN).exists():
             raise UsageError(f"{folder} already holds results", resolution="name another folder with --out")
@@ -57,7 +57,7 @@ class CampaignFolder:
             "schema_version": TRIAL_SCHEMA_VERSION,
             "spec": json.loads(spec.model_dump_json()),
             "command": command,
-            "planned": planned,
+            "plans": [plan.model_dump(mode="json") for plan in plans],
         }
         write_json(folder / _CAMPAIGN, content)
         return cls(folder)
@@ -71,10 +71,10 @@ class CampaignFolder:
 
     @property
     def header(self) -> dict[str, Any]:
-        """``spec``, ``command`` and ``planned`` (how many trials), as they were at the start."""
+        """``spec``, ``command`` and ``plans`` (of the trials), as they were at the start."""
         file = self.folder / _CAMPAIGN
         header = read_json(file)
-        if header.get("schema_version") != TRIAL_SCHEMA_VERSION or not {"spec", "command", "planned"} <= set(header):
+        if header.get("schema_version") != TRIAL_SCHEMA_VERSION or not {"spec", "command", "plans"} <= set(header):
             raise UsageError(
                 f"{file}: is damaged, or of another version than {TRIAL_SCHEMA_VERSION}", resolution="name another folder"
             )
@@ -88,6 +88,14 @@ class CampaignFolder:
         except ValidationError as error:
             raise _unreadable(self.folder / _CAMPAIGN, error) from error
 
+    @property
+    def plans(self) -> list[Plan]:
+        """The trials that were planned at the start, in their order."""
+        try:
+            return [Plan.model_validate(plan) for plan in self.header["plans"]]
+        except (ValidationError, TypeError) as error:
+            raise UsageError(f"{self.folder / _CAMPAIGN}: plans: {error}", resolution="the record is damaged") from error
+
     def workplace(self, order: int) -> Path:
         """Where a trial that is being made writes; renamed into place by ``commit``."""
         return self.folder / _TRIALS / f".{order:04d}.partial"
@@ -98,7 +106,7 @@ class CampaignFolder:
         for file in (*workplace.glob("*.parquet"), workplace):
             _flush(file)
         plan = record.plan
-        final = self.folder / _TRIALS / f"{plan.order:04d}-{plan.scenario}-{plan.viewers}"
+        final = self.folder / _TRIALS / f"{plan.order:04d}-{plan.arm}"
         if final.exists():
             shutil.rmtree(final)
         workplace.rename(final)

@@ -6,9 +6,11 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from whimbrel.spec.arms import EngineName
 from whimbrel.spec.campaign import CampaignSpec
+from whimbrel.spec.service import FormName
 
-TRIAL_SCHEMA_VERSION = 1
+TRIAL_SCHEMA_VERSION = 2
 
 HostName = Literal["a", "b"]
 
@@ -51,24 +53,45 @@ class HostClock(Record):
 
 
 class Plan(Record):
-    """Which trial of the campaign this is; ``order`` counts from 1 over the whole campaign."""
+    """Which trial of the campaign this is.
+
+    ``order`` and ``block`` count from 1 over the whole campaign; a block holds every arm once, and block 0 warms the machine up
+    and does not count. ``repeats`` is the block that this one takes the place of. The guest moves from ``source`` to the other
+    host, unless ``moves`` is false. ``state_boot`` says from which boot's saved state it starts.
+    """
 
     scenario: str
+    arm: str
+    form: FormName
     viewers: int
     hls_viewers: int = 0
-    repetition: int
+    engine: EngineName = "none"
+    moves: bool = True
+    block: int
+    repeats: int | None = None
+    source: HostName = "a"
     order: int
     state_boot: int
+
+    @property
+    def destination(self) -> HostName:
+        """The host that the guest moves to."""
+        return "b" if self.source == "a" else "a"
+
+    @property
+    def counts(self) -> bool:
+        """Whether the trial is part of the analysis; a warm-up is shown only."""
+        return self.block > 0
 
 
 class Outcome(Record):
     """How the move ended, and whether it was measured; a trial has durations only when it moved *and* was measured.
 
-    ``runs_on`` are the hosts on which a copy ran afterwards: one, or when the result is ``unsafe`` none or two. ``not made``
-    says that the trial failed before the move was called.
+    A guest that was not to move has ``stayed``. ``runs_on`` are the hosts on which a copy ran afterwards: one, or when the
+    result is ``unsafe`` none or two. ``not made`` says that the trial failed before the move was called.
     """
 
-    result: Literal["moved", "failed", "aborted", "unsafe", "not made"]
+    result: Literal["moved", "stayed", "failed", "aborted", "unsafe", "not made"]
     measured: bool
     error: str | None
     runs_on: list[HostName]
@@ -76,8 +99,15 @@ class Outcome(Record):
 
     @property
     def succeeded(self) -> bool:
-        """Whether the guest moved and was measured to the end."""
-        return self.result == "moved" and self.measured
+        """Whether the guest moved, or stayed where it was to stay, and was measured to the end."""
+        return self.result in ("moved", "stayed") and self.measured
+
+
+class StayRecord(Record):
+    """For how long a guest that was not to move was watched instead."""
+
+    from_ns: int
+    to_ns: int
 
 
 class MoveRecord(Record):
@@ -150,9 +180,10 @@ class TrialRecord(Record):
     """Everything raw about one trial, but the series.
 
     ``restored_in_s`` is what libvirt took to start the saved state; ``unmeasured`` says what could not be seen, and why.
+    ``registration`` is the hash of what the campaign was to show, as it was before its first trial.
     """
 
-    schema_version: Literal[1]
+    schema_version: Literal[2]
     spec: CampaignSpec
     plan: Plan
     outcome: Outcome
@@ -161,9 +192,11 @@ class TrialRecord(Record):
     clock_after: ClockReading
     host_clocks: dict[str, HostClock]
     move: MoveRecord | None
+    stay: StayRecord | None = None
     rest: RestRecord | None
     reach: ReachCounts | None
     instruments: list[InstrumentCost]
     restored_in_s: float | None
+    registration: str | None = None
     unmeasured: dict[str, str] = {}
     provenance: Provenance

@@ -138,8 +138,8 @@ def load_chart(trials: Sequence[ReportedTrial]) -> NamedChart | None:
 
 
 def crowd_chart(trials: Sequence[ReportedTrial]) -> NamedChart | None:
-    """Server A under the most viewers: CPU and network of each scenario; None without such a trial."""
-    moved = [trial for trial in trials if trial.figures.moved and trial.stored.record.plan.viewers]
+    """The source under the most viewers: CPU and network of each scenario; None without such a trial."""
+    moved = [trial for trial in trials if trial.figures.total_s is not None and trial.stored.record.plan.viewers]
     if not moved:
         return None
     most = max(trial.stored.record.plan.viewers for trial in moved)
@@ -147,7 +147,11 @@ def crowd_chart(trials: Sequence[ReportedTrial]) -> NamedChart | None:
     for trial in moved:
         if trial.stored.record.plan.viewers == most:
             firsts.setdefault(trial.stored.record.plan.scenario, trial)
-    rows = [{**row, "scenario": name} for name, trial in sorted(firsts.items()) for row in host_rows(trial, ("a",))]
+    rows = [
+        {**row, "scenario": name}
+        for name, trial in sorted(firsts.items())
+        for row in host_rows(trial, (trial.stored.record.plan.source,))
+    ]
     if not rows:
         return None
     panels = [
@@ -156,9 +160,9 @@ def crowd_chart(trials: Sequence[ReportedTrial]) -> NamedChart | None:
     ]
     plural = "s" if most > 1 else ""
     caption = (
-        f"Server A with {most} viewer{plural}, one trial of each scenario; counterpart of the paper's figure 12 (which has 10)."
+        f"The source with {most} viewer{plural}, one trial of each scenario; counterpart of the paper's figure 12 (which has 10)."
     )
-    return _named("server-a-under-load", f"Server A with {most} viewer{plural}", caption, alt.vconcat(*panels, spacing=6))
+    return _named("source-under-load", f"The source with {most} viewer{plural}", caption, alt.vconcat(*panels, spacing=6))
 
 
 def _crowd_panel(rows: Rows, column: str, title: str) -> Any:

@@ -40,7 +40,7 @@ class Report:
         lines = []
         for trial in self.trials:
             plan, outcome = trial.stored.record.plan, trial.stored.record.outcome
-            who = f"Trial {plan.order} ({plan.scenario}, {plan.viewers} viewers)"
+            who = f"Trial {plan.order} ({plan.arm}{'' if plan.counts else ', warm-up'})"
             if not outcome.succeeded:
                 what = "moved, but was not measured" if outcome.result == "moved" else outcome.result
                 lines.append(f"{who} {what}: {shorten(outcome.error)}")
@@ -58,7 +58,7 @@ def shorten(error: str | None) -> str:
 def silent(trial: ReportedTrial) -> list[str]:
     """Viewers whose stream was lost, for a while or for good."""
     reasons = []
-    for viewer in trial.figures.viewers if trial.figures.moved else []:
+    for viewer in trial.figures.viewers if trial.figures.measured else []:
         if viewer.service_gap_ms is None:
             reasons.append(f"viewer {viewer.viewer}'s stream did not come back")
         elif viewer.connections_lost:
@@ -93,7 +93,7 @@ def build_report(folder: CampaignFolder, buffers_s: Sequence[float] = ()) -> Rep
         title=spec.title or spec.name,
         reference=spec.reference,
         emulated=any(trial.stored.record.provenance.accelerator == "tcg" for trial in trials),
-        planned=int(header["planned"]),
+        planned=len(folder.plans) + sum(trial.stored.record.plan.repeats is not None for trial in trials),
         trials=trials,
         arms=arms,
         table=main_table(arms, spec.scenarios[0].name),

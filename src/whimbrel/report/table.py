@@ -34,7 +34,10 @@ def main_table(arms: list[ArmSummary], first_scenario: str) -> Table:
     columns = [
         Column("scenario", "what ran in the VM"),
         Column("viewers", "how many watched"),
-        Column("moved", "moves that succeeded of trials made; only those that were measured to the end have durations"),
+        Column(
+            "moved",
+            "guests that moved, or stayed where they were to stay, of trials; only what was measured to the end has durations",
+        ),
         Column("total (s)", "from our call to the call's return: total migration time"),
         Column("ratio", "median total time over the first scenario's"),
         Column("paper (s)", "total migration time in the paper"),
@@ -65,7 +68,7 @@ def main_table(arms: list[ArmSummary], first_scenario: str) -> Table:
 def _line(arm: ArmSummary, base: ArmSummary | None, buffers: list[float]) -> list[str]:
     ratio, paper = ratio_to(base, arm), published_ratio(base, arm)
     return [
-        arm.title,
+        arm.title + (f" ({arm.particulars})" if arm.particulars else ""),
         str(arm.viewers) + (f" and {arm.hls_viewers} HLS" if arm.hls_viewers else ""),
         f"{arm.moved} of {arm.trials}" + (f" ({arm.measured} measured)" if arm.measured < arm.moved else ""),
         show(arm.total_s, ".2f"),

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import math
 from typing import Any, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
-from whimbrel.spec.fields import Count, MisfitError, Name, PositiveSeconds, Seconds, Spec
+from whimbrel.spec.arms import ArmSpec, crossed
+from whimbrel.spec.evidence import EvidenceSpec, Thresholds
+from whimbrel.spec.fields import RECORD, Count, MisfitError, Name, PositiveSeconds, Seconds, Spec
 from whimbrel.spec.hosts import HostsSpec
 from whimbrel.spec.lab import QEMU_OVERHEAD_BYTES, LabSpec
 from whimbrel.spec.migration import MigrationSpec
 from whimbrel.spec.service import FormName, GuestSpec, ServiceName, StreamSpec
 
+_MOST_ARMS = 500
+
 
 class ObserveSpec(Spec):
     """How often instruments look, and how long they look around the move; ``off`` for none.
 
-    ``reach`` asks between services of the VM and of the container, in the nested form.
+    ``reach`` asks between services of the VM and of the container, in the nested form. ``stay`` is how long a guest that does
+    not move, for comparison, is watched instead.
     """
 
     sample_every_s: PositiveSeconds = Field(alias="sample_every", default=0.1, ge=0.02, le=10)
@@ -25,6 +33,7 @@ class ObserveSpec(Spec):
     at_rest_s: Seconds = Field(alias="at_rest", default=3.0)
     before_s: PositiveSeconds = Field(alias="before", default=5.0, ge=1)
     after_s: PositiveSeconds = Field(alias="after", default=6.0, ge=1)
+    stay_s: PositiveSeconds = Field(alias="stay", default=5.0)
 
     @field_validator("probe_every_s", "reach_every_s", mode="before")
     @classmethod
@@ -32,34 +41,64 @@ class ObserveSpec(Spec):
         return None if value == "off" else value
 
 
-class ArmSpec(Spec):
-    """One setting of a scenario: how many viewers watch, over RTMP and over HLS, and how many trials are made."""
-
-    viewers: Count = Field(default=0, ge=0, le=500)
-    hls_viewers: Count = Field(default=0, ge=0, le=100)
-    trials: Count = Field(default=1, ge=1, le=1000)
-
-
 class ScenarioSpec(Spec):
-    """What runs, in which form; ``published_total`` is the paper's migration time for it."""
+    """What runs, in which form; ``published_total`` is the paper's migration time for it.
+
+    Its arms are listed, or crossed from ``factors``: every combination of their values, ``trials`` times.
+    """
 
     name: Name
     title: str = Field(min_length=1, max_length=120)
     form: FormName
     service: ServiceName
     published_total_s: PositiveSeconds | None = Field(alias="published_total", default=None)
-    arms: tuple[ArmSpec, ...] = Field(min_length=1)
+    arms: tuple[ArmSpec, ...] = ()
+    factors: dict[str, tuple[Any, ...]] = Field(default={}, max_length=8)
+    trials: Count = Field(default=1, ge=1, le=1000)
+    thresholds: Thresholds = Field(default={})
+
+    @model_validator(mode="after")
+    def _has_arms(self) -> Self:
+        if self.arms and self.factors:
+            raise MisfitError("stand beside 'arms': list arms, or cross factors", "factors")
+        if not self.arms and not self.factors:
+            raise MisfitError("is missing: list 'arms', or cross 'factors'", "arms")
+        combinations = math.prod(len(values) for values in self.factors.values())
+        if not 0 < combinations <= _MOST_ARMS:
+            raise MisfitError(f"make {combinations} arms; a scenario has 1 to {_MOST_ARMS}", "factors")
+        if self.arms and "trials" in self.model_fields_set and self.trials != 1:
+            raise MisfitError("is for crossed factors; an arm has its own 'trials'", "trials")
+        try:
+            # Making the arms is the check.
+            _ = self.every_arm
+            return self
+        except ValidationError as error:
+            first = error.errors()[0]
+            factor = ".".join(str(part) for part in first["loc"])
+            raise MisfitError(f"{factor}: {first['msg'].removeprefix('Value error, ')}", "factors") from error
 
     @model_validator(mode="after")
     def _makes_sense(self) -> Self:
-        if self.form == "nested" and self.service == "none":
-            raise MisfitError("a nested form needs a service: 'service: stream'", "form")
-        counts = [(arm.viewers, arm.hls_viewers) for arm in self.arms]
-        if self.service == "none" and any(map(any, counts)):
-            raise MisfitError("viewers need a stream to watch: 'service: stream', or 'viewers: 0'", "arms")
-        if len(set(counts)) < len(counts):
-            raise MisfitError(f"two arms have the same viewers: {[rtmp for rtmp, _ in counts]}", "arms")
+        where = "arms" if self.arms else "factors"
+        for arm in self.every_arm:
+            form = arm.form or self.form
+            if form == "nested" and self.service == "none":
+                raise MisfitError("a nested form needs a service: 'service: stream'", "form")
+            if arm.engine != "none" and form != "vm":
+                raise MisfitError("an engine that idles runs beside a service in a VM: 'form: vm'", where)
+            if self.service == "none" and (arm.viewers or arm.hls_viewers):
+                raise MisfitError("viewers need a stream to watch: 'service: stream', or 'viewers: 0'", where)
+        names = [arm.name for arm in self.every_arm]
+        double = next((name for name in names if names.count(name) > 1), None)
+        if double is not None:
+            raise MisfitError(f"two arms are alike, {double!r}: give them 'name', or remove one", where)
         return self
+
+    @property
+    def every_arm(self) -> tuple[ArmSpec, ...]:
+        """The arms, each with its name."""
+        arms = self.arms or tuple(ArmSpec.model_validate(arm) for arm in crossed(self.factors, self.trials))
+        return tuple(arm.named(self.name, self.form, self.service != "none") for arm in arms)
 
 
 class CampaignSpec(Spec):
@@ -77,12 +116,30 @@ class CampaignSpec(Spec):
     migration: MigrationSpec = MigrationSpec()
     observe: ObserveSpec = ObserveSpec()
     scenarios: tuple[ScenarioSpec, ...] = Field(min_length=1, max_length=100)
+    evidence: EvidenceSpec | None = None
+    thresholds: Thresholds = Field(default={})
 
     @model_validator(mode="after")
     def _names_differ(self) -> Self:
         names = [scenario.name for scenario in self.scenarios]
         if len(set(names)) < len(names):
             raise MisfitError(f"two have the same name: {', '.join(names)}", "scenarios")
+        arms = [arm.name for scenario in self.scenarios for arm in scenario.every_arm]
+        double = next((name for name in arms if arms.count(name) > 1), None)
+        if double is not None:
+            raise MisfitError(f"two arms go by the name {double!r}: give one of them another 'name'", "scenarios")
+        return self
+
+    @model_validator(mode="after")
+    def _hypotheses_name_arms(self) -> Self:
+        arms = {arm.name for scenario in self.scenarios for arm in scenario.every_arm}
+        for position, hypothesis in enumerate(self.evidence.hypotheses if self.evidence else ()):
+            for key, name in (("arm", hypothesis.arm), ("over", hypothesis.over)):
+                if name not in arms:
+                    raise MisfitError(
+                        f"{name!r} is no arm; there are {', '.join(sorted(filter(None, arms)))}",
+                        "evidence", "hypotheses", position, key,
+                    )  # fmt: skip
         return self
 
     @model_validator(mode="after")
@@ -110,3 +167,33 @@ class CampaignSpec(Spec):
         if self.guest.memory_bytes + QEMU_OVERHEAD_BYTES > smallest:
             raise MisfitError("is more than a server of the lab has, with QEMU's own 256 MiB", "guest", "memory")
         return self
+
+    @property
+    def registration(self) -> str | None:
+        """The hash of all that is wanted, where it says what it is to show: written down before the first trial."""
+        if self.evidence is None:
+            return None
+        content = json.dumps(self.model_dump(mode="json"), sort_keys=True)
+        return hashlib.sha256(content.encode()).hexdigest()
+
+    def in_arm(self, arm: ArmSpec) -> CampaignSpec:
+        """The campaign as it is for this arm alone, with its settings in place of the file's; ValidationError for a misfit."""
+        if not arm.settings:
+            return self
+        content = self.model_dump(mode="json", by_alias=True)
+        for key, value in arm.settings.items():
+            place = content
+            *steps, last = key.split(".")
+            for step in steps:
+                place[step] = place.get(step) or {}
+                place = place[step]
+            place[last] = value
+        return CampaignSpec.model_validate(content, context=RECORD)
+
+    def find_arm(self, name: str) -> tuple[ScenarioSpec, ArmSpec]:
+        """The arm of this name, and its scenario; KeyError when there is none."""
+        for scenario in self.scenarios:
+            for arm in scenario.every_arm:
+                if arm.name == name:
+                    return scenario, arm
+        raise KeyError(name)

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo
 from ruamel.yaml.scalarint import BinaryInt, HexCapsInt, HexInt, OctalInt
 
-from whimbrel.units import parse_bytes, parse_duration, parse_rate
+from whimbrel.units import parse_bytes, parse_duration, parse_rate, parse_share
 
 RECORD: dict[str, Any] = {"from": "record"}
 
@@ -47,6 +47,7 @@ _EXAMPLES: dict[Callable[[str], float], str] = {
     parse_bytes: "1 GiB",
     parse_rate: "200 Mbit/s",
     parse_duration: "300 ms",
+    parse_share: "7 %",
 }
 
 
@@ -69,6 +70,7 @@ Bytes = Annotated[int, BeforeValidator(_quantity(parse_bytes)), Field(gt=0, lt=2
 BytesPerSecond = Annotated[float, BeforeValidator(_quantity(parse_rate)), Field(gt=0, lt=2**40)]
 Seconds = Annotated[float, BeforeValidator(_quantity(parse_duration)), Field(ge=0, le=86_400)]
 PositiveSeconds = Annotated[float, BeforeValidator(_quantity(parse_duration)), Field(gt=0, le=86_400)]
+Share = Annotated[float, BeforeValidator(_quantity(parse_share))]
 Count = Annotated[int, BeforeValidator(_whole)]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,19}$")]
 LabName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,14}$")]

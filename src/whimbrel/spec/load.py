@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import YAMLError
 
-from whimbrel.errors import UsageError
+from whimbrel.errors import SpecError, UsageError
+from whimbrel.spec.arms import ArmSpec
 from whimbrel.spec.campaign import CampaignSpec
 from whimbrel.spec.document import parse_yaml, read_text, spec_error
 
@@ -22,10 +24,34 @@ def load_campaign(file: Path, overrides: Sequence[str] = ()) -> CampaignSpec:
     document = parse_yaml(read_text(file), file)
     for override in overrides:
         _apply(document, override)
+    spec = _validate(document, file)
+    for position, scenario in enumerate(spec.scenarios):
+        for arm in scenario.every_arm:
+            _check_settings(document, file, position, arm)
+    return spec
+
+
+def _validate(document: CommentedMap, file: Path) -> CampaignSpec:
     try:
         return CampaignSpec.model_validate(document)
     except ValidationError as error:
         raise spec_error(error, document, file, CampaignSpec) from error
+
+
+def _check_settings(document: CommentedMap, file: Path, position: int, arm: ArmSpec) -> None:
+    """What an arm sets is checked as if it stood in the file itself."""
+    if not arm.settings:
+        return
+    changed = deepcopy(document)
+    for key, value in arm.settings.items():
+        _put(changed, key, value, f"arm {arm.name!r} sets {key}")
+    try:
+        _validate(changed, file)
+    except SpecError as error:
+        line = document["scenarios"].lc.item(position)[0] + 1
+        raise SpecError(
+            f"in arm {arm.name!r}: {error.problem}", file=file, line=line, key=error.key, resolution=error.resolution
+        ) from error
 
 
 def _apply(document: CommentedMap, override: str) -> None:
@@ -38,22 +64,27 @@ def _apply(document: CommentedMap, override: str) -> None:
         value = YAML(typ="safe", pure=True).load(text)
     except YAMLError as error:
         raise UsageError(f"--set {override!r}: the value is malformed YAML") from error
+    _put(document, key.strip(), value, f"--set {override!r}")
+
+
+def _put(document: CommentedMap, key: str, value: Any, said: str) -> None:
     place: Any = document
-    for step in steps[:-1]:
-        place = _step_into(place, step, override)
+    *steps, last = key.split(".")
+    for step in steps:
+        place = _step_into(place, step, said)
     if not isinstance(place, CommentedMap):
-        raise UsageError(f"--set {override!r}: there is no such place in the file")
-    place[steps[-1]] = value
+        raise UsageError(f"{said}: there is no such place in the file")
+    place[last] = value
 
 
-def _step_into(place: Any, step: str, override: str) -> Any:
+def _step_into(place: Any, step: str, said: str) -> Any:
     if isinstance(place, CommentedMap):
         return place.setdefault(step, CommentedMap())
     if isinstance(place, CommentedSeq):
         for position, item in enumerate(place):
             if step == str(position) or (isinstance(item, CommentedMap) and item.get("name") == step):
                 return item
-    raise UsageError(f"--set {override!r}: there is no {step!r} in the file")
+    raise UsageError(f"{said}: there is no {step!r} in the file")
 
 
 def schema_text() -> str:

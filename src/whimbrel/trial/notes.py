@@ -13,6 +13,7 @@ from whimbrel.guests.states import StateInfo
 from whimbrel.hosts.site import Site
 from whimbrel.migrate.technique import MoveReport
 from whimbrel.records.trial import (
+    TRIAL_SCHEMA_VERSION,
     ClockReading,
     Event,
     HostClock,
@@ -24,6 +25,7 @@ from whimbrel.records.trial import (
     Provenance,
     ReachCounts,
     RestRecord,
+    StayRecord,
     TrialRecord,
 )
 from whimbrel.spec.campaign import CampaignSpec
@@ -36,10 +38,14 @@ _NO_PART: dict[str, str | None] = {"criu": None, "docker": None, "nginx": None}
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a campaign comes from: the command that began it, and the commit it ran from; read once, at its start."""
+    """Where a campaign comes from: the command that began it, the commit it ran from, and the hash of what it is to show.
+
+    Read once, at its start.
+    """
 
     command: str
     commit: str | None
+    registration: str | None = None
 
 
 @dataclass
@@ -48,7 +54,7 @@ class Notes:
 
     started_at: str
     clock_before: ClockPair
-    result: Literal["moved", "failed", "aborted", "unsafe", "not made"] = "not made"
+    result: Literal["moved", "stayed", "failed", "aborted", "unsafe", "not made"] = "not made"
     runs_on: list[HostName] = field(default_factory=list)
     failure: str | None = None
     host_versions: dict[str, str] = field(default_factory=dict)
@@ -56,6 +62,7 @@ class Notes:
     restored_in_s: float | None = None
     rest: RestRecord | None = None
     report: MoveReport | None = None
+    stay: StayRecord | None = None
     qemu_downtime_ms: int | None = None
     parameters: dict[str, Any] | None = None
     reach: ReachCounts | None = None
@@ -95,7 +102,7 @@ class Notes:
     ) -> TrialRecord:
         """The trial's record."""
         return TrialRecord(
-            schema_version=1,
+            schema_version=TRIAL_SCHEMA_VERSION,
             spec=spec,
             plan=plan,
             outcome=self.outcome(),
@@ -105,10 +112,12 @@ class Notes:
             host_clocks={"vantage": HostClock(clock_id=clock_id(), offset_ns=0, offset_error_ns=0), **self.clocks},
             unmeasured=self.unmeasured,
             move=self.move_record(),
+            stay=self.stay,
             rest=self.rest,
             reach=self.reach,
             instruments=self.costs,
             restored_in_s=self.restored_in_s,
+            registration=origin.registration,
             provenance=self._provenance(spec, state, site, origin),
         )
 

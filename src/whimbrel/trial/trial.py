@@ -23,7 +23,7 @@ from whimbrel.migrate.techniques import KEEPS_MEMORY, TECHNIQUES
 from whimbrel.migrate.verify import exactly_one
 from whimbrel.observe.host_clock import clock_of
 from whimbrel.observe.migration_events import MigrationEvents
-from whimbrel.records.trial import Event, HostName, InstrumentCost, Plan, RestRecord, TrialRecord
+from whimbrel.records.trial import Event, HostName, InstrumentCost, Plan, RestRecord, StayRecord, TrialRecord
 from whimbrel.spec.campaign import CampaignSpec
 from whimbrel.system.clock import read_pair
 from whimbrel.system.deadline import Deadline, pause
@@ -64,9 +64,12 @@ class Trial:
         self._notice = notice
         self._keep_on_failure = keep_on_failure
         self._scenario = next(scenario for scenario in spec.scenarios if scenario.name == plan.scenario)
-        self._source: Host = site.host_a
-        self._destination: Host = site.host_b
-        self._hosts: list[Host] = [self._source, self._destination]
+        hosts: dict[HostName, Host] = {"a": site.host_a, "b": site.host_b}
+        self._source = hosts[plan.source]
+        self._destination = hosts[plan.destination]
+        self._hosts = [self._source, self._destination]
+        # Where the guest is to be in the end.
+        self._end = self._destination if plan.moves else self._source
         self._notes = Notes(now(), read_pair())
 
     def run(self) -> TrialRecord:
@@ -99,7 +102,7 @@ class Trial:
             notes.host_versions = connection.versions()
             agent, notes.restored_in_s = the_guest.restore(self._site, connection, self._state.folder)
             notes.identity_before = self._identity(agent)
-            notes.clocks["a"] = clock_of(self._source, the_guest.GUEST_NAME)
+            notes.clocks[self._source.name] = clock_of(self._source, the_guest.GUEST_NAME)
             if self._spec.guest.dirtier is not None:
                 self._notice("making memory change")
                 the_guest.start_dirtier(agent, self._spec.guest.dirtier)
@@ -116,14 +119,17 @@ class Trial:
             self._watch(observe.before_s, running)
             lines_before = len(read_reach_log(agent)) if reaching else 0
             events = instruments.enter_context(MigrationEvents(the_guest.GUEST_NAME, self._source, self._destination))
-            self._notice("moving")
+            self._notice("moving" if self._plan.moves else "watching a guest that stays")
             try:
-                self._move(events)
+                if self._plan.moves:
+                    self._move(events)
+                else:
+                    self._stay(running)
                 lines_during = self._reach_lines() if reaching else []
                 self._notice("watching after the move")
                 self._watch(observe.after_s, running)
                 lines_after = self._reach_lines() if reaching else []
-                notes.clocks["b"] = clock_of(self._destination, the_guest.GUEST_NAME)
+                notes.clocks[self._end.name] = clock_of(self._end, the_guest.GUEST_NAME)
             finally:
                 notes.events = events.events + _player_events(player)
                 notes.qemu_downtime_ms, notes.parameters = events.qemu_downtime_ms, events.parameters
@@ -203,7 +209,7 @@ class Trial:
         every_s = self._spec.observe.reach_every_s
         if self._scenario.service == "none" or every_s is None:
             return False
-        return FORMS[self._scenario.form].start_reach_check(agent, every_s)
+        return FORMS[self._plan.form].start_reach_check(agent, every_s)
 
     def _start_viewers(
         self, make: Callable[[], Instrument], viewers: int, instruments: ExitStack, running: list[Instrument]
@@ -233,6 +239,14 @@ class Trial:
                 if host.gone:
                     raise TrialError(f"host {host.name} died while it was watched", resolution="its logs are beside the record")
 
+    def _stay(self, running: list[Instrument]) -> None:
+        """The control: nothing moves, and the instruments see what they see by themselves."""
+        from_ns = read_pair().monotonic_ns
+        self._watch(self._spec.observe.stay_s, running)
+        self._notes.stay = StayRecord(from_ns=from_ns, to_ns=read_pair().monotonic_ns)
+        self._notes.runs_on = [_host_name(exactly_one(the_guest.GUEST_NAME, self._hosts))]
+        self._notes.result = "stayed"
+
     def _move(self, events: MigrationEvents) -> None:
         notes = self._notes
         request = MoveRequest(
@@ -245,7 +259,9 @@ class Trial:
             after_boot=self._start_service_again,
         )
         technique = TECHNIQUES[self._spec.migration.technique]
-        ending = carry_out(technique, request, events, lambda: phase_reached(events.events))
+        ending = carry_out(
+            technique, request, events, lambda: phase_reached(events.events, self._source.name, self._destination.name)
+        )
         notes.report, notes.result = ending.report, ending.result
         notes.runs_on = [_host_name(name) for name in ending.runs_on]
         if ending.error is not None:
@@ -254,7 +270,7 @@ class Trial:
     def _start_service_again(self, agent: GuestAgent) -> None:
         agent.set_clock()
         if self._scenario.service != "none":
-            FORMS[self._scenario.form].start_service(agent)
+            FORMS[self._plan.form].start_service(agent)
             wait_for_service(agent, self._scenario.service)
 
     def _failed(self, error: WhimbrelError | OSError) -> str:
@@ -272,12 +288,12 @@ class Trial:
         )
 
     def _reach_lines(self) -> list[str]:
-        with Connection.open(self._destination.libvirt_uri) as connection:
+        with Connection.open(self._end.libvirt_uri) as connection:
             return read_reach_log(_agent_on(connection))
 
     def _check_arrival(self) -> None:
         """What arrived is what left, and it still serves."""
-        with Connection.open(self._destination.libvirt_uri) as connection:
+        with Connection.open(self._end.libvirt_uri) as connection:
             agent = _agent_on(connection)
             self._notes.identity_after = self._identity(agent)
             same = self._notes.identity_after == self._notes.identity_before
@@ -293,7 +309,7 @@ class Trial:
                 raise GuestError("the service does not answer after the move", details=error.details) from error
 
     def _identity(self, agent: GuestAgent) -> Identity:
-        form = "vm" if self._scenario.service == "none" else self._scenario.form
+        form = "vm" if self._scenario.service == "none" else self._plan.form
         return FORMS[form].identity(agent)
 
     @staticmethod

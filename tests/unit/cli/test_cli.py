@@ -76,7 +76,7 @@ def test_show_tells_of_a_campaign_and_of_a_trial(campaign: Path) -> None:
     assert len(json.loads(whimbrel("show", campaign, "--json").stdout)["arms"]) == 3
     one = whimbrel("show", campaign, "1")
     assert "phase stop-and-copy" in one.stdout
-    assert json.loads(whimbrel("show", campaign, "1", "--json").stdout)["record"]["schema_version"] == 1
+    assert json.loads(whimbrel("show", campaign, "1", "--json").stdout)["record"]["schema_version"] == 2
 
 
 def test_a_narrow_terminal_gets_lines_instead_of_a_table(campaign: Path) -> None:

@@ -36,7 +36,7 @@ def test_a_folder_without_results_is_named(tmp_path: Path) -> None:
 def test_results_are_never_written_over(copy: Path) -> None:
     campaign = CampaignFolder.open(copy)
     with pytest.raises(UsageError, match="already holds results"):
-        CampaignFolder.create(copy, campaign.spec, "x", 1)
+        CampaignFolder.create(copy, campaign.spec, "x", [])
 
 
 def test_another_schema_is_refused(copy: Path) -> None:

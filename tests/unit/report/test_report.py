@@ -211,7 +211,7 @@ def test_a_report_over_equal_values(campaign: CampaignFolder) -> None:
         shutil.rmtree(copy, ignore_errors=True)
         shutil.copytree(first, copy)
         record = json.loads((copy / "trial.json").read_text())
-        record["plan"] |= {"order": number, "repetition": number}
+        record["plan"] |= {"order": number, "block": number}
         (copy / "trial.json").write_text(json.dumps(record))
     assert "of 3" in write_page(campaign, build_report(campaign)).read_text()
 

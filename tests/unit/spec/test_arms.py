@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from whimbrel.errors import SpecError
+from whimbrel.spec.campaign import CampaignSpec
+from whimbrel.spec.load import load_campaign
+
+HEAD = "schema_version: 1\nname: t\n"
+VM = "{name: vm, title: VM, form: vm, service: stream, "
+
+
+def load(folder: Path, text: str) -> CampaignSpec:
+    file = folder / "scenario.yaml"
+    file.write_text(HEAD + text)
+    return load_campaign(file)
+
+
+def names(spec: CampaignSpec) -> list[str | None]:
+    return [arm.name for scenario in spec.scenarios for arm in scenario.every_arm]
+
+
+def test_factors_are_crossed(tmp_path: Path) -> None:
+    factors = "factors: {viewers: [1, 10], technique: [pre-copy, post-copy], link_rate: [200 Mbit/s]}, trials: 2}"
+    spec = load(tmp_path, f"scenarios:\n  - {VM}{factors}\n")
+    assert names(spec) == [
+        "vm-1-pre-copy-200-mbit-s",
+        "vm-1-post-copy-200-mbit-s",
+        "vm-10-pre-copy-200-mbit-s",
+        "vm-10-post-copy-200-mbit-s",
+    ]
+    arms = spec.scenarios[0].every_arm
+    assert {arm.trials for arm in arms} == {2}
+    resolved = spec.in_arm(arms[1])
+    assert resolved.migration.technique == "post-copy"
+    assert resolved.lab.link_rate_bytes_per_s == 25e6
+    assert spec.migration.technique == "pre-copy"
+    assert resolved.scenarios == spec.scenarios
+
+
+def test_form_and_controls_are_factors_too(tmp_path: Path) -> None:
+    spec = load(tmp_path, f"scenarios:\n  - {VM}factors: {{form: [vm, nested], viewers: [1], moves: [true, false]}}}}\n")
+    assert names(spec) == ["vm-1", "vm-1-stays", "vm-1-nested", "vm-1-nested-stays"]
+    idle = load(tmp_path, f"scenarios:\n  - {VM}arms: [{{viewers: 1, engine: docker}}]}}\n")
+    assert names(idle) == ["vm-1-idle-docker"]
+    assert idle.scenarios[0].every_arm[0].particulars == "docker idle beside it"
+
+
+def test_a_setting_may_make_a_part_that_the_file_leaves_out(tmp_path: Path) -> None:
+    arm = "{set: {guest.dirtier: {rate: 1 MiB/s, working_set: 10 MiB}}}"
+    spec = load(tmp_path, f"scenarios:\n  - {VM}arms: [{arm}]}}\n")
+    dirtier = spec.in_arm(spec.scenarios[0].every_arm[0]).guest.dirtier
+    assert dirtier is not None
+    assert dirtier.rate_bytes_per_s == 2**20
+
+
+@pytest.mark.parametrize(
+    ("scenario", "said"),
+    [
+        ("arms: [{set: {migration.tecnique: cold}}]}", "in arm 'vm-0-cold': is not a key that is known here"),
+        ("arms: [{set: {lab.network: 10.1.0.0/24}}]}", "cannot differ between arms"),
+        ("arms: [{set: {guest.saved_states: 2}}]}", "cannot differ between arms"),
+        ("arms: [{set: {memory: 2 GiB}}]}", "write 'guest.memory'"),
+        ("arms: [{set: {guest.memory: 2}}]}", "has no unit"),
+        ("arms: [{set: {guest.memory: 90 GiB}}]}", "is more than a server of the lab has"),
+        ("arms: [{viewers: 1}, {viewers: 1}]}", "two arms are alike, 'vm-1'"),
+        ("factors: {viewers: [1, 1]}}", "two arms are alike"),
+        ("factors: {viewers: [many]}}", "viewers: 'many' is not a whole number"),
+        ("factors: {viewers: []}}", "make 0 arms"),
+        (f"factors: {{viewers: {list(range(30))}, vcpus: {list(range(1, 31))}}}}}", "make 900 arms"),
+        ("factors: {colour: [red]}}", "cannot differ between arms"),
+        ("arms: [{viewers: 1}], factors: {viewers: [1]}}", "stand beside 'arms'"),
+        ("arms: [{viewers: 1}], trials: 3}", "an arm has its own 'trials'"),
+        ("arms: [{viewers: 1, form: nested, engine: docker}]}", "an engine that idles"),
+    ],
+)
+def test_bad_arms_are_named(tmp_path: Path, scenario: str, said: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        load(tmp_path, f"scenarios:\n  - {VM}{scenario}\n")
+    assert said in str(caught.value)
+    assert "scenario.yaml:4" in str(caught.value)
+
+
+def test_names_of_arms_are_unique_in_the_whole_file(tmp_path: Path) -> None:
+    other = VM.replace("name: vm", "name: other")
+    with pytest.raises(SpecError, match="two arms go by the name 'x'"):
+        load(tmp_path, f"scenarios:\n  - {VM}arms: [{{name: x}}]}}\n  - {other}arms: [{{name: x}}]}}\n")
+
+
+EVIDENCE = "evidence: {blocks: 6, hypotheses: [{name: h, arm: vm-1, over: vm-0}]}\n"
+TWO_ARMS = f"scenarios:\n  - {VM}arms: [{{viewers: 0}}, {{viewers: 1}}]}}\n"
+
+
+def test_what_is_to_be_shown_is_hashed(tmp_path: Path) -> None:
+    assert load(tmp_path, TWO_ARMS).registration is None
+    first = load(tmp_path, EVIDENCE + TWO_ARMS)
+    assert first.registration == load(tmp_path, EVIDENCE + TWO_ARMS).registration
+    assert first.registration != load(tmp_path, EVIDENCE.replace("6", "7") + TWO_ARMS).registration
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("evidence: {hypotheses: [{name: h, arm: vm-2, over: vm-0}]}\n", "'vm-2' is no arm; there are vm-0, vm-1"),
+        ("evidence: {hypotheses: [{name: h, arm: vm-0, over: vm-0}]}\n", "is the same arm"),
+        ("evidence: {margin: 0.05}\n", "has no unit: write it as text with one, such as '7 %'"),
+        ("evidence: {power: 120 %}\n", "less than 1"),
+        ("thresholds: {service_gap: {p50: '< 500'}}\n", "is no figure"),
+        ("thresholds: {service_gap_ms: {median: '< 500'}}\n", "is no statistic"),
+        ("thresholds: {service_gap_ms: {p50: about 500}}\n", "is no limit"),
+    ],
+)
+def test_bad_evidence_is_named(tmp_path: Path, text: str, said: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        load(tmp_path, text + TWO_ARMS)
+    assert said in str(caught.value)
