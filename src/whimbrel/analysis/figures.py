@@ -13,12 +13,15 @@ from whimbrel.analysis.opinion import stalling_mos
 from whimbrel.analysis.phases import Moment, Phase, clock_error_ns, find, pre_copy_phases, rounds, timeline
 from whimbrel.analysis.playback import Arrival, play
 from whimbrel.analysis.segments import Request, play_segments
+from whimbrel.analysis.throughput import seconds_below
 from whimbrel.records.trial import TrialRecord
 
 DERIVED_VERSION = 3
 
 # Gaps belong to the move when they touch it or begin soon after: the guest's first seconds on the destination.
 _AFTER_MOVE_NS = 3_000_000_000
+# A viewer's first second is left out: read-ahead comes in a burst.
+_READ_AHEAD_NS = 1_000_000_000
 # Nothing for this long at the end of a recording: what was lost did not come back.
 _LOST_NS = 2_000_000_000
 
@@ -59,13 +62,17 @@ class PlaybackFigure(Derived):
 
 
 class ViewerFigure(Derived):
-    """One viewer: its service gap, what silence was usual before the move, and its throughput."""
+    """One viewer: its service gap, what silence was usual before the move, its throughput, and for how long that was low.
+
+    ``low_s`` is the time in which it had less than ``stream.low_throughput`` of what it usually had before.
+    """
 
     viewer: int
     service_gap_ms: float | None
     usual_silence_ms: float | None
     connections_lost: int
     throughput_bytes_per_s: float | None
+    low_s: float | None
     playbacks: list[PlaybackFigure]
 
 
@@ -232,7 +239,15 @@ def _viewers(
     stopped_ns = find(moments, "player", None, "stopped")
     end_ns = stopped_ns if stopped_ns is not None else int(packets.get_column("arrived_ns").to_numpy().max())
     return [
-        _viewer(moments, number, packets.filter(pl.col("viewer") == number).sort("arrived_ns"), window, end_ns, buffers_s)
+        _viewer(
+            moments,
+            number,
+            packets.filter(pl.col("viewer") == number).sort("arrived_ns"),
+            window,
+            end_ns,
+            buffers_s,
+            record.spec.stream.low_throughput,
+        )
         for number in range(1, record.plan.viewers + 1)
     ]
 
@@ -244,13 +259,16 @@ def _viewer(
     window: tuple[int, int] | None,
     end_ns: int,
     buffers_s: Sequence[float],
+    low_share: float,
 ) -> ViewerFigure:
     arrived = packets.get_column("arrived_ns").to_numpy()
     playing_ns = _player_time(moments, "playing", number)
-    gap = usual = None
+    gap = usual = low_s = None
     if window is not None and playing_ns is not None:
-        # The first second is left out: read-ahead comes in a burst.
-        before = arrived[(arrived > playing_ns + 1_000_000_000) & (arrived < window[0])]
+        sizes = packets.get_column("bytes").to_numpy()
+        usually = (playing_ns + _READ_AHEAD_NS, window[0])
+        low_s = seconds_below(arrived, sizes, low_share, usually, (window[0], min(window[1], end_ns)))
+        before = arrived[(arrived > playing_ns + _READ_AHEAD_NS) & (arrived < window[0])]
         usual = longest_silence(before, 0, window[0])
         if not ends_in_silence(arrived, end_ns, _LOST_NS):
             gap = longest_silence(arrived, *window)
@@ -260,6 +278,7 @@ def _viewer(
         service_gap_ms=gap.length_ms if gap else None,
         usual_silence_ms=usual.length_ms if usual else None,
         connections_lost=sum(m.event.name == "lost" and m.event.data.get("viewer") == number for m in moments),
+        low_s=low_s,
         throughput_bytes_per_s=float(packets.get_column("bytes").sum()) / span_s if span_s > 0 else None,
         playbacks=_playbacks(buffers_s, _player_time(moments, "connecting", number), packets, window, end_ns),
     )

@@ -6,7 +6,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from whimbrel.spec.fields import Bytes, BytesPerSecond, Count, MisfitError, PositiveSeconds, Spec
+from whimbrel.spec.fields import Bytes, BytesPerSecond, Count, MisfitError, PositiveSeconds, Share, Spec
 
 FormName = Literal["vm", "nested"]
 ServiceName = Literal["none", "stream"]
@@ -44,10 +44,12 @@ class StreamSpec(Spec):
 
     ``read_ahead`` is what a viewer tells the server it can hold (RTMP SetBufferLength); nginx-rtmp sends that
     much, and one second, ahead of the clock. FFmpeg's own default is 3 s. ``hls_buffer`` is what an HLS viewer keeps.
+    Less than ``low_throughput`` of what a viewer usually gets is low.
     """
 
     bitrate_bytes_per_s: BytesPerSecond = Field(alias="bitrate", default=125e3, ge=25e3)
     length_s: PositiveSeconds = Field(alias="length", default=240.0, ge=5)
     read_ahead_s: PositiveSeconds = Field(alias="read_ahead", default=3.0)
     hls_buffer_s: PositiveSeconds = Field(alias="hls_buffer", default=6.0, ge=2, le=60)
+    low_throughput: Share = Field(default=0.5, gt=0, lt=1)
     player_buffers_s: tuple[PositiveSeconds, ...] = Field(alias="player_buffers", default=(0.2, 1.0, 3.0), min_length=1)
