@@ -12,7 +12,7 @@ import typer
 from typer.exceptions import TyperException
 
 from whimbrel import __version__
-from whimbrel.cli import doctor, explain, images, lab, predict, reports, run, techniques
+from whimbrel.cli import doctor, explain, images, lab, predict, reports, run, tables, techniques
 from whimbrel.cli.terminal import complain
 from whimbrel.errors import UsageError, WhimbrelError
 
@@ -52,6 +52,8 @@ app.command()(run.run)
 app.command()(reports.report)
 app.command()(reports.show)
 app.command()(reports.schema)
+app.command()(tables.export)
+app.command()(tables.query)
 app.command()(predict.predict)
 app.command()(techniques.techniques)
 app.command()(doctor.doctor)

@@ -1,0 +1,204 @@
+"""A campaign as tidy tables: a row per trial, a row per viewer of a trial, a row per viewer and player buffer.
+
+Everything the page says of numbers can be computed from these. Columns keep their names and units in every campaign, so
+tables of several campaigns can be stacked.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from whimbrel.analysis.exclusion import spoilt
+from whimbrel.report.load import ReportedTrial
+
+TABLES = ("trials", "viewers", "playbacks")
+
+_FIGURES = {
+    "total_s": pl.Float64,
+    "qemu_downtime_ms": pl.Int64,
+    "libvirt_downtime_ms": pl.Int64,
+    "blackout_ms": pl.Float64,
+    "blackout_error_ms": pl.Float64,
+    "reachability_gap_ms": pl.Float64,
+    "reachability_usual_ms": pl.Float64,
+    "service_gap_ms": pl.Float64,
+    "service_gap_usual_ms": pl.Float64,
+    "transferred_bytes": pl.Int64,
+    "link_bytes": pl.Int64,
+}
+_KEY = {"campaign": pl.String, "trial": pl.Int64, "arm": pl.String}
+_TRIAL = _KEY | {
+    "scenario": pl.String,
+    "form": pl.String,
+    "technique": pl.String,
+    "engine": pl.String,
+    "moves": pl.Boolean,
+    "viewers": pl.Int64,
+    "hls_viewers": pl.Int64,
+    "block": pl.Int64,
+    "repeats_block": pl.Int64,
+    "counts": pl.Boolean,
+    "source": pl.String,
+    "saved_state": pl.String,
+    "state_boot": pl.Int64,
+    "started_at": pl.String,
+    "result": pl.String,
+    "measured": pl.Boolean,
+    "error": pl.String,
+    "spoilt": pl.String,
+    **_FIGURES,
+    "rounds": pl.Int64,
+    "restored_in_s": pl.Float64,
+    "vcpu_wait_share_before": pl.Float64,
+    "vcpu_wait_share_during": pl.Float64,
+    "sampler_lateness_p99_ms": pl.Float64,
+    "rest_cpu_cores": pl.Float64,
+    "rest_memory_used_bytes": pl.Int64,
+    "rest_qemu_memory_bytes": pl.Int64,
+    "guest_memory_bytes": pl.Int64,
+    "guest_vcpus": pl.Int64,
+    "dirty_rate_bytes_per_s": pl.Float64,
+    "bitrate_bytes_per_s": pl.Float64,
+    "link_rate_bytes_per_s": pl.Float64,
+    "bandwidth_bytes_per_s": pl.Float64,
+    "accelerator": pl.String,
+    "machine_cpu": pl.String,
+    "machine_kernel": pl.String,
+    "whimbrel": pl.String,
+    "commit": pl.String,
+    "registration": pl.String,
+}  # fmt: skip
+_VIEWER = _KEY | {
+    "viewer": pl.Int64,
+    "protocol": pl.String,
+    "service_gap_ms": pl.Float64,
+    "usual_silence_ms": pl.Float64,
+    "connections_lost": pl.Int64,
+    "throughput_bytes_per_s": pl.Float64,
+    "low_s": pl.Float64,
+    "late_segments": pl.Int64,
+    "failed_segments": pl.Int64,
+}
+_PLAYBACK = _KEY | {
+    "viewer": pl.Int64,
+    "protocol": pl.String,
+    "buffer_s": pl.Float64,
+    "startup_s": pl.Float64,
+    "stalls": pl.Int64,
+    "stalled_s": pl.Float64,
+    "stalled_at_end": pl.Boolean,
+    "stalling_mos": pl.Float64,
+}
+
+
+def tables_of(campaign: str, trials: list[ReportedTrial]) -> dict[str, pl.DataFrame]:
+    """Every table of ``TABLES``, by its name; ``campaign`` is what its rows call it."""
+    return {
+        "trials": _frame([_trial_row(campaign, trial) for trial in trials], _TRIAL),
+        "viewers": _frame([row for trial in trials for row in _viewer_rows(campaign, trial)], _VIEWER),
+        "playbacks": _frame([row for trial in trials for row in _playback_rows(campaign, trial)], _PLAYBACK),
+    }
+
+
+def write_tables(tables: dict[str, pl.DataFrame], folder: Path) -> list[Path]:
+    """Each table as CSV and as Parquet; returns the files."""
+    folder.mkdir(parents=True, exist_ok=True)
+    files = []
+    for name, frame in tables.items():
+        csv, parquet = folder / f"{name}.csv", folder / f"{name}.parquet"
+        frame.write_csv(csv)
+        frame.write_parquet(parquet)
+        files += [csv, parquet]
+    return files
+
+
+def _frame(rows: list[dict[str, Any]], schema: dict[str, Any]) -> pl.DataFrame:
+    return pl.DataFrame(rows, schema=schema, orient="row")
+
+
+def _key(campaign: str, trial: ReportedTrial) -> dict[str, Any]:
+    plan = trial.stored.record.plan
+    return {"campaign": campaign, "trial": plan.order, "arm": plan.arm}
+
+
+def _trial_row(campaign: str, trial: ReportedTrial) -> dict[str, Any]:
+    record, figures = trial.stored.record, trial.figures
+    plan, spec, where, rest = record.plan, record.spec, record.provenance, figures.rest
+    reasons = spoilt(record, trial.stored.series("hosts"))
+    return _key(campaign, trial) | {
+        "scenario": plan.scenario,
+        "form": plan.form,
+        "technique": spec.migration.technique if plan.moves else None,
+        "engine": plan.engine,
+        "moves": plan.moves,
+        "viewers": plan.viewers,
+        "hls_viewers": plan.hls_viewers,
+        "block": plan.block,
+        "repeats_block": plan.repeats,
+        "counts": plan.counts,
+        "source": plan.source,
+        "saved_state": where.saved_state,
+        "state_boot": plan.state_boot,
+        "started_at": where.started_at,
+        "result": record.outcome.result,
+        "measured": record.outcome.measured,
+        "error": record.outcome.error,
+        "spoilt": "; ".join(reasons) or None,
+        **{name: getattr(figures, name) for name in _FIGURES},
+        "rounds": len(figures.rounds) or None,
+        "restored_in_s": record.restored_in_s,
+        "vcpu_wait_share_before": figures.machine.vcpu_wait_share_before,
+        "vcpu_wait_share_during": figures.machine.vcpu_wait_share_during,
+        "sampler_lateness_p99_ms": figures.machine.sampler_lateness_p99_ms,
+        "rest_cpu_cores": rest.cpu_cores if rest else None,
+        "rest_memory_used_bytes": rest.guest_memory_used_bytes if rest else None,
+        "rest_qemu_memory_bytes": rest.qemu_memory_bytes if rest else None,
+        "guest_memory_bytes": spec.guest.memory_bytes,
+        "guest_vcpus": spec.guest.vcpus,
+        "dirty_rate_bytes_per_s": spec.guest.dirtier.rate_bytes_per_s if spec.guest.dirtier else None,
+        "bitrate_bytes_per_s": spec.stream.bitrate_bytes_per_s,
+        "link_rate_bytes_per_s": spec.link_rate_bytes_per_s,
+        "bandwidth_bytes_per_s": spec.migration.bandwidth_bytes_per_s,
+        "accelerator": where.accelerator,
+        "machine_cpu": where.machine_cpu,
+        "machine_kernel": where.machine_kernel,
+        "whimbrel": where.whimbrel,
+        "commit": where.commit,
+        "registration": record.registration,
+    }
+
+
+def _viewer_rows(campaign: str, trial: ReportedTrial) -> list[dict[str, Any]]:
+    key = _key(campaign, trial)
+    rows = [
+        key | {
+            "viewer": viewer.viewer, "protocol": "rtmp", "service_gap_ms": viewer.service_gap_ms,
+            "usual_silence_ms": viewer.usual_silence_ms, "connections_lost": viewer.connections_lost,
+            "throughput_bytes_per_s": viewer.throughput_bytes_per_s, "low_s": viewer.low_s,
+            "late_segments": None, "failed_segments": None,
+        }
+        for viewer in trial.figures.viewers
+    ]  # fmt: skip
+    return rows + [
+        key | dict.fromkeys(_VIEWER.keys() - _KEY.keys())
+        | {"viewer": viewer.viewer, "protocol": "hls", "late_segments": viewer.late, "failed_segments": viewer.failed}
+        for viewer in trial.figures.hls_viewers
+    ]  # fmt: skip
+
+
+def _playback_rows(campaign: str, trial: ReportedTrial) -> list[dict[str, Any]]:
+    key = _key(campaign, trial)
+    rows = [
+        key | {"viewer": viewer.viewer, "protocol": "rtmp"} | playback.model_dump()
+        for viewer in trial.figures.viewers
+        for playback in viewer.playbacks
+    ]
+    return rows + [
+        key
+        | {"viewer": viewer.viewer, "protocol": "hls", "buffer_s": trial.stored.record.spec.stream.hls_buffer_s}
+        | viewer.model_dump(include={"startup_s", "stalls", "stalled_s", "stalled_at_end", "stalling_mos"})
+        for viewer in trial.figures.hls_viewers
+    ]
