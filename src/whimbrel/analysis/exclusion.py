@@ -14,6 +14,9 @@ from whimbrel.records.trial import TrialRecord
 # Above these the machine was busy with something else before the move. docs/evidence.md says why these values.
 MOST_VCPU_WAIT_SHARE = 0.15
 MOST_LATENESS_MS = 100.0
+LEAST_LINK_SHARE = 0.9
+# Of an Ethernet frame of 1514 bytes, TCP with time stamps carries 1448.
+_PAYLOAD_SHARE = 1448 / 1514
 
 
 def spoilt(record: TrialRecord, hosts: pl.DataFrame | None) -> list[str]:
@@ -28,7 +31,20 @@ def spoilt(record: TrialRecord, hosts: pl.DataFrame | None) -> list[str]:
     late = hosts.filter(pl.col("t_ns") < began_ns).get_column("lateness_s").drop_nulls().to_numpy()
     if len(late) and float(np.quantile(late, 0.99)) * 1e3 > MOST_LATENESS_MS:
         reasons.append(f"before the move samples came up to {float(np.quantile(late, 0.99)) * 1e3:.0f} ms late")
+    link = _link_share(record)
+    if link is not None and link < LEAST_LINK_SHARE:
+        reasons.append(f"before the move the link gave {link:.0%} of its rate")
     return reasons
+
+
+def _link_share(record: TrialRecord) -> float | None:
+    """What the link gave of what it should give; None where nobody tried it, or where it is spoilt on purpose."""
+    spoilt_on_purpose = record.spec.hosts is None and (record.spec.lab.link_loss or record.spec.lab.link_delay_s)
+    if record.rest is None or record.rest.link_bytes_per_s is None or spoilt_on_purpose:
+        return None
+    move_link = record.spec.lab.migration_link if record.spec.hosts is None else None
+    rate = move_link.link_rate_bytes_per_s if move_link else record.spec.link_rate_bytes_per_s
+    return record.rest.link_bytes_per_s / (rate * _PAYLOAD_SHARE)
 
 
 def _began_ns(record: TrialRecord) -> int | None:

@@ -138,12 +138,16 @@ class ReachCounts(Record):
 
 
 class RestRecord(Record):
-    """What the form costs before anybody watches. Guest figures are the guest's own; None where unknown."""
+    """What the form costs before anybody watches. Guest figures are the guest's own; None where unknown.
+
+    ``link_bytes_per_s`` is the payload that the link between the hosts gave to a short transfer.
+    """
 
     guest_memory_used_bytes: int | None
     guest_cached_bytes: int | None
     disk_used_bytes: int | None
     state_memory_bytes: int | None
+    link_bytes_per_s: float | None = None
     from_ns: int
     to_ns: int
 

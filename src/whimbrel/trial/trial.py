@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 from whimbrel.analysis.phases import phase_reached
 from whimbrel.engines.guest_agent import GuestAgent
@@ -28,6 +27,7 @@ from whimbrel.spec.campaign import CampaignSpec
 from whimbrel.system.clock import read_pair
 from whimbrel.system.deadline import Deadline, pause
 from whimbrel.system.instrument import Instrument
+from whimbrel.trial.instruments import Instruments
 from whimbrel.trial.notes import Notes, Origin, count_reach, now
 
 log = logging.getLogger(__name__)
@@ -68,6 +68,7 @@ class Trial:
         self._source = hosts[plan.source]
         self._destination = hosts[plan.destination]
         self._hosts = [self._source, self._destination]
+        self._instruments = Instruments(site, spec, plan, self._hosts, workplace)
         # Where the guest is to be in the end.
         self._end = self._destination if plan.moves else self._source
         self._notes = Notes(now(), read_pair())
@@ -106,15 +107,15 @@ class Trial:
             if self._spec.guest.dirtier is not None:
                 self._notice("making memory change")
                 the_guest.start_dirtier(agent, self._spec.guest.dirtier)
-            sampler = instruments.enter_context(self._sampler())
+            sampler = instruments.enter_context(self._instruments.sampler())
             self._notice("at rest")
             self._look_at_rest(agent, [sampler])
             reaching = self._start_reach_check(agent)
             running = [sampler]
             if observe.probe_every_s is not None:
-                running.append(instruments.enter_context(self._probe(observe.probe_every_s)))
-            player = self._start_viewers(self._player, self._plan.viewers, instruments, running)
-            hls_player = self._start_viewers(self._hls_player, self._plan.hls_viewers, instruments, running)
+                running.append(instruments.enter_context(self._instruments.probe(observe.probe_every_s)))
+            player = self._start_viewers(self._instruments.player, self._plan.viewers, instruments, running)
+            hls_player = self._start_viewers(self._instruments.hls_player, self._plan.hls_viewers, instruments, running)
             self._notice("watching before the move")
             self._watch(observe.before_s, running)
             lines_before = len(read_reach_log(agent)) if reaching else 0
@@ -144,62 +145,19 @@ class Trial:
         notes.costs.append(InstrumentCost(name="migration events", **events.cost))
         notes.events = [event for event in notes.events if event.source != "player"] + _player_events(player)
 
-    def _sampler(self) -> Instrument:
-        """Runs in the vantage's network, which it so sees as its own."""
-        points = [*(host.sample_points() for host in self._hosts), self._site.vantage.sample_points()]
-        configuration = {
-            "points": [{"host": point.host, "cgroup": point.cgroup, "init_pid": point.init_pid} for point in points if point],
-            "libvirt": {host.name: host.libvirt_uri for host in self._hosts if host.sample_points() is None},
-            "every_s": self._spec.observe.sample_every_s,
-        }
-        return self._instrument("sampler", "whimbrel.observe.sampler", configuration, "hosts", self._site.instruments_procs)
-
-    def _probe(self, every_s: float) -> Instrument:
-        configuration = {"address": self._site.guest_address, "every_s": every_s}
-        return self._instrument("probe", "whimbrel.observe.probe", configuration, "probe", self._site.instruments_procs)
-
-    def _player(self) -> Instrument:
-        stream = self._spec.stream
-        configuration = {
-            "url": f"rtmp://{self._site.guest_address}/film/film.flv",
-            "viewers": self._plan.viewers,
-            "read_ahead_s": stream.read_ahead_s,
-            "length_s": stream.length_s,
-        }
-        return self._instrument("player", "whimbrel.stream.player", configuration, "packets", self._site.vantage.procs_files)
-
-    def _hls_player(self) -> Instrument:
-        configuration = {
-            "address": self._site.guest_address,
-            "folder": "/hls",
-            "viewers": self._plan.hls_viewers,
-            "buffer_s": self._spec.stream.hls_buffer_s,
-        }
-        procs_files = self._site.vantage.procs_files
-        return self._instrument("hls player", "whimbrel.stream.hls_player", configuration, "segments", procs_files)
-
-    def _instrument(
-        self, name: str, module: str, configuration: dict[str, Any], series: str, procs_files: Sequence[Path]
-    ) -> Instrument:
-        return Instrument(
-            name,
-            module,
-            configuration,
-            output=self._workplace / f"{series}.parquet",
-            log_file=self._workplace / f"{name}.log",
-            procs_files=procs_files,
-            wrap=self._site.vantage.command,
-        )
-
     def _look_at_rest(self, agent: GuestAgent, running: list[Instrument]) -> None:
         memory = the_guest.memory_of(agent)
         from_ns = read_pair().monotonic_ns
-        self._watch(self._spec.observe.at_rest_s, running)
+        with ExitStack() as meanwhile:
+            link = self._instruments.try_link(meanwhile)
+            self._watch(self._spec.observe.at_rest_s, running)
+            link_bytes_per_s = link()
         self._notes.rest = RestRecord(
             guest_memory_used_bytes=memory.total_bytes - memory.available_bytes,
             guest_cached_bytes=memory.cached_bytes,
             disk_used_bytes=self._state.disk_used_bytes,
             state_memory_bytes=(self._state.folder / "memory.save").stat().st_size,
+            link_bytes_per_s=link_bytes_per_s,
             from_ns=from_ns,
             to_ns=read_pair().monotonic_ns,
         )

@@ -1,0 +1,105 @@
+"""The instruments of a trial, each set up for its site and its arm."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from whimbrel.hosts.host import Host
+from whimbrel.hosts.site import Site
+from whimbrel.records.trial import Plan
+from whimbrel.spec.campaign import CampaignSpec
+from whimbrel.system.instrument import Instrument
+
+_TRYING_S = 20.0
+
+
+class Instruments:
+    """Makes each instrument when it is wanted; its series goes into ``workplace``. ``hosts``: the source, the destination."""
+
+    def __init__(self, site: Site, spec: CampaignSpec, plan: Plan, hosts: Sequence[Host], workplace: Path) -> None:
+        self._site = site
+        self._spec = spec
+        self._plan = plan
+        self._hosts = hosts
+        self._workplace = workplace
+
+    def sampler(self) -> Instrument:
+        """Samples both hosts. Runs in the vantage's network, which it so sees as its own."""
+        points = [*(host.sample_points() for host in self._hosts), self._site.vantage.sample_points()]
+        configuration = {
+            "points": [{"host": point.host, "cgroup": point.cgroup, "init_pid": point.init_pid} for point in points if point],
+            "libvirt": {host.name: host.libvirt_uri for host in self._hosts if host.sample_points() is None},
+            "every_s": self._spec.observe.sample_every_s,
+        }
+        return self._instrument("sampler", "whimbrel.observe.sampler", configuration, "hosts", self._site.instruments_procs)
+
+    def probe(self, every_s: float) -> Instrument:
+        """Asks the guest's address every so often."""
+        configuration = {"address": self._site.guest_address, "every_s": every_s}
+        return self._instrument("probe", "whimbrel.observe.probe", configuration, "probe", self._site.instruments_procs)
+
+    def player(self) -> Instrument:
+        """As many RTMP viewers as the plan says."""
+        stream = self._spec.stream
+        configuration = {
+            "url": f"rtmp://{self._site.guest_address}/film/film.flv",
+            "viewers": self._plan.viewers,
+            "read_ahead_s": stream.read_ahead_s,
+            "length_s": stream.length_s,
+        }
+        return self._instrument("player", "whimbrel.stream.player", configuration, "packets", self._site.vantage.procs_files)
+
+    def hls_player(self) -> Instrument:
+        """As many HLS viewers as the plan says."""
+        configuration = {
+            "address": self._site.guest_address,
+            "folder": "/hls",
+            "viewers": self._plan.hls_viewers,
+            "buffer_s": self._spec.stream.hls_buffer_s,
+        }
+        procs_files = self._site.vantage.procs_files
+        return self._instrument("hls player", "whimbrel.stream.hls_player", configuration, "segments", procs_files)
+
+    def _instrument(
+        self,
+        name: str,
+        module: str,
+        configuration: dict[str, Any],
+        series: str,
+        procs_files: Sequence[Path],
+        here: bool = False,
+    ) -> Instrument:
+        return Instrument(
+            name,
+            module,
+            configuration,
+            output=self._workplace / f"{series}.parquet",
+            log_file=self._workplace / f"{name}.log",
+            procs_files=procs_files,
+            wrap=list if here else self._site.vantage.command,
+        )
+
+    def try_link(self, meanwhile: ExitStack) -> Callable[[], float | None]:
+        """Starts a short transfer between the hosts; its result is the rate, None where their networks are not ours to enter."""
+        points = [host.sample_points() for host in self._hosts]
+        for_s = self._spec.observe.link_for_s
+        source, destination = (point.init_pid if point else None for point in points)
+        if source is None or destination is None or for_s is None:
+            return lambda: None
+        address = urlsplit(self._hosts[1].move_uri).hostname
+        asked = {"from_pid": source, "to_pid": destination, "address": address, "for_s": for_s}
+        check = meanwhile.enter_context(
+            self._instrument("link check", "whimbrel.observe.link_check", asked, "link", self._site.instruments_procs, here=True)
+        )
+
+        def rate() -> float | None:
+            check.wait_for(lambda said: any(line["say"] == "rate" for line in said), "to try the link", _TRYING_S + for_s)
+            check.tell_to_end()
+            found: float | None = next(line["bytes_per_s"] for line in check.said if line["say"] == "rate")
+            return found
+
+        return rate
