@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
-from whimbrel.analysis.figures import vcpu_wait_share
+from whimbrel.analysis.counters import vcpu_wait_share
 from whimbrel.records.trial import TrialRecord
 
 # Above these the machine was busy with something else before the move. docs/evidence.md says why these values.

@@ -6,30 +6,18 @@ from collections.abc import Sequence
 
 import numpy as np
 import polars as pl
-from pydantic import BaseModel, ConfigDict
 
-from whimbrel.analysis.gaps import ends_in_silence, longest_silence
-from whimbrel.analysis.opinion import stalling_mos
-from whimbrel.analysis.phases import Moment, Phase, clock_error_ns, find, pre_copy_phases, rounds, timeline
-from whimbrel.analysis.playback import Arrival, play
-from whimbrel.analysis.segments import Request, play_segments
-from whimbrel.analysis.throughput import seconds_below
+from whimbrel.analysis.counters import counter_change, vcpu_wait_share
+from whimbrel.analysis.exclusion import spoilt
+from whimbrel.analysis.gaps import LOST_NS, ends_in_silence, longest_silence
+from whimbrel.analysis.phases import Phase, clock_error_ns, find, pre_copy_phases, rounds, timeline
+from whimbrel.analysis.viewers import Derived, HlsFigure, ViewerFigure, hls_figures, viewer_figures
 from whimbrel.records.trial import TrialRecord
 
 DERIVED_VERSION = 3
 
 # Gaps belong to the move when they touch it or begin soon after: the guest's first seconds on the destination.
 _AFTER_MOVE_NS = 3_000_000_000
-# A viewer's first second is left out: read-ahead comes in a burst.
-_READ_AHEAD_NS = 1_000_000_000
-# Nothing for this long at the end of a recording: what was lost did not come back.
-_LOST_NS = 2_000_000_000
-
-
-class Derived(BaseModel):
-    """A part of what is derived."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class PhaseFigure(Derived):
@@ -48,46 +36,6 @@ class RoundFigure(Derived):
     from_ns: int
     length_s: float | None
     transferred_bytes: int | None
-
-
-class PlaybackFigure(Derived):
-    """What a viewer would have seen with a player that buffers ``buffer_s``."""
-
-    buffer_s: float
-    startup_s: float | None
-    stalls: int
-    stalled_s: float
-    stalled_at_end: bool
-    stalling_mos: float
-
-
-class ViewerFigure(Derived):
-    """One viewer: its service gap, what silence was usual before the move, its throughput, and for how long that was low.
-
-    ``low_s`` is the time in which it had less than ``stream.low_throughput`` of what it usually had before.
-    """
-
-    viewer: int
-    service_gap_ms: float | None
-    usual_silence_ms: float | None
-    connections_lost: int
-    throughput_bytes_per_s: float | None
-    low_s: float | None
-    playbacks: list[PlaybackFigure]
-
-
-class HlsFigure(Derived):
-    """One HLS viewer: segments that came, came late, or failed, and what its player would have shown."""
-
-    viewer: int
-    segments: int
-    late: int
-    failed: int
-    startup_s: float | None
-    stalls: int
-    stalled_s: float
-    stalled_at_end: bool
-    stalling_mos: float
 
 
 class MachineFigure(Derived):
@@ -110,7 +58,10 @@ class RestFigure(Derived):
 
 
 class TrialFigures(Derived):
-    """Everything derived from one trial. Durations are None for a move that failed, or was not measured to its end."""
+    """Everything derived from one trial. Durations are None for a move that failed, or was not measured to its end.
+
+    ``spoilt`` says why the trial does not count (``exclusion``); it is empty when it does.
+    """
 
     derived_version: int
     measured: bool
@@ -132,6 +83,7 @@ class TrialFigures(Derived):
     hls_viewers: list[HlsFigure]
     machine: MachineFigure
     rest: RestFigure | None
+    spoilt: list[str]
 
 
 def derive(
@@ -154,7 +106,7 @@ def derive(
     phases = pre_copy_phases(moments, source, destination, _activated_ns(resume_ns, probe, packets))
     blackout = next(phase for phase in phases if phase.name == "stop-and-copy")
     buffers = tuple(buffers_s) or record.spec.stream.player_buffers_s
-    viewers = _viewers(record, moments, packets, window, buffers)
+    viewers = viewer_figures(record, moments, packets, window, buffers)
     gap, usual = _reachability(probe, window)
     completed = record.move.completed if record.move else None
     samples = list(job.select("t_ns", "transferred_bytes").iter_rows()) if job is not None else []
@@ -183,9 +135,10 @@ def derive(
             for found in rounds(moments, source, samples)
         ],
         viewers=viewers,
-        hls_viewers=_hls_viewers(record, moments, segments),
+        hls_viewers=hls_figures(record, moments, segments),
         machine=_machine(hosts, record),
         rest=_rest(record, hosts),
+        spoilt=spoilt(record, hosts),
     )  # fmt: skip
 
 
@@ -220,132 +173,10 @@ def _reachability(probe: pl.DataFrame | None, window: tuple[int, int] | None) ->
         return None, None
     answered = probe.get_column("received_ns").drop_nulls().to_numpy()
     usual = longest_silence(answered[answered < window[0]], 0, window[0])
-    if ends_in_silence(answered, int(probe.get_column("sent_ns").to_numpy().max()), _LOST_NS):
+    if ends_in_silence(answered, int(probe.get_column("sent_ns").to_numpy().max()), LOST_NS):
         return None, usual.length_ms if usual else None
     gap = longest_silence(answered, *window)
     return gap.length_ms if gap else None, usual.length_ms if usual else None
-
-
-def _viewers(
-    record: TrialRecord,
-    moments: list[Moment],
-    packets: pl.DataFrame | None,
-    window: tuple[int, int] | None,
-    buffers_s: Sequence[float],
-) -> list[ViewerFigure]:
-    if packets is None or packets.is_empty():
-        return []
-    # Where the recording ended, which is later than the last packet when no more came.
-    stopped_ns = find(moments, "player", None, "stopped")
-    end_ns = stopped_ns if stopped_ns is not None else int(packets.get_column("arrived_ns").to_numpy().max())
-    return [
-        _viewer(
-            moments,
-            number,
-            packets.filter(pl.col("viewer") == number).sort("arrived_ns"),
-            window,
-            end_ns,
-            buffers_s,
-            record.spec.stream.low_throughput,
-        )
-        for number in range(1, record.plan.viewers + 1)
-    ]
-
-
-def _viewer(
-    moments: list[Moment],
-    number: int,
-    packets: pl.DataFrame,
-    window: tuple[int, int] | None,
-    end_ns: int,
-    buffers_s: Sequence[float],
-    low_share: float,
-) -> ViewerFigure:
-    arrived = packets.get_column("arrived_ns").to_numpy()
-    playing_ns = _player_time(moments, "playing", number)
-    gap = usual = low_s = None
-    if window is not None and playing_ns is not None:
-        sizes = packets.get_column("bytes").to_numpy()
-        usually = (playing_ns + _READ_AHEAD_NS, window[0])
-        low_s = seconds_below(arrived, sizes, low_share, usually, (window[0], min(window[1], end_ns)))
-        before = arrived[(arrived > playing_ns + _READ_AHEAD_NS) & (arrived < window[0])]
-        usual = longest_silence(before, 0, window[0])
-        if not ends_in_silence(arrived, end_ns, _LOST_NS):
-            gap = longest_silence(arrived, *window)
-    span_s = (arrived.max() - arrived.min()) / 1e9 if len(arrived) > 1 else 0.0
-    return ViewerFigure(
-        viewer=number,
-        service_gap_ms=gap.length_ms if gap else None,
-        usual_silence_ms=usual.length_ms if usual else None,
-        connections_lost=sum(m.event.name == "lost" and m.event.data.get("viewer") == number for m in moments),
-        low_s=low_s,
-        throughput_bytes_per_s=float(packets.get_column("bytes").sum()) / span_s if span_s > 0 else None,
-        playbacks=_playbacks(buffers_s, _player_time(moments, "connecting", number), packets, window, end_ns),
-    )
-
-
-def _player_time(moments: list[Moment], name: str, viewer: int) -> int | None:
-    return find(moments, "player", None, name, viewer=viewer)
-
-
-def _playbacks(
-    buffers_s: Sequence[float], asked_ns: int | None, packets: pl.DataFrame, window: tuple[int, int] | None, end_ns: int
-) -> list[PlaybackFigure]:
-    """Stalls that had begun before the move was called and ended before it are not the move's, and are left out."""
-    if asked_ns is None or packets.is_empty():
-        return []
-    arrivals = [
-        Arrival(arrived_ns / 1e9, stream_ms / 1e3, connection)
-        for arrived_ns, stream_ms, connection in packets.select("arrived_ns", "stream_ms", "connection").iter_rows()
-    ]
-    found = []
-    for buffer_s in buffers_s:
-        playback = play(arrivals, asked_ns / 1e9, buffer_s, end_ns / 1e9)
-        stalls = [stall for stall in playback.stalls if window is None or stall.to_s * 1e9 >= window[0]]
-        found.append(
-            PlaybackFigure(
-                buffer_s=buffer_s,
-                startup_s=playback.startup_s,
-                stalls=len(stalls),
-                stalled_s=sum(stall.length_s for stall in stalls),
-                stalled_at_end=playback.stalled_at_end,
-                stalling_mos=stalling_mos(len(stalls), sum(stall.length_s for stall in stalls)),
-            )
-        )
-    return found
-
-
-def _hls_viewers(record: TrialRecord, moments: list[Moment], segments: pl.DataFrame | None) -> list[HlsFigure]:
-    if segments is None or segments.is_empty():
-        return []
-    stopped_ns = find(moments, "player", None, "stopped")
-    until_s = (stopped_ns if stopped_ns is not None else int(segments.get_column("arrived_ns").to_numpy().max())) / 1e9
-    found = []
-    for number in range(1, record.plan.hls_viewers + 1):
-        rows = segments.filter(pl.col("viewer") == number).select("position", "length_s", "asked_ns", "arrived_ns", "status")
-        requests = [
-            Request(position, length_s, asked_ns / 1e9, arrived_ns / 1e9, status)
-            for position, length_s, asked_ns, arrived_ns, status in rows.iter_rows()
-        ]
-        played = play_segments(requests, record.spec.stream.hls_buffer_s, until_s)
-        stalled_s = sum(stall.length_s for stall in played.stalls)
-        found.append(
-            HlsFigure(
-                viewer=number, segments=played.segments, late=played.late, failed=played.failed, startup_s=played.startup_s,
-                stalls=len(played.stalls), stalled_s=stalled_s, stalled_at_end=played.stalled_at_end,
-                stalling_mos=stalling_mos(len(played.stalls), stalled_s),
-            )
-        )  # fmt: skip
-    return found
-
-
-def _counter_change(hosts: pl.DataFrame, subject: str, column: str, from_ns: int, to_ns: int) -> tuple[float, float] | None:
-    """Growth of a counter in a window, and the seconds over which it was seen; None with fewer than two samples."""
-    rows = hosts.filter((pl.col("subject") == subject) & pl.col("t_ns").is_between(from_ns, to_ns) & pl.col(column).is_not_null())
-    if rows.height < 2:
-        return None
-    values, times = rows.get_column(column).to_numpy(), rows.get_column("t_ns").to_numpy()
-    return float(values[-1] - values[0]), float(times[-1] - times[0]) / 1e9
 
 
 def _link_bytes(hosts: pl.DataFrame | None, record: TrialRecord) -> int | None:
@@ -353,7 +184,7 @@ def _link_bytes(hosts: pl.DataFrame | None, record: TrialRecord) -> int | None:
     interval = _interval(record)
     if hosts is None or interval is None:
         return None
-    change = _counter_change(hosts, record.plan.source, "net_sent_bytes", *interval)
+    change = counter_change(hosts, record.plan.source, "net_sent_bytes", *interval)
     return round(change[0]) if change else None
 
 
@@ -369,18 +200,12 @@ def _machine(hosts: pl.DataFrame | None, record: TrialRecord) -> MachineFigure:
     )
 
 
-def vcpu_wait_share(hosts: pl.DataFrame, record: TrialRecord, from_ns: int, to_ns: int) -> float | None:
-    """The share of time that the guest's processors waited on the source for a CPU; None when it was not seen."""
-    change = _counter_change(hosts, f"qemu@{record.plan.source}", "run_delay_s", from_ns, to_ns)
-    return change[0] / change[1] / record.spec.guest.vcpus if change else None
-
-
 def _rest(record: TrialRecord, hosts: pl.DataFrame | None) -> RestFigure | None:
     rest = record.rest
     if rest is None:
         return None
     qemu = f"qemu@{record.plan.source}"
-    cpu = _counter_change(hosts, qemu, "cpu_s", rest.from_ns, rest.to_ns) if hosts is not None else None
+    cpu = counter_change(hosts, qemu, "cpu_s", rest.from_ns, rest.to_ns) if hosts is not None else None
     memory = None
     if hosts is not None:
         rows = hosts.filter((pl.col("subject") == qemu) & pl.col("t_ns").is_between(rest.from_ns, rest.to_ns))

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+# Nothing for this long at the end of a recording: what was lost did not come back.
+LOST_NS = 2_000_000_000
+
 Moments = npt.NDArray[np.int64]
 
 

@@ -11,7 +11,6 @@ from typing import Any
 
 import polars as pl
 
-from whimbrel.analysis.exclusion import spoilt
 from whimbrel.report.load import ReportedTrial
 
 TABLES = ("trials", "viewers", "playbacks")
@@ -127,7 +126,6 @@ def _key(campaign: str, trial: ReportedTrial) -> dict[str, Any]:
 def _trial_row(campaign: str, trial: ReportedTrial) -> dict[str, Any]:
     record, figures = trial.stored.record, trial.figures
     plan, spec, where, rest = record.plan, record.spec, record.provenance, figures.rest
-    reasons = spoilt(record, trial.stored.series("hosts"))
     return _key(campaign, trial) | {
         "scenario": plan.scenario,
         "form": plan.form,
@@ -146,7 +144,7 @@ def _trial_row(campaign: str, trial: ReportedTrial) -> dict[str, Any]:
         "result": record.outcome.result,
         "measured": record.outcome.measured,
         "error": record.outcome.error,
-        "spoilt": "; ".join(reasons) or None,
+        "spoilt": "; ".join(figures.spoilt) or None,
         **{name: getattr(figures, name) for name in _FIGURES},
         "rounds": len(figures.rounds) or None,
         "restored_in_s": record.restored_in_s,

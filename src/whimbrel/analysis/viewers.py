@@ -1,0 +1,183 @@
+"""What each viewer of a trial saw. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import polars as pl
+from pydantic import BaseModel, ConfigDict
+
+from whimbrel.analysis.gaps import LOST_NS, ends_in_silence, longest_silence
+from whimbrel.analysis.opinion import stalling_mos
+from whimbrel.analysis.phases import Moment, find
+from whimbrel.analysis.playback import Arrival, play
+from whimbrel.analysis.segments import Request, play_segments
+from whimbrel.analysis.throughput import seconds_below
+from whimbrel.records.trial import TrialRecord
+
+# A viewer's first second is left out: read-ahead comes in a burst.
+_READ_AHEAD_NS = 1_000_000_000
+
+
+class Derived(BaseModel):
+    """A part of what is derived."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class PlaybackFigure(Derived):
+    """What a viewer would have seen with a player that buffers ``buffer_s``."""
+
+    buffer_s: float
+    startup_s: float | None
+    stalls: int
+    stalled_s: float
+    stalled_at_end: bool
+    stalling_mos: float
+
+
+class ViewerFigure(Derived):
+    """One viewer: its service gap, what silence was usual before the move, its throughput, and for how long that was low.
+
+    ``low_s`` is the time in which it had less than ``stream.low_throughput`` of what it usually had before.
+    """
+
+    viewer: int
+    service_gap_ms: float | None
+    usual_silence_ms: float | None
+    connections_lost: int
+    throughput_bytes_per_s: float | None
+    low_s: float | None
+    playbacks: list[PlaybackFigure]
+
+
+class HlsFigure(Derived):
+    """One HLS viewer: segments that came, came late, or failed, and what its player would have shown."""
+
+    viewer: int
+    segments: int
+    late: int
+    failed: int
+    startup_s: float | None
+    stalls: int
+    stalled_s: float
+    stalled_at_end: bool
+    stalling_mos: float
+
+
+def viewer_figures(
+    record: TrialRecord,
+    moments: list[Moment],
+    packets: pl.DataFrame | None,
+    window: tuple[int, int] | None,
+    buffers_s: Sequence[float],
+) -> list[ViewerFigure]:
+    """Every RTMP viewer of a trial, from the packets that came; ``window`` is what counts as the move's, in ns, None without one.
+
+    ``buffers_s`` are the player buffers to ask about. Empty when nobody watched.
+    """
+    if packets is None or packets.is_empty():
+        return []
+    # Where the recording ended, which is later than the last packet when no more came.
+    stopped_ns = find(moments, "player", None, "stopped")
+    end_ns = stopped_ns if stopped_ns is not None else int(packets.get_column("arrived_ns").to_numpy().max())
+    return [
+        _viewer(
+            moments,
+            number,
+            packets.filter(pl.col("viewer") == number).sort("arrived_ns"),
+            window,
+            end_ns,
+            buffers_s,
+            record.spec.stream.low_throughput,
+        )
+        for number in range(1, record.plan.viewers + 1)
+    ]
+
+
+def _viewer(
+    moments: list[Moment],
+    number: int,
+    packets: pl.DataFrame,
+    window: tuple[int, int] | None,
+    end_ns: int,
+    buffers_s: Sequence[float],
+    low_share: float,
+) -> ViewerFigure:
+    arrived = packets.get_column("arrived_ns").to_numpy()
+    playing_ns = _player_time(moments, "playing", number)
+    gap = usual = low_s = None
+    if window is not None and playing_ns is not None:
+        sizes = packets.get_column("bytes").to_numpy()
+        usually = (playing_ns + _READ_AHEAD_NS, window[0])
+        low_s = seconds_below(arrived, sizes, low_share, usually, (window[0], min(window[1], end_ns)))
+        before = arrived[(arrived > playing_ns + _READ_AHEAD_NS) & (arrived < window[0])]
+        usual = longest_silence(before, 0, window[0])
+        if not ends_in_silence(arrived, end_ns, LOST_NS):
+            gap = longest_silence(arrived, *window)
+    span_s = (arrived.max() - arrived.min()) / 1e9 if len(arrived) > 1 else 0.0
+    return ViewerFigure(
+        viewer=number,
+        service_gap_ms=gap.length_ms if gap else None,
+        usual_silence_ms=usual.length_ms if usual else None,
+        connections_lost=sum(m.event.name == "lost" and m.event.data.get("viewer") == number for m in moments),
+        low_s=low_s,
+        throughput_bytes_per_s=float(packets.get_column("bytes").sum()) / span_s if span_s > 0 else None,
+        playbacks=_playbacks(buffers_s, _player_time(moments, "connecting", number), packets, window, end_ns),
+    )
+
+
+def _player_time(moments: list[Moment], name: str, viewer: int) -> int | None:
+    return find(moments, "player", None, name, viewer=viewer)
+
+
+def _playbacks(
+    buffers_s: Sequence[float], asked_ns: int | None, packets: pl.DataFrame, window: tuple[int, int] | None, end_ns: int
+) -> list[PlaybackFigure]:
+    """Stalls that had begun before the move was called and ended before it are not the move's, and are left out."""
+    if asked_ns is None or packets.is_empty():
+        return []
+    arrivals = [
+        Arrival(arrived_ns / 1e9, stream_ms / 1e3, connection)
+        for arrived_ns, stream_ms, connection in packets.select("arrived_ns", "stream_ms", "connection").iter_rows()
+    ]
+    found = []
+    for buffer_s in buffers_s:
+        playback = play(arrivals, asked_ns / 1e9, buffer_s, end_ns / 1e9)
+        stalls = [stall for stall in playback.stalls if window is None or stall.to_s * 1e9 >= window[0]]
+        found.append(
+            PlaybackFigure(
+                buffer_s=buffer_s,
+                startup_s=playback.startup_s,
+                stalls=len(stalls),
+                stalled_s=sum(stall.length_s for stall in stalls),
+                stalled_at_end=playback.stalled_at_end,
+                stalling_mos=stalling_mos(len(stalls), sum(stall.length_s for stall in stalls)),
+            )
+        )
+    return found
+
+
+def hls_figures(record: TrialRecord, moments: list[Moment], segments: pl.DataFrame | None) -> list[HlsFigure]:
+    """Every HLS viewer of a trial, from the segments it asked for; empty when nobody watched."""
+    if segments is None or segments.is_empty():
+        return []
+    stopped_ns = find(moments, "player", None, "stopped")
+    until_s = (stopped_ns if stopped_ns is not None else int(segments.get_column("arrived_ns").to_numpy().max())) / 1e9
+    found = []
+    for number in range(1, record.plan.hls_viewers + 1):
+        rows = segments.filter(pl.col("viewer") == number).select("position", "length_s", "asked_ns", "arrived_ns", "status")
+        requests = [
+            Request(position, length_s, asked_ns / 1e9, arrived_ns / 1e9, status)
+            for position, length_s, asked_ns, arrived_ns, status in rows.iter_rows()
+        ]
+        played = play_segments(requests, record.spec.stream.hls_buffer_s, until_s)
+        stalled_s = sum(stall.length_s for stall in played.stalls)
+        found.append(
+            HlsFigure(
+                viewer=number, segments=played.segments, late=played.late, failed=played.failed, startup_s=played.startup_s,
+                stalls=len(played.stalls), stalled_s=stalled_s, stalled_at_end=played.stalled_at_end,
+                stalling_mos=stalling_mos(len(played.stalls), stalled_s),
+            )
+        )  # fmt: skip
+    return found
