@@ -100,6 +100,12 @@ def estimate_trial_s(spec: CampaignSpec) -> float:
     return _AROUND_A_TRIAL_S + observe.at_rest_s + observe.before_s + observe.after_s + moving_s
 
 
+def estimate_campaign_s(spec: CampaignSpec, plans: Sequence[Plan]) -> float:
+    """About how long all these trials take, in seconds, each in its arm's own settings."""
+    each_s = {arm.name: estimate_trial_s(spec.in_arm(arm)) for scenario in spec.scenarios for arm in scenario.every_arm}
+    return sum(each_s[plan.arm] for plan in plans)
+
+
 def estimate_states_s(plans: list[Plan]) -> float:
     """About how long making every saved state takes when none is there yet, in seconds."""
     return len({(plan.scenario, plan.form, plan.engine, plan.state_boot) for plan in plans}) * _MAKING_A_STATE_S

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from whimbrel.analysis.figures import TrialFigures
+from whimbrel.analysis.intervals import Interval, SuccessRate, median_of, success_rate
 from whimbrel.records.trial import TrialRecord
 
 
@@ -21,12 +20,16 @@ class Trialled:
 
 @dataclass(frozen=True)
 class Spread:
-    """The median of what is known, with the least and the greatest; None of them when nothing is known."""
+    """The median of what is known, with the least and the greatest; None of them when nothing is known.
+
+    ``interval`` holds the true median with 95 %, whatever the distribution; None where that takes more values.
+    """
 
     known: int
     median: float | None
     least: float | None
     greatest: float | None
+    interval: Interval | None = None
 
     @classmethod
     def of(cls, values: Sequence[float | None]) -> Spread:
@@ -34,7 +37,8 @@ class Spread:
         known = [value for value in values if value is not None]
         if not known:
             return cls(0, None, None, None)
-        return cls(len(known), float(np.median(known)), min(known), max(known))
+        found = median_of(known)
+        return cls(len(known), found.median, min(known), max(known), found.interval)
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,7 @@ class ArmSummary:
     trials: int
     moved: int
     measured: int
+    success: SuccessRate
     published_total_s: float | None
     total_s: Spread
     qemu_downtime_ms: Spread
@@ -69,10 +74,10 @@ class ArmSummary:
 
 
 def summarise(trials: Sequence[Trialled]) -> list[ArmSummary]:
-    """One summary per arm, in the order of the scenario file; trials that warm the machine up are left out."""
+    """One summary per arm, in the order of the scenario file; trials that warm the machine up or were spoilt are left out."""
     arms: dict[str, list[Trialled]] = {}
     for trial in trials:
-        if trial.record.plan.counts:
+        if trial.record.plan.counts and not trial.figures.spoilt:
             arms.setdefault(trial.record.plan.arm, []).append(trial)
     order = [arm.name for scenario in trials[0].record.spec.scenarios for arm in scenario.every_arm] if trials else []
     return [_arm(arms[name]) for name in order if name in arms]
@@ -104,6 +109,7 @@ def _arm(trials: list[Trialled]) -> ArmSummary:
         trials=len(trials),
         moved=ended_well,
         measured=len(measured),
+        success=success_rate(ended_well, len(trials)),
         # The paper gives its times for one client.
         published_total_s=scenario.published_total_s if record.plan.viewers <= 1 else None,
         total_s=spread(lambda figures: figures.total_s),

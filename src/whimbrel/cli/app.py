@@ -12,7 +12,7 @@ import typer
 from typer.exceptions import TyperException
 
 from whimbrel import __version__
-from whimbrel.cli import doctor, explain, images, lab, predict, reports, run, tables, techniques
+from whimbrel.cli import doctor, explain, images, lab, plan, predict, reports, run, tables, techniques
 from whimbrel.cli.terminal import complain
 from whimbrel.errors import UsageError, WhimbrelError
 
@@ -49,6 +49,7 @@ def _options(
 
 
 app.command()(run.run)
+app.command()(plan.plan)
 app.command()(reports.report)
 app.command()(reports.show)
 app.command()(reports.schema)

@@ -14,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from whimbrel.campaign import Campaign, Progress, estimate_states_s, estimate_trial_s, plan_trials
+from whimbrel.campaign import Campaign, Progress, estimate_campaign_s, estimate_states_s, plan_trials
 from whimbrel.cli.interrupts import Interrupts
 from whimbrel.cli.terminal import Steps, complain, print_table
 from whimbrel.errors import UsageError
@@ -101,8 +101,7 @@ def _interrupted(folder: Path, file: Path | None, changed: list[str]) -> tuple[C
 
 
 def _print_plan(spec: CampaignSpec, plans: list[Plan], as_json: bool) -> None:
-    trial_s = estimate_trial_s(spec)
-    total_s = trial_s * len(plans)
+    total_s = estimate_campaign_s(spec, plans)
     states_s = estimate_states_s(plans)
     if as_json:
         content = {
@@ -132,7 +131,7 @@ class _Run:
         self._path = folder
         self._resumed = resumed
         self._trials = len(plans)
-        self._steps = Steps(len(plans), estimate_trial_s(spec))
+        self._steps = Steps(len(plans), estimate_campaign_s(spec, plans) / len(plans))
         self._began_s = 0.0
 
     def go(self) -> Report:

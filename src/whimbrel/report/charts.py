@@ -11,9 +11,9 @@ import altair as alt
 
 from whimbrel.analysis.phases import PHASES
 from whimbrel.report.load import ReportedTrial
-from whimbrel.report.rows import Rows, host_rows, packet_rows, phase_rows, rest_rows, total_rows
+from whimbrel.report.rows import Rows, host_rows, packet_rows, phase_rows, rest_rows, total_intervals, total_rows
 
-_WIDTH = 860
+WIDTH = 860
 _PHASE_COLOURS = ("#9aa5b1", "#4c78a8", "#e45756", "#f2a541", "#54a24b")
 _HOST_COLOURS = alt.Scale(domain=["server A", "server B"], range=["#4c78a8", "#f58518"])
 
@@ -28,7 +28,8 @@ class NamedChart:
     spec: dict[str, Any]
 
 
-def _data(rows: Rows) -> alt.InlineData:
+def inline(rows: Rows) -> alt.InlineData:
+    """Rows as a chart's data."""
     return alt.InlineData(values=rows)
 
 
@@ -59,7 +60,7 @@ def timeline_chart(trial: ReportedTrial, name: str, title: str, paper_figure: st
         "Time in seconds since the move was called; drag to pan, scroll to zoom, double-click to reset. "
         "Memory is without page cache."
     )
-    return _named(name, title, caption, chart)
+    return named(name, title, caption, chart)
 
 
 def _extent(rows: Rows, trial: ReportedTrial) -> list[float]:
@@ -69,7 +70,7 @@ def _extent(rows: Rows, trial: ReportedTrial) -> list[float]:
 
 def _phase_panel(trial: ReportedTrial, extent: list[float]) -> Any:
     return (
-        alt.Chart(_data(phase_rows(trial)))
+        alt.Chart(inline(phase_rows(trial)))
         .mark_bar(height=10, clip=True, cornerRadius=2)
         .encode(
             x=alt.X("from_s:Q", title=None, scale=alt.Scale(domain=extent, nice=False)),
@@ -78,13 +79,13 @@ def _phase_panel(trial: ReportedTrial, extent: list[float]) -> Any:
             color=alt.Color("phase:N", scale=alt.Scale(domain=list(PHASES), range=list(_PHASE_COLOURS)), legend=None),
             tooltip=["phase:N", alt.Tooltip("from_s:Q", format=".3f"), alt.Tooltip("length_s:Q", format=".4f")],
         )
-        .properties(width=_WIDTH, height=90)
+        .properties(width=WIDTH, height=90)
     )
 
 
 def _line_panel(rows: Rows, x: alt.X, column: str, title: str) -> Any:
     return (
-        alt.Chart(_data([{key: row[key] for key in ("t_s", "host", column)} for row in rows]))
+        alt.Chart(inline([{key: row[key] for key in ("t_s", "host", column)} for row in rows]))
         .mark_line(clip=True, strokeWidth=1.5, interpolate="step-before")
         .encode(
             x=x,
@@ -92,21 +93,21 @@ def _line_panel(rows: Rows, x: alt.X, column: str, title: str) -> Any:
             color=alt.Color("host:N", scale=_HOST_COLOURS, title=None),
             tooltip=["host:N", alt.Tooltip("t_s:Q", format=".2f"), alt.Tooltip(f"{column}:Q", format=".2f")],
         )
-        .properties(width=_WIDTH, height=74)
+        .properties(width=WIDTH, height=74)
     )
 
 
 def _packet_panel(packets: Rows, extent: list[float]) -> Any:
     viewers = len({row["viewer"] for row in packets})
     return (
-        alt.Chart(_data(packets))
+        alt.Chart(inline(packets))
         .mark_tick(clip=True, thickness=1, color="#333333")
         .encode(
             x=alt.X("t_s:Q", title="seconds since the move was called", scale=alt.Scale(domain=extent, nice=False)),
             y=alt.Y("viewer:O", title="viewer"),
         )
         .properties(
-            width=_WIDTH,
+            width=WIDTH,
             height=max(30, 16 * viewers),
             title=alt.TitleParams("media packets at each viewer", anchor="start", fontSize=10),
         )
@@ -118,23 +119,24 @@ def load_chart(trials: Sequence[ReportedTrial]) -> NamedChart | None:
     rows = total_rows(list(trials))
     if not rows:
         return None
-    base = alt.Chart(_data(rows)).encode(
-        x=alt.X(
-            "viewers:Q",
-            title="viewers",
-            axis=alt.Axis(tickMinStep=1),
-            scale=alt.Scale(zero=False, nice=False, padding=20),
-        ),
-        color=alt.Color("scenario:N", title=None),
-    )
+    x = alt.X("viewers:Q", title="viewers", axis=alt.Axis(tickMinStep=1), scale=alt.Scale(zero=False, nice=False, padding=20))
+    colour = alt.Color("series:N", title=None)
+    base = alt.Chart(inline(rows)).encode(x=x, color=colour)
     dots = base.mark_circle(size=60, opacity=0.75).encode(
         y=alt.Y("total_s:Q", title="total migration time (s)", scale=alt.Scale(zero=True)),
-        tooltip=["scenario:N", "viewers:Q", "total_s:Q", "trial:Q"],
+        tooltip=["series:N", "viewers:Q", "total_s:Q", "trial:Q"],
     )
     line = base.mark_line(strokeWidth=1.5).encode(y="median(total_s):Q")
-    chart = (line + dots).properties(width=_WIDTH - 100, height=280)
+    layers = [line, dots]
+    intervals = total_intervals(rows)
+    if intervals:
+        bars = alt.Chart(inline(intervals)).mark_rule(strokeWidth=6, opacity=0.35)
+        layers.insert(0, bars.encode(x=x, color=colour, y="low:Q", y2="high:Q"))
+    chart = alt.layer(*layers).properties(width=WIDTH - 100, height=280)
     caption = "Every trial is a dot, the line joins medians; counterpart of the paper's figure 11."
-    return _named("migration-time-against-viewers", "Migration time against viewers", caption, chart)
+    if intervals:
+        caption += " Bars are 95 % intervals of the medians."
+    return named("migration-time-against-viewers", "Migration time against viewers", caption, chart)
 
 
 def crowd_chart(trials: Sequence[ReportedTrial]) -> NamedChart | None:
@@ -162,19 +164,19 @@ def crowd_chart(trials: Sequence[ReportedTrial]) -> NamedChart | None:
     caption = (
         f"The source with {most} viewer{plural}, one trial of each scenario; counterpart of the paper's figure 12 (which has 10)."
     )
-    return _named("source-under-load", f"The source with {most} viewer{plural}", caption, alt.vconcat(*panels, spacing=6))
+    return named("source-under-load", f"The source with {most} viewer{plural}", caption, alt.vconcat(*panels, spacing=6))
 
 
 def _crowd_panel(rows: Rows, column: str, title: str) -> Any:
     return (
-        alt.Chart(_data([{key: row[key] for key in ("t_s", "scenario", column)} for row in rows]))
+        alt.Chart(inline([{key: row[key] for key in ("t_s", "scenario", column)} for row in rows]))
         .mark_line(strokeWidth=1.3, interpolate="step-before")
         .encode(
             x=alt.X("t_s:Q", title="seconds since the move was called"),
             y=alt.Y(f"{column}:Q", title=title),
             color=alt.Color("scenario:N", title=None),
         )
-        .properties(width=_WIDTH - 60, height=150)
+        .properties(width=WIDTH - 60, height=150)
     )
 
 
@@ -184,7 +186,7 @@ def rest_chart(trials: Sequence[ReportedTrial]) -> NamedChart | None:
     if not rows:
         return None
     chart = (
-        alt.Chart(_data(rows))
+        alt.Chart(inline(rows))
         .mark_circle(size=50, opacity=0.6)
         .encode(
             x=alt.X("value:Q", title=None, scale=alt.Scale(zero=True)),
@@ -192,7 +194,7 @@ def rest_chart(trials: Sequence[ReportedTrial]) -> NamedChart | None:
             color=alt.Color("scenario:N", legend=None),
             tooltip=["scenario:N", "cost:N", "value:Q"],
         )
-        .properties(width=_WIDTH - 120, height=54)
+        .properties(width=WIDTH - 120, height=54)
         .facet(
             row=alt.Row(
                 "cost:N",
@@ -202,9 +204,10 @@ def rest_chart(trials: Sequence[ReportedTrial]) -> NamedChart | None:
         )
         .resolve_scale(x="independent")
     )
-    return _named("cost-at-rest", "What each form costs at rest", "Before anybody watches; a dot per trial.", chart)
+    return named("cost-at-rest", "What each form costs at rest", "Before anybody watches; a dot per trial.", chart)
 
 
-def _named(name: str, title: str, caption: str, chart: Any) -> NamedChart:
+def named(name: str, title: str, caption: str, chart: Any) -> NamedChart:
+    """A chart with what all charts of a report share."""
     configured = chart.configure_view(stroke="#dddddd").configure_axis(gridColor="#eeeeee", labelFontSize=10)
     return NamedChart(name, title, caption, configured.to_dict())

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from whimbrel.analysis.evidence import Evidence, evidence_of
+from whimbrel.analysis.exclusion import MOST_LATENESS_MS, MOST_VCPU_WAIT_SHARE
 from whimbrel.analysis.summary import ArmSummary, summarise
+from whimbrel.analysis.thresholds import Tick, ticks_of
 from whimbrel.records.store import CampaignFolder
 from whimbrel.report.load import ReportedTrial, load_trials
 from whimbrel.report.table import Table, instrument_table, main_table, rest_table
 from whimbrel.units import format_bytes, format_duration, format_rate
 
-# Above these a machine was busy with something else, and the trial is marked.
-CROWDED_VCPU_WAIT_SHARE = 0.15
-CROWDED_LATENESS_MS = 100.0
 # Of an instrument's own loop, at its 99th percentile. The probe asks every few ms; a viewer's packets are ms apart.
 MOST_JITTER_MS = {"probe": 20.0, "player": 20.0, "migration events": 100.0}
 
@@ -31,12 +31,14 @@ class Report:
     table: Table
     rest: Table
     instruments: Table
+    evidence: Evidence | None
+    ticks: list[Tick]
     command: str
     environment: list[tuple[str, str]]
 
     @property
     def problems(self) -> list[str]:
-        """Trials that failed or that a crowded machine may have distorted, one line each."""
+        """Trials that failed, that do not count, or that a crowded machine may have distorted, one line each."""
         lines = []
         for trial in self.trials:
             plan, outcome = trial.stored.record.plan, trial.stored.record.outcome
@@ -44,6 +46,7 @@ class Report:
             if not outcome.succeeded:
                 what = "moved, but was not measured" if outcome.result == "moved" else outcome.result
                 lines.append(f"{who} {what}: {shorten(outcome.error)}")
+            lines += [f"{who} does not count: {reason}" for reason in trial.figures.spoilt]
             lines += [f"{who}: {reason}" for reason in silent(trial)]
             lines += [f"{who}: {reason}" for reason in crowded(trial)]
         return lines
@@ -71,10 +74,10 @@ def crowded(trial: ReportedTrial) -> list[str]:
     machine = trial.figures.machine
     reasons = []
     wait = machine.vcpu_wait_share_during
-    if wait is not None and wait > CROWDED_VCPU_WAIT_SHARE:
+    if wait is not None and wait > MOST_VCPU_WAIT_SHARE:
         reasons.append(f"crowded machine: the guest's processors waited for a CPU {wait:.0%} of the time during the move")
     late = machine.sampler_lateness_p99_ms
-    if late is not None and late > CROWDED_LATENESS_MS:
+    if late is not None and late > MOST_LATENESS_MS:
         reasons.append(f"crowded machine: samples came up to {late:.0f} ms late")
     for cost in trial.stored.record.instruments:
         limit_ms = MOST_JITTER_MS.get(cost.name)
@@ -99,6 +102,8 @@ def build_report(folder: CampaignFolder, buffers_s: Sequence[float] = ()) -> Rep
         table=main_table(arms, spec.scenarios[0].name),
         rest=rest_table([trial.trialled for trial in trials]),
         instruments=instrument_table([trial.trialled for trial in trials]),
+        evidence=evidence_of([trial.trialled for trial in trials]),
+        ticks=ticks_of([trial.trialled for trial in trials]),
         command=str(header["command"]),
         environment=_environment(trials),
     )

@@ -12,19 +12,23 @@ import jinja2
 import vl_convert
 from markupsafe import Markup, escape
 
+from whimbrel.analysis.resampling import Resampled
 from whimbrel.records.store import CampaignFolder
 from whimbrel.report.charts import NamedChart, crowd_chart, load_chart, rest_chart, timeline_chart
 from whimbrel.report.content import Report
+from whimbrel.report.evidence_charts import evidence_charts
 from whimbrel.report.load import ReportedTrial
+from whimbrel.report.table import UNKNOWN
 
 PAGE = "report.html"
 _FIGURES = "figures"
 _PNG_SCALE = 2
 
 
-def charts_of(trials: list[ReportedTrial]) -> list[NamedChart]:
-    """Every chart of the report, in the order of the page."""
-    charts: list[NamedChart] = []
+def charts_of(report: Report) -> list[NamedChart]:
+    """Every chart of the report, in the order of the page: what it shows, then what happened."""
+    trials = report.trials
+    charts = evidence_charts(report.evidence, trials) if report.evidence is not None else []
     figures = {"none": "figure 8", "vm": "figure 9", "nested": "figure 10"}
     for arm_trials in _by_scenario(trials):
         shown = _typical(arm_trials)
@@ -64,8 +68,8 @@ def write_page(folder: CampaignFolder, report: Report) -> Path:
         loader=jinja2.PackageLoader("whimbrel.report", "templates"), autoescape=True, trim_blocks=True, lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )  # fmt: skip
-    environment.filters["spread"] = _spread
-    charts = charts_of(report.trials)
+    environment.filters |= {"spread": _spread, "p": _p_value, "resampled": _resampled}
+    charts = charts_of(report)
     text = environment.get_template("page.html.j2").render(
         report=report, charts=charts, bundle=_bundle() if charts else "", specs=[_inline(chart) for chart in charts]
     )
@@ -80,6 +84,19 @@ def _spread(cell: str) -> str:
     """A cell's ``median [least to greatest]``, the second part on a line of its own."""
     median, bracket, rest = cell.partition(" [")
     return Markup('{}<span class="spread">[{}</span>').format(median, rest) if bracket else escape(median)
+
+
+def _p_value(p: float | None) -> str:
+    if p is None:
+        return UNKNOWN
+    return "< 0.0001" if p < 0.0001 else f"{p:.4f}"
+
+
+def _resampled(found: Resampled | None) -> str:
+    if found is None:
+        return UNKNOWN
+    interval = f" [{found.interval.low:.3f} to {found.interval.high:.3f}]" if found.interval else ""
+    return f"{found.estimate:.3f}{interval}"
 
 
 def _inline(chart: NamedChart) -> str:
@@ -99,7 +116,7 @@ def write_figures(folder: CampaignFolder, report: Report) -> list[Path]:
     target.mkdir(exist_ok=True)
     version = ".".join(re.findall(r"\d+", alt.SCHEMA_VERSION)[:2])
     files = []
-    for chart in charts_of(report.trials):
+    for chart in charts_of(report):
         svg, png = target / f"{chart.name}.svg", target / f"{chart.name}.png"
         svg.write_text(vl_convert.vegalite_to_svg(chart.spec, vl_version=version))
         png.write_bytes(vl_convert.vegalite_to_png(chart.spec, vl_version=version, scale=_PNG_SCALE))

@@ -6,6 +6,7 @@ from typing import Any
 
 import polars as pl
 
+from whimbrel.analysis.intervals import median_of
 from whimbrel.report.load import ReportedTrial
 
 Rows = list[dict[str, Any]]
@@ -80,17 +81,40 @@ def packet_rows(trial: ReportedTrial) -> Rows:
 
 
 def total_rows(trials: list[ReportedTrial]) -> Rows:
-    """A row per trial that moved and had viewers: how many, and how long the move took."""
+    """A row per trial that counts, moved and had viewers: how many, and how long the move took."""
     return [
         {
-            "scenario": trial.stored.record.plan.scenario,
+            "series": _series(trial),
             "viewers": trial.stored.record.plan.viewers,
             "total_s": round(trial.figures.total_s, 3),
             "trial": trial.stored.record.plan.order,
         }
         for trial in trials
-        if trial.figures.total_s is not None and trial.stored.record.plan.viewers
+        if trial.figures.total_s is not None
+        and trial.stored.record.plan.viewers
+        and trial.stored.record.plan.counts
+        and not trial.figures.spoilt
     ]
+
+
+def total_intervals(rows: Rows) -> Rows:
+    """From ``total_rows``: a row per series and number of viewers, with the median's interval where there are enough trials."""
+    groups: dict[tuple[str, int], list[float]] = {}
+    for row in rows:
+        groups.setdefault((row["series"], row["viewers"]), []).append(row["total_s"])
+    found = {key: median_of(values).interval for key, values in sorted(groups.items())}
+    return [
+        {"series": series, "viewers": viewers, "low": round(interval.low, 3), "high": round(interval.high, 3)}
+        for (series, viewers), interval in found.items()
+        if interval is not None
+    ]
+
+
+def _series(trial: ReportedTrial) -> str:
+    """The scenario, and what its arm has of its own besides viewers."""
+    record = trial.stored.record
+    particulars = record.spec.find_arm(record.plan.arm)[1].particulars
+    return f"{record.plan.scenario} ({particulars})" if particulars else record.plan.scenario
 
 
 def rest_rows(trials: list[ReportedTrial]) -> Rows:

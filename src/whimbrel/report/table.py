@@ -10,6 +10,7 @@ from whimbrel.analysis.summary import ArmSummary, Spread, Trialled, baseline_of,
 from whimbrel.records.trial import InstrumentCost
 
 UNKNOWN = "–"
+_LEAST_FOR_RATE = 6
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ def _line(arm: ArmSummary, base: ArmSummary | None, buffers: list[float]) -> lis
     return [
         arm.title + (f" ({arm.particulars})" if arm.particulars else ""),
         str(arm.viewers) + (f" and {arm.hls_viewers} HLS" if arm.hls_viewers else ""),
-        f"{arm.moved} of {arm.trials}" + (f" ({arm.measured} measured)" if arm.measured < arm.moved else ""),
+        _success(arm),
         show(arm.total_s, ".2f"),
         f"{ratio:.2f}" if ratio is not None else UNKNOWN,
         f"{arm.published_total_s:.0f}" if arm.published_total_s is not None else UNKNOWN,
@@ -84,6 +85,13 @@ def _line(arm: ArmSummary, base: ArmSummary | None, buffers: list[float]) -> lis
         show(arm.transferred_bytes, ".0f", 2**20),
         show(arm.rounds, ".0f"),
     ]
+
+
+def _success(arm: ArmSummary) -> str:
+    said = f"{arm.moved} of {arm.trials}" + (f" ({arm.measured} measured)" if arm.measured < arm.moved else "")
+    interval = arm.success.interval
+    # Of a few trials it says next to nothing.
+    return said if interval is None or arm.trials < _LEAST_FOR_RATE else f"{said} [{interval.low:.0%} to {interval.high:.0%}]"
 
 
 def rest_table(trials: Sequence[Trialled]) -> Table:
@@ -128,9 +136,12 @@ def _stalls(arm: ArmSummary, buffer_s: float) -> str:
 
 
 def show(spread: Spread, form: str, divisor: float = 1.0) -> str:
-    """``median [least to greatest]``; the median alone when all are equal or there is one."""
+    """``median [95 %: low to high]``; ``[least to greatest]`` where there are too few, nothing when all are equal."""
     if spread.median is None or spread.least is None or spread.greatest is None:
         return UNKNOWN
+    if spread.interval is not None:
+        low, high = (format(value / divisor, form) for value in (spread.interval.low, spread.interval.high))
+        return f"{format(spread.median / divisor, form)} [95 %: {low} to {high}]"
     median, least, greatest = (format(value / divisor, form) for value in (spread.median, spread.least, spread.greatest))
     return median if least == greatest else f"{median} [{least} to {greatest}]"
 

@@ -1,0 +1,138 @@
+"""What a campaign shows of what it set out to show: a verdict on each hypothesis, from whole blocks, at the promised n. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from whimbrel.analysis.blocks import TrialFigure, by_block
+from whimbrel.analysis.overlap import cliffs_delta
+from whimbrel.analysis.resampling import Resampled, bootstrap, ratio_of_medians
+from whimbrel.analysis.summary import Trialled
+from whimbrel.analysis.verdicts import Comparison, Verdict, judge
+from whimbrel.spec.evidence import EvidenceSpec, FigureName, HypothesisSpec
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One hypothesis and its verdict; beside it the ratio of medians, with blocks and with saved states drawn anew.
+
+    ``overlap`` is Cliff's delta of the two arms' figures. None of these where no block has both figures.
+    """
+
+    hypothesis: HypothesisSpec
+    figure: FigureName
+    verdict: Verdict
+    by_block: Resampled | None
+    by_state: Resampled | None
+    overlap: float | None
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What has been made of what was promised; no ``findings`` before ``blocks`` are as many as that.
+
+    ``spoilt`` has the blocks that do not count, and why. ``undone`` are the findings had nothing been excluded: empty when
+    nothing was.
+    """
+
+    spec: EvidenceSpec
+    registration: str
+    blocks: int
+    spoilt: dict[int, list[str]]
+    findings: list[Finding]
+    undone: list[Finding]
+
+    @property
+    def complete(self) -> bool:
+        """Whether the tests may be made."""
+        return self.blocks >= self.spec.blocks
+
+    @property
+    def words(self) -> list[str]:
+        """A sentence per hypothesis; one sentence when it is too early for any."""
+        if not self.complete:
+            return [f"No verdict: {self.blocks} of {self.spec.blocks} blocks are made, and the tests are made when all are."]
+        return [
+            (f"{finding.hypothesis.claim.rstrip('.')}? " if finding.hypothesis.claim else "") + finding.verdict.words
+            for finding in self.findings
+        ]
+
+
+def evidence_of(trials: Sequence[Trialled]) -> Evidence | None:
+    """What the trials of a campaign show; None when its file does not say what it is to show."""
+    first = next((trial.record for trial in trials), None)
+    if first is None or first.spec.evidence is None or first.registration is None:
+        return None
+    spec = first.spec.evidence
+    counting = [trial for trial in trials if trial.record.plan.counts]
+    whole = _whole_blocks(counting)
+    spoilt: dict[int, list[str]] = {}
+    for trial in counting:
+        if trial.figures.spoilt:
+            name = f"trial {trial.record.plan.order} ({trial.record.plan.arm})"
+            spoilt.setdefault(trial.record.plan.block, []).extend(f"{name}: {reason}" for reason in trial.figures.spoilt)
+    good = sorted(whole - spoilt.keys())[: spec.blocks]
+    planned = {trial.record.plan.block for trial in counting if trial.record.plan.repeats is None}
+    complete = len(good) >= spec.blocks
+    return Evidence(
+        spec=spec,
+        registration=first.registration,
+        blocks=len(good),
+        spoilt=spoilt,
+        findings=_findings(spec, counting, set(good)) if complete else [],
+        undone=_findings(spec, counting, planned) if complete and spoilt else [],
+    )
+
+
+def _whole_blocks(trials: Sequence[Trialled]) -> set[int]:
+    """The blocks that hold every arm. A trial that failed is there; its figures are not."""
+    arms: dict[int, set[str]] = {}
+    for trial in trials:
+        arms.setdefault(trial.record.plan.block, set()).add(trial.record.plan.arm)
+    every = set().union(*arms.values())
+    return {block for block, present in arms.items() if present == every}
+
+
+def _findings(spec: EvidenceSpec, trials: Sequence[Trialled], blocks: set[int]) -> list[Finding]:
+    chosen = [trial for trial in trials if trial.record.plan.block in blocks]
+    figures = [hypothesis.figure or spec.figure for hypothesis in spec.hypotheses]
+    comparisons = []
+    for hypothesis, figure in zip(spec.hypotheses, figures, strict=True):
+        ours, theirs = by_block(figures_in(chosen, figure), [hypothesis.arm, hypothesis.over])
+        comparisons.append(Comparison(hypothesis.name, ours, theirs))
+    verdicts = judge(comparisons, spec.margin, spec.error)
+    return [
+        _finding(hypothesis, figure, verdict, figures_in(chosen, figure))
+        for hypothesis, figure, verdict in zip(spec.hypotheses, figures, verdicts, strict=True)
+    ]
+
+
+def _finding(hypothesis: HypothesisSpec, figure: FigureName, verdict: Verdict, figures: list[TrialFigure]) -> Finding:
+    pair = [found for found in figures if found.arm in (hypothesis.arm, hypothesis.over)]
+    if verdict.ratio.blocks == 0:
+        return Finding(hypothesis, figure, verdict, None, None, None)
+    statistic = ratio_of_medians(hypothesis.arm, hypothesis.over)
+    return Finding(
+        hypothesis,
+        figure,
+        verdict,
+        by_block=bootstrap(pair, statistic, ("block",)),
+        by_state=bootstrap(pair, statistic, ("state",)),
+        overlap=cliffs_delta(_of(pair, hypothesis.arm), _of(pair, hypothesis.over)),
+    )
+
+
+def _of(figures: list[TrialFigure], arm: str) -> list[float]:
+    return [found.value for found in figures if found.arm == arm]
+
+
+def figures_in(trials: Sequence[Trialled], figure: FigureName) -> list[TrialFigure]:
+    """One figure of each trial that has it. A saved state is told by the boot it came from: alike for all arms."""
+    found = []
+    for trial in trials:
+        value = getattr(trial.figures, figure)
+        if value is not None:
+            plan = trial.record.plan
+            found.append(TrialFigure(plan.arm, plan.block, str(plan.state_boot), float(value)))
+    return found

@@ -1,0 +1,68 @@
+"""Does a campaign keep the limits that its file sets? Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from whimbrel.analysis.intervals import least_for_quantile, quantile_or_none
+from whimbrel.analysis.summary import Trialled
+from whimbrel.spec.evidence import Limit, limits_of
+
+
+@dataclass(frozen=True)
+class Tick:
+    """One limit in one arm: the value that was held to it, and whether it was kept. ``reason`` says why there is no value."""
+
+    arm: str
+    limit: Limit
+    value: float | None
+    kept: bool
+    reason: str | None
+
+    @property
+    def words(self) -> str:
+        """One line, with its tick or cross."""
+        found = self.reason if self.value is None else f"it is {self.value:.6g}"
+        return f"{'✓' if self.kept else '✗'} {self.arm}: {self.limit.words} ({found})"
+
+
+def ticks_of(trials: Sequence[Trialled]) -> list[Tick]:
+    """Every limit of the campaign and of its scenarios, arm by arm in the order of the file. What cannot be said is not kept."""
+    ticks: list[Tick] = []
+    spec = trials[0].record.spec if trials else None
+    for scenario in spec.scenarios if spec else ():
+        assert spec is not None
+        limits = [*limits_of(spec.thresholds), *limits_of(scenario.thresholds)]
+        for arm in scenario.every_arm:
+            made = [trial for trial in trials if trial.record.plan.arm == arm.name and trial.record.plan.counts]
+            ticks += [_tick(str(arm.name), limit, made) for limit in limits if made and _asked(limit, made)]
+    return ticks
+
+
+def _asked(limit: Limit, trials: Sequence[Trialled]) -> bool:
+    """A limit on what viewers see says nothing of an arm without viewers, nor one on a move of an arm that stays."""
+    plan = trials[0].record.plan
+    if limit.figure == "service_gap_ms":
+        return plan.viewers > 0
+    return plan.moves or limit.figure == "reachability_gap_ms"
+
+
+def _tick(arm: str, limit: Limit, trials: Sequence[Trialled]) -> Tick:
+    values = [getattr(trial.figures, limit.figure) for trial in trials if not trial.figures.spoilt]
+    known = [float(value) for value in values if value is not None]
+    if len(known) < len(values) or not known:
+        return Tick(arm, limit, None, False, f"{len(values) - len(known)} of {len(values)} trials have no such figure")
+    if limit.statistic in ("min", "max"):
+        value = min(known) if limit.statistic == "min" else max(known)
+        return Tick(arm, limit, value, limit.keeps(value), None)
+    share = int(limit.statistic[1:]) / 100
+    if share <= 0.5:
+        value = float(np.quantile(known, share, method="median_unbiased"))
+        return Tick(arm, limit, value, limit.keeps(value), None)
+    tail = quantile_or_none(known, share)
+    if tail is None:
+        return Tick(arm, limit, None, False, f"takes {least_for_quantile(share)} trials, there are {len(known)}")
+    return Tick(arm, limit, tail.value, limit.keeps(tail.value), None)

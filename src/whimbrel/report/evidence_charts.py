@@ -1,0 +1,125 @@
+"""Charts of what a campaign shows: ratios with their intervals, every trial of every arm, and the order they were made in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import altair as alt
+
+from whimbrel.analysis.evidence import Evidence, Finding
+from whimbrel.report.charts import WIDTH, NamedChart, inline, named
+from whimbrel.report.load import ReportedTrial
+from whimbrel.report.rows import Rows
+
+_FIGURES = {
+    "total_s": "total migration time (s)",
+    "qemu_downtime_ms": "QEMU downtime (ms)",
+    "libvirt_downtime_ms": "libvirt downtime (ms)",
+    "blackout_ms": "blackout (ms)",
+    "reachability_gap_ms": "reachability gap (ms)",
+    "service_gap_ms": "service gap (ms)",
+    "transferred_bytes": "bytes transferred",
+}
+_COUNTED = alt.Scale(domain=["counts", "warm-up", "spoilt"], range=["#4c78a8", "#b8c2cc", "#e45756"])
+
+
+def evidence_charts(evidence: Evidence, trials: Sequence[ReportedTrial]) -> list[NamedChart]:
+    """The forest plot once there are verdicts, and the trials behind it."""
+    charts = [_forest(evidence)] if evidence.findings else []
+    rows = _trial_rows(trials, evidence.spec.figure)
+    return [*charts, _dots(rows, evidence.spec.figure), _order(rows, evidence.spec.figure)] if rows else charts
+
+
+def _forest(evidence: Evidence) -> NamedChart:
+    rows = [_ratio_row(finding) for finding in evidence.findings]
+    margin = evidence.spec.margin
+    order = [row["hypothesis"] for row in rows]
+    y = alt.Y("hypothesis:N", sort=order, title=None, axis=alt.Axis(labelLimit=320))
+    known = [row[end] for row in rows for end in ("low", "high", "ratio") if row[end] is not None]
+    domain = [min([*known, 1 / (1 + margin)]) / 1.03, max([*known, 1 + margin]) * 1.03]
+    x = alt.X("ratio:Q", title="ratio (logarithmic)", scale=alt.Scale(type="log", domain=domain, nice=False))
+    base = alt.Chart(inline(rows))
+    band = alt.Chart(inline([{"from": 1 / (1 + margin), "to": 1 + margin}])).mark_rect(color="#e3eef8")
+    one = alt.Chart(inline([{"one": 1.0}])).mark_rule(color="#777777", strokeDash=[3, 3])
+    chart = alt.layer(
+        band.encode(x=alt.X("from:Q", scale=alt.Scale(type="log", domain=domain, nice=False)), x2="to:Q"),
+        one.encode(x="one:Q"),
+        base.mark_rule(strokeWidth=2).encode(x=alt.X("low:Q"), x2="high:Q", y=y, color=_verdict_colour()),
+        base.mark_point(filled=True, size=70, opacity=1).encode(
+            x=x, y=y, color=_verdict_colour(), tooltip=["hypothesis:N", "verdict:N", "ratio:Q", "low:Q", "high:Q", "blocks:Q"]
+        ),
+    ).properties(width=WIDTH - 260, height=34 * len(rows) + 10)
+    caption = (
+        f"Ratios within blocks with their 95 % intervals; the band is equivalence within {margin:.0%}. "
+        "An interval that leaves out 1 is a difference only if it still is one among all hypotheses (Holm)."
+    )
+    return named("ratios", "Ratios", caption, chart)
+
+
+def _verdict_colour() -> alt.Color:
+    verdicts = ["different", "different, but within the margin", "equivalent", "undecided"]
+    return alt.Color(
+        "verdict:N", title=None, scale=alt.Scale(domain=verdicts, range=["#e45756", "#f2a541", "#54a24b", "#9aa5b1"])
+    )
+
+
+def _ratio_row(finding: Finding) -> dict[str, Any]:
+    verdict = finding.verdict
+    if verdict.different:
+        said = "different, but within the margin" if verdict.equivalent else "different"
+    else:
+        said = "equivalent" if verdict.equivalent else "undecided"
+    interval = verdict.ratio.interval
+    return {
+        "hypothesis": f"{finding.hypothesis.name}: {finding.hypothesis.arm} over {finding.hypothesis.over}",
+        "verdict": said,
+        "ratio": _rounded(verdict.ratio.ratio),
+        "low": _rounded(interval.low) if interval else None,
+        "high": _rounded(interval.high) if interval else None,
+        "blocks": verdict.ratio.blocks,
+    }
+
+
+def _rounded(value: float | None) -> float | None:
+    return round(value, 4) if value is not None else None
+
+
+def _trial_rows(trials: Sequence[ReportedTrial], figure: str) -> Rows:
+    rows: Rows = []
+    for trial in trials:
+        value = getattr(trial.figures, figure)
+        if value is not None:
+            plan = trial.stored.record.plan
+            counted = "warm-up" if not plan.counts else "spoilt" if trial.figures.spoilt else "counts"
+            rows.append({"arm": plan.arm, "order": plan.order, "block": plan.block, "value": round(float(value), 4),
+                         "counted": counted, "way": f"{plan.source} to {plan.destination}"})  # fmt: skip
+    return rows
+
+
+def _dots(rows: Rows, figure: str) -> NamedChart:
+    base = alt.Chart(inline(rows)).encode(y=alt.Y("arm:N", title=None, sort=None))
+    dots = base.mark_circle(size=45, opacity=0.7).encode(
+        x=alt.X("value:Q", title=_FIGURES[figure], scale=alt.Scale(zero=False)),
+        color=alt.Color("counted:N", title=None, scale=_COUNTED),
+        tooltip=["arm:N", "order:Q", "block:Q", "value:Q", "way:N", "counted:N"],
+    )
+    middle = base.transform_filter("datum.counted == 'counts'").mark_tick(thickness=2, color="#1d2733", height=18)
+    chart = (dots + middle.encode(x="median(value):Q")).properties(width=WIDTH - 160, height={"step": 30})
+    return named("every-trial", "Every trial", "A dot per trial, a line at the median of those that count.", chart)
+
+
+def _order(rows: Rows, figure: str) -> NamedChart:
+    chart = (
+        alt.Chart(inline(rows))
+        .mark_point(filled=True, size=55, opacity=0.8)
+        .encode(
+            x=alt.X("order:Q", title="order in which they were made"),
+            y=alt.Y("value:Q", title=_FIGURES[figure], scale=alt.Scale(zero=False)),
+            color=alt.Color("arm:N", title=None),
+            shape=alt.Shape("counted:N", title=None),
+            tooltip=["arm:N", "order:Q", "block:Q", "value:Q", "way:N", "counted:N"],
+        )
+        .properties(width=WIDTH - 160, height=260)
+    )
+    return named("run-order", "Trials in their order", "A slope or a step that all arms share is the machine's drift.", chart)
