@@ -34,7 +34,7 @@ def test_the_page_opens_without_a_complaint_and_draws_every_chart(tmp_path: Path
     # Chromium's own pages complain too, of the network that it does not have.
     complaints = [line for line in shown.stderr.splitlines() if "CONSOLE" in line and "source: chrome://" not in line]
     assert complaints == []
-    assert shown.stdout.count('class="marks"') == len(charts_of(report.trials)) > 4
+    assert shown.stdout.count('class="marks"') == len(charts_of(report)) > 4
     picture = tmp_path / "page.png"
     open_page(page, tmp_path / "profile", f"--screenshot={picture}")
     assert picture.stat().st_size > 100_000
@@ -44,6 +44,6 @@ def test_every_chart_becomes_png_and_svg(tmp_path: Path) -> None:
     campaign = CampaignFolder.open(Path(shutil.copytree(RECORDED, tmp_path / "campaign")))
     report = build_report(campaign)
     files = write_figures(campaign, report)
-    assert len(files) == 2 * len(charts_of(report.trials)) >= 10
+    assert len(files) == 2 * len(charts_of(report)) >= 10
     for file in files:
         assert file.read_bytes().startswith(b"\x89PNG" if file.suffix == ".png" else b"<svg")

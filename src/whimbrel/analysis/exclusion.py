@@ -21,9 +21,15 @@ _PAYLOAD_SHARE = 1448 / 1514
 
 def spoilt(record: TrialRecord, hosts: pl.DataFrame | None) -> list[str]:
     """Why the trial does not count, in words; empty when it does. ``hosts`` is its series of host samples."""
-    began_ns = _began_ns(record)
-    if hosts is None or began_ns is None or not record.plan.counts:
+    if not record.plan.counts:
         return []
+    link = _link_share(record)
+    reasons = [] if link is None or link >= LEAST_LINK_SHARE else [f"before the move the link gave {link:.0%} of its rate"]
+    began_ns = _began_ns(record)
+    return reasons if hosts is None or began_ns is None else reasons + _busy(record, hosts, began_ns)
+
+
+def _busy(record: TrialRecord, hosts: pl.DataFrame, began_ns: int) -> list[str]:
     reasons = []
     wait = vcpu_wait_share(hosts, record, 0, began_ns)
     if wait is not None and wait > MOST_VCPU_WAIT_SHARE:
@@ -31,9 +37,6 @@ def spoilt(record: TrialRecord, hosts: pl.DataFrame | None) -> list[str]:
     late = hosts.filter(pl.col("t_ns") < began_ns).get_column("lateness_s").drop_nulls().to_numpy()
     if len(late) and float(np.quantile(late, 0.99)) * 1e3 > MOST_LATENESS_MS:
         reasons.append(f"before the move samples came up to {float(np.quantile(late, 0.99)) * 1e3:.0f} ms late")
-    link = _link_share(record)
-    if link is not None and link < LEAST_LINK_SHARE:
-        reasons.append(f"before the move the link gave {link:.0%} of its rate")
     return reasons
 
 

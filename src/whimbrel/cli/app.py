@@ -12,7 +12,7 @@ import typer
 from typer.exceptions import TyperException
 
 from whimbrel import __version__
-from whimbrel.cli import doctor, explain, images, lab, plan, predict, reports, run, tables, techniques
+from whimbrel.cli import compare, doctor, explain, images, lab, plan, predict, reports, run, tables, techniques
 from whimbrel.cli.terminal import complain
 from whimbrel.errors import UsageError, WhimbrelError
 
@@ -21,7 +21,7 @@ INTERRUPTED = 130
 
 _EPILOG = (
     "Exit codes: 0 done; 1 a move or trial failed, state safe; 2 bad usage or input; 3 a capability is missing; "
-    "4 state unclear or unsafe; 5 clean-up incomplete; 125 internal error; 130 interrupted."
+    "4 state unclear or unsafe; 5 clean-up incomplete; 99 a limit of the file was crossed; 125 internal error; 130 interrupted."
 )
 
 app = typer.Typer(
@@ -53,6 +53,7 @@ app.command()(plan.plan)
 app.command()(reports.report)
 app.command()(reports.show)
 app.command()(reports.schema)
+app.command()(compare.compare)
 app.command()(tables.export)
 app.command()(tables.query)
 app.command()(predict.predict)

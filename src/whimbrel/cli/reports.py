@@ -10,8 +10,7 @@ import typer
 from pydantic import BaseModel
 
 from whimbrel.analysis.figures import TrialFigures
-from whimbrel.cli.run import summary
-from whimbrel.cli.terminal import print_table
+from whimbrel.cli.run import print_findings, summary
 from whimbrel.errors import UsageError
 from whimbrel.records.store import CampaignFolder
 from whimbrel.records.trial import TrialRecord
@@ -66,7 +65,7 @@ def show(
     elif as_json:
         print(json.dumps(summary(built, folder), indent=1))
     else:
-        print_table(built.table)
+        print_findings(built)
         for problem in built.problems:
             print(problem)
 

@@ -25,6 +25,7 @@ from whimbrel.lab.lab import Lab, ledger_of
 from whimbrel.records.store import CampaignFolder, StoredTrial
 from whimbrel.records.trial import Plan
 from whimbrel.report.content import Report, build_report, shorten
+from whimbrel.report.junit import write_junit
 from whimbrel.spec.campaign import CampaignSpec
 from whimbrel.spec.load import load_campaign
 from whimbrel.system.capabilities import need_capabilities
@@ -34,6 +35,8 @@ from whimbrel.system.root import need_root
 from whimbrel.trial.notes import Origin
 from whimbrel.units import format_duration
 
+# What k6 ends with when a threshold is crossed.
+CROSSED = 99
 # As a reader of the README calls it, so that the report's command can be pasted.
 _HOW_TO_CALL = ("sudo", "./whimbrel") if "WHIMBREL_COMMAND" in os.environ else ("sudo", "whimbrel")
 
@@ -53,9 +56,13 @@ def run(
     keep_on_failure: Annotated[
         bool, typer.Option("--keep-on-failure", help="Stop at the first failure and leave the lab as it is.")
     ] = False,
+    junit: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write trials and limits as JUnit XML.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary (or the plan) as JSON.")] = False,
 ) -> int:
-    """Makes the trials of a scenario file, measures them, and writes a report."""
+    """Makes the trials of a scenario file, measures them, and writes a report.
+
+    Ends with 1 when a trial failed, and with 99 when none did but a limit of the file ('thresholds') was crossed.
+    """
     if resume is not None:
         changed = {"--only": only, "--repeat": repeat, "--set": set_, "--out": out}
         spec, plans, folder = _interrupted(resume, file, [name for name, value in changed.items() if value])
@@ -79,12 +86,16 @@ def run(
             ledger.undo_all()
         campaign = _Run(spec, plans, ledger, folder, keep_on_failure, resumed=resume is not None)
         report = campaign.go()
+    if junit is not None:
+        write_junit(report, junit)
     if as_json:
         print(json.dumps(summary(report, folder), indent=1))
     else:
-        print_table(report.table)
+        print_findings(report)
         print(f"\nreport: {folder / 'report.html'}")
-    return 0 if all(trial.stored.record.outcome.succeeded for trial in report.trials) else 1
+    if not all(trial.stored.record.outcome.succeeded for trial in report.trials):
+        return 1
+    return 0 if all(tick.kept for tick in report.ticks) else CROSSED
 
 
 def _interrupted(folder: Path, file: Path | None, changed: list[str]) -> tuple[CampaignSpec, list[Plan], Path]:
@@ -244,12 +255,52 @@ def give_to_caller(folder: Path) -> None:
         os.chown(path, int(user), int(group), follow_symlinks=False)
 
 
+def print_findings(report: Report) -> None:
+    """Limits first, then verdicts, then the figures of every arm."""
+    for tick in report.ticks:
+        print(tick.words)
+    for line in report.evidence.words if report.evidence else []:
+        print(line)
+    print_table(report.table)
+
+
 def summary(report: Report, folder: Path) -> dict[str, object]:
     """What ``--json`` prints: every arm's figures, and where the records lie."""
     return {
         "title": report.title,
         "folder": str(folder),
         "emulated": report.emulated,
+        "limits": [{"arm": tick.arm, "limit": tick.limit.words, "value": tick.value, "kept": tick.kept} for tick in report.ticks],
+        "evidence": _evidence(report),
         "arms": [asdict(arm) for arm in report.arms],
         "problems": report.problems,
+    }
+
+
+def _evidence(report: Report) -> dict[str, object] | None:
+    evidence = report.evidence
+    if evidence is None:
+        return None
+    return {
+        "registration": evidence.registration,
+        "blocks": evidence.blocks,
+        "blocks_promised": evidence.spec.blocks,
+        "spoilt": evidence.spoilt,
+        "verdicts": [
+            {
+                "hypothesis": finding.hypothesis.name,
+                "figure": finding.figure,
+                "arm": finding.hypothesis.arm,
+                "over": finding.hypothesis.over,
+                "ratio": finding.verdict.ratio.ratio,
+                "interval": asdict(finding.verdict.ratio.interval) if finding.verdict.ratio.interval else None,
+                "p_different": finding.verdict.p_different,
+                "p_equivalent": finding.verdict.p_equivalent,
+                "different": finding.verdict.different,
+                "equivalent": finding.verdict.equivalent,
+                "more_blocks": finding.verdict.more_blocks,
+                "words": finding.verdict.words,
+            }
+            for finding in evidence.findings
+        ],
     }

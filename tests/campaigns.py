@@ -1,0 +1,64 @@
+"""Campaigns with known truth, made of one recorded trial: only plan, length of the move and what came before it differ."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from whimbrel.campaign import plan_trials
+from whimbrel.records.store import CampaignFolder
+from whimbrel.records.trial import Plan
+from whimbrel.spec.load import load_campaign
+
+RECORDED = Path(__file__).parent / "recorded" / "campaign"
+
+TEXT = """
+schema_version: 1
+name: synthetic
+seed: 7
+evidence:
+  blocks: {blocks}
+  warm_up_blocks: 1
+  margin: 5 %
+  hypotheses:
+    - {{name: nesting, claim: Nesting is slower, arm: slow, over: quick}}
+    - {{name: nothing, arm: same, over: quick}}
+thresholds: {{total_s: {{p50: "< 12"}}}}
+scenarios:
+  - name: vm
+    title: Synthetic
+    form: vm
+    service: none
+    arms: [{{name: quick}}, {{name: slow}}, {{name: same}}]
+"""
+
+
+@dataclass
+class Synthetic:
+    """How long each trial's move takes, in s, and the trials before which the link was slow."""
+
+    total_s: Callable[[Plan], float]
+    blocks: int = 8
+    made: int | None = None
+    slow_link: set[int] = field(default_factory=set)
+
+    def write(self, folder: Path) -> CampaignFolder:
+        """The campaign as a folder of records without series."""
+        file = folder.with_suffix(".yaml")
+        file.write_text(TEXT.format(blocks=self.blocks))
+        spec = load_campaign(file)
+        plans = plan_trials(spec)
+        campaign = CampaignFolder.create(folder, spec, "a test", plans)
+        raw = json.loads((RECORDED / "trials" / "0003-baseline" / "trial.json").read_text())
+        for plan in plans[: self.made]:
+            trial = json.loads(json.dumps(raw))
+            trial |= {"spec": json.loads(spec.model_dump_json()), "plan": plan.model_dump(), "registration": spec.registration}
+            trial["move"]["returned_ns"] = trial["move"]["called_ns"] + round(self.total_s(plan) * 1e9)
+            share = 0.5 if plan.order in self.slow_link else 1.0
+            trial["rest"]["link_bytes_per_s"] = spec.link_rate_bytes_per_s * 0.956 * share
+            place = folder / "trials" / f"{plan.order:04d}-{plan.arm}"
+            place.mkdir()
+            (place / "trial.json").write_text(json.dumps(trial))
+        return campaign
