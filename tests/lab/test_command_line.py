@@ -100,7 +100,44 @@ def test_a_guest_that_is_lost_is_unsafe_and_stops_the_campaign(tmp_path: Path) -
     assert snapshot() == before
 
 
-@pytest.mark.parametrize("moment", ["at rest", "moving"])
+ARMS = "[{viewers: 1, trials: 2}, {moves: false}, {name: slow, viewers: 1, set: {lab.link_rate: 200 Mbit/s}}]"
+
+
+def test_a_killed_campaign_goes_on_where_it_was(tmp_path: Path) -> None:
+    folder = tmp_path / "results"
+    before = snapshot()
+    running = begin(folder, "--set", f"scenarios.vm.arms={ARMS}", "--set", "observe.stay=1 s")
+    wait_for_word(running, "trial 3 of 4")
+    running.kill()
+    running.communicate(timeout=60)
+    made = {path.name: path.stat().st_mtime_ns for path in (folder / "trials").iterdir() if path.name[0] != "."}
+    assert len(made) == 2
+    assert whimbrel("run", "--resume", folder, "--repeat", "3").returncode == 2
+    assert whimbrel("run", QUICK, "--resume", folder).returncode == 2
+    resumed = whimbrel("run", "--resume", folder, "--json")
+    assert resumed.returncode == 0, resumed.stderr
+    assert snapshot() == before
+    after = {path.name: path.stat().st_mtime_ns for path in (folder / "trials").iterdir()}
+    assert made.items() <= after.items()
+    trials = [whimbrel("show", folder, number, "--json").stdout for number in ("1", "2", "3", "4")]
+    records = {(found["record"]["plan"]["arm"], found["record"]["plan"]["block"]): found for found in map(json.loads, trials)}
+    ways = {key: (found["record"]["plan"]["source"], found["record"]["outcome"]["runs_on"]) for key, found in records.items()}
+    assert ways == {
+        ("vm-1", 1): ("a", ["b"]),
+        ("vm-1", 2): ("b", ["a"]),
+        ("vm-0-stays", 1): ("a", ["a"]),
+        ("slow", 1): ("a", ["b"]),
+    }
+    assert records["vm-0-stays", 1]["record"]["outcome"]["result"] == "stayed"
+    assert records["vm-0-stays", 1]["figures"]["total_s"] is None
+    assert records["vm-0-stays", 1]["figures"]["reachability_gap_ms"] < 1000
+    assert records["slow", 1]["figures"]["total_s"] > 2 * records["vm-1", 1]["figures"]["total_s"]
+    for found in records.values():
+        rate = found["record"]["spec"]["lab"]["link_rate_bytes_per_s"]
+        assert found["record"]["rest"]["link_bytes_per_s"] == pytest.approx(rate * 0.956, rel=0.1)
+
+
+@pytest.mark.parametrize("moment", [pytest.param("at rest", marks=pytest.mark.long), "moving"])
 def test_gc_after_kill(moment: str, tmp_path: Path) -> None:
     before = snapshot()
     running = begin(tmp_path / "results")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import polars as pl
@@ -11,7 +12,7 @@ import pytest
 
 from whimbrel.system import links, netns
 from whimbrel.system.cgroups import Cgroup, machine_cpus
-from whimbrel.system.deadline import pause
+from whimbrel.system.deadline import Deadline, pause, wait_until
 from whimbrel.system.instrument import Instrument
 from whimbrel.system.ledger import Ledger
 from whimbrel.system.process import run, start
@@ -86,3 +87,27 @@ def test_the_sampler_sees_cpu_memory_and_network_of_a_group(tmp_path: Path, pair
     assert grown["net_sent_bytes"] > 2000 * 1000
     memory = rows.get_column("memory_bytes").to_list()
     assert max(memory) - memory[0] > 60 * 2**20
+
+
+@pytest.mark.parametrize("rate_bytes_per_s", [5e6, 25e6])
+def test_the_link_check_says_what_a_link_gives(tmp_path: Path, pair: tuple[str, str], rate_bytes_per_s: float) -> None:
+    for name in pair:
+        links.shape(name, "eth0", rate_bytes_per_s)
+    with ExitStack() as ends:
+        pids = {}
+        for name in pair:
+            held = start([*netns.inside(name), "sleep", "60"], log_file=tmp_path / "sleep.log")
+            ends.callback(held.stop)
+            pids[name] = held.pid
+        wait_until(
+            lambda: (all(Path(f"/proc/{pid}/comm").read_text() == "sleep\n" for pid in pids.values()) or None, "not yet"),
+            "processes in both networks", Deadline(10),
+        )  # fmt: skip
+        asked = {"from_pid": pids[pair[0]], "to_pid": pids[pair[1]], "address": "10.99.1.2", "for_s": 0.4}
+        check = Instrument("link check", "whimbrel.observe.link_check", asked, output=tmp_path / "x", log_file=tmp_path / "log")
+        with check:
+            check.wait_for(lambda said: any(line["say"] == "rate" for line in said), "to try the link", 20)
+            check.tell_to_end()
+        found = next(line["bytes_per_s"] for line in check.said if line["say"] == "rate")
+    # Frames of 1514 bytes carry 1448 of ours.
+    assert found == pytest.approx(rate_bytes_per_s * 1448 / 1514, rel=0.06)
