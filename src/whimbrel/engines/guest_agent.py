@@ -51,6 +51,11 @@ class GuestAgent:
         """Runs a line of shell in the guest."""
         return self.run(["/bin/sh", "-c", script], timeout_s=timeout_s, check=check)
 
+    def write(self, path: str, text: str) -> None:
+        """Writes a small file in the guest, over what is there."""
+        encoded = base64.b64encode(text.encode()).decode()
+        self.shell(f"echo {encoded} | base64 -d >'{path}.new' && mv '{path}.new' '{path}'")
+
     def set_clock(self) -> None:
         """Sets the guest's wall clock to ours. By date(1): the agent's own command wants hwclock, which a small guest lacks."""
         self.run(["/bin/date", "--set", f"@{time.time():.6f}"])

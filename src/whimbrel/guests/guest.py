@@ -34,11 +34,32 @@ class Memory:
     cached_bytes: int
 
 
+@dataclass(frozen=True)
+class Berth:
+    """Where a VM stands in the site's network, and what its disk is called. Every host calls the VM itself the same."""
+
+    disk: str
+    address: str
+    mac: str
+
+
+def usual_berth(site: Site) -> Berth:
+    """That of the one guest that moves as a whole."""
+    return Berth(GUEST_NAME, site.guest_address, _MAC)
+
+
 def plan_domain(
-    site: Site, guest: GuestSpec, accelerator: Accelerator, kernel_folder: Path, film: Path, payload: Path | None = None
+    site: Site,
+    guest: GuestSpec,
+    accelerator: Accelerator,
+    kernel_folder: Path,
+    film: Path,
+    payload: Path | None = None,
+    berth: Berth | None = None,
 ) -> DomainPlan:
-    """The description of the site's guest; the same for every trial, so that a saved state fits."""
-    files = site.files
+    """The description of a VM of the site; the same for every trial, so that a saved state fits."""
+    berth = berth or usual_berth(site)
+    files = site.files_of(berth.disk)
     disks = [Disk(files.disk, "vda", "qcow2"), Disk(files.image(film / "disk.raw"), "vdb", "raw", readonly=True)]
     if payload is not None:
         disks.append(Disk(files.image(payload / "disk.raw"), "vdc", "raw", readonly=True))
@@ -52,9 +73,9 @@ def plan_domain(
         initrd=files.image(kernel_folder / "initrd.img"),
         kernel_options=(
             "root=/dev/vda", "rw", "console=ttyS0", "loglevel=4", "net.ifnames=0", "systemd.show_status=false",
-            f"whimbrel.address={site.guest_address}/{site.prefix_length}",
+            f"whimbrel.address={berth.address}/{site.prefix_length}",
         ),
-        mac=_MAC,
+        mac=berth.mac,
         bridge=site.bridge,
         console_log=site.console_log,
         disks=tuple(disks),
@@ -88,10 +109,11 @@ def refuse_another(hosts: Sequence[Host]) -> None:
                 raise UsageError(f"host {host.name} already has a guest", resolution="take the lab down ('whimbrel lab down')")
 
 
-def restore(site: Site, connection: Connection, state: Path) -> tuple[GuestAgent, float]:
-    """Starts the guest on host A from a saved state, disk and clock set right; also says in how many seconds it started."""
-    site.files.put_disk(state / "disk.qcow2")
-    saved = site.files.image(state / "memory.save")
+def restore(site: Site, connection: Connection, state: Path, disk: str = GUEST_NAME) -> tuple[GuestAgent, float]:
+    """Starts the guest on a host from a saved state, disk and clock set right; also says in how many seconds it started."""
+    files = site.files_of(disk)
+    files.put_disk(state / "disk.qcow2")
+    saved = files.image(state / "memory.save")
     _bring_into_page_cache(state / "memory.save")
     keep_memory_for(site, state)
     if site.standby_memory is not None:
@@ -101,7 +123,7 @@ def restore(site: Site, connection: Connection, state: Path) -> tuple[GuestAgent
     took_s = time.monotonic() - began_s
     domain = connection.find(GUEST_NAME)
     if domain is None:
-        raise GuestError("the restored guest is not there", resolution="look at host A's libvirt log")
+        raise GuestError("the restored guest is not there", resolution="look at the host's libvirt log")
     agent = GuestAgent(domain)
     agent.wait(30)
     agent.set_clock()

@@ -56,6 +56,7 @@ class StateStore:
     def __init__(self, site: Site, guest: GuestSpec, stream: StreamSpec) -> None:
         self._site = site
         self._guest = guest
+        self._files = site.files_of(the_guest.GUEST_NAME)
         store = site.store
         self._base = store.guest_disk(guest.disk_bytes)
         self._film = store.film(stream.bitrate_bytes_per_s, stream.length_s)
@@ -66,9 +67,9 @@ class StateStore:
         disk = self._nested_disk() if form == "nested" else self._base
         plan = the_guest.plan_domain(self._site, self._guest, self.accelerator, self._base, self._film)
         # What the state's disk lies over must be where the hosts look for it, also when the state was made long ago.
-        self._site.files.image(self._base / "disk.raw")
+        self._files.image(self._base / "disk.raw")
         if form == "nested":
-            self._site.files.image(disk / "disk.qcow2")
+            self._files.image(disk / "disk.qcow2")
         content = {
             "domain": domain_xml(plan),
             "server": self._site.platform,
@@ -112,18 +113,18 @@ class StateStore:
 
     def _import(self, out: Path, payload: Path) -> None:
         plan = the_guest.plan_domain(self._site, self._guest, self.accelerator, self._base, self._film, payload)
-        self._site.files.new_disk(self._base / "disk.raw", "raw")
+        self._files.new_disk(self._base / "disk.raw", "raw")
 
         def prepare(domain: Domain, agent: GuestAgent) -> None:
             import_container(agent)
             the_guest.power_off(domain, agent)
 
         self._with_booted(plan, prepare)
-        self._site.files.take_disk(out / "disk.qcow2")
+        self._files.take_disk(out / "disk.qcow2")
 
     def _make(self, out: Path, form: FormName, service: ServiceName, disk: Path, engine: EngineName) -> None:
         nested = form == "nested"
-        self._site.files.new_disk(disk / ("disk.qcow2" if nested else "disk.raw"), "qcow2" if nested else "raw")
+        self._files.new_disk(disk / ("disk.qcow2" if nested else "disk.raw"), "qcow2" if nested else "raw")
         plan = the_guest.plan_domain(self._site, self._guest, self.accelerator, self._base, self._film)
 
         def prepare(domain: Domain, agent: GuestAgent) -> None:
@@ -139,13 +140,13 @@ class StateStore:
             used = int(agent.shell("df --output=used -B1 / | tail -1"))
             agent.shell("sync")
             readings = settle(lambda: domain.dirty_rate_mib_per_s(_SETTLE_WINDOW_S))
-            domain.save(self._site.files.saving)
+            domain.save(self._files.saving)
             info = {"accelerator": self.accelerator, **asdict(identity), "versions": versions,
                     "dirty_rate_mib_per_s": readings, "disk_used_bytes": used}  # fmt: skip
             (out / "state.json").write_text(json.dumps(info, indent=1))
 
         self._with_booted(plan, prepare)
-        self._site.files.take(out / "memory.save", out / "disk.qcow2")
+        self._files.take(out / "memory.save", out / "disk.qcow2")
 
     def _with_booted(self, plan: DomainPlan, use: Callable[[Domain, GuestAgent], None]) -> None:
         """Boots the guest on host A, uses it, and takes its power away whatever happens."""

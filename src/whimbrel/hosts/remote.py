@@ -111,15 +111,16 @@ class Here:
 class RemoteFiles:
     """Files in the storage that both hosts share, sent and fetched through libvirt. Implements ``hosts.site.GuestFiles``."""
 
-    def __init__(self, spec: HostsSpec, ledger: Ledger) -> None:
+    def __init__(self, disk: str, spec: HostsSpec, ledger: Ledger, sent: set[str]) -> None:
+        self._disk = f"{disk}.qcow2"
         self._spec = spec
         self._ledger = ledger
-        self._sent: set[str] = set()
+        self._sent = sent
 
     @property
     def disk(self) -> str:
         """The guest's disk."""
-        return f"{self._spec.storage}/{self._name('guest.qcow2')}"
+        return f"{self._spec.storage}/{self._name(self._disk)}"
 
     @property
     def saving(self) -> str:
@@ -140,15 +141,15 @@ class RemoteFiles:
         """An empty disk over an image."""
         below = self.image(backing)
         size_bytes = _virtual_size_bytes(backing, backing_format)
-        self._list(self._name("guest.qcow2"))
+        self._list(self._name(self._disk))
         with self._storage() as storage:
-            storage.lay_over(self._name("guest.qcow2"), below, backing_format, size_bytes)
+            storage.lay_over(self._name(self._disk), below, backing_format, size_bytes)
 
     def put_disk(self, saved: Path) -> None:
         """A copy of a disk that was saved."""
-        self._list(self._name("guest.qcow2"))
+        self._list(self._name(self._disk))
         with self._storage() as storage:
-            storage.send(saved, self._name("guest.qcow2"))
+            storage.send(saved, self._name(self._disk))
 
     def take(self, memory: Path, disk: Path) -> None:
         """What was saved, and the disk."""
@@ -161,8 +162,8 @@ class RemoteFiles:
     def take_disk(self, disk: Path) -> None:
         """The disk alone."""
         with self._storage() as storage:
-            storage.fetch(self._name("guest.qcow2"), disk)
-            storage.remove(self._name("guest.qcow2"))
+            storage.fetch(self._name(self._disk), disk)
+            storage.remove(self._name(self._disk))
 
     def _name(self, name: str) -> str:
         return f"whimbrel-{self._spec.name}-{name}"
@@ -191,7 +192,7 @@ class RemoteSite:
         self.host_a = RemoteHost("a", spec.a, spec.storage)
         self.host_b = RemoteHost("b", spec.b, spec.storage)
         self.vantage = Here()
-        self.files = RemoteFiles(spec, ledger)
+        self._sent: set[str] = set()
         self.bridge = spec.bridge
         self.console_log = f"/var/log/libvirt/qemu/{guest}-console.log"
         self.guest_address, _, length = spec.guest_address.partition("/")
@@ -235,6 +236,10 @@ class RemoteSite:
     def cpu_placement(self) -> dict[str, list[int]]:
         """Theirs."""
         return {}
+
+    def files_of(self, disk: str) -> RemoteFiles:
+        """The files of the VM whose disk has this name."""
+        return RemoteFiles(disk, self.spec, self.ledger, self._sent)
 
     def accelerator(self, kernel_folder: Path) -> Accelerator:
         """What the file says."""

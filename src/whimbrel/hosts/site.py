@@ -64,9 +64,8 @@ class Site(Protocol):
     def vantage(self) -> Vantage:
         """Where viewers and probe run."""
 
-    @property
-    def files(self) -> GuestFiles:
-        """The guest's files."""
+    def files_of(self, disk: str) -> GuestFiles:
+        """The files of the VM whose disk has this name."""
 
     @property
     def guest_address(self) -> str:

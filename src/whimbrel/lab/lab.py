@@ -68,10 +68,10 @@ class LabVantage:
 class LabFiles:
     """The folder that both servers see, and the store of images, which they see too. Implements ``hosts.site.GuestFiles``."""
 
-    disk = "/srv/shared/guest.qcow2"
     saving = "/srv/shared/memory.save"
 
-    def __init__(self, shared: Path, store: Path, server: Server) -> None:
+    def __init__(self, disk: str, shared: Path, store: Path, server: Server) -> None:
+        self.disk = f"/srv/shared/{disk}.qcow2"
         self._shared = shared
         self._store = store
         self._server = server
@@ -124,7 +124,6 @@ class Lab:
         self._vantage_cgroup = Cgroup(f"{spec.name}/vantage")
         self.authority = Authority(self.folder / "ca")
         self.standby_memory = StandbyMemory()
-        self.files = LabFiles(self.shared, store.folder, self.server_a)
         self.vantage = LabVantage(self._netns("vantage"), self._vantage_cgroup)
 
     @property
@@ -151,6 +150,10 @@ class Lab:
     def instruments_procs(self) -> Sequence[Path]:
         """The instruments' group."""
         return self.instruments.procs_files
+
+    def files_of(self, disk: str) -> LabFiles:
+        """The files of the VM whose disk has this name."""
+        return LabFiles(disk, self.shared, self.store.folder, self.server_a)
 
     def accelerator(self, kernel_folder: Path) -> Accelerator:
         """KVM when this kernel boots in it on server A."""

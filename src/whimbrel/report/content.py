@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from whimbrel.analysis.evidence import Evidence, evidence_of
-from whimbrel.analysis.exclusion import MOST_LATENESS_MS, MOST_VCPU_WAIT_SHARE
+from whimbrel.analysis.exclusion import MOST_LATENESS_MS
 from whimbrel.analysis.summary import ArmSummary, summarise
 from whimbrel.analysis.thresholds import Tick, ticks_of
 from whimbrel.records.store import CampaignFolder
@@ -14,6 +14,8 @@ from whimbrel.report.load import ReportedTrial, load_trials
 from whimbrel.report.table import Table, instrument_table, main_table, rest_table
 from whimbrel.units import format_bytes, format_duration, format_rate
 
+# Above this a machine was busy with something else, or with the trial itself, and the trial is marked.
+MOST_VCPU_WAIT_SHARE = 0.15
 # Of an instrument's own loop, at its 99th percentile. The probe asks every few ms; a viewer's packets are ms apart.
 MOST_JITTER_MS = {"probe": 20.0, "player": 20.0, "migration events": 100.0}
 

@@ -1,0 +1,75 @@
+"""Carriers: VMs between which a container moves.
+
+The container has an address and a link of its own, which are there on both sides before it comes; only where the link joins
+the carrier's bridge does anybody hear of it.
+"""
+
+from __future__ import annotations
+
+import json
+
+from whimbrel.engines.guest_agent import GuestAgent
+from whimbrel.guests.oci import description
+
+CONTAINER = "origin"
+HOME = f"/srv/{CONTAINER}"
+# The same on both sides, so that neighbours need learn nothing.
+CONTAINER_MAC = "52:54:00:77:00:c8"
+WITNESS_PORT = 7777
+_WITNESS_PAGES = 256
+_START_S = 60.0
+
+
+def unpack(agent: GuestAgent) -> None:
+    """Puts the container's root file system from the payload disk into place; done once, when the carriers' disk is made."""
+    agent.shell(
+        f"mkdir -p /run/payload {HOME}/lower {HOME}/upper {HOME}/work {HOME}/bundle/rootfs"
+        f" && mount -o ro /dev/vdc /run/payload && tar -x -C {HOME}/lower -f /run/payload/rootfs.tar && umount /run/payload"
+        " && sync",
+        timeout_s=600,
+    )
+
+
+def prepare(agent: GuestAgent, container_address: str, prefix_length: int) -> None:
+    """Makes bridge, network and bundle, and everything warm that a move will need; the container's link joins nothing yet."""
+    command = ["/bin/sh", "-c", f"witness {WITNESS_PORT} {_WITNESS_PAGES} /srv/witness & exec nginx -g 'daemon off;'"]
+    config = description(CONTAINER, command, f"/run/netns/{CONTAINER}", ["/srv/film"])
+    agent.write(f"{HOME}/bundle/config.json", json.dumps(config, indent=1))
+    agent.shell(
+        f"""set -e
+        modprobe -a veth bridge overlay inet_diag tcp_diag udp_diag unix_diag af_packet_diag netlink_diag 2>/dev/null || true
+        own=$(ip -o -4 address show dev eth0 | while read -r _ _ _ address _; do echo "$address"; done)
+        ip link add br0 type bridge stp_state 0 forward_delay 0
+        ip address flush dev eth0
+        ip link set eth0 master br0
+        ip address add "$own" dev br0
+        ip link set br0 up
+        ip netns add {CONTAINER}
+        ip link add veth-{CONTAINER} type veth peer name eth0 netns {CONTAINER} address {CONTAINER_MAC}
+        ip link set veth-{CONTAINER} up
+        ip -n {CONTAINER} link set lo up
+        ip -n {CONTAINER} link set eth0 up
+        ip -n {CONTAINER} address add {container_address}/{prefix_length} dev eth0
+        ip netns exec {CONTAINER} sh -c 'echo 1 >/proc/sys/net/ipv4/conf/eth0/arp_notify'
+        mkdir -p /run/move
+        # First runs read much from disk, and CRIU finds out once what the kernel can do.
+        criu check >/dev/null 2>&1 || true
+        runc --version >/dev/null; runc list >/dev/null; nc -h >/dev/null 2>&1 || true
+        """,
+        timeout_s=_START_S,
+    )
+
+
+def start(agent: GuestAgent) -> None:
+    """Runs the container here, joins its link, and waits until it answers."""
+    agent.shell(
+        f"""set -e
+        mount -t overlay overlay -o lowerdir={HOME}/lower,upperdir={HOME}/upper,workdir={HOME}/work {HOME}/bundle/rootfs
+        runc run --detach --bundle {HOME}/bundle {CONTAINER} </dev/null >/dev/null 2>&1
+        ip link set veth-{CONTAINER} master br0
+        i=0
+        until ip netns exec {CONTAINER} bash -c 'exec 3<>/dev/tcp/127.0.0.1/1935 4<>/dev/tcp/127.0.0.1/{WITNESS_PORT}' 2>/dev/null
+        do i=$((i+1)); [ $i -lt 300 ] || exit 1; sleep 0.1; done
+        """,
+        timeout_s=_START_S,
+    )

@@ -1,0 +1,1 @@
+"""Containers moved from one carrier to another by CRIU."""

@@ -1,0 +1,29 @@
+"""When do rounds of pre-dump end? Pure.
+
+The rules of p.haul (phaul/iters.py): a round that wrote few pages leaves little for the last dump; one that wrote more than the
+one before will not get better; and there is an end to patience.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+FEW_PAGES = 64
+MOST_GROWTH = 0.10
+
+
+def enough(pages_written: Sequence[int], most_rounds: int) -> str | None:
+    """Why no further round is to be made, from the pages of each so far; None to go on.
+
+    Worked example: 1,256 pages, then 9: few are left. 1,256, then 900, then 1,000: they grow by 11 %.
+    """
+    if not pages_written:
+        return None
+    last = pages_written[-1]
+    if last <= FEW_PAGES:
+        return f"few pages are left: {last}"
+    if len(pages_written) > 1 and last > pages_written[-2] * (1 + MOST_GROWTH):
+        return f"they grow: {pages_written[-2]} pages, then {last}"
+    if len(pages_written) >= most_rounds:
+        return f"{most_rounds} rounds were made"
+    return None
