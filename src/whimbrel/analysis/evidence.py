@@ -128,11 +128,11 @@ def _of(figures: list[TrialFigure], arm: str) -> list[float]:
 
 
 def figures_in(trials: Sequence[Trialled], figure: FigureName) -> list[TrialFigure]:
-    """One figure of each trial that has it. A saved state is told by the boot it came from: alike for all arms."""
+    """One figure of each trial that has it."""
     found = []
     for trial in trials:
         value = getattr(trial.figures, figure)
         if value is not None:
             plan = trial.record.plan
-            found.append(TrialFigure(plan.arm, plan.block, str(plan.state_boot), float(value)))
+            found.append(TrialFigure(plan.arm, plan.block, trial.record.provenance.saved_state, float(value)))
     return found

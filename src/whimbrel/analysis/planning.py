@@ -4,8 +4,8 @@ First from normal theory, then held to the test itself on simulated campaigns: w
 levels, which no formula knows. The worst case of Holm's adjustment is assumed: each test of a family at alpha / family.
 
 Sources: G. E. Noether, "Sample size determination for some common nonparametric tests", Journal of the American Statistical
-Association 82, 1987; 3 / pi is the efficiency of the signed-rank test beside Student's for normal figures (Hollander and
-Wolfe, section 3.11). Equivalence: S.-C. Chow, J. Shao, H. Wang, "Sample Size Calculations in Clinical Research", 2nd ed.,
+Association 82, 1987; 3 / pi is the efficiency of the signed-rank test beside Student's for normal figures (Hollander, Wolfe
+and Chicken, chapter 3). Equivalence: S.-C. Chow, J. Shao, H. Wang, "Sample Size Calculations in Clinical Research", 2nd ed.,
 2008, section 3.1. R. H. Browne, "On the use of a pilot sample for sample size determination", Statistics in Medicine 14, 1995
 (the upper limit of a spread).
 """
@@ -98,6 +98,8 @@ def blocks_needed(
     """
     if not (difference > 0 and math.isfinite(difference)):
         raise UsageError(f"a difference of {difference:g} cannot be told", resolution="give a share above 0, such as 0.07")
+    if family < 1:
+        raise UsageError(f"a family of {family} comparisons asks nothing")
     return BlocksNeeded(
         difference,
         margin,

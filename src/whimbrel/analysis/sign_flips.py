@@ -5,7 +5,7 @@ is as likely to have the other sign, whatever the machine did meanwhile. So all 
 likely, and the test asks how rare the signs seen are among them. Its statistic is Wilcoxon's: the ranks of the absolute
 differences, each with the sign of its difference, summed up. The sum is also the number of Walsh averages (means of two
 differences, or of one with itself) above the centre less the number below. So the estimate that belongs to it is their median
-(Hodges and Lehmann), and the interval runs between two of them. Test, estimate and interval can only disagree at a tie.
+(Hodges and Lehmann), and the interval runs between two of them. The three can only disagree where there are ties.
 
 Sources: F. Wilcoxon, "Individual comparisons by ranking methods", Biometrics Bulletin 1, 1945; J. L. Hodges and E. L.
 Lehmann, "Estimates of location based on rank tests", Annals of Mathematical Statistics 34, 1963; M. Hollander, D. A. Wolfe,
@@ -75,10 +75,13 @@ def interval_of(differences: Sequence[float] | Floats, confidence: float) -> tup
     alpha = round(1 - confidence, _DECIMALS)
     if len(values) < least_count(alpha):
         return None
-    averages = np.unique(_walsh_averages(values))
-    centre = centre_of(values)
-    low = _first_not_rejected(values, averages, alpha)
-    high = _first_not_rejected(-values, -averages[::-1], alpha)
+    every = _walsh_averages(values)
+    averages = np.unique(every)
+    # With ties the textbook's count does not hold: look from the very end.
+    start = _rejected_at_each_end(len(values), alpha) if len(averages) == len(every) else 0
+    low = _first_not_rejected(values, averages, alpha, start)
+    high = _first_not_rejected(-values, -averages[::-1], alpha, start)
+    centre = float(np.median(every))
     return min(centre, low), max(centre, -high)
 
 
@@ -88,16 +91,17 @@ def rejects(rows: Floats, alpha: float, centre: float = 0.0, alternative: Altern
     For simulated figures only: it takes them to be without ties.
     """
     moved = rows - centre
-    ranks = np.argsort(np.argsort(np.abs(moved), axis=1), axis=1) + 1
     count = rows.shape[1]
-    tail = _upper_tail(tuple(range(2, 2 * count + 1, 2)))
+    doubled_ranks = np.arange(2, 2 * count + 1, 2)
+    tail = _upper_tail(tuple(doubled_ranks.tolist()))
     level = alpha / 2 if alternative == "two-sided" else alpha
-    # The least sum (in half ranks) that is rare enough; past the end when none is.
+    # The least sum that is rare enough; past the end when none is.
     least = int(np.argmax(tail <= level)) if tail[-1] <= level else len(tail)
-    above = 2 * np.where(moved > 0, ranks, 0).sum(axis=1) >= least
-    below = 2 * np.where(moved < 0, ranks, 0).sum(axis=1) >= least
-    either: Yesses = above | below
-    return {"two-sided": either, "greater": above, "less": below}[alternative]
+    positive = np.take_along_axis(moved > 0, np.argsort(np.abs(moved), axis=1), axis=1)
+    sums = positive @ doubled_ranks
+    above, below = sums >= least, doubled_ranks.sum() - sums >= least
+    found: Yesses = {"two-sided": above | below, "greater": above, "less": below}[alternative]
+    return found
 
 
 def _p(values: Floats, centre: float, alternative: Alternative) -> float:
@@ -109,7 +113,7 @@ def _p(values: Floats, centre: float, alternative: Alternative) -> float:
     return {"two-sided": min(1.0, 2 * min(greater, less)), "greater": greater, "less": less}[alternative]
 
 
-@lru_cache(maxsize=512)
+@lru_cache(maxsize=64)
 def _upper_tail(doubled_ranks: tuple[int, ...]) -> Floats:
     """For each s: how likely the positive ones of these (doubled) ranks sum to s or more, each being so by a fair coin."""
     chances = np.ones(1)
@@ -121,15 +125,22 @@ def _upper_tail(doubled_ranks: tuple[int, ...]) -> Floats:
     return np.cumsum(chances[::-1])[::-1]
 
 
-def _first_not_rejected(values: Floats, averages: Floats, alpha: float) -> float:
-    """The first of the Walsh averages, from below, at or right behind which the test does not reject.
+def _first_not_rejected(values: Floats, averages: Floats, alpha: float, start: int) -> float:
+    """The first of the Walsh averages, ascending, at or right behind which the test does not reject.
 
     Only there does the statistic change, so looking at each and between each two is looking everywhere.
     """
-    for at, following in zip(averages, [*averages[1:], averages[-1]], strict=True):
+    for at, following in zip(averages[start:], [*averages[start + 1 :], averages[-1]], strict=True):
         if _p(values, at, "two-sided") > alpha or _p(values, (at + following) / 2, "two-sided") > alpha:
             return float(at)
     return math.inf
+
+
+def _rejected_at_each_end(count: int, alpha: float) -> int:
+    """How many Walsh averages of ``count`` differences the textbook leaves out at each end when there are no ties."""
+    # Doubled ranks make every other sum impossible. Each possible one stands for one average more on the other side.
+    sums_rejected = int((_upper_tail(tuple(range(2, 2 * count + 1, 2)))[::2] <= alpha / 2).sum())
+    return sums_rejected - 1
 
 
 def _walsh_averages(values: Floats) -> Floats:

@@ -166,11 +166,11 @@ def equivalence_p(ours: Sequence[float | None], theirs: Sequence[float | None], 
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:
     """Adjusts the p-values of a family. An unknown one counts as one that rejects nothing, and stays unknown."""
-    # Slow to import, and needed only here.
+    if len(p_values) < 2:
+        return list(p_values)
+    # Slow to import (a second), and needed only here.
     from statsmodels.stats.multitest import multipletests
 
-    if not p_values:
-        return []
     adjusted = multipletests([1.0 if p is None else p for p in p_values], method="holm")[1]
     return [None if p is None else float(value) for p, value in zip(p_values, adjusted, strict=True)]
 

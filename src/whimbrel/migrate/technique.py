@@ -28,6 +28,7 @@ class MoveRequest:
     memory_bytes: int
     disk_bytes: int
     spec: MigrationSpec
+    carriers: tuple[Carrier, Carrier] | None = None
     after_boot: Callable[[GuestAgent], None] = lambda agent: None
 
 

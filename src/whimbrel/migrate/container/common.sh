@@ -12,7 +12,9 @@ CONTROL_PORT=7000 PAGES_PORT=7001 FILES_PORT=7002
 say() { printf '%s %s\n' "$EPOCHREALTIME" "$*" >>"$MOVE/journal"; }
 
 hear() { # SECONDS: the next line from the other side, in $heard; fails when none comes in time
-    read -r -t "$1" heard <&"${LINE[0]}"
+    heard=
+    # bash takes the descriptors away when the program at the other end has ended.
+    [ -n "${LINE[0]-}" ] && read -r -t "$1" heard <&"${LINE[0]}"
 }
 
 tell() { printf '%s\n' "$*" >&"${LINE[1]}"; }

@@ -13,9 +13,11 @@ from whimbrel.engines.guest_agent import GuestAgent
 Role = Literal["source", "destination"]
 MOVE = "/run/move"
 _SCRIPTS: dict[Role, str] = {"source": "depart.sh", "destination": "arrive.sh"}
+# Not in the move's own folder: /run may hold no programs.
+_HOOK = "/srv/origin/hook.sh"
 _GROUP = "/sys/fs/cgroup/whimbrel/origin"
 # What both CRIUs are told (criu(8)). We cut the network, at the bridge: CRIU need not lock it, and leaves no rules behind.
-_OPTIONS = ("network-lock skip", "skip-in-flight", "ghost-limit 64M", f"action-script {MOVE}/hook.sh")
+_OPTIONS = ("network-lock skip", "skip-in-flight", "ghost-limit 64M", f"action-script {_HOOK}")
 
 
 @dataclass(frozen=True)
@@ -58,14 +60,15 @@ class Side:
         agent = self.carrier.agent
         agent.shell(f"rm -rf {MOVE} && mkdir -p {MOVE}")
         folder = files("whimbrel.migrate.container")
-        for name in ("common.sh", "hook.sh", _SCRIPTS[self.role]):
+        for name in ("common.sh", _SCRIPTS[self.role]):
             agent.write(f"{MOVE}/{name}", (folder / name).read_text())
+        agent.write(_HOOK, (folder / "hook.sh").read_text())
         given = {"SIDE": self.role, "SELF": self.carrier.address, **settings}
         agent.write(f"{MOVE}/settings", "".join(f"{key}={value}\n" for key, value in given.items()))
         options = [*_OPTIONS, *([f"address {self.carrier.address}"] if settings["TECHNIQUE"] == "post-copy" else [])]
         agent.write(f"{MOVE}/criu.conf", "\n".join(options) + "\n")
         agent.shell(
-            f"chmod +x {MOVE}/hook.sh && touch {MOVE}/journal && systemctl reset-failed {self._unit} 2>/dev/null;"
+            f"chmod +x {_HOOK} && touch {MOVE}/journal && systemctl reset-failed {self._unit} 2>/dev/null;"
             f" systemd-run --quiet --collect --unit={self._unit} --property=StandardError=file:{MOVE}/{self._unit}.err"
             f" bash {MOVE}/{_SCRIPTS[self.role]}"
         )
@@ -99,7 +102,7 @@ class Side:
     def last_words(self) -> str:
         """What its logs say of a failure."""
         return self.carrier.agent.shell(
-            f"cd {MOVE} && tail -n 3 journal; cat *.err work/*/*.err work/*.log 2>/dev/null | tail -n 5;"
+            f"cd {MOVE} && tail -n 3 journal; cat *.err work/*.err work/*/*.err work/*.log 2>/dev/null | tail -n 5;"
             " grep -h Error work/*/*.log 2>/dev/null | tail -n 5"
         ).strip()
 
