@@ -42,10 +42,10 @@ class FakeHost:
     def gone(self) -> bool:
         return self.dead
 
-    def state_of(self, guest: str) -> GuestState:
+    def state_of(self, what: str) -> GuestState:
         if self.dead or self.silent:
             raise EngineError(f"host {self.name} does not answer")
-        return self.guests.get(guest, "absent")
+        return self.guests.get(what, "absent")
 
     def capacity(self) -> Capacity:
         return self._capacity
@@ -88,6 +88,9 @@ class FakeJournal:
     def mark(self, name: str, **data: Any) -> int:
         self.marks.append((len(self.marks), name, data))
         return len(self.marks) - 1
+
+    def quote(self, host: str, name: str, realtime_ns: int) -> None:
+        self.marks.append((len(self.marks), name, {"host": host, "realtime_ns": realtime_ns}))
 
 
 class FakeTechnique:

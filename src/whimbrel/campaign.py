@@ -8,13 +8,15 @@ from dataclasses import dataclass
 
 from whimbrel.analysis.exclusion import spoilt
 from whimbrel.errors import UnsafeStateError, UsageError
-from whimbrel.guests.states import StateInfo, StateStore
+from whimbrel.guests.carrier_states import CarrierStates
+from whimbrel.guests.states import StateStore
 from whimbrel.hosts.site import Site
 from whimbrel.records.store import CampaignFolder, StoredTrial
 from whimbrel.records.trial import Plan
 from whimbrel.spec.arms import ArmSpec
 from whimbrel.spec.campaign import CampaignSpec, ScenarioSpec
 from whimbrel.trial.notes import Origin
+from whimbrel.trial.subject import Start
 from whimbrel.trial.trial import Trial
 
 # For the estimate only: restoring, starting viewers and tidying up around what the scenario asks for, and how many of
@@ -27,20 +29,19 @@ _MAKING_A_STATE_S = 60.0
 def plan_trials(spec: CampaignSpec, only: frozenset[str] = frozenset(), repeat: int | None = None) -> list[Plan]:
     """Every trial of the campaign in the order it will be made: block by block, each shuffled by the seed.
 
-    A block holds every arm once, and begins where the last one ended: blocks from A to B and from B to A take turns. The
-    trials of an arm take turns among the saved states, each arm beginning with another one. Blocks that warm the machine up
-    come first. ``only`` keeps the named scenarios, ``repeat`` sets the number of trials of each arm. UsageError for a name
-    that the file does not have.
+    A block holds every arm once; blocks from A to B and from B to A take turns. The arms of a block start from the same boot
+    of their form, and blocks take turns among the boots. Blocks that warm the machine up come first. ``only`` keeps the named
+    scenarios, ``repeat`` sets the number of trials of each arm. UsageError for a name that the file does not have.
     """
     known = {scenario.name for scenario in spec.scenarios}
     unknown = sorted(only - known)
     if unknown:
         raise UsageError(f"there is no scenario {unknown[0]!r} in the file", resolution=f"it has: {', '.join(sorted(known))}")
     members = [
-        _Member(scenario, arm, position, repeat or (spec.evidence.blocks if spec.evidence else arm.trials))
+        _Member(scenario, arm, repeat or (spec.evidence.blocks if spec.evidence else arm.trials))
         for scenario in spec.scenarios
         if not only or scenario.name in only
-        for position, arm in enumerate(scenario.every_arm)
+        for arm in scenario.every_arm
     ]
     shuffle = random.Random(spec.seed)
     warm_up_blocks = spec.evidence.warm_up_blocks if spec.evidence and repeat is None else 0
@@ -66,13 +67,21 @@ def plan_again(spec: CampaignSpec, plans: Sequence[Plan], block: int) -> list[Pl
     ]
 
 
+def _boot(block: int, boots: int) -> int:
+    """Which boot's states a block starts from. With an even number of boots each would always move the same way, so every
+    other time round they are shifted by one.
+    """
+    round_number, place = divmod(block - 1, boots)
+    shift = round_number if boots % 2 == 0 else 0
+    return (place + shift) % boots + 1
+
+
 @dataclass(frozen=True)
 class _Member:
     """An arm that takes part in the first ``trials`` blocks."""
 
     scenario: ScenarioSpec
     arm: ArmSpec
-    position: int
     trials: int
 
     def plan(self, spec: CampaignSpec, block: int, order: int) -> Plan:
@@ -88,7 +97,7 @@ class _Member:
             block=block,
             source="b" if block % 2 == 0 and block > 0 else "a",
             order=order,
-            state_boot=(self.position + max(block, 1) - 1) % spec.guest.saved_states + 1,
+            state_boot=_boot(max(block, 1), spec.guest.saved_states),
         )
 
 
@@ -143,9 +152,12 @@ class Campaign:
         self._keep_on_failure = keep_on_failure
         self._rate_bytes_per_s = spec.link_rate_bytes_per_s
         self._states: dict[str, StateStore] = {}
+        self._carriers: dict[str, CarrierStates] = {}
 
     def run(self) -> list[StoredTrial]:
-        """Makes every trial, and each saved state when it is first needed; returns those made before, too.
+        """Makes every saved state that is missing, then every trial; returns those made before, too.
+
+        States come first: making one keeps the machine busy for a minute, and would do so before some arms more than others.
 
         A block with a trial that was spoilt before its move began is made again, as often as the file allows.
         UnsafeStateError, once the trial is recorded, when nobody knows where its guest runs: nothing more is started then.
@@ -153,22 +165,27 @@ class Campaign:
         """
         before = {stored.record.plan.order: stored for stored in self._folder.trials()}
         done: list[StoredTrial] = []
+        for plan in self._plans:
+            if plan.order not in before:
+                self._state(self._in_arm(plan), plan)
         try:
+            # A lab that was left up may have the rate of another campaign's last arm.
+            self._site.shape_links(self._rate_bytes_per_s)
             while len(done) < len(self._plans):
                 plan = self._plans[len(done)]
-                stored = before.get(plan.order) or self._next(plan)
+                known = before.get(plan.order)
+                stored = known or self._next(plan)
                 done.append(stored)
                 self._see_to_block(done)
-                if self._keep_on_failure and not stored.record.outcome.succeeded:
+                if self._keep_on_failure and known is None and not stored.record.outcome.succeeded:
                     break
         finally:
             self._shape(self._spec)
         return done
 
     def _next(self, plan: Plan) -> StoredTrial:
-        spec = self._spec.in_arm(self._spec.find_arm(plan.arm)[1])
+        spec = self._in_arm(plan)
         self._shape(spec)
-        # A state that has to be made first is no part of how long trials take.
         state = self._state(spec, plan)
         for name in self._site.mend():
             self._progress.step(f"host {name} had died and was started again")
@@ -179,6 +196,9 @@ class Campaign:
         if outcome.result == "unsafe":
             raise UnsafeStateError(outcome.error or "unsafe", resolution=f"logs and record of the trial: {stored.folder}")
         return stored
+
+    def _in_arm(self, plan: Plan) -> CampaignSpec:
+        return self._spec.in_arm(self._spec.find_arm(plan.arm)[1])
 
     def _see_to_block(self, done: list[StoredTrial]) -> None:
         """When a block is complete and one of its trials was spoilt, plans it again."""
@@ -194,7 +214,7 @@ class Campaign:
             self._plans += again
             self._progress.more_planned(len(again))
 
-    def _make(self, spec: CampaignSpec, state: StateInfo, plan: Plan) -> StoredTrial:
+    def _make(self, spec: CampaignSpec, state: Start, plan: Plan) -> StoredTrial:
         workplace = self._folder.workplace(plan.order)
         entry = self._site.ledger.add("folder", str(workplace))
         entry.undo()
@@ -213,8 +233,12 @@ class Campaign:
             self._site.shape_links(spec.link_rate_bytes_per_s)
             self._rate_bytes_per_s = spec.link_rate_bytes_per_s
 
-    def _state(self, spec: CampaignSpec, plan: Plan) -> StateInfo:
+    def _state(self, spec: CampaignSpec, plan: Plan) -> Start:
         key = spec.guest.model_dump_json() + spec.stream.model_dump_json()
+        if spec.migration.moves == "container":
+            if key not in self._carriers:
+                self._carriers[key] = CarrierStates(self._site, spec.guest, spec.stream)
+            return self._carriers[key].pair(plan.source, plan.state_boot)
         if key not in self._states:
             self._states[key] = StateStore(self._site, spec.guest, spec.stream)
         service = spec.find_arm(plan.arm)[0].service

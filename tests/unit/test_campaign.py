@@ -29,11 +29,15 @@ def test_the_seed_makes_the_order(paper: CampaignSpec) -> None:
     assert [plan.scenario for plan in other] != [plan.scenario for plan in plan_trials(paper)]
 
 
-def test_trials_take_turns_among_saved_states(paper: CampaignSpec) -> None:
-    for name in ("baseline", "vm", "nested"):
-        boots = [plan.state_boot for plan in plan_trials(paper) if plan.scenario == name]
-        counts = [boots.count(boot) for boot in (1, 2, 3)]
-        assert max(counts) - min(counts) <= 1
+@pytest.mark.parametrize("boots", [3, 4])
+def test_blocks_take_turns_among_saved_states_and_directions(paper: CampaignSpec, boots: int) -> None:
+    spec = paper.model_copy(update={"guest": paper.guest.model_copy(update={"saved_states": boots})})
+    plans = [plan for plan in plan_trials(spec, frozenset({"vm"}), repeat=2 * boots) if plan.viewers == 1]
+    assert sorted(plan.state_boot for plan in plans) == sorted([*range(1, boots + 1)] * 2)
+    # Each boot's guest goes once each way.
+    assert len({(plan.state_boot, plan.source) for plan in plans}) == 2 * boots
+    for block in range(1, 2 * boots + 1):
+        assert len({plan.state_boot for plan in plan_trials(spec, repeat=2 * boots) if plan.block == block}) == 1
 
 
 def test_only_and_repeat(paper: CampaignSpec) -> None:

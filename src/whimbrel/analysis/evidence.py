@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from whimbrel.analysis.blocks import TrialFigure, by_block
+from whimbrel.analysis.counting import Trialled, spoilt_blocks
 from whimbrel.analysis.overlap import cliffs_delta
 from whimbrel.analysis.resampling import Resampled, bootstrap, ratio_of_medians
-from whimbrel.analysis.summary import Trialled
 from whimbrel.analysis.verdicts import Comparison, Verdict, judge
 from whimbrel.spec.evidence import EvidenceSpec, FigureName, HypothesisSpec
 
@@ -52,46 +52,48 @@ class Evidence:
     def words(self) -> list[str]:
         """A sentence per hypothesis; one sentence when it is too early for any."""
         if not self.complete:
-            return [f"No verdict: {self.blocks} of {self.spec.blocks} blocks are made, and the tests are made when all are."]
-        return [
-            (f"{finding.hypothesis.claim.rstrip('.')}? " if finding.hypothesis.claim else "") + finding.verdict.words
-            for finding in self.findings
-        ]
+            left_out = f" ({len(self.spoilt)} more were spoilt)" if self.spoilt else ""
+            return [
+                f"No verdict: {self.blocks} of {self.spec.blocks} blocks are made{left_out}, and the tests are made when all are."
+            ]
+        return [_said(finding) for finding in self.findings]
 
 
-def evidence_of(trials: Sequence[Trialled]) -> Evidence | None:
-    """What the trials of a campaign show; None when its file does not say what it is to show."""
+def _said(finding: Finding) -> str:
+    claim, left_out = finding.hypothesis.claim.rstrip("."), finding.verdict.ratio.left_out
+    words = finding.verdict.words
+    if left_out:
+        words += f" {left_out} block{'s' if left_out > 1 else ''} had no {finding.figure} of both arms."
+    return f"{claim} – {words}" if claim else words
+
+
+def evidence_of(trials: Sequence[Trialled], arms: Collection[str]) -> Evidence | None:
+    """What the trials of a campaign with these arms show; None when its file does not say what it is to show."""
     first = next((trial.record for trial in trials), None)
     if first is None or first.spec.evidence is None or first.registration is None:
         return None
     spec = first.spec.evidence
-    counting = [trial for trial in trials if trial.record.plan.counts]
-    whole = _whole_blocks(counting)
-    spoilt: dict[int, list[str]] = {}
-    for trial in counting:
-        if trial.figures.spoilt:
-            name = f"trial {trial.record.plan.order} ({trial.record.plan.arm})"
-            spoilt.setdefault(trial.record.plan.block, []).extend(f"{name}: {reason}" for reason in trial.figures.spoilt)
+    made = [trial for trial in trials if trial.record.plan.counts]
+    whole = _whole_blocks(made, arms)
+    spoilt = spoilt_blocks(trials)
     good = sorted(whole - spoilt.keys())[: spec.blocks]
-    planned = {trial.record.plan.block for trial in counting if trial.record.plan.repeats is None}
-    complete = len(good) >= spec.blocks
+    planned = sorted({trial.record.plan.block for trial in made if trial.record.plan.repeats is None} & whole)[: spec.blocks]
     return Evidence(
         spec=spec,
         registration=first.registration,
         blocks=len(good),
         spoilt=spoilt,
-        findings=_findings(spec, counting, set(good)) if complete else [],
-        undone=_findings(spec, counting, planned) if complete and spoilt else [],
+        findings=_findings(spec, made, set(good)) if len(good) >= spec.blocks else [],
+        undone=_findings(spec, made, set(planned)) if spoilt and len(planned) >= spec.blocks else [],
     )
 
 
-def _whole_blocks(trials: Sequence[Trialled]) -> set[int]:
+def _whole_blocks(trials: Sequence[Trialled], arms: Collection[str]) -> set[int]:
     """The blocks that hold every arm. A trial that failed is there; its figures are not."""
-    arms: dict[int, set[str]] = {}
+    found: dict[int, set[str]] = {}
     for trial in trials:
-        arms.setdefault(trial.record.plan.block, set()).add(trial.record.plan.arm)
-    every = set().union(*arms.values())
-    return {block for block, present in arms.items() if present == every}
+        found.setdefault(trial.record.plan.block, set()).add(trial.record.plan.arm)
+    return {block for block, present in found.items() if present == set(arms)}
 
 
 def _findings(spec: EvidenceSpec, trials: Sequence[Trialled], blocks: set[int]) -> list[Finding]:
@@ -128,11 +130,11 @@ def _of(figures: list[TrialFigure], arm: str) -> list[float]:
 
 
 def figures_in(trials: Sequence[Trialled], figure: FigureName) -> list[TrialFigure]:
-    """One figure of each trial that has it."""
+    """One figure of each trial that has it; 0, which whole milliseconds may round to, has no ratio and counts as unknown."""
     found = []
     for trial in trials:
         value = getattr(trial.figures, figure)
-        if value is not None:
+        if value:
             plan = trial.record.plan
             found.append(TrialFigure(plan.arm, plan.block, trial.record.provenance.saved_state, float(value)))
     return found

@@ -10,7 +10,16 @@ import polars as pl
 from whimbrel.analysis.counters import counter_change, vcpu_wait_share
 from whimbrel.analysis.exclusion import spoilt
 from whimbrel.analysis.gaps import LOST_NS, ends_in_silence, longest_silence
-from whimbrel.analysis.phases import Phase, clock_error_ns, find, pre_copy_phases, rounds, timeline
+from whimbrel.analysis.phases import (
+    Phase,
+    clock_error_ns,
+    container_phases,
+    container_rounds,
+    find,
+    pre_copy_phases,
+    rounds,
+    timeline,
+)
 from whimbrel.analysis.viewers import Derived, HlsFigure, ViewerFigure, hls_figures, viewer_figures
 from whimbrel.records.trial import TrialRecord
 
@@ -102,8 +111,10 @@ def derive(
     measured = record.outcome.succeeded and interval is not None
     moved = measured and record.move is not None
     window = (interval[0], interval[1] + _AFTER_MOVE_NS) if measured and interval else None
-    resume_ns = find(moments, "qemu", destination, "RESUME")
-    phases = pre_copy_phases(moments, source, destination, _activated_ns(resume_ns, probe, packets))
+    container = record.spec.migration.moves == "container"
+    resume_ns = find(moments, "carrier", destination, "restored") if container else find(moments, "qemu", destination, "RESUME")
+    phases_of = container_phases if container else pre_copy_phases
+    phases = phases_of(moments, source, destination, _activated_ns(resume_ns, probe, packets))
     blackout = next(phase for phase in phases if phase.name == "stop-and-copy")
     buffers = tuple(buffers_s) or record.spec.stream.player_buffers_s
     viewers = viewer_figures(record, moments, packets, window, buffers)
@@ -132,7 +143,7 @@ def derive(
         rounds=[
             RoundFigure(number=found.number, from_ns=found.from_ns, transferred_bytes=found.transferred_bytes,
                         length_s=(found.to_ns - found.from_ns) / 1e9 if found.to_ns is not None else None)
-            for found in rounds(moments, source, samples)
+            for found in (container_rounds(moments, source) if container else rounds(moments, source, samples))
         ],
         viewers=viewers,
         hls_viewers=hls_figures(record, moments, segments),

@@ -13,7 +13,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import binomtest, quantile_test
+
+# Its parts are loaded when they are first used: only commands that need statistics wait for them (tests/repo/test_start.py).
+import scipy
 
 from whimbrel.errors import UsageError
 
@@ -75,7 +77,7 @@ def median_of(values: Sequence[float | None], confidence: float = 0.95) -> Media
     check_confidence(confidence)
     if not known:
         return Median(0, None, None)
-    bounds = quantile_test(known, p=0.5).confidence_interval(confidence_level=confidence)
+    bounds = scipy.stats.quantile_test(known, p=0.5).confidence_interval(confidence_level=confidence)
     # scipy says "not a number" where there is no order statistic far enough out.
     borne = math.isfinite(bounds.low) and math.isfinite(bounds.high)
     interval = Interval(float(bounds.low), float(bounds.high), confidence) if borne else None
@@ -98,7 +100,8 @@ def quantile_or_none(values: Sequence[float | None], quantile: float, confidence
         return None
     value = float(np.quantile(known, quantile, method="median_unbiased"))
     # scipy's names follow the claim: "less" is the claim that the quantile is below something, and bounds it above.
-    upper = quantile_test(known, p=quantile, alternative="less").confidence_interval(confidence_level=confidence).high
+    tested = scipy.stats.quantile_test(known, p=quantile, alternative="less")
+    upper = tested.confidence_interval(confidence_level=confidence).high
     return Tail(len(known), quantile, value, float(upper), confidence)
 
 
@@ -119,7 +122,7 @@ def success_rate(succeeded: int, tried: int, confidence: float = 0.95) -> Succes
         raise UsageError(f"{succeeded} of {tried} cannot have succeeded")
     if tried == 0:
         return SuccessRate(0, 0, None, None)
-    bounds = binomtest(succeeded, tried).proportion_ci(confidence_level=confidence, method="exact")
+    bounds = scipy.stats.binomtest(succeeded, tried).proportion_ci(confidence_level=confidence, method="exact")
     return SuccessRate(succeeded, tried, succeeded / tried, Interval(float(bounds.low), float(bounds.high), confidence))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from scipy.stats import mannwhitneyu
+import scipy
 
 from whimbrel.errors import UsageError
 
@@ -21,5 +21,5 @@ def cliffs_delta(ours: Sequence[float], theirs: Sequence[float]) -> float | None
         return None
     if any(map(math.isnan, [*ours, *theirs])):
         raise UsageError("a figure is no number", resolution="leave out what is not known")
-    pairs_won = float(mannwhitneyu(ours, theirs, method="asymptotic").statistic)
+    pairs_won = float(scipy.stats.mannwhitneyu(ours, theirs, method="asymptotic").statistic)
     return 2 * pairs_won / (len(ours) * len(theirs)) - 1

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from whimbrel.analysis.clocks import Conversion
 from whimbrel.records.trial import Event, TrialRecord
 
+_PAGE_BYTES = 4096
 PHASES = ("reservation", "pre-copy", "stop-and-copy", "commitment", "activation")
 
 
@@ -60,14 +61,15 @@ def timeline(record: TrialRecord) -> list[Moment]:
     conversion = conversion_of(record)
     moments = [
         Moment(event, event.seen_ns if event.realtime_ns is None else
-               conversion.to_monotonic_ns(event.realtime_ns - _offset_ns(record, event.host)))
+               conversion.to_monotonic_ns(event.realtime_ns - _offset_ns(record, event)))
         for event in record.events
     ]  # fmt: skip
     return sorted(moments, key=lambda moment: moment.t_ns)
 
 
-def _offset_ns(record: TrialRecord, host: str | None) -> int:
-    clock = record.host_clocks.get(host or "")
+def _offset_ns(record: TrialRecord, event: Event) -> int:
+    # A carrier is a machine with a clock of its own.
+    clock = record.host_clocks.get(f"carrier@{event.host}" if event.source == "carrier" else event.host or "")
     return clock.offset_ns if clock is not None else 0
 
 
@@ -107,16 +109,43 @@ def pre_copy_phases(moments: Sequence[Moment], source: str, destination: str, ac
     ]
 
 
+def container_phases(moments: Sequence[Moment], source: str, destination: str, activated_ns: int | None) -> list[Phase]:
+    """The phases of a container's move between carriers; stamps are those of the carriers' journals."""
+    frozen_ns = find(moments, "carrier", source, "frozen")
+    restored_ns = find(moments, "carrier", destination, "restored")
+    return [
+        Phase("reservation", find(moments, "whimbrel", None, "move called"), find(moments, "carrier", source, "connected")),
+        Phase("pre-copy", find(moments, "carrier", source, "round 1"), frozen_ns),
+        Phase("stop-and-copy", frozen_ns, restored_ns),
+        Phase("commitment", find(moments, "carrier", source, "commit"), find(moments, "carrier", source, "gone")),
+        Phase("activation", restored_ns, activated_ns),
+    ]
+
+
+def container_rounds(moments: Sequence[Moment], source: str) -> list[Round]:
+    """The rounds of pre-dump that the source's journal names; bytes are those of the pages that each wrote."""
+    found = []
+    for moment in moments:
+        if moment.event.name == "round" and moment.event.source == "whimbrel":
+            number, pages = int(moment.event.data["number"]), int(moment.event.data["pages_written"])
+            from_ns = find(moments, "carrier", source, f"round {number}")
+            to_ns = find(moments, "carrier", source, f"round {number} ended")
+            if from_ns is not None:
+                found.append(Round(number, from_ns, to_ns, pages * _PAGE_BYTES))
+    return found
+
+
 def phase_reached(events: Sequence[Event], source: str, destination: str) -> str:
-    """The last phase of a pre-copy move that had begun, for telling where it failed."""
+    """The last phase of a move that had begun, for telling where it failed."""
     seen = {(event.source, event.host, event.name, event.data.get("status")) for event in events}
-    if ("qemu", destination, "RESUME", None) in seen:
+    if {("qemu", destination, "RESUME", None), ("carrier", destination, "restored", None)} & seen:
         return "activation"
     if ("qemu", destination, "MIGRATION", "completed") in seen:
         return "commitment"
-    if ("qemu", source, "STOP", None) in seen:
+    if {("qemu", source, "STOP", None), ("carrier", source, "frozen", None)} & seen:
         return "stop-and-copy"
-    return "pre-copy" if ("qemu", source, "MIGRATION", "active") in seen else "reservation"
+    began = {("qemu", source, "MIGRATION", "active"), ("carrier", source, "round 1", None)}
+    return "pre-copy" if began & seen else "reservation"
 
 
 def rounds(moments: Sequence[Moment], source: str, samples: Sequence[tuple[int, int | None]]) -> list[Round]:

@@ -19,7 +19,7 @@ from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import chi2, norm
+import scipy
 
 from whimbrel.analysis.intervals import check_confidence
 from whimbrel.analysis.sign_flips import Floats, Yesses, least_count, rejects
@@ -84,7 +84,24 @@ def spread_of(pilot: Sequence[float] | Floats, confidence: float = 0.8) -> Pilot
         return None
     freedom = len(values) - 1
     spread = float(np.std(values, ddof=1))
-    return PilotSpread(len(values), spread, spread * math.sqrt(freedom / float(chi2.ppf(1 - confidence, freedom))), confidence)
+    factor = math.sqrt(freedom / float(scipy.stats.chi2.ppf(1 - confidence, freedom)))
+    return PilotSpread(len(values), spread, spread * factor, confidence)
+
+
+def pooled_spread(pilots: Sequence[Sequence[float] | Floats], confidence: float = 0.8) -> PilotSpread | None:
+    """One spread for several ratios of a pilot, as if they had the same: their variances, weighted by what each knows of its own.
+
+    For short pilots: three blocks of one ratio bound its spread badly, three blocks of six ratios do not. ``blocks`` is one more
+    than the degrees of freedom. Ratios that share an arm are not independent, so the limit is a little too low. None when no
+    ratio has two blocks. UsageError when a log ratio is not finite.
+    """
+    known = [found for pilot in pilots if (found := spread_of(pilot, confidence)) is not None]
+    freedom = sum(found.blocks - 1 for found in known)
+    if freedom == 0:
+        return None
+    spread = math.sqrt(sum((found.blocks - 1) * found.spread**2 for found in known) / freedom)
+    factor = math.sqrt(freedom / float(scipy.stats.chi2.ppf(1 - confidence, freedom)))
+    return PilotSpread(freedom + 1, spread, spread * factor, confidence)
 
 
 def blocks_needed(
@@ -117,7 +134,8 @@ def blocks_to_tell(spread: float, log_ratio: float, power: float, alpha: float) 
     if ease == math.inf:
         return Need(least, least, 1.0)
     counts = np.arange(least, MOST_BLOCKS + 1)
-    start = _first(counts, norm.cdf(ease * np.sqrt(counts * _EFFICIENCY) - norm.ppf(1 - alpha / 2)), power)
+    normal = scipy.stats.norm
+    start = _first(counts, normal.cdf(ease * np.sqrt(counts * _EFFICIENCY) - normal.ppf(1 - alpha / 2)), power)
     return _refined(start, least, power, lambda noise: rejects(noise + ease, alpha))
 
 
@@ -138,7 +156,8 @@ def blocks_to_equate(spread: float, log_ratio: float, margin: float, power: floa
         return Need(least, least, 1.0)
     counts = np.arange(least, MOST_BLOCKS + 1)
     ways_out = [(edge - log_ratio) / spread, (edge + log_ratio) / spread]
-    missed = sum(norm.sf(way_out * np.sqrt(counts * _EFFICIENCY) - norm.ppf(1 - alpha)) for way_out in ways_out)
+    normal = scipy.stats.norm
+    missed = sum(normal.sf(way_out * np.sqrt(counts * _EFFICIENCY) - normal.ppf(1 - alpha)) for way_out in ways_out)
 
     def shown(noise: Floats) -> Yesses:
         figures = noise + log_ratio / spread

@@ -17,7 +17,7 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import norm, t
+import scipy
 
 from whimbrel.analysis.blocks import TrialFigure
 from whimbrel.analysis.intervals import Interval, check_confidence
@@ -92,7 +92,7 @@ def bootstrap(
 
 def _expanded(share: float, clusters: int) -> float:
     """The percentile that takes the place of ``share``: as far out as Student's t with the spread of a small sample needs."""
-    return float(norm.cdf(t.ppf(share, clusters - 1) * math.sqrt(clusters / (clusters - 1))))
+    return float(scipy.stats.norm.cdf(scipy.stats.t.ppf(share, clusters - 1) * math.sqrt(clusters / (clusters - 1))))
 
 
 def _fewest_clusters(trials: Sequence[TrialFigure], level: Level) -> int:

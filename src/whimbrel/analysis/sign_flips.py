@@ -29,7 +29,7 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import rankdata
+import scipy
 
 from whimbrel.analysis.intervals import check_confidence
 from whimbrel.errors import UsageError
@@ -106,7 +106,7 @@ def rejects(rows: Floats, alpha: float, centre: float = 0.0, alternative: Altern
 
 def _p(values: Floats, centre: float, alternative: Alternative) -> float:
     moved = np.round(values - centre, _DECIMALS)
-    doubled = np.rint(2 * rankdata(np.abs(moved))).astype(np.int64)
+    doubled = np.rint(2 * scipy.stats.rankdata(np.abs(moved))).astype(np.int64)
     tail = _upper_tail(tuple(sorted(doubled.tolist())))
     greater = float(tail[int(doubled[moved > 0].sum())])
     less = float(tail[int(doubled[moved < 0].sum())])

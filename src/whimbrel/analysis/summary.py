@@ -5,17 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from whimbrel.analysis.counting import Trialled, counting
 from whimbrel.analysis.figures import TrialFigures
 from whimbrel.analysis.intervals import Interval, SuccessRate, median_of, success_rate
-from whimbrel.records.trial import TrialRecord
-
-
-@dataclass(frozen=True)
-class Trialled:
-    """A trial's record and what was derived from it."""
-
-    record: TrialRecord
-    figures: TrialFigures
 
 
 @dataclass(frozen=True)
@@ -74,11 +66,10 @@ class ArmSummary:
 
 
 def summarise(trials: Sequence[Trialled]) -> list[ArmSummary]:
-    """One summary per arm, in the order of the scenario file; trials that warm the machine up or were spoilt are left out."""
+    """One summary per arm, in the order of the scenario file; of the trials that count."""
     arms: dict[str, list[Trialled]] = {}
-    for trial in trials:
-        if trial.record.plan.counts and not trial.figures.spoilt:
-            arms.setdefault(trial.record.plan.arm, []).append(trial)
+    for trial in counting(trials):
+        arms.setdefault(trial.record.plan.arm, []).append(trial)
     order = [arm.name for scenario in trials[0].record.spec.scenarios for arm in scenario.every_arm] if trials else []
     return [_arm(arms[name]) for name in order if name in arms]
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from whimbrel.analysis.counting import Trialled, counting
 from whimbrel.analysis.intervals import least_for_quantile, quantile_or_none
-from whimbrel.analysis.summary import Trialled
 from whimbrel.spec.evidence import Limit, limits_of
 
 
@@ -32,26 +32,29 @@ class Tick:
 def ticks_of(trials: Sequence[Trialled]) -> list[Tick]:
     """Every limit of the campaign and of its scenarios, arm by arm in the order of the file. What cannot be said is not kept."""
     ticks: list[Tick] = []
+    counted = counting(trials)
     spec = trials[0].record.spec if trials else None
     for scenario in spec.scenarios if spec else ():
         assert spec is not None
         limits = [*limits_of(spec.thresholds), *limits_of(scenario.thresholds)]
         for arm in scenario.every_arm:
-            made = [trial for trial in trials if trial.record.plan.arm == arm.name and trial.record.plan.counts]
+            made = [trial for trial in counted if trial.record.plan.arm == arm.name]
             ticks += [_tick(str(arm.name), limit, made) for limit in limits if made and _asked(limit, made)]
     return ticks
 
 
 def _asked(limit: Limit, trials: Sequence[Trialled]) -> bool:
-    """A limit on what viewers see says nothing of an arm without viewers, nor one on a move of an arm that stays."""
-    plan = trials[0].record.plan
+    """A limit says nothing of an arm that cannot have the figure: without viewers, without the probe, without a move."""
+    record = trials[0].record
     if limit.figure == "service_gap_ms":
-        return plan.viewers > 0
-    return plan.moves or limit.figure == "reachability_gap_ms"
+        return record.plan.viewers > 0
+    if limit.figure == "reachability_gap_ms":
+        return record.spec.observe.probe_every_s is not None
+    return record.plan.moves
 
 
 def _tick(arm: str, limit: Limit, trials: Sequence[Trialled]) -> Tick:
-    values = [getattr(trial.figures, limit.figure) for trial in trials if not trial.figures.spoilt]
+    values = [getattr(trial.figures, limit.figure) for trial in trials]
     known = [float(value) for value in values if value is not None]
     if len(known) < len(values) or not known:
         return Tick(arm, limit, None, False, f"{len(values) - len(known)} of {len(values)} trials have no such figure")

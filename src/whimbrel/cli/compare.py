@@ -10,13 +10,13 @@ from typing import Annotated, Any, get_args
 import typer
 
 from whimbrel.analysis.blocks import TrialFigure, by_block
+from whimbrel.analysis.counting import Trialled, counting
 from whimbrel.analysis.evidence import figures_in
 from whimbrel.analysis.intervals import Interval
 from whimbrel.analysis.likeness import conditions, differences
 from whimbrel.analysis.overlap import cliffs_delta
 from whimbrel.analysis.ratios import ratio_of
 from whimbrel.analysis.resampling import bootstrap, ratio_of_medians
-from whimbrel.analysis.summary import Trialled
 from whimbrel.errors import UsageError
 from whimbrel.records.store import CampaignFolder
 from whimbrel.report.load import load_trials
@@ -95,11 +95,7 @@ def _find(
 
 
 def _counting(folder: Path) -> list[Trialled]:
-    return [
-        trial.trialled
-        for trial in load_trials(CampaignFolder.open(folder))
-        if trial.stored.record.plan.counts and not trial.figures.spoilt
-    ]
+    return counting([trial.trialled for trial in load_trials(CampaignFolder.open(folder))])
 
 
 def _names(trials: list[Trialled]) -> list[str]:

@@ -10,13 +10,15 @@ from typing import Annotated
 import typer
 
 from whimbrel.analysis.blocks import by_block
+from whimbrel.analysis.counting import Trialled, counting
 from whimbrel.analysis.evidence import figures_in
-from whimbrel.analysis.planning import MOST_BLOCKS, BlocksNeeded, blocks_needed, spread_of
+from whimbrel.analysis.planning import MOST_BLOCKS, BlocksNeeded, PilotSpread, blocks_needed, pooled_spread, spread_of
 from whimbrel.analysis.ratios import log_ratios
+from whimbrel.analysis.sign_flips import Floats
 from whimbrel.campaign import estimate_campaign_s, estimate_states_s, plan_trials
 from whimbrel.errors import UsageError
 from whimbrel.records.store import CampaignFolder
-from whimbrel.report.load import ReportedTrial, load_trials
+from whimbrel.report.load import load_trials
 from whimbrel.spec.campaign import CampaignSpec
 from whimbrel.spec.evidence import EvidenceSpec, HypothesisSpec
 from whimbrel.spec.load import load_campaign
@@ -45,6 +47,9 @@ def plan(
     pilot: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="A campaign with the same arms, to learn the spread from.")
     ] = None,
+    pooled: Annotated[
+        bool, typer.Option("--pooled", help="Reckon with one spread for all hypotheses: for short pilots.")
+    ] = False,
     spread: Annotated[
         str | None, typer.Option(metavar="SHARE", help="The spread to reckon with, such as '4 %', where there is no pilot.")
     ] = None,
@@ -56,32 +61,46 @@ def plan(
     evidence = spec.evidence
     if evidence is None or not evidence.hypotheses:
         raise UsageError(f"{file} does not say what it is to show", resolution="give it 'evidence' with 'hypotheses'")
-    trials = load_trials(CampaignFolder.open(pilot)) if pilot is not None else None
-    needs = [_need(evidence, hypothesis, trials) for hypothesis in evidence.hypotheses]
+    spreads = _spreads(evidence, pilot, pooled)
+    needs = [_need(evidence, hypothesis, spread) for hypothesis, spread in zip(evidence.hypotheses, spreads, strict=True)]
     _print_json(spec, evidence, needs) if as_json else _print(spec, evidence, needs)
 
 
-def _need(evidence: EvidenceSpec, hypothesis: HypothesisSpec, pilot: list[ReportedTrial] | None) -> _Need:
-    figure = hypothesis.figure or evidence.figure
-    if pilot is not None:
-        counting = [trial.trialled for trial in pilot if trial.stored.record.plan.counts and not trial.figures.spoilt]
-        ours, theirs = by_block(figures_in(counting, figure), [hypothesis.arm, hypothesis.over])
-        found = spread_of(log_ratios(ours, theirs))
-        if found is None:
+def _spreads(evidence: EvidenceSpec, pilot: Path | None, pooled: bool) -> list[tuple[float, str]]:
+    """For each hypothesis the spread to reckon with, and where it comes from."""
+    if pilot is None:
+        if evidence.assumed_spread is None:
             raise UsageError(
-                f"the pilot has fewer than two blocks with {figure} of {hypothesis.arm} and {hypothesis.over}",
-                resolution="make a pilot of this file: 'whimbrel run FILE --repeat 3'",
+                "the spread is not known", resolution="give --pilot FOLDER, --spread '4 %', or 'assumed_spread' in the file"
             )
-        spread, origin = found.upper, f"{found.spread:.3f} in {found.blocks} blocks, at most this with 80 % confidence"
-    elif evidence.assumed_spread is not None:
-        spread, origin = evidence.assumed_spread, "assumed"
-    else:
+        return [(evidence.assumed_spread, "assumed")] * len(evidence.hypotheses)
+    trials = counting([trial.trialled for trial in load_trials(CampaignFolder.open(pilot))])
+    logs = [_log_ratios(evidence, hypothesis, trials) for hypothesis in evidence.hypotheses]
+    found = [pooled_spread(logs)] * len(logs) if pooled else [spread_of(each) for each in logs]
+    return [
+        _told(spread, hypothesis, " for all, pooled" if pooled else "")
+        for spread, hypothesis in zip(found, evidence.hypotheses, strict=True)
+    ]
+
+
+def _log_ratios(evidence: EvidenceSpec, hypothesis: HypothesisSpec, trials: list[Trialled]) -> Floats:
+    ours, theirs = by_block(figures_in(trials, hypothesis.figure or evidence.figure), [hypothesis.arm, hypothesis.over])
+    return log_ratios(ours, theirs)
+
+
+def _told(found: PilotSpread | None, hypothesis: HypothesisSpec, how: str) -> tuple[float, str]:
+    if found is None:
         raise UsageError(
-            "the spread is not known", resolution="give --pilot FOLDER, --spread '4 %', or 'assumed_spread' in the file"
+            f"the pilot has fewer than two blocks of {hypothesis.arm} and {hypothesis.over}",
+            resolution="make one of this file: 'whimbrel run FILE --repeat 3'",
         )
+    return found.upper, f"{found.spread:.3f} with {found.blocks - 1} degrees of freedom{how}; at most this with 80 % confidence"
+
+
+def _need(evidence: EvidenceSpec, hypothesis: HypothesisSpec, spread: tuple[float, str]) -> _Need:
     family = len(evidence.hypotheses)
-    blocks = blocks_needed(spread, evidence.difference, evidence.power, evidence.error, family, evidence.margin)
-    return _Need(hypothesis, figure, spread, origin, blocks)
+    blocks = blocks_needed(spread[0], evidence.difference, evidence.power, evidence.error, family, evidence.margin)
+    return _Need(hypothesis, hypothesis.figure or evidence.figure, *spread, blocks)
 
 
 def _most(needs: list[_Need]) -> int | None:
@@ -113,8 +132,8 @@ def _print(spec: CampaignSpec, evidence: EvidenceSpec, needs: list[_Need]) -> No
     for need in needs:
         print(f"{need.hypothesis.name}: {need.figure} of {need.hypothesis.arm} over {need.hypothesis.over}")
         print(f"  spread of the ratio within blocks: {need.spread:.3f} ({need.origin})")
-        print(f"  to tell {evidence.difference:.3g} apart: {_blocks(need.blocks.to_tell.blocks)}")
-        print(f"  to show equivalence within {evidence.margin:.3g}: {_blocks(need.blocks.to_equate.blocks)}")
+        print(f"  to tell {evidence.difference * 100:g} % apart: {_blocks(need.blocks.to_tell.blocks)}")
+        print(f"  to show equivalence within {evidence.margin * 100:g} %: {_blocks(need.blocks.to_equate.blocks)}")
     most = _most(needs)
     wanted = "more blocks than can be made" if most is None else f"{most} blocks"
     verdict = (

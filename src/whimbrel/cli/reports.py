@@ -66,8 +66,6 @@ def show(
         print(json.dumps(summary(built, folder), indent=1))
     else:
         print_findings(built)
-        for problem in built.problems:
-            print(problem)
 
 
 def _seconds(buffers: list[str] | None) -> list[float]:

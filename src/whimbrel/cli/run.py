@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import logging
 import os
 import shlex
 import sys
@@ -34,6 +35,8 @@ from whimbrel.system.provenance import commit
 from whimbrel.system.root import need_root
 from whimbrel.trial.notes import Origin
 from whimbrel.units import format_duration
+
+log = logging.getLogger(__name__)
 
 # What k6 ends with when a threshold is crossed.
 CROSSED = 99
@@ -149,7 +152,6 @@ class _Run:
         """Makes the trials; returns what the report says."""
         left_up = self._use_or_refuse()
         command = shlex.join([*_HOW_TO_CALL, *sys.argv[1:]])
-        origin = Origin(command=command, commit=commit(), registration=self._spec.registration)
         with self._steps as steps:
             site = self._site(ImageStore(steps.note))
             succeeded = False
@@ -157,7 +159,8 @@ class _Run:
             if not left_up:
                 site.up()
             try:
-                folder = self._folder(origin.command)
+                folder = self._folder(command)
+                origin = Origin(command=command, commit=commit(), registration=folder.registration)
                 progress = Progress(
                     steps.step, self._trial_started, lambda stored: self._trial_done(folder, stored), self._more_planned
                 )
@@ -226,7 +229,12 @@ class _Run:
             what = "was not measured" if outcome.result == "moved" else outcome.result
             self._steps.note(f"trial {stored.record.plan.order} {what}: {shorten(outcome.error)}")
         self._steps.step("writing the page")
-        write_report(folder, figures=False)
+        try:
+            write_report(folder, figures=False)
+        except Exception as error:
+            # A page can be written again; the trials that are still to come cannot be made at another time.
+            log.debug("no page", exc_info=True)
+            self._steps.note(f"the page could not be written, and the campaign goes on: {error}")
         give_to_caller(self._path)
         self._steps.done(time.monotonic() - self._began_s)
 
@@ -262,6 +270,8 @@ def print_findings(report: Report) -> None:
     for line in report.evidence.words if report.evidence else []:
         print(line)
     print_table(report.table)
+    for line in report.problems:
+        print(line)
 
 
 def summary(report: Report, folder: Path) -> dict[str, object]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -23,6 +24,10 @@ _TABLES_FOLDER = "tables"
 def export(
     folder: Annotated[Path, typer.Argument(help="A folder that 'whimbrel run' has written.")],
     out: Annotated[Path | None, typer.Option(help="Folder for the tables; default: 'tables' beside the records.")] = None,
+    page: Annotated[
+        bool,
+        typer.Option("--page", help="Also copy page, charts and each trial's figures: all there is to publish, no raw series."),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the files' names as JSON.")] = False,
 ) -> None:
     """Writes a campaign as tidy tables, CSV and Parquet: a row per trial, per viewer, per viewer and player buffer."""
@@ -30,12 +35,23 @@ def export(
     target = out or folder / _TABLES_FOLDER
     try:
         files = write_tables(tables_of(folder.resolve().name, load_trials(campaign)), target)
+        files += _copy_what_is_derived(folder, target) if page else []
     except OSError as error:
         raise UsageError(f"{target} cannot be written: {error.strerror}", resolution="name another folder with --out") from error
     if as_json:
         print(json.dumps([str(file) for file in files], indent=1))
     else:
         print("\n".join(map(str, files)))
+
+
+def _copy_what_is_derived(folder: Path, target: Path) -> list[Path]:
+    derived = [(file, f"trials/{file.parent.name}.json") for file in sorted(folder.glob("trials/*/derived.json"))]
+    charts = [(file, f"figures/{file.name}") for file in sorted(folder.glob("figures/*"))]
+    files = []
+    for source, name in [(folder / "report.html", "report.html"), *charts, *derived]:
+        (target / name).parent.mkdir(parents=True, exist_ok=True)
+        files.append(Path(shutil.copyfile(source, target / name)))
+    return files
 
 
 def query(

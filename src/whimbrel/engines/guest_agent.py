@@ -56,6 +56,10 @@ class GuestAgent:
         encoded = base64.b64encode(text.encode()).decode()
         self.shell(f"echo {encoded} | base64 -d >'{path}.new' && mv '{path}.new' '{path}'")
 
+    def time_ns(self) -> int:
+        """The guest's wall clock."""
+        return int(self._domain.agent("guest-get-time"))
+
     def set_clock(self) -> None:
         """Sets the guest's wall clock to ours. By date(1): the agent's own command wants hwclock, which a small guest lacks."""
         self.run(["/bin/date", "--set", f"@{time.time():.6f}"])

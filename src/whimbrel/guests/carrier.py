@@ -7,17 +7,53 @@ the carrier's bridge does anybody hear of it.
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 
 from whimbrel.engines.guest_agent import GuestAgent
+from whimbrel.errors import EngineError, GuestError
+from whimbrel.guests.guest import WITNESS_PORT
 from whimbrel.guests.oci import description
+from whimbrel.hosts.host import GuestState, Host
 
 CONTAINER = "origin"
 HOME = f"/srv/{CONTAINER}"
 # The same on both sides, so that neighbours need learn nothing.
 CONTAINER_MAC = "52:54:00:77:00:c8"
-WITNESS_PORT = 7777
+# Raised when what is made in a carrier changes: its saved states are then made anew.
+MAKER_VERSION = 1
 _WITNESS_PAGES = 256
 _START_S = 60.0
+_GROUPS = "/sys/fs/cgroup/whimbrel"
+
+
+@dataclass(frozen=True)
+class Carrier:
+    """A VM that may hold the container: the host it is on, its agent, and its own address. Implements ``hosts.host.Place``."""
+
+    host: Host
+    agent: GuestAgent
+    address: str
+
+    @property
+    def name(self) -> str:
+        """Of its host."""
+        return self.host.name
+
+    @property
+    def gone(self) -> bool:
+        """Whether its host has died."""
+        return self.host.gone
+
+    def state_of(self, what: str) -> GuestState:
+        """Of a container: whether it is there, and whether it is frozen."""
+        try:
+            said = self.agent.shell(f"cat {_GROUPS}/{what}/cgroup.events 2>/dev/null || true").split()
+        except GuestError as error:
+            raise EngineError(f"the carrier on host {self.name} does not answer", details=str(error)) from error
+        found = dict(zip(said[::2], said[1::2], strict=False))
+        if found.get("populated") != "1":
+            return "absent"
+        return "stands still" if found.get("frozen") == "1" else "runs"
 
 
 def unpack(agent: GuestAgent) -> None:
@@ -73,4 +109,20 @@ def start(agent: GuestAgent) -> None:
         do i=$((i+1)); [ $i -lt 300 ] || exit 1; sleep 0.1; done
         """,
         timeout_s=_START_S,
+    )
+
+
+def versions(agent: GuestAgent) -> dict[str, str]:
+    """What moves the container, as the programs say it."""
+    criu = agent.shell("criu --version").splitlines()[0].rpartition(" ")[2]
+    runc = agent.shell("runc --version").splitlines()[0].rpartition(" ")[2]
+    return {"kernel": agent.shell("uname -r").strip(), "criu": criu, "runc": runc}
+
+
+def wait_until_it_serves(agent: GuestAgent) -> None:
+    """Waits until the container answers on this carrier the way its viewers will ask; GuestError when it does not."""
+    agent.shell(
+        f"i=0; until ip netns exec {CONTAINER} bash -c 'exec 3<>/dev/tcp/127.0.0.1/1935 4<>/dev/tcp/127.0.0.1/80' 2>/dev/null;"
+        " do i=$((i+1)); [ $i -lt 300 ] || exit 1; sleep 0.1; done",
+        timeout_s=60,
     )

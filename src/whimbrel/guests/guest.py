@@ -23,6 +23,8 @@ GUEST_UUID = str(uuid.uuid5(uuid.NAMESPACE_OID, "whimbrel guest"))
 _BOOT_S = 300.0
 _CHUNK_BYTES = 4 * 2**20
 _MAC = "52:54:00:77:00:64"
+WITNESS_PORT = 7777
+_WITNESS_PAGES = 1024
 
 
 @dataclass(frozen=True)
@@ -152,6 +154,17 @@ def start_dirtier(agent: GuestAgent, dirtier: DirtierSpec) -> None:
         f" /usr/local/bin/dirtier {dirtier.rate_bytes_per_s:.0f} {dirtier.working_set_bytes} {dirtier.pattern}"
         " && i=0; until grep -q ready /run/dirtier.log 2>/dev/null; do i=$((i+1)); [ $i -lt 600 ] || exit 1; sleep 0.1; done",
         timeout_s=90,
+    )
+
+
+def start_witness(agent: GuestAgent) -> None:
+    """Starts the witness, which goes on from its file where there is one; returns when it can be asked."""
+    agent.shell(
+        "systemd-run --quiet --collect --unit=witness"
+        f" /usr/local/bin/witness {WITNESS_PORT} {_WITNESS_PAGES} /var/lib/witness"
+        f" && i=0; until bash -c 'exec 3<>/dev/tcp/127.0.0.1/{WITNESS_PORT}' 2>/dev/null;"
+        " do i=$((i+1)); [ $i -lt 300 ] || exit 1; sleep 0.1; done",
+        timeout_s=60,
     )
 
 

@@ -7,30 +7,20 @@ turns among several, so that no finding rests on one boot.
 from __future__ import annotations
 
 import json
-import logging
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
-from whimbrel.engines.domain import Domain
 from whimbrel.engines.guest_agent import GuestAgent
-from whimbrel.engines.libvirt import Connection
 from whimbrel.errors import GuestError
 from whimbrel.guests import guest as the_guest
-from whimbrel.guests.domain_xml import DomainPlan, domain_xml
+from whimbrel.guests.domain_xml import domain_xml
 from whimbrel.guests.forms import FORMS, engine_versions, import_container, start_engine, wait_for_service
+from whimbrel.guests.saving import make_disk, make_state
 from whimbrel.hosts.site import Accelerator, Site
 from whimbrel.images.recipes import content_hash
 from whimbrel.spec.arms import EngineName
 from whimbrel.spec.service import FormName, GuestSpec, ServiceName, StreamSpec
-
-log = logging.getLogger(__name__)
-
-_SETTLE_WINDOW_S = 1
-_SETTLE_READINGS = 5
-_SETTLE_TRIES = 60
-_FLAT_MIB_PER_S = 2
-_FLAT_SHARE = 0.25
 
 
 @dataclass(frozen=True)
@@ -113,21 +103,12 @@ class StateStore:
 
     def _import(self, out: Path, payload: Path) -> None:
         plan = the_guest.plan_domain(self._site, self._guest, self.accelerator, self._base, self._film, payload)
-        self._files.new_disk(self._base / "disk.raw", "raw")
-
-        def prepare(domain: Domain, agent: GuestAgent) -> None:
-            import_container(agent)
-            the_guest.power_off(domain, agent)
-
-        self._with_booted(plan, prepare)
-        self._files.take_disk(out / "disk.qcow2")
+        make_disk(self._site, plan, the_guest.GUEST_NAME, self._base / "disk.raw", out, import_container)
 
     def _make(self, out: Path, form: FormName, service: ServiceName, disk: Path, engine: EngineName) -> None:
-        nested = form == "nested"
-        self._files.new_disk(disk / ("disk.qcow2" if nested else "disk.raw"), "qcow2" if nested else "raw")
         plan = the_guest.plan_domain(self._site, self._guest, self.accelerator, self._base, self._film)
 
-        def prepare(domain: Domain, agent: GuestAgent) -> None:
+        def prepare(agent: GuestAgent) -> dict[str, Any]:
             versions: dict[str, str] = {"kernel": agent.shell("uname -r").strip()}
             if engine != "none":
                 start_engine(agent)
@@ -136,44 +117,7 @@ class StateStore:
                 FORMS[form].start_service(agent)
                 wait_for_service(agent, service)
                 versions |= FORMS[form].versions(agent)
-            identity = FORMS[form].identity(agent)
-            used = int(agent.shell("df --output=used -B1 / | tail -1"))
-            agent.shell("sync")
-            readings = settle(lambda: domain.dirty_rate_mib_per_s(_SETTLE_WINDOW_S))
-            domain.save(self._files.saving)
-            info = {"accelerator": self.accelerator, **asdict(identity), "versions": versions,
-                    "dirty_rate_mib_per_s": readings, "disk_used_bytes": used}  # fmt: skip
-            (out / "state.json").write_text(json.dumps(info, indent=1))
+            return {"accelerator": self.accelerator, **asdict(FORMS[form].identity(agent)), "versions": versions}
 
-        self._with_booted(plan, prepare)
-        self._files.take(out / "memory.save", out / "disk.qcow2")
-
-    def _with_booted(self, plan: DomainPlan, use: Callable[[Domain, GuestAgent], None]) -> None:
-        """Boots the guest on host A, uses it, and takes its power away whatever happens."""
-        with Connection.open(self._site.host_a.libvirt_uri) as connection:
-            try:
-                domain, agent = the_guest.boot(connection, plan)
-                use(domain, agent)
-            finally:
-                left = connection.find(the_guest.GUEST_NAME)
-                if left is not None:
-                    left.destroy()
-
-
-def settle(read: Callable[[], int]) -> list[int]:
-    """Reads the dirty rate (MiB/s) until five readings in a row are alike; returns all; GuestError when they never are."""
-    readings: list[int] = []
-    for _ in range(_SETTLE_TRIES):
-        readings.append(read())
-        if is_flat(readings):
-            return readings
-    raise GuestError(f"the guest did not settle: its dirty rate (MiB/s) stayed uneven over {_SETTLE_TRIES} readings",
-                     details=str(readings))  # fmt: skip
-
-
-def is_flat(readings: list[int]) -> bool:
-    """Whether the last five readings (MiB/s) differ by little: 2 MiB/s, or a quarter of their mean."""
-    last = readings[-_SETTLE_READINGS:]
-    if len(last) < _SETTLE_READINGS:
-        return False
-    return max(last) - min(last) <= max(_FLAT_MIB_PER_S, _FLAT_SHARE * sum(last) / len(last))
+        below = disk / ("disk.qcow2" if form == "nested" else "disk.raw")
+        make_state(self._site, plan, the_guest.GUEST_NAME, below, out, prepare)

@@ -30,8 +30,23 @@ class SamplePoints:
     init_pid: int | None
 
 
+class Place(Protocol):
+    """Where a copy of what moves may be: a host, for a guest; a carrier on it, for a container."""
+
+    @property
+    def name(self) -> str:
+        """Of the host."""
+
+    @property
+    def gone(self) -> bool:
+        """Whether it is certain that nothing runs there any more. False for one that is only silent."""
+
+    def state_of(self, what: str) -> GuestState:
+        """Whether a copy of this is there, and executes; EngineError when nobody answers there."""
+
+
 class Host(Protocol):
-    """A machine that guests run on."""
+    """A machine that guests run on. Every host is a ``Place``."""
 
     name: str
     address: str
@@ -52,7 +67,7 @@ class Host(Protocol):
     def gone(self) -> bool:
         """Whether it is certain that nothing runs there any more. False for a host that is only silent."""
 
-    def state_of(self, guest: str) -> GuestState:
+    def state_of(self, what: str) -> GuestState:
         """Whether a copy of this guest is there, and executes; EngineError when the host does not answer."""
 
     def capacity(self) -> Capacity:

@@ -60,9 +60,9 @@ class RemoteHost:
         """A host of somebody else's that does not answer may only be silent."""
         return False
 
-    def state_of(self, guest: str) -> GuestState:
+    def state_of(self, what: str) -> GuestState:
         """What its libvirt says of the guest."""
-        return libvirt_state_of(self.libvirt_uri, guest)
+        return libvirt_state_of(self.libvirt_uri, what)
 
     def capacity(self) -> Capacity:
         """Free memory as its libvirt says, and what is free in the shared storage."""
@@ -217,6 +217,10 @@ class RemoteSite:
     def down(self) -> None:
         """Removes everything that we put on the hosts."""
         self.ledger.undo_all()
+
+    def carrier_address(self, side: str) -> str:
+        """Carriers need addresses that the file does not give."""
+        raise UsageError("containers do not move between hosts by URI yet", resolution="move the VM, or use a lab")
 
     @property
     def platform(self) -> str:

@@ -71,6 +71,9 @@ class Site(Protocol):
     def guest_address(self) -> str:
         """The guest's address."""
 
+    def carrier_address(self, side: str) -> str:
+        """The address of the carrier on host a or b, whose container then has the guest's; UsageError when there is none."""
+
     @property
     def prefix_length(self) -> int:
         """Of the guest's network."""

@@ -30,6 +30,7 @@ _GUEST_BRIDGE = "br0"
 _MIGRATION_BRIDGE = "sw1"
 # Positions in the lab's network.
 _VANTAGE, _SERVER_A, _SERVER_B, _GUEST = 1, 2, 3, 100
+_CARRIERS = {"a": 101, "b": 102}
 
 
 def ledger_of(name: str) -> Ledger:
@@ -135,6 +136,10 @@ class Lab:
     def host_b(self) -> Server:
         """Server B."""
         return self.server_b
+
+    def carrier_address(self, side: str) -> str:
+        """The address of the carrier on server A or B."""
+        return self.spec.address(_CARRIERS[side])
 
     @property
     def prefix_length(self) -> int:

@@ -149,9 +149,9 @@ class Server:
         """Whether its PID 1 has ended: the kernel lets that happen only when every other process inside has."""
         return not any(process.pid_inside == 1 for process in self._cgroup.processes())
 
-    def state_of(self, guest: str) -> GuestState:
+    def state_of(self, what: str) -> GuestState:
         """What its libvirtd says of the guest."""
-        return libvirt_state_of(self.libvirt_uri, guest)
+        return libvirt_state_of(self.libvirt_uri, what)
 
     def run(self, command: Sequence[str], *, check: bool = True, timeout_s: float = 60) -> Completed:
         """Runs a command inside the server."""

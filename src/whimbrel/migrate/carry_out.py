@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from whimbrel.errors import MoveError, ReservationError, UnsafeStateError, WhimbrelError
-from whimbrel.hosts.host import Host
+from whimbrel.hosts.host import Place
 from whimbrel.migrate.technique import Journal, MoveReport, MoveRequest, Technique
 from whimbrel.migrate.verify import exactly_one, find_copies
 
@@ -33,17 +33,17 @@ def carry_out(technique: Technique, request: MoveRequest, journal: Journal, phas
         report = technique.move(request, journal)
     except WhimbrelError as error:
         failure = error
-    hosts = [request.source, request.destination]
+    places = request.places
     said = report.error if report is not None else str(failure)
     try:
-        where = exactly_one(request.guest, hosts)
+        where = exactly_one(request.guest, places)
     except UnsafeStateError as error:
         told = UnsafeStateError(
             f"after the move had come to the phase {phase()}, {error.brief}",
-            details=evidence(hosts, error.details, said),
+            details=evidence(places, error.details, said),
             resolution=error.resolution,
         )
-        return Ending("unsafe", running_on(request.guest, hosts), report, told)
+        return Ending("unsafe", running_on(request.guest, places), report, told)
     if where == request.destination.name:
         return Ending("moved", [where], report, None)
     result: Result = "aborted" if report is not None and report.result == "aborted" else "failed"
@@ -51,19 +51,19 @@ def carry_out(technique: Technique, request: MoveRequest, journal: Journal, phas
         return Ending(result, [where], report, failure)
     told_failed = MoveError(
         f"the move {result} in the phase {phase()}; the guest runs on host {where}",
-        details=evidence(hosts, said),
+        details=evidence(places, said),
         resolution="nothing is lost: remove the cause and move it again",
     )
     return Ending(result, [where], report, told_failed)
 
 
-def evidence(hosts: Sequence[Host], *said: str | None) -> str:
+def evidence(places: Sequence[Place], *said: str | None) -> str:
     """What is known of a failure: the hosts that have died, and what was said."""
-    return "; ".join(filter(None, [*(f"host {host.name} has died" for host in hosts if host.gone), *said]))
+    return "; ".join(filter(None, [*(f"host {place.name} has died" for place in places if place.gone), *said]))
 
 
-def running_on(guest: str, hosts: list[Host]) -> list[str]:
+def running_on(guest: str, places: Sequence[Place]) -> list[str]:
     """The hosts on which a copy executes; none when a host that does not answer makes that unknown."""
     with contextlib.suppress(WhimbrelError):
-        return find_copies(guest, hosts).running
+        return find_copies(guest, places).running
     return []

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 from whimbrel.engines.guest_agent import GuestAgent
-from whimbrel.hosts.host import Host
+from whimbrel.guests.carrier import Carrier
+from whimbrel.hosts.host import Host, Place
 from whimbrel.spec.migration import MigrationSpec
 
 
@@ -17,10 +18,17 @@ class Journal(Protocol):
     def mark(self, name: str, **data: Any) -> int:
         """Writes down one step; returns its time on the monotonic clock, in ns."""
 
+    def quote(self, host: str, name: str, realtime_ns: int) -> None:
+        """Writes down what the carrier on a host says, with its own stamp."""
+
 
 @dataclass(frozen=True)
 class MoveRequest:
-    """Which guest goes where, and how; ``after_boot`` starts its service again after a technique that boots it anew."""
+    """Which guest goes where, and how.
+
+    ``carriers`` are the VMs between which a container moves, source and destination. ``after_boot`` starts the service again
+    after a technique that boots the guest anew.
+    """
 
     guest: str
     source: Host
@@ -30,6 +38,11 @@ class MoveRequest:
     spec: MigrationSpec
     carriers: tuple[Carrier, Carrier] | None = None
     after_boot: Callable[[GuestAgent], None] = lambda agent: None
+
+    @property
+    def places(self) -> Sequence[Place]:
+        """Where a copy of it may be, source first."""
+        return self.carriers or (self.source, self.destination)
 
 
 @dataclass(frozen=True)

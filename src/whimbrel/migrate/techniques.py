@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import get_args
 
 from whimbrel.migrate.cold import Cold
+from whimbrel.migrate.container.move import ContainerMove
 from whimbrel.migrate.live import LiveMove
 from whimbrel.migrate.technique import Technique
-from whimbrel.spec.migration import TechniqueName
+from whimbrel.spec.migration import ContainerTechniqueName, MigrationSpec, Promise, TechniqueName
 from whimbrel.spec.service import FormName
 
 TECHNIQUES: dict[TechniqueName, Technique] = {
@@ -18,8 +19,25 @@ TECHNIQUES: dict[TechniqueName, Technique] = {
     "post-copy": LiveMove("post-copy"),
     "pre-post-copy": LiveMove("pre-post-copy"),
 }
-# Techniques after which the guest is the same running system: its memory, its processes, its connections.
-KEEPS_MEMORY: frozenset[TechniqueName] = frozenset({"paused", "pre-copy", "post-copy", "pre-post-copy"})
+CONTAINER_TECHNIQUES: dict[ContainerTechniqueName, Technique] = {
+    "checkpoint": ContainerMove("checkpoint"),
+    "pre-copy": ContainerMove("pre-copy"),
+    "post-copy": ContainerMove("post-copy"),
+    "restart": ContainerMove("restart"),
+}
+EVERYTHING: frozenset[Promise] = frozenset({"memory", "counter", "file", "connection"})
+_FILE: frozenset[Promise] = frozenset({"file"})
+
+
+def technique_of(spec: MigrationSpec) -> Technique:
+    """The technique that a scenario asks for; a scenario that was checked names one that there is."""
+    table = TECHNIQUES if spec.moves == "vm" else CONTAINER_TECHNIQUES
+    return next(technique for name, technique in table.items() if name == spec.technique)
+
+
+def promises_of(spec: MigrationSpec) -> frozenset[Promise]:
+    """What the technique promises to keep: docs/techniques.md has it as a table, and a witness is held to it."""
+    return _FILE if spec.technique in ("cold", "restart") else EVERYTHING
 
 
 @dataclass(frozen=True)
@@ -34,9 +52,11 @@ class Possibility:
 
 
 def possibilities() -> list[Possibility]:
-    """Every pair of form and technique."""
-    return [
-        Possibility(form, name, technique.moves, True, None)
-        for form in get_args(FormName)
-        for name, technique in TECHNIQUES.items()
-    ]
+    """Every form with every technique, those of the VM first."""
+    found = []
+    for form in get_args(FormName):
+        found += [Possibility(form, name, "vm", True, None) for name in TECHNIQUES]
+        reason = None if form == "nested" else "there is no container in it"
+        found += [Possibility(form, name, "container", reason is None, reason) for name in CONTAINER_TECHNIQUES]
+    between = "containers move between carrier VMs: what runs on the servers themselves is not moved yet"
+    return found + [Possibility("container", name, "container", False, between) for name in CONTAINER_TECHNIQUES]

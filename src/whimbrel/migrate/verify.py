@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from whimbrel.errors import EngineError, UnsafeStateError, WhimbrelError
-from whimbrel.hosts.host import Host
+from whimbrel.hosts.host import Place
 from whimbrel.system.deadline import Deadline, pause
 
 _PATIENCE_S = 15.0
@@ -20,24 +21,24 @@ class Copies:
     standing: list[str]
 
 
-def find_copies(guest: str, hosts: list[Host]) -> Copies:
-    """Asks every host that is not gone; EngineError when one does not answer."""
+def find_copies(what: str, places: Sequence[Place]) -> Copies:
+    """Asks every place that is not gone; EngineError when one does not answer."""
     copies = Copies([], [])
-    for host in hosts:
+    for place in places:
         try:
-            state = host.state_of(guest)
+            state = place.state_of(what)
         except EngineError:
-            if not host.gone:
+            if not place.gone:
                 raise
         else:
             if state == "runs":
-                copies.running.append(host.name)
+                copies.running.append(place.name)
             elif state == "stands still":
-                copies.standing.append(host.name)
+                copies.standing.append(place.name)
     return copies
 
 
-def exactly_one(guest: str, hosts: list[Host]) -> str:
+def exactly_one(guest: str, places: Sequence[Place]) -> str:
     """The one host that has a copy, and runs it; UnsafeStateError when none or two do, or a host does not answer.
 
     After a failed move libvirt may need a moment to let the source go on, to clear the destination, or to start again itself.
@@ -45,7 +46,7 @@ def exactly_one(guest: str, hosts: list[Host]) -> str:
     deadline = Deadline(_PATIENCE_S)
     while True:
         try:
-            copies = find_copies(guest, hosts)
+            copies = find_copies(guest, places)
         except WhimbrelError as error:
             if deadline.passed:
                 raise UnsafeStateError(

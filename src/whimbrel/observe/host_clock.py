@@ -11,6 +11,7 @@ import threading
 import time
 
 from whimbrel.engines.domain import Domain
+from whimbrel.engines.guest_agent import GuestAgent
 from whimbrel.engines.libvirt import Connection, MonitorEvent
 from whimbrel.errors import InstrumentError
 from whimbrel.hosts.host import Host
@@ -66,3 +67,13 @@ def offset_from(clock: str, calls: list[tuple[int, int]], stamps: list[int]) -> 
     if least > most:
         raise InstrumentError(f"the clock of {clock} cannot be read: it was set while it was read")
     return HostClock(clock_id=clock, offset_ns=(least + most) // 2, offset_error_ns=(most - least + 1) // 2)
+
+
+def clock_of_guest(agent: GuestAgent, host: str) -> HostClock:
+    """The wall clock of the VM on a host, read several times by its agent: each reading lies between our call and its return."""
+    calls, stamps = [], []
+    for _ in range(_TRIES):
+        before_ns = time.time_ns()
+        stamps.append(agent.time_ns())
+        calls.append((before_ns, time.time_ns()))
+    return offset_from(f"the carrier on host {host}", calls, stamps)

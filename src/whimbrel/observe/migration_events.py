@@ -99,6 +99,11 @@ class MigrationEvents:
         self._add(Event(source="whimbrel", host=None, name=name, realtime_ns=None, seen_ns=now_ns, data=data))
         return now_ns
 
+    def quote(self, host: str, name: str, realtime_ns: int) -> None:
+        """Writes down what the carrier on a host says, with its own stamp."""
+        at: HostName = "a" if host == "a" else "b"
+        self._add(Event(source="carrier", host=at, name=name, realtime_ns=realtime_ns, seen_ns=time.monotonic_ns()))
+
     @property
     def events(self) -> list[Event]:
         """Everything so far, as it was seen."""

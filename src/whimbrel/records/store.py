@@ -57,6 +57,7 @@ class CampaignFolder:
             "schema_version": TRIAL_SCHEMA_VERSION,
             "spec": json.loads(spec.model_dump_json()),
             "command": command,
+            "registration": spec.registration,
             "plans": [plan.model_dump(mode="json") for plan in plans],
         }
         write_json(folder / _CAMPAIGN, content)
@@ -79,6 +80,12 @@ class CampaignFolder:
                 f"{file}: is damaged, or of another version than {TRIAL_SCHEMA_VERSION}", resolution="name another folder"
             )
         return header
+
+    @property
+    def registration(self) -> str | None:
+        """The hash of what the campaign is to show, as it was at the start."""
+        found: str | None = self.header.get("registration")
+        return found
 
     @property
     def spec(self) -> CampaignSpec:
@@ -165,7 +172,7 @@ def write_json(file: Path, content: object) -> None:
     """Writes a JSON file in one step: a reader sees the old one or the new one."""
     fresh = file.with_suffix(".new")
     with fresh.open("w") as stream:
-        json.dump(content, stream, indent=1, sort_keys=True)
+        json.dump(content, stream, indent=1)
         stream.flush()
         os.fsync(stream.fileno())
     fresh.replace(file)

@@ -24,11 +24,11 @@ class Record(BaseModel):
 class Event(Record):
     """Something that happened at one moment.
 
-    ``source`` is who said so, ``host`` where it happened. ``realtime_ns`` is QEMU's own stamp,
+    ``source`` is who said so, ``host`` where it happened. ``realtime_ns`` is the stamp of QEMU, or of a carrier's own clock,
     None for events that we stamped ourselves; ``seen_ns`` is when we saw it, on the monotonic clock.
     """
 
-    source: Literal["qemu", "libvirt", "player", "whimbrel"]
+    source: Literal["qemu", "libvirt", "player", "whimbrel", "carrier"]
     host: HostName | None
     name: str
     realtime_ns: int | None
@@ -45,7 +45,10 @@ class ClockReading(Record):
 
 
 class HostClock(Record):
-    """Which clock a host runs on, and its wall clock less ours (0 where they share a kernel), with the error of that."""
+    """Which clock a host, or the carrier on it, runs on, and its wall clock less ours with the error of that.
+
+    0 where they share a kernel.
+    """
 
     clock_id: str
     offset_ns: int
@@ -152,6 +155,28 @@ class RestRecord(Record):
     to_ns: int
 
 
+class WitnessState(Record):
+    """What the witness said of itself (images/programs/witness.c); ``started`` is the counter it went on from when it started."""
+
+    pages: int
+    wrong: int
+    generation: int
+    counter: int
+    file: int
+    started: int
+
+
+class WitnessRecord(Record):
+    """The witness before and after, and what its connection went through; ``after`` is None when it did not answer."""
+
+    before: WitnessState
+    after: WitnessState | None
+    messages: int
+    misnumbered: int
+    went_back: bool
+    connections: int
+
+
 class InstrumentCost(Record):
     """CPU time that an instrument took over the trial, and how late its own loop was; None when it did not say."""
 
@@ -200,6 +225,7 @@ class TrialRecord(Record):
     rest: RestRecord | None
     reach: ReachCounts | None
     instruments: list[InstrumentCost]
+    witness: WitnessRecord | None = None
     restored_in_s: float | None
     registration: str | None = None
     unmeasured: dict[str, str] = {}

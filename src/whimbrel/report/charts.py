@@ -10,7 +10,7 @@ from typing import Any
 import altair as alt
 
 from whimbrel.analysis.phases import PHASES
-from whimbrel.report.load import ReportedTrial
+from whimbrel.report.load import ReportedTrial, counting_of
 from whimbrel.report.rows import Rows, host_rows, packet_rows, phase_rows, rest_rows, total_intervals, total_rows
 
 WIDTH = 860
@@ -141,7 +141,7 @@ def load_chart(trials: Sequence[ReportedTrial]) -> NamedChart | None:
 
 def crowd_chart(trials: Sequence[ReportedTrial]) -> NamedChart | None:
     """The source under the most viewers: CPU and network of each scenario; None without such a trial."""
-    moved = [trial for trial in trials if trial.figures.total_s is not None and trial.stored.record.plan.viewers]
+    moved = [trial for trial in counting_of(trials) if trial.figures.total_s is not None and trial.stored.record.plan.viewers]
     if not moved:
         return None
     most = max(trial.stored.record.plan.viewers for trial in moved)

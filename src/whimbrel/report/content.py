@@ -48,7 +48,7 @@ class Report:
             if not outcome.succeeded:
                 what = "moved, but was not measured" if outcome.result == "moved" else outcome.result
                 lines.append(f"{who} {what}: {shorten(outcome.error)}")
-            lines += [f"{who} does not count: {reason}" for reason in trial.figures.spoilt]
+            lines += [f"{who} was spoilt: {reason}" for reason in trial.figures.spoilt]
             lines += [f"{who}: {reason}" for reason in silent(trial)]
             lines += [f"{who}: {reason}" for reason in crowded(trial)]
         return lines
@@ -104,7 +104,7 @@ def build_report(folder: CampaignFolder, buffers_s: Sequence[float] = ()) -> Rep
         table=main_table(arms, spec.scenarios[0].name),
         rest=rest_table([trial.trialled for trial in trials]),
         instruments=instrument_table([trial.trialled for trial in trials]),
-        evidence=evidence_of([trial.trialled for trial in trials]),
+        evidence=evidence_of([trial.trialled for trial in trials], {plan.arm for plan in folder.plans}),
         ticks=ticks_of([trial.trialled for trial in trials]),
         command=str(header["command"]),
         environment=_environment(trials),

@@ -17,7 +17,7 @@ from whimbrel.records.store import CampaignFolder
 from whimbrel.report.charts import NamedChart, crowd_chart, load_chart, rest_chart, timeline_chart
 from whimbrel.report.content import Report
 from whimbrel.report.evidence_charts import evidence_charts
-from whimbrel.report.load import ReportedTrial
+from whimbrel.report.load import ReportedTrial, counting_of
 from whimbrel.report.table import UNKNOWN
 
 PAGE = "report.html"
@@ -30,7 +30,7 @@ def charts_of(report: Report) -> list[NamedChart]:
     trials = report.trials
     charts = evidence_charts(report.evidence, trials) if report.evidence is not None else []
     figures = {"none": "figure 8", "vm": "figure 9", "nested": "figure 10"}
-    for arm_trials in _by_scenario(trials):
+    for arm_trials in _by_scenario(counting_of(trials)):
         shown = _typical(arm_trials)
         if shown is not None:
             record = shown.stored.record

@@ -7,8 +7,8 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from whimbrel.analysis.counting import Trialled, counting
 from whimbrel.analysis.figures import TrialFigures, derive
-from whimbrel.analysis.summary import Trialled
 from whimbrel.records.store import CampaignFolder, StoredTrial, write_json
 
 _DERIVED = "derived.json"
@@ -25,6 +25,12 @@ class ReportedTrial:
     def trialled(self) -> Trialled:
         """The pair that the summary wants."""
         return Trialled(self.stored.record, self.figures)
+
+
+def counting_of(trials: Sequence[ReportedTrial]) -> list[ReportedTrial]:
+    """Those that count (``analysis.counting``)."""
+    kept = {trial.record.plan.order for trial in counting([trial.trialled for trial in trials])}
+    return [trial for trial in trials if trial.stored.record.plan.order in kept]
 
 
 def load_trials(folder: CampaignFolder, buffers_s: Sequence[float] = ()) -> list[ReportedTrial]:

@@ -7,7 +7,7 @@ from typing import Any
 import polars as pl
 
 from whimbrel.analysis.intervals import median_of
-from whimbrel.report.load import ReportedTrial
+from whimbrel.report.load import ReportedTrial, counting_of
 
 Rows = list[dict[str, Any]]
 
@@ -89,11 +89,8 @@ def total_rows(trials: list[ReportedTrial]) -> Rows:
             "total_s": round(trial.figures.total_s, 3),
             "trial": trial.stored.record.plan.order,
         }
-        for trial in trials
-        if trial.figures.total_s is not None
-        and trial.stored.record.plan.viewers
-        and trial.stored.record.plan.counts
-        and not trial.figures.spoilt
+        for trial in counting_of(trials)
+        if trial.figures.total_s is not None and trial.stored.record.plan.viewers
     ]
 
 

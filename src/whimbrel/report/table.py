@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from whimbrel.analysis.counting import Trialled
 from whimbrel.analysis.figures import RestFigure
-from whimbrel.analysis.summary import ArmSummary, Spread, Trialled, baseline_of, published_ratio, ratio_to
+from whimbrel.analysis.summary import ArmSummary, Spread, baseline_of, published_ratio, ratio_to
 from whimbrel.records.trial import InstrumentCost
 
 UNKNOWN = "–"
@@ -108,8 +109,10 @@ def rest_table(trials: Sequence[Trialled]) -> Table:
     groups: dict[str, list[RestFigure]] = {}
     for trial in trials:
         if trial.figures.rest is not None:
-            scenario = next(found for found in trial.record.spec.scenarios if found.name == trial.record.plan.scenario)
-            groups.setdefault(scenario.title, []).append(trial.figures.rest)
+            plan = trial.record.plan
+            scenario, arm = trial.record.spec.find_arm(plan.arm)
+            at_rest = arm.model_copy(update={"moves": True, "settings": {}}).particulars
+            groups.setdefault(scenario.title + (f" ({at_rest})" if at_rest else ""), []).append(trial.figures.rest)
     mib = 2**20
     lines = [
         [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import re
 from collections.abc import Mapping, Sequence
@@ -14,6 +15,7 @@ from whimbrel.spec.service import FormName
 
 EngineName = Literal["none", "docker"]
 ArmName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9.-]{0,59}$")]
+_LONGEST = 60
 
 # What a factor may be called for short, and the key of the file that it changes.
 SHORT_NAMES = {
@@ -70,8 +72,8 @@ class ArmSpec(Spec):
         parts += [self.form] if self.form not in (None, form) else []
         parts += [f"idle-{self.engine}"] if self.engine != "none" else []
         parts += [] if self.moves else ["stays"]
-        parts += [_as_name(value) for value in self.settings.values()]
-        return self.model_copy(update={"name": "-".join(parts)[:60]})
+        parts += [_as_name(key, value) for key, value in self.settings.items()]
+        return self.model_copy(update={"name": _short("-".join(parts))})
 
     @property
     def particulars(self) -> str:
@@ -83,8 +85,15 @@ class ArmSpec(Spec):
         return ", ".join(parts)
 
 
-def _as_name(value: object) -> str:
-    return re.sub(r"[^a-z0-9.]+", "-", str(value).lower()).strip("-")
+def _as_name(key: str, value: object) -> str:
+    """The value, with the last part of its key where it does not speak for itself: ``vcpus-2``, but ``post-copy``."""
+    said = str(value).lower() if key == SHORT_NAMES["technique"] else f"{key.rpartition('.')[2]} {str(value).lower()}"
+    return re.sub(r"[^a-z0-9.]+", "-", said).strip("-")
+
+
+def _short(name: str) -> str:
+    """At most 60 characters; what is cut off is told apart by a hash."""
+    return name if len(name) <= _LONGEST else f"{name[: _LONGEST - 7]}-{hashlib.sha256(name.encode()).hexdigest()[:6]}"
 
 
 def crossed(factors: Mapping[str, Sequence[Any]], trials: int) -> list[dict[str, Any]]:

@@ -25,12 +25,14 @@ class ObserveSpec(Spec):
 
     ``reach`` asks between services of the VM and of the container, in the nested form. ``stay`` is how long a guest that does
     not move, for comparison, is watched instead. At rest the link between the hosts is tried for ``link_for``.
+    A ``witness`` in the guest says whether memory, a file and a connection came through; it takes a little of the guest.
     """
 
     sample_every_s: PositiveSeconds = Field(alias="sample_every", default=0.1, ge=0.02, le=10)
     probe_every_s: PositiveSeconds | None = Field(alias="probe_every", default=0.005, ge=0.001, le=10)
     reach_every_s: PositiveSeconds | None = Field(alias="reach_every", default=0.5, ge=0.1, le=10)
     link_for_s: PositiveSeconds | None = Field(alias="link_for", default=0.3, ge=0.1, le=10)
+    witness: bool = Field(default=False, strict=True)
     at_rest_s: Seconds = Field(alias="at_rest", default=3.0)
     before_s: PositiveSeconds = Field(alias="before", default=5.0, ge=1)
     after_s: PositiveSeconds = Field(alias="after", default=6.0, ge=1)
@@ -153,6 +155,16 @@ class CampaignSpec(Spec):
     def _has_certificates(self) -> Self:
         if self.migration.tls and self.hosts is None and not self.lab.tls:
             raise MisfitError("needs certificates: set 'lab.tls' too", "migration", "tls")
+        return self
+
+    @model_validator(mode="after")
+    def _containers_have_carriers(self) -> Self:
+        if self.migration.moves == "vm":
+            return self
+        if self.hosts is not None:
+            raise MisfitError("needs carriers, whose addresses only a lab has", "migration", "moves")
+        if self.guest.dirtier is not None:
+            raise MisfitError("dirties the VM's memory, which stays where it is when its container moves", "guest", "dirtier")
         return self
 
     @property

@@ -28,6 +28,12 @@ def load_campaign(file: Path, overrides: Sequence[str] = ()) -> CampaignSpec:
     for position, scenario in enumerate(spec.scenarios):
         for arm in scenario.every_arm:
             _check_settings(document, file, position, arm)
+            if spec.in_arm(arm).migration.moves == "container" and (arm.form or scenario.form) != "nested":
+                line = document["scenarios"].lc.item(position)[0] + 1
+                raise SpecError(
+                    f"arm {arm.name!r} moves a container, and there is none in it", file=file, line=line,
+                    key=f"scenarios.{position}", resolution="'form: nested', or 'migration: {moves: vm}'",
+                )  # fmt: skip
     return spec
 
 

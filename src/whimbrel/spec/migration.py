@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Literal, Self, get_args
 
 from pydantic import Field, model_validator
 
 from whimbrel.spec.fields import BytesPerSecond, Count, MisfitError, PositiveSeconds, Spec
 
 TechniqueName = Literal["cold", "paused", "pre-copy", "post-copy", "pre-post-copy"]
+# What may be the same after a move as before it: memory, a counter in it that never goes back, a file that was written with
+# fsync(2), and a connection from outside.
+Promise = Literal["memory", "counter", "file", "connection"]
+ContainerTechniqueName = Literal["checkpoint", "pre-copy", "post-copy", "restart"]
 
 
 class RaiseDowntimeSpec(Spec):
@@ -26,9 +30,11 @@ class MigrationSpec(Spec):
     When ``timeout`` has passed, ``on_timeout`` says whether to abort the move, to stop and copy, or to go on as post-copy.
     ``pre-post-copy`` switches to post-copy after ``pre_copy_rounds`` passes, or after ``pre_copy_for`` where that is given.
     ``connections`` above 1 sends memory over that many at once (QEMU's multifd). ``tls`` encrypts what is sent.
+    ``moves: container`` moves the container of the nested form out of its VM and into another; the VMs stay where they are.
     """
 
-    technique: TechniqueName = "pre-copy"
+    moves: Literal["vm", "container"] = "vm"
+    technique: TechniqueName | ContainerTechniqueName = "pre-copy"
     bandwidth_bytes_per_s: BytesPerSecond | None = Field(alias="bandwidth", default=None, ge=2**20)
     max_downtime_s: PositiveSeconds = Field(alias="max_downtime", default=0.3, ge=0.001, le=2000)
     raise_downtime: RaiseDowntimeSpec | None = None
@@ -46,6 +52,22 @@ class MigrationSpec(Spec):
     def ends_as_post_copy(self) -> bool:
         """Whether the move may come to a point where memory follows the guest."""
         return self.technique in ("post-copy", "pre-post-copy") or self.on_timeout == "post-copy"
+
+    @model_validator(mode="after")
+    def _can_move_it(self) -> Self:
+        """A technique of VMs for a VM, one of containers for a container, and options that mean something to it."""
+        known = get_args(TechniqueName if self.moves == "vm" else ContainerTechniqueName)
+        if self.technique not in known:
+            what = "the VM" if self.moves == "vm" else "a container"
+            raise MisfitError(f"{self.technique!r} does not move {what}; {', '.join(known)} do ('moves' says what)", "technique")
+        if self.moves == "container":
+            for key, value in (("bandwidth", self.bandwidth_bytes_per_s), ("raise_downtime", self.raise_downtime),
+                               ("auto_converge", self.auto_converge), ("tls", self.tls), ("pre_copy_for", self.pre_copy_for_s),
+                               ("compression", self.compression != "none"), ("connections", self.connections > 1),
+                               ("on_timeout", self.on_timeout == "post-copy")):  # fmt: skip
+                if value:
+                    raise MisfitError("is an option of QEMU: it says nothing to a container's move", key)
+        return self
 
     @model_validator(mode="after")
     def _qemu_takes_it(self) -> Self:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from whimbrel.guests.guest import WITNESS_PORT
 from whimbrel.hosts.host import Host
 from whimbrel.hosts.site import Site
 from whimbrel.records.trial import Plan
@@ -52,6 +53,12 @@ class Instruments:
             "length_s": stream.length_s,
         }
         return self._instrument("player", "whimbrel.stream.player", configuration, "packets", self._site.vantage.procs_files)
+
+    def witness(self) -> Instrument:
+        """Keeps a connection to the witness in the guest."""
+        configuration = {"address": self._site.guest_address, "port": WITNESS_PORT}
+        procs_files = self._site.vantage.procs_files
+        return self._instrument("witness", "whimbrel.observe.witness", configuration, "witness", procs_files)
 
     def hls_player(self) -> Instrument:
         """As many HLS viewers as the plan says."""

@@ -9,7 +9,6 @@ from typing import Any, Literal
 
 from whimbrel import __version__
 from whimbrel.guests.forms import Identity
-from whimbrel.guests.states import StateInfo
 from whimbrel.hosts.site import Site
 from whimbrel.migrate.technique import MoveReport
 from whimbrel.records.trial import (
@@ -27,10 +26,12 @@ from whimbrel.records.trial import (
     RestRecord,
     StayRecord,
     TrialRecord,
+    WitnessRecord,
 )
 from whimbrel.spec.campaign import CampaignSpec
 from whimbrel.system.clock import ClockPair, clock_id
 from whimbrel.system.provenance import machine
+from whimbrel.trial.subject import Start
 
 # Programs that a reader looks for; None where they had no part.
 _NO_PART: dict[str, str | None] = {"criu": None, "docker": None, "nginx": None}
@@ -67,6 +68,7 @@ class Notes:
     parameters: dict[str, Any] | None = None
     reach: ReachCounts | None = None
     costs: list[InstrumentCost] = field(default_factory=list)
+    witness: WitnessRecord | None = None
     identity_before: Identity | None = None
     identity_after: Identity | None = None
     clocks: dict[str, HostClock] = field(default_factory=dict)
@@ -98,7 +100,7 @@ class Notes:
         )
 
     def record(
-        self, spec: CampaignSpec, plan: Plan, state: StateInfo, site: Site, origin: Origin, clock_after: ClockPair
+        self, spec: CampaignSpec, plan: Plan, state: Start, site: Site, origin: Origin, clock_after: ClockPair
     ) -> TrialRecord:
         """The trial's record."""
         return TrialRecord(
@@ -116,12 +118,13 @@ class Notes:
             rest=self.rest,
             reach=self.reach,
             instruments=self.costs,
+            witness=self.witness,
             restored_in_s=self.restored_in_s,
             registration=origin.registration,
             provenance=self._provenance(spec, state, site, origin),
         )
 
-    def _provenance(self, spec: CampaignSpec, state: StateInfo, site: Site, origin: Origin) -> Provenance:
+    def _provenance(self, spec: CampaignSpec, state: Start, site: Site, origin: Origin) -> Provenance:
         here = machine()
         return Provenance(
             whimbrel=__version__,

@@ -8,27 +8,26 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from whimbrel.analysis.phases import phase_reached
+from whimbrel.analysis.witness import broken
 from whimbrel.engines.guest_agent import GuestAgent
 from whimbrel.engines.libvirt import Connection
 from whimbrel.errors import GuestError, TrialError, UnsafeStateError, UsageError, WhimbrelError
 from whimbrel.guests import guest as the_guest
-from whimbrel.guests.forms import FORMS, Identity, read_reach_log, wait_for_service
-from whimbrel.guests.states import StateInfo
+from whimbrel.guests.forms import FORMS, read_reach_log, wait_for_service
 from whimbrel.hosts.host import Host
 from whimbrel.hosts.site import Site
 from whimbrel.migrate.carry_out import carry_out, evidence, running_on
-from whimbrel.migrate.technique import MoveRequest
-from whimbrel.migrate.techniques import KEEPS_MEMORY, TECHNIQUES
+from whimbrel.migrate.techniques import EVERYTHING, promises_of, technique_of
 from whimbrel.migrate.verify import exactly_one
-from whimbrel.observe.host_clock import clock_of
 from whimbrel.observe.migration_events import MigrationEvents
-from whimbrel.records.trial import Event, HostName, InstrumentCost, Plan, RestRecord, StayRecord, TrialRecord
+from whimbrel.records.trial import Event, HostName, InstrumentCost, Plan, RestRecord, StayRecord, TrialRecord, WitnessRecord
 from whimbrel.spec.campaign import CampaignSpec
 from whimbrel.system.clock import read_pair
 from whimbrel.system.deadline import Deadline, pause
 from whimbrel.system.instrument import Instrument
 from whimbrel.trial.instruments import Instruments
 from whimbrel.trial.notes import Notes, Origin, count_reach, now
+from whimbrel.trial.subject import Setting, Start, subject_of
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +48,7 @@ class Trial:
         site: Site,
         spec: CampaignSpec,
         plan: Plan,
-        state: StateInfo,
+        state: Start,
         workplace: Path,
         origin: Origin,
         notice: Notice,
@@ -69,6 +68,7 @@ class Trial:
         self._destination = hosts[plan.destination]
         self._hosts = [self._source, self._destination]
         self._instruments = Instruments(site, spec, plan, self._hosts, workplace)
+        self._subject = subject_of(Setting(site, spec, plan, self._source, self._destination), state)
         # Where the guest is to be in the end.
         self._end = self._destination if plan.moves else self._source
         self._notes = Notes(now(), read_pair())
@@ -99,11 +99,11 @@ class Trial:
         notes = self._notes
         observe = self._spec.observe
         self._notice("restoring the saved state")
-        with Connection.open(self._source.libvirt_uri) as connection, ExitStack() as instruments:
-            notes.host_versions = connection.versions()
-            agent, notes.restored_in_s = the_guest.restore(self._site, connection, self._state.folder)
-            notes.identity_before = self._identity(agent)
-            notes.clocks[self._source.name] = clock_of(self._source, the_guest.GUEST_NAME)
+        with ExitStack() as holding, ExitStack() as instruments:
+            notes.host_versions = holding.enter_context(Connection.open(self._source.libvirt_uri)).versions()
+            agent, notes.restored_in_s = self._subject.bring_up(holding)
+            notes.identity_before = self._subject.identity(agent)
+            notes.clocks |= self._subject.clocks(self._source)
             if self._spec.guest.dirtier is not None:
                 self._notice("making memory change")
                 the_guest.start_dirtier(agent, self._spec.guest.dirtier)
@@ -114,6 +114,7 @@ class Trial:
             running = [sampler]
             if observe.probe_every_s is not None:
                 running.append(instruments.enter_context(self._instruments.probe(observe.probe_every_s)))
+            witness = self._start_witness(agent, instruments, running)
             player = self._start_viewers(self._instruments.player, self._plan.viewers, instruments, running)
             hls_player = self._start_viewers(self._instruments.hls_player, self._plan.hls_viewers, instruments, running)
             self._notice("watching before the move")
@@ -130,7 +131,7 @@ class Trial:
                 self._notice("watching after the move")
                 self._watch(observe.after_s, running)
                 lines_after = self._reach_lines() if reaching else []
-                notes.clocks[self._end.name] = clock_of(self._end, the_guest.GUEST_NAME)
+                notes.clocks |= self._subject.clocks(self._end)
             finally:
                 notes.events = events.events + _player_events(player)
                 notes.qemu_downtime_ms, notes.parameters = events.qemu_downtime_ms, events.parameters
@@ -141,6 +142,8 @@ class Trial:
             self._check_arrival()
             for instrument in running:
                 instrument.tell_to_end()
+            if witness is not None:
+                self._check_witness(witness)
         notes.costs = [InstrumentCost(name=instrument.name, **instrument.cost) for instrument in running]
         notes.costs.append(InstrumentCost(name="migration events", **events.cost))
         notes.events = [event for event in notes.events if event.source != "player"] + _player_events(player)
@@ -165,9 +168,36 @@ class Trial:
     def _start_reach_check(self, agent: GuestAgent) -> bool:
         """Whether services of the VM and of the container now ask each other."""
         every_s = self._spec.observe.reach_every_s
-        if self._scenario.service == "none" or every_s is None:
+        if self._scenario.service == "none" or every_s is None or self._spec.migration.moves == "container":
             return False
         return FORMS[self._plan.form].start_reach_check(agent, every_s)
+
+    def _start_witness(self, agent: GuestAgent, instruments: ExitStack, running: list[Instrument]) -> Instrument | None:
+        if not self._spec.observe.witness:
+            return None
+        # A container that moves has one in it from the beginning.
+        if self._spec.migration.moves == "vm":
+            the_guest.start_witness(agent)
+        witness = instruments.enter_context(self._instruments.witness())
+        running.append(witness)
+        witness.wait_for(lambda said: any(line["say"] == "hears" for line in said), "to hear the witness", _PLAYING_S)
+        return witness
+
+    def _check_witness(self, witness: Instrument) -> None:
+        """What left is what arrived, as far as the technique promises it."""
+        witness.wait_for(lambda said: any(line["say"] == "verified" for line in said), "to ask the witness", _PLAYING_S)
+        lines = {line["say"]: line for line in witness.said}
+        before, after = lines["hears"]["found"], dict(lines["verified"])
+        if before is None:
+            raise TrialError("the witness did not answer before the move")
+        heard = {key: after[key] for key in ("messages", "misnumbered", "went_back", "connections")}
+        self._notes.witness = WitnessRecord(before=before, after=after["found"], **heard)
+        promises = promises_of(self._spec.migration) if self._plan.moves else EVERYTHING
+        reasons = broken(promises, self._notes.witness)
+        if reasons:
+            raise TrialError(
+                "what arrived is not what left", details="; ".join(reasons), resolution="look at the logs beside the record"
+            )
 
     def _start_viewers(
         self, make: Callable[[], Instrument], viewers: int, instruments: ExitStack, running: list[Instrument]
@@ -202,23 +232,17 @@ class Trial:
         from_ns = read_pair().monotonic_ns
         self._watch(self._spec.observe.stay_s, running)
         self._notes.stay = StayRecord(from_ns=from_ns, to_ns=read_pair().monotonic_ns)
-        self._notes.runs_on = [_host_name(exactly_one(the_guest.GUEST_NAME, self._hosts))]
+        self._notes.runs_on = [_host_name(exactly_one(self._subject.name, self._subject.places))]
         self._notes.result = "stayed"
 
     def _move(self, events: MigrationEvents) -> None:
         notes = self._notes
-        request = MoveRequest(
-            guest=the_guest.GUEST_NAME,
-            source=self._source,
-            destination=self._destination,
-            memory_bytes=self._spec.guest.memory_bytes,
-            disk_bytes=self._spec.guest.disk_bytes,
-            spec=self._spec.migration,
-            after_boot=self._start_service_again,
-        )
-        technique = TECHNIQUES[self._spec.migration.technique]
+        request = self._subject.request(self._start_service_again)
         ending = carry_out(
-            technique, request, events, lambda: phase_reached(events.events, self._source.name, self._destination.name)
+            technique_of(self._spec.migration),
+            request,
+            events,
+            lambda: phase_reached(events.events, self._source.name, self._destination.name),
         )
         notes.report, notes.result = ending.report, ending.result
         notes.runs_on = [_host_name(name) for name in ending.runs_on]
@@ -227,6 +251,8 @@ class Trial:
 
     def _start_service_again(self, agent: GuestAgent) -> None:
         agent.set_clock()
+        if self._spec.observe.witness:
+            the_guest.start_witness(agent)
         if self._scenario.service != "none":
             FORMS[self._plan.form].start_service(agent)
             wait_for_service(agent, self._scenario.service)
@@ -236,39 +262,35 @@ class Trial:
         if self._notes.result != "moved":
             return str(error)
         try:
-            where = exactly_one(the_guest.GUEST_NAME, self._hosts)
+            where = exactly_one(self._subject.name, self._subject.places)
         except UnsafeStateError as unsafe:
             self._notes.result = "unsafe"
-            self._notes.runs_on = [_host_name(name) for name in running_on(the_guest.GUEST_NAME, self._hosts)]
+            self._notes.runs_on = [_host_name(name) for name in running_on(self._subject.name, self._subject.places)]
             return f"the guest had moved, but then: {unsafe}\n{evidence(self._hosts, str(error))}"
         return (
             f"the guest had moved and runs on host {where}, but was not measured to the end: {evidence(self._hosts, str(error))}"
         )
 
     def _reach_lines(self) -> list[str]:
-        with Connection.open(self._end.libvirt_uri) as connection:
-            return read_reach_log(_agent_on(connection))
+        with ExitStack() as holding:
+            return read_reach_log(self._subject.agent_on(self._end, holding))
 
     def _check_arrival(self) -> None:
         """What arrived is what left, and it still serves."""
-        with Connection.open(self._end.libvirt_uri) as connection:
-            agent = _agent_on(connection)
-            self._notes.identity_after = self._identity(agent)
+        with ExitStack() as holding:
+            agent = self._subject.agent_on(self._end, holding)
+            self._notes.identity_after = self._subject.identity(agent)
             same = self._notes.identity_after == self._notes.identity_before
-            if not same and self._spec.migration.technique in KEEPS_MEMORY:
+            if not same and "memory" in promises_of(self._spec.migration):
                 raise TrialError(
                     "what arrived is not what left",
                     details=f"before: {self._notes.identity_before}; after: {self._notes.identity_after}",
                     resolution="look at the guest's console log for a reboot",
                 )
             try:
-                wait_for_service(agent, self._scenario.service)
+                self._subject.wait_until_it_serves(agent)
             except GuestError as error:
                 raise GuestError("the service does not answer after the move", details=error.details) from error
-
-    def _identity(self, agent: GuestAgent) -> Identity:
-        form = "vm" if self._scenario.service == "none" else self._plan.form
-        return FORMS[form].identity(agent)
 
     @staticmethod
     def _check_film(*players: Instrument | None) -> None:
@@ -317,10 +339,3 @@ def _player_events(player: Instrument | None) -> list[Event]:
         for line in player.said
         if "t_ns" in line
     ]
-
-
-def _agent_on(connection: Connection) -> GuestAgent:
-    domain = connection.find(the_guest.GUEST_NAME)
-    if domain is None:
-        raise GuestError("the guest is not on the destination")
-    return GuestAgent(domain)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from statsmodels.stats.power import TTestPower
 
-from whimbrel.analysis.planning import blocks_needed, blocks_to_equate, blocks_to_tell, spread_of
+from whimbrel.analysis.planning import blocks_needed, blocks_to_equate, blocks_to_tell, pooled_spread, spread_of
 from whimbrel.errors import UsageError
 
 
@@ -87,3 +87,18 @@ def test_numbers_that_cannot_be_are_refused(wrong: dict[str, float]) -> None:
         blocks_needed(**{"spread": 0.05, "difference": 0.07, **wrong})  # type: ignore[arg-type]
     with pytest.raises(UsageError):
         spread_of([float("nan"), 1.0])
+
+
+def test_a_pooled_spread_weighs_each_ratio_by_what_it_knows_of_its_own() -> None:
+    # Two ratios: variances 0.0002 (1 degree of freedom) and 0.0004 (3): (0.0002 + 3 * 0.0004) / 4 = 0.00035.
+    short, long = [0.0, 0.02], [0.03, 0.03, -0.01, -0.01]
+    found = pooled_spread([short, [0.5], long])
+    assert found is not None
+    expected = (np.var(short, ddof=1) + 3 * np.var(long, ddof=1)) / 4
+    assert found.spread == pytest.approx(math.sqrt(expected))
+    assert found.blocks == 5
+    alone = spread_of(long)
+    assert alone is not None
+    # What is pooled is known better than each alone.
+    assert found.upper / found.spread < alone.upper / alone.spread
+    assert pooled_spread([[0.5], []]) is None

@@ -9,6 +9,9 @@ import pytest
 
 from whimbrel.cli.tables import export, query
 from whimbrel.errors import UsageError
+from whimbrel.records.store import CampaignFolder
+from whimbrel.report.content import build_report
+from whimbrel.report.layout import write_page
 
 RECORDED = Path(__file__).parents[2] / "recorded" / "campaign"
 
@@ -32,6 +35,15 @@ def test_a_row_per_trial_per_viewer_and_per_buffer(campaign: Path, capsys: pytes
     for file in files:
         if file.suffix == ".csv":
             assert pl.read_csv(file).height == tables[file.stem].height
+
+
+def test_what_is_published_holds_no_series(campaign: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    built = build_report(CampaignFolder.open(campaign))
+    write_page(CampaignFolder.open(campaign), built)
+    export(campaign, tmp_path / "published", page=True, as_json=True)
+    names = {str(Path(file).relative_to(tmp_path / "published")) for file in json.loads(capsys.readouterr().out)}
+    assert {"report.html", "trials.csv", "viewers.parquet", "trials/0002-vm-1.json"} <= names
+    assert not [name for name in names if name.endswith(".parquet") and "/" in name]
 
 
 def test_all_campaigns_answer_a_question(campaign: Path, capsys: pytest.CaptureFixture[str]) -> None:

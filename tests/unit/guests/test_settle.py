@@ -5,7 +5,7 @@ import itertools
 import pytest
 
 from whimbrel.errors import GuestError
-from whimbrel.guests.states import is_flat, settle
+from whimbrel.guests.saving import is_flat, settle
 
 
 def test_flat_is_five_alike() -> None:

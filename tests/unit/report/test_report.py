@@ -13,8 +13,9 @@ from typing import Any
 import polars as pl
 import pytest
 
+from whimbrel.analysis.counting import Trialled
 from whimbrel.analysis.figures import TrialFigures, derive
-from whimbrel.analysis.summary import Spread, Trialled, summarise
+from whimbrel.analysis.summary import Spread, summarise
 from whimbrel.records.store import CampaignFolder, StoredTrial
 from whimbrel.records.trial import TrialRecord
 from whimbrel.report.content import build_report, silent

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
 from whimbrel.errors import SpecError
+from whimbrel.records.store import write_json
 from whimbrel.spec.campaign import CampaignSpec
+from whimbrel.spec.fields import RECORD
 from whimbrel.spec.load import load_campaign
 
 HEAD = "schema_version: 1\nname: t\n"
@@ -26,10 +29,10 @@ def test_factors_are_crossed(tmp_path: Path) -> None:
     factors = "factors: {viewers: [1, 10], technique: [pre-copy, post-copy], link_rate: [200 Mbit/s]}, trials: 2}"
     spec = load(tmp_path, f"scenarios:\n  - {VM}{factors}\n")
     assert names(spec) == [
-        "vm-1-pre-copy-200-mbit-s",
-        "vm-1-post-copy-200-mbit-s",
-        "vm-10-pre-copy-200-mbit-s",
-        "vm-10-post-copy-200-mbit-s",
+        "vm-1-pre-copy-link-rate-200-mbit-s",
+        "vm-1-post-copy-link-rate-200-mbit-s",
+        "vm-10-pre-copy-link-rate-200-mbit-s",
+        "vm-10-post-copy-link-rate-200-mbit-s",
     ]
     arms = spec.scenarios[0].every_arm
     assert {arm.trials for arm in arms} == {2}
@@ -59,7 +62,7 @@ def test_a_setting_may_make_a_part_that_the_file_leaves_out(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("scenario", "said"),
     [
-        ("arms: [{set: {migration.tecnique: cold}}]}", "in arm 'vm-0-cold': is not a key that is known here"),
+        ("arms: [{set: {migration.tecnique: cold}}]}", "in arm 'vm-0-tecnique-cold': is not a key that is known here"),
         ("arms: [{set: {lab.network: 10.1.0.0/24}}]}", "cannot differ between arms"),
         ("arms: [{set: {guest.saved_states: 2}}]}", "cannot differ between arms"),
         ("arms: [{set: {memory: 2 GiB}}]}", "write 'guest.memory'"),
@@ -116,3 +119,25 @@ def test_bad_evidence_is_named(tmp_path: Path, text: str, said: str) -> None:
     with pytest.raises(SpecError) as caught:
         load(tmp_path, text + TWO_ARMS)
     assert said in str(caught.value)
+
+
+def test_arms_keep_their_names_through_a_file(tmp_path: Path) -> None:
+    dirtier = "{working_set: 10 MiB, rate: 1 MiB/s}"
+    listed = f"arms: [{{set: {{stream.bitrate: 2 Mbit/s, guest.vcpus: 2}}}}, {{set: {{guest.dirtier: {dirtier}}}}}]}}"
+    factors = "factors: {viewers: [1], technique: [post-copy], link_rate: [200 Mbit/s], bitrate: [1 Mbit/s]}}"
+    other = VM.replace("name: vm", "name: other")
+    spec = load(tmp_path, f"scenarios:\n  - {VM}{listed}\n  - {other}{factors}\n")
+    write_json(tmp_path / "spec.json", json.loads(spec.model_dump_json()))
+    read = CampaignSpec.model_validate(json.loads((tmp_path / "spec.json").read_text()), context=RECORD)
+    assert names(read) == names(spec)
+    assert [read.in_arm(arm) for scenario in read.scenarios for arm in scenario.every_arm] == [
+        spec.in_arm(arm) for scenario in spec.scenarios for arm in scenario.every_arm
+    ]
+
+
+def test_long_names_stay_apart(tmp_path: Path) -> None:
+    rates = ", ".join(f"{rate}00 Mbit/s" for rate in range(1, 4))
+    keys = "technique: [pre-post-copy], memory: [1 GiB], bitrate: [1 Mbit/s], bandwidth: [50 MiB/s]"
+    spec = load(tmp_path, f"scenarios:\n  - {VM}factors: {{{keys}, link_rate: [{rates}]}}}}\n")
+    assert len(set(names(spec))) == 3
+    assert all(name is not None and len(name) <= 60 for name in names(spec))

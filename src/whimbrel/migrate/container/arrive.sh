@@ -66,6 +66,7 @@ follow_memory() { # without the daemon a page that is missing would read as zero
     return 1
 }
 
+end_container
 coproc LINE { exec nc -l "$CONTROL_PORT"; }
 take_files
 say listening

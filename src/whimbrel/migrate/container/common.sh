@@ -53,6 +53,15 @@ end_container() { # whatever state it is in; its link is cut, so nobody hears of
         until_group_says populated 0 20 || return 1
     fi
     runc delete --force "$NAME" >/dev/null 2>&1
+    clear_the_way
+}
+
+clear_the_way() { # nothing of an earlier copy is left: runc restores into no frozen group, and files of then are not those of now
+    if [ -e "$GROUP/cgroup.freeze" ]; then
+        echo 0 >"$GROUP/cgroup.freeze"
+        rmdir "$GROUP"
+    fi
     mountpoint -q "$BUNDLE/rootfs" && umount "$BUNDLE/rootfs"
-    return 0
+    rm -rf "$HOME_OF/upper" "$HOME_OF/work"
+    mkdir -p "$HOME_OF/upper" "$HOME_OF/work"
 }

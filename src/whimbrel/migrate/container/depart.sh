@@ -97,7 +97,7 @@ hand_over() {
         [ "$heard" = complete ] || { say "lost: ${heard:-no answer}"; exit 4; }
         wait "$dumping"
     fi
-    [ "$TECHNIQUE" = restart ] || end_container
+    end_container
     say gone
 }
 

@@ -15,14 +15,13 @@ import contextlib
 from collections.abc import Callable
 from typing import Literal
 
-from whimbrel.engines.criu import DumpStats, dump_stats
+from whimbrel.engines.criu import DumpStats, dump_stats, restore_stats
 from whimbrel.errors import MoveError, WhimbrelError
-from whimbrel.guests.carrier import CONTAINER_MAC
+from whimbrel.guests.carrier import CONTAINER_MAC, Carrier
 from whimbrel.migrate.container.rounds import enough
-from whimbrel.migrate.container.side import Carrier, Line, Side
+from whimbrel.migrate.container.side import Line, Side
 from whimbrel.migrate.technique import Journal, MoveReport, MoveRequest
-from whimbrel.spec.migration import TechniqueName
-from whimbrel.system.clock import read_pair
+from whimbrel.spec.migration import ContainerTechniqueName
 from whimbrel.system.deadline import Deadline, pause
 
 _LOOK_EVERY_S = 0.1
@@ -37,21 +36,25 @@ class ContainerMove:
 
     moves = "container"
 
-    def __init__(self, name: TechniqueName) -> None:
+    def __init__(self, name: ContainerTechniqueName) -> None:
         self.name: str = name
 
     def move(self, request: MoveRequest, journal: Journal) -> MoveReport:
         """Moves the container; see ``Technique.move``."""
         called_ns = journal.mark("move called")
         assert request.carriers is not None
-        attempt = _Attempt(self.name, *request.carriers, request, journal)
+        source, destination = request.carriers
+        attempt = _Attempt(self.name, source, destination, request, journal)
         try:
             error = attempt.run()
+            returned_ns = journal.mark("move returned")
+            if error is None:
+                attempt.note_statistics()
         finally:
             attempt.end()
         return MoveReport(
             called_ns=called_ns,
-            returned_ns=read_pair().monotonic_ns,
+            returned_ns=returned_ns,
             result="moved" if error is None else "aborted" if attempt.aborted else "failed",
             error=error,
             reserved_memory_bytes=0,
@@ -74,13 +77,13 @@ class _Attempt:
 
     def run(self) -> str | None:
         """Why it failed; None when the container has moved."""
-        settings = {"TECHNIQUE": self._name, "MAC": CONTAINER_MAC, "PATIENCE_S": _PATIENCE_S}
+        settings: dict[str, str | int] = {"TECHNIQUE": self._name, "MAC": CONTAINER_MAC, "PATIENCE_S": _PATIENCE_S}
         deadline = Deadline(self._spec.timeout_s)
         self._arrive.begin({**settings, "PEER": self._depart.carrier.address})
-        self._wait(self._arrive, lambda words: words == "listening", Deadline(_READY_S))
+        self._wait(self._arrive, "listening".__eq__, Deadline(_READY_S))
         self._journal.mark("reserved")
         self._depart.begin({**settings, "PEER": self._arrive.carrier.address})
-        self._wait(self._depart, lambda words: words == "connected", Deadline(_READY_S))
+        self._wait(self._depart, "connected".__eq__, Deadline(_READY_S))
         if self._name == "pre-copy":
             self._make_rounds(deadline)
         if deadline.passed and self._spec.on_timeout == "abort":
@@ -95,7 +98,7 @@ class _Attempt:
         while not deadline.passed:
             number = len(written) + 1
             self._depart.order("round")
-            self._wait(self._depart, lambda words, number=number: words == f"round {number} ended", deadline)
+            self._wait(self._depart, f"round {number} ended".__eq__, deadline)
             stats = self._stats(str(number))
             written.append(stats.pages_written)
             self._journal.mark("round", number=number, **vars(stats))
@@ -109,6 +112,15 @@ class _Attempt:
         if content is None:
             raise MoveError(f"CRIU left no statistics of round {folder}", details=self._depart.last_words())
         return dump_stats(content)
+
+    def note_statistics(self) -> None:
+        """What CRIU says of the last dump and of the restore; of a post-copy dump it says nonsense."""
+        dumped = self._depart.fetch("work/final/stats-dump")
+        if dumped is not None and self._name != "post-copy":
+            self._journal.mark("dump", **vars(dump_stats(dumped)))
+        restored = self._arrive.fetch("work/restore/stats-restore")
+        if restored is not None:
+            self._journal.mark("restore", **vars(restore_stats(restored)))
 
     def _watch_leaving(self) -> str | None:
         deadline = Deadline(2 * _PATIENCE_S)
@@ -142,7 +154,7 @@ class _Attempt:
             with contextlib.suppress(WhimbrelError):
                 for line in side.news():
                     self._seen[side.role].append(line)
-                    self._journal.mark(line.words, host=side.carrier.host, realtime_ns=line.realtime_ns)
+                    self._journal.quote(side.carrier.name, line.words, line.realtime_ns)
 
     def end(self) -> None:
         """Ends both scripts, once the last lines are read."""

@@ -8,16 +8,13 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import Literal
 
-from whimbrel.engines.guest_agent import GuestAgent
+from whimbrel.guests.carrier import Carrier
 
 Role = Literal["source", "destination"]
 MOVE = "/run/move"
 _SCRIPTS: dict[Role, str] = {"source": "depart.sh", "destination": "arrive.sh"}
-# Not in the move's own folder: /run may hold no programs.
-_HOOK = "/srv/origin/hook.sh"
-_GROUP = "/sys/fs/cgroup/whimbrel/origin"
 # What both CRIUs are told (criu(8)). We cut the network, at the bridge: CRIU need not lock it, and leaves no rules behind.
-_OPTIONS = ("network-lock skip", "skip-in-flight", "ghost-limit 64M", f"action-script {_HOOK}")
+_OPTIONS = ("network-lock skip", "skip-in-flight", "ghost-limit 64M", f"action-script {MOVE}/hook.sh")
 
 
 @dataclass(frozen=True)
@@ -26,24 +23,6 @@ class Line:
 
     realtime_ns: int
     words: str
-
-
-@dataclass(frozen=True)
-class Carrier:
-    """A VM that may hold the container: the host it is on, its agent, and its own address."""
-
-    host: str
-    agent: GuestAgent
-    address: str
-
-    @property
-    def state(self) -> Literal["runs", "stands still", "absent"]:
-        """Of the container on this carrier."""
-        said = self.agent.shell(f"cat {_GROUP}/cgroup.events 2>/dev/null || true").split()
-        found = dict(zip(said[::2], said[1::2], strict=False))
-        if found.get("populated") != "1":
-            return "absent"
-        return "stands still" if found.get("frozen") == "1" else "runs"
 
 
 class Side:
@@ -58,17 +37,17 @@ class Side:
     def begin(self, settings: Mapping[str, str | int]) -> None:
         """Puts scripts and settings in place and starts this side."""
         agent = self.carrier.agent
-        agent.shell(f"rm -rf {MOVE} && mkdir -p {MOVE}")
+        # In memory, and of a size that the usual one of /run would not allow; programs may run from it, as they may not in /run.
+        agent.shell(f"umount {MOVE} 2>/dev/null; mkdir -p {MOVE} && mount -t tmpfs -o size=60%,mode=700 move {MOVE}")
         folder = files("whimbrel.migrate.container")
-        for name in ("common.sh", _SCRIPTS[self.role]):
+        for name in ("common.sh", "hook.sh", _SCRIPTS[self.role]):
             agent.write(f"{MOVE}/{name}", (folder / name).read_text())
-        agent.write(_HOOK, (folder / "hook.sh").read_text())
         given = {"SIDE": self.role, "SELF": self.carrier.address, **settings}
         agent.write(f"{MOVE}/settings", "".join(f"{key}={value}\n" for key, value in given.items()))
         options = [*_OPTIONS, *([f"address {self.carrier.address}"] if settings["TECHNIQUE"] == "post-copy" else [])]
         agent.write(f"{MOVE}/criu.conf", "\n".join(options) + "\n")
         agent.shell(
-            f"chmod +x {_HOOK} && touch {MOVE}/journal && systemctl reset-failed {self._unit} 2>/dev/null;"
+            f"chmod +x {MOVE}/hook.sh && touch {MOVE}/journal && systemctl reset-failed {self._unit} 2>/dev/null;"
             f" systemd-run --quiet --collect --unit={self._unit} --property=StandardError=file:{MOVE}/{self._unit}.err"
             f" bash {MOVE}/{_SCRIPTS[self.role]}"
         )

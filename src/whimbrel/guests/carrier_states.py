@@ -1,0 +1,135 @@
+"""Saved states of carriers: for each side one in which the container runs, and one that waits for it.
+
+Two carriers of one trial are two VMs with addresses of their own, each from a boot of its own.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from whimbrel.engines.guest_agent import GuestAgent
+from whimbrel.errors import GuestError
+from whimbrel.guests import carrier
+from whimbrel.guests import guest as the_guest
+from whimbrel.guests.domain_xml import domain_xml
+from whimbrel.guests.guest import Berth
+from whimbrel.guests.saving import make_disk, make_state
+from whimbrel.hosts.site import Accelerator, Site
+from whimbrel.images.recipes import content_hash
+from whimbrel.spec.service import GuestSpec, StreamSpec
+
+SideName = Literal["a", "b"]
+Role = Literal["serving", "waiting"]
+
+_MACS: dict[SideName, str] = {"a": "52:54:00:77:00:65", "b": "52:54:00:77:00:66"}
+
+
+@dataclass(frozen=True)
+class CarrierState:
+    """A saved state of a carrier."""
+
+    id: str
+    role: Role
+    berth: Berth
+    accelerator: Accelerator
+    versions: dict[str, str]
+    disk_used_bytes: int
+    folder: Path
+
+
+@dataclass(frozen=True)
+class CarrierPair:
+    """From what a trial starts that moves a container: the carrier that serves, and the one that waits."""
+
+    serving: CarrierState
+    waiting: CarrierState
+
+    @property
+    def id(self) -> str:
+        """The serving carrier's: the other has nothing in it."""
+        return self.serving.id
+
+    @property
+    def accelerator(self) -> Accelerator:
+        """Of both."""
+        return self.serving.accelerator
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """Of both."""
+        return self.serving.versions
+
+    @property
+    def disk_used_bytes(self) -> int:
+        """By the serving one."""
+        return self.serving.disk_used_bytes
+
+    @property
+    def folder(self) -> Path:
+        """Of the serving one."""
+        return self.serving.folder
+
+
+class CarrierStates:
+    """The saved states of a site's carriers; made when they are first asked for."""
+
+    def __init__(self, site: Site, guest: GuestSpec, stream: StreamSpec) -> None:
+        self._site = site
+        self._guest = guest
+        store = site.store
+        self._base = store.guest_disk(guest.disk_bytes)
+        self._film = store.film(stream.bitrate_bytes_per_s, stream.length_s)
+        self.accelerator = site.accelerator(self._base)
+
+    def berth(self, side: SideName) -> Berth:
+        """Where the carrier of a side stands."""
+        return Berth(f"carrier-{side}", self._site.carrier_address(side), _MACS[side])
+
+    def get(self, side: SideName, role: Role, boot: int) -> CarrierState:
+        """The state number ``boot`` (from 1) of one side's carrier."""
+        berth = self.berth(side)
+        disk = self._disk()
+        plan = the_guest.plan_domain(self._site, self._guest, self.accelerator, self._base, self._film, berth=berth)
+        files = self._site.files_of(berth.disk)
+        files.image(self._base / "disk.raw")
+        files.image(disk / "disk.qcow2")
+        content = {"domain": domain_xml(plan), "server": self._site.platform, "disk": disk.name, "role": role, "boot": boot,
+                   "container": self._site.guest_address, "maker_version": carrier.MAKER_VERSION}  # fmt: skip
+        name = f"state-carrier-{side}-{role}-{boot}-{content_hash(content)}"
+
+        def prepare(agent: GuestAgent) -> dict[str, Any]:
+            agent.set_clock()
+            carrier.prepare(agent, self._site.guest_address, self._site.prefix_length)
+            if role == "serving":
+                carrier.start(agent)
+            return {"versions": carrier.versions(agent)}
+
+        folder = self._site.store.ensure_named(
+            name, content, f"saved state {boot} of carrier {side}, {role} (a boot of its own)",
+            lambda out, _: make_state(self._site, plan, berth.disk, disk / "disk.qcow2", out, prepare),
+        )  # fmt: skip
+        try:
+            info = json.loads((folder / "state.json").read_text())
+            return CarrierState(name, role, berth, self.accelerator, info["versions"], int(info["disk_used_bytes"]), folder)
+        except (OSError, ValueError, KeyError) as error:
+            raise GuestError(
+                f"the saved state {name} is damaged", details=str(error), resolution=f"'whimbrel images remove {name}'"
+            ) from error
+
+    def pair(self, source: SideName, boot: int) -> CarrierPair:
+        """From what a move from this side starts."""
+        return CarrierPair(self.get(source, "serving", boot), self.get("b" if source == "a" else "a", "waiting", boot))
+
+    def _disk(self) -> Path:
+        """The carriers' disk, with the container's root file system on it."""
+        store = self._site.store
+        payload = store.container_payload()
+        content = {"base": self._base.name, "payload": payload.name, "server": self._site.platform, "maker_version": 1}
+        plan = the_guest.plan_domain(self._site, self._guest, self.accelerator, self._base, self._film, payload)
+        return store.ensure_named(
+            f"carrier-{content_hash(content)}", content, "the carriers' disk (boots once to unpack the container)",
+            lambda out, _: make_disk(self._site, plan, the_guest.GUEST_NAME, self._base / "disk.raw", out, carrier.unpack),
+        )  # fmt: skip

@@ -1,0 +1,103 @@
+"""Containers move between carriers with their viewers connected, and what left is what arrived."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.fakes import FakeJournal
+from tests.labs import quick
+from whimbrel.engines.libvirt import Connection
+from whimbrel.guests import guest as the_guest
+from whimbrel.guests.carrier import Carrier
+from whimbrel.guests.carrier_states import CarrierStates
+from whimbrel.lab.lab import Lab
+from whimbrel.migrate.container.move import ContainerMove
+from whimbrel.migrate.technique import MoveReport, MoveRequest
+from whimbrel.spec.migration import ContainerTechniqueName, MigrationSpec
+from whimbrel.system.deadline import pause
+from whimbrel.system.instrument import Instrument
+
+VIEWERS = 2
+
+
+@dataclass
+class Carriers:
+    """Two carriers; the container runs on the first."""
+
+    lab: Lab
+    a: Carrier
+    b: Carrier
+
+    def move(self, technique: ContainerTechniqueName, source: Carrier, destination: Carrier, journal: FakeJournal) -> MoveReport:
+        hosts = {"a": self.lab.host_a, "b": self.lab.host_b}
+        request = MoveRequest(
+            guest="origin", source=hosts[source.name], destination=hosts[destination.name], memory_bytes=0, disk_bytes=0,
+            spec=MigrationSpec(timeout_s=120), carriers=(source, destination),
+        )  # fmt: skip
+        return ContainerMove(technique).move(request, journal)
+
+
+@pytest.fixture(scope="module")
+def states(lab: Lab) -> CarrierStates:
+    spec = quick()
+    return CarrierStates(lab, spec.guest, spec.stream)
+
+
+@pytest.fixture
+def carriers(lab: Lab, states: CarrierStates) -> Iterator[Carriers]:
+    with ExitStack() as stack:
+        found = {}
+        for host, state in ((lab.host_a, states.get("a", "serving", 1)), (lab.host_b, states.get("b", "waiting", 1))):
+            connection = stack.enter_context(Connection.open(host.libvirt_uri))
+            agent, _ = the_guest.restore(lab, connection, state.folder, state.berth.disk)
+            domain = connection.find(the_guest.GUEST_NAME)
+            assert domain is not None
+            stack.callback(domain.destroy)
+            found[host.name] = Carrier(host, agent, state.berth.address)
+        yield Carriers(lab, found["a"], found["b"])
+
+
+def instrument(lab: Lab, name: str, configuration: dict[str, Any], folder: Path) -> Instrument:
+    return Instrument(
+        name, f"whimbrel.{'stream' if name == 'player' else 'observe'}.{name}", {"address": lab.guest_address, **configuration},
+        output=folder / f"{name}.parquet", log_file=folder / f"{name}.log", wrap=lab.vantage.command,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("technique", ["checkpoint", "pre-copy", "post-copy", "restart"])
+def test_a_container_moves_with_its_viewers(carriers: Carriers, technique: ContainerTechniqueName, tmp_path: Path) -> None:
+    lab = carriers.lab
+    stream = {"url": f"rtmp://{lab.guest_address}/film/film.flv", "viewers": VIEWERS, "read_ahead_s": 3.0, "length_s": 240.0}
+    with ExitStack() as watching:
+        witness = watching.enter_context(instrument(lab, "witness", {"port": the_guest.WITNESS_PORT}, tmp_path))
+        player = watching.enter_context(instrument(lab, "player", stream, tmp_path))
+        witness.wait_for(lambda said: any(line["say"] == "hears" for line in said), "to hear", 20)
+        player.wait_for(lambda said: sum(line["say"] == "playing" for line in said) == VIEWERS, "to play", 30)
+        pause(2)
+        journal = FakeJournal()
+        report = carriers.move(technique, carriers.a, carriers.b, journal)
+        assert report.result == "moved", report.error
+        assert [carrier.state_of("origin") for carrier in (carriers.a, carriers.b)] == ["absent", "runs"]
+        pause(4)
+        witness.tell_to_end()
+        player.tell_to_end()
+    verified = next(line for line in witness.said if line["say"] == "verified")
+    lost = [line for line in player.said if line["say"] == "lost"]
+    print(technique, verified, [name for _, name, _ in journal.marks])
+    assert verified["found"] is not None
+    if technique == "restart":
+        # Only the file is promised: the counter goes on from what was on disk.
+        assert verified["found"]["started"] > 0
+        return
+    assert lost == []
+    assert verified["found"]["wrong"] == 0
+    assert verified["found"]["started"] == 0
+    assert verified["connections"] == 1
+    assert verified["misnumbered"] == 0
+    assert not verified["went_back"]
