@@ -14,7 +14,7 @@ from tests.fakes import FakeJournal
 from tests.labs import quick
 from whimbrel.engines.libvirt import Connection
 from whimbrel.guests import guest as the_guest
-from whimbrel.guests.carrier import Carrier
+from whimbrel.guests.carrier import Carrier, announce
 from whimbrel.guests.carrier_states import CarrierStates
 from whimbrel.lab.lab import Lab
 from whimbrel.migrate.container.move import ContainerMove
@@ -38,7 +38,7 @@ class Carriers:
         hosts = {"a": self.lab.host_a, "b": self.lab.host_b}
         request = MoveRequest(
             guest="origin", source=hosts[source.name], destination=hosts[destination.name], memory_bytes=0, disk_bytes=0,
-            spec=MigrationSpec(timeout_s=120), carriers=(source, destination),
+            spec=MigrationSpec.model_validate({"timeout": "120 s"}), carriers=(source, destination),
         )  # fmt: skip
         return ContainerMove(technique).move(request, journal)
 
@@ -60,6 +60,7 @@ def carriers(lab: Lab, states: CarrierStates) -> Iterator[Carriers]:
             assert domain is not None
             stack.callback(domain.destroy)
             found[host.name] = Carrier(host, agent, state.berth.address)
+        announce(found["a"].agent)
         yield Carriers(lab, found["a"], found["b"])
 
 

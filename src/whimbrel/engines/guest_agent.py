@@ -11,6 +11,8 @@ from whimbrel.engines.domain import Domain
 from whimbrel.errors import EngineError, GuestError
 from whimbrel.system.deadline import Deadline, wait_until
 
+_CHUNK_BYTES = 1 << 16
+
 
 class GuestAgent:
     """What can be done inside one guest."""
@@ -55,6 +57,22 @@ class GuestAgent:
         """Writes a small file in the guest, over what is there."""
         encoded = base64.b64encode(text.encode()).decode()
         self.shell(f"echo {encoded} | base64 -d >'{path}.new' && mv '{path}.new' '{path}'")
+
+    def read(self, path: str) -> bytes:
+        """A small file of the guest, without a process in it; GuestError when there is none."""
+        try:
+            handle = self._domain.agent("guest-file-open", {"path": path, "mode": "r"})
+        except EngineError as error:
+            raise GuestError(f"{path} cannot be read in the guest", details=error.details) from error
+        try:
+            content = b""
+            while True:
+                found = self._domain.agent("guest-file-read", {"handle": handle, "count": _CHUNK_BYTES})
+                content += base64.b64decode(found["buf-b64"])
+                if found["eof"]:
+                    return content
+        finally:
+            self._domain.agent("guest-file-close", {"handle": handle})
 
     def time_ns(self) -> int:
         """The guest's wall clock."""

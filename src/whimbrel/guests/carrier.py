@@ -23,6 +23,7 @@ CONTAINER_MAC = "52:54:00:77:00:c8"
 MAKER_VERSION = 1
 _WITNESS_PAGES = 256
 _START_S = 60.0
+CRIU_CONFIG = "/run/move/rpc.conf"
 _GROUPS = "/sys/fs/cgroup/whimbrel"
 
 
@@ -69,8 +70,9 @@ def unpack(agent: GuestAgent) -> None:
 def prepare(agent: GuestAgent, container_address: str, prefix_length: int) -> None:
     """Makes bridge, network and bundle, and everything warm that a move will need; the container's link joins nothing yet."""
     command = ["/bin/sh", "-c", f"witness {WITNESS_PORT} {_WITNESS_PAGES} /srv/witness & exec nginx -g 'daemon off;'"]
-    config = description(CONTAINER, command, f"/run/netns/{CONTAINER}", ["/srv/film"])
+    config = description(CONTAINER, command, f"/run/netns/{CONTAINER}", ["/srv/film"], CRIU_CONFIG)
     agent.write(f"{HOME}/bundle/config.json", json.dumps(config, indent=1))
+    agent.write(f"{HOME}/place", f"ADDRESS={container_address}/{prefix_length}\nMAC={CONTAINER_MAC}\n")
     agent.shell(
         f"""set -e
         modprobe -a veth bridge overlay inet_diag tcp_diag udp_diag unix_diag af_packet_diag netlink_diag 2>/dev/null || true
@@ -117,6 +119,11 @@ def versions(agent: GuestAgent) -> dict[str, str]:
     criu = agent.shell("criu --version").splitlines()[0].rpartition(" ")[2]
     runc = agent.shell("runc --version").splitlines()[0].rpartition(" ")[2]
     return {"kernel": agent.shell("uname -r").strip(), "criu": criu, "runc": runc}
+
+
+def announce(agent: GuestAgent) -> None:
+    """Lets neighbours and switches learn on which side the container is; QEMU announces only the carrier itself."""
+    agent.shell(f"ip -n {CONTAINER} link set eth0 address {CONTAINER_MAC}")
 
 
 def wait_until_it_serves(agent: GuestAgent) -> None:

@@ -1,7 +1,8 @@
 """The container of a carrier, described for runc so that CRIU can dump it. Pure. Format: opencontainers/runtime-spec, config.md.
 
 No terminal, files instead of pipes on its standard streams, no masked folders: each of those would be a file system more to
-dump while it stands still. Its network is made beforehand and named by path: it exists on both sides before a move begins.
+dump while it stands still. For the same reason /dev is a folder of its root file system, into which runc puts the usual nodes.
+Its network is made beforehand and named by path: it exists on both sides before a move begins.
 """
 
 from __future__ import annotations
@@ -12,13 +13,18 @@ from typing import Any
 _CAPABILITIES = ["CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_KILL", "CAP_NET_BIND_SERVICE", "CAP_SETGID", "CAP_SETUID"]
 
 
-def description(name: str, command: Sequence[str], netns: str, readonly_folders: Sequence[str]) -> dict[str, Any]:
-    """The bundle's config.json; ``readonly_folders`` of the carrier are in the container at the same path."""
+def description(
+    name: str, command: Sequence[str], netns: str, readonly_folders: Sequence[str], criu_config: str
+) -> dict[str, Any]:
+    """The bundle's config.json; ``readonly_folders`` of the carrier are in the container at the same path.
+
+    ``criu_config`` is a file of options for CRIU on the carrier.
+    """
     return {
         "ociVersion": "1.0.2",
         "hostname": name,
-        # None of runc's own file of options for CRIU: ours are given with each move.
-        "annotations": {"org.criu.config": ""},
+        # CRIU reads this last, after what runc tells it; each move writes it (migrate/container/side.py).
+        "annotations": {"org.criu.config": criu_config},
         "process": {
             "terminal": False,
             "user": {"uid": 0, "gid": 0},
@@ -32,7 +38,6 @@ def description(name: str, command: Sequence[str], netns: str, readonly_folders:
         "root": {"path": "rootfs", "readonly": False},
         "mounts": [
             {"destination": "/proc", "type": "proc", "source": "proc"},
-            {"destination": "/dev", "type": "tmpfs", "source": "tmpfs", "options": ["nosuid", "mode=755", "size=65536k"]},
             {"destination": "/sys", "type": "sysfs", "source": "sysfs", "options": ["nosuid", "noexec", "nodev", "ro"]},
             *(
                 {"destination": folder, "type": "bind", "source": folder, "options": ["bind", "ro"]}

@@ -138,6 +138,7 @@ class InnerContainer:
             agent, took_s = the_guest.restore(self._setting.site, connection, state.folder, state.berth.disk)
             found.append(Carrier(host, agent, state.berth.address))
         self._carriers = (found[1], found[0])
+        carrier.announce(found[1].agent)
         return found[1].agent, took_s
 
     def agent_on(self, host: Host, holding: ExitStack) -> GuestAgent:

@@ -4,87 +4,118 @@
 . /run/move/settings
 cd "$MOVE" || exit 1
 mkfifo never ready files-ended 2>/dev/null
-page_server=
+mkdir -p work/restore
+page_server= lazy_pages= kept=
+
+# Ended from outside before the container may stay here, it ends the container: without lazy-pages it would read zeros.
+trap 'exit 1' TERM
+trap '[ -n "$kept" ] || end_container' EXIT
 
 serve_pages() { # NUMBER [PREVIOUS]: a page server takes one connection, and needs the round before to leave out what it has
+    pages_came || return 1
     mkdir -p "images/$1" "work/$1"
-    (exec criu page-server -D "images/$1" -W "work/$1" -o page-server.log --address 0.0.0.0 --port "$PAGES_PORT" \
-        ${2:+--prev-images-dir "../$2"} --status-fd 5 5>ready) >/dev/null 2>&1 &
+    (exec timeout "$PATIENCE_S" criu page-server -D "images/$1" -W "work/$1" -o page-server.log --address 0.0.0.0 \
+        --port "$PAGES_PORT" ${2:+--prev-images-dir "../$2"} --status-fd 5 5>ready) >/dev/null 2>&1 &
     page_server=$!
     came ready 20
 }
 
+pages_came() { # whether the page server of last time, if there was one, has all that was sent
+    [ -z "$page_server" ] || wait "$page_server"
+}
+
 take_files() { # the small images, and what the container has written; begins before there is anything
-    (nc -l "$FILES_PORT" </dev/null >files.tar; echo ended >files-ended) &
+    (timeout "$PATIENCE_S" nc -l "$FILES_PORT" </dev/null | tee files.tar | sha256sum >files.sum; echo ended >files-ended) &
 }
 
 unpack_files() { # SUM: what is not whole, or not what was sent, is not unpacked
     local ended sum
-    read -r -t "$PATIENCE_S" ended <>files-ended || return 1
-    sum=$(sha256sum files.tar)
-    [ "${sum%% *}" = "$1" ] && tar -x -C / --xattrs --xattrs-include='*' -f files.tar
+    read -r -t "$FILES_S" ended <>files-ended || return 1
+    read -r sum _ <files.sum
+    [ "$sum" = "$1" ] && tar -x -C / --xattrs --xattrs-include='*' -f files.tar
 }
 
 bring_up() { # SUM of the files
     unpack_files "$1" || { why="the images that came are not those that were sent"; return 1; }
     say "images taken"
-    if [ -n "$page_server" ]; then
-        wait "$page_server" || { why="the pages did not come whole"; return 1; }
-        say "pages taken"
-    fi
-    mount -t overlay overlay -o "lowerdir=$HOME_OF/lower,upperdir=$HOME_OF/upper,workdir=$HOME_OF/work" "$BUNDLE/rootfs" ||
-        { why="its root file system could not be mounted"; return 1; }
+    pages_came || { why="the pages did not come whole"; return 1; }
+    mount_root || { why="its root file system could not be mounted"; return 1; }
     case $TECHNIQUE in
-    restart) runc run --detach --bundle "$BUNDLE" "$NAME" </dev/null >/dev/null 2>work/run.log && attach && say attached && say restored ;;
+    restart) run_anew ;;
     post-copy) bring_up_before_its_memory ;;
     *) restore ;;
-    esac || { why=${why:-"it could not be restored"}; return 1; }
+    esac || { why="it could not be brought up"; return 1; }
+    [ -e "/sys/class/net/veth-$NAME/brport" ] || { why="its link did not join the bridge"; return 1; }
 }
 
-restore() { # OPTION...
-    CRIU_CONFIG_FILE=$MOVE/criu.conf runc restore --detach --tcp-established --image-path "$MOVE/images/final" \
-        --work-path "$MOVE/work/restore" --bundle "$BUNDLE" "$@" "$NAME" </dev/null >/dev/null 2>work/restore.err
+run_anew() {
+    runc --log "$MOVE/work/run.log" run --detach --bundle "$BUNDLE" "$NAME" </dev/null >/dev/null 2>&1 || return 1
+    attach && say attached && say restored
+}
+
+restore() { # OPTION...; in the background, so that a signal is heeded meanwhile
+    CRIU_CONFIG_FILE=$MOVE/criu.conf timeout "$FILES_S" runc restore --detach --tcp-established --image-path "$MOVE/images/final" \
+        --work-path "$MOVE/work/restore" --bundle "$BUNDLE" "$@" "$NAME" </dev/null >/dev/null 2>work/restore.err &
+    wait "$!"
 }
 
 bring_up_before_its_memory() {
-    mkdir -p work/restore
     (exec criu lazy-pages --page-server --address "$PEER" --port "$PAGES_PORT" -D images/final -W work/restore \
         -o lazy-pages.log -v2 --status-fd 5 5>ready) >/dev/null 2>&1 &
     lazy_pages=$!
-    echo "$lazy_pages" >lazy-pages.pid
-    came ready 20 || return 1
-    restore --lazy-pages
+    came ready 20 && restore --lazy-pages
 }
 
-follow_memory() { # without the daemon a page that is missing would read as zeros: then no copy may go on here
-    [ "$TECHNIQUE" = post-copy ] || return 0
-    if wait "$lazy_pages"; then
-        say "memory complete"
-        return 0
+give_up() { # REASON: the source may go on only when it is certain that nothing runs here
+    say "failed: $1"
+    if end_container; then
+        # Now it may go: as long as the container was there, it would have read zeros without it.
+        [ -z "$lazy_pages" ] || kill "$lazy_pages" 2>/dev/null
+        tell "failed $1"
+    else
+        tell "unsure $1"
     fi
-    why="the rest of its memory did not come"
-    return 1
 }
 
-end_container
+arrive() { # SUM
+    local why=
+    bring_up "$1" || { give_up "$why"; return; }
+    if [ -z "$lazy_pages" ]; then
+        # Point of no return: from here on the container runs on this side, and the source may only end its own.
+        kept=yes
+        say complete
+        tell restored
+        return
+    fi
+    # Point of no return for the container; for its memory it comes when all of it is here.
+    tell restored
+    if wait "$lazy_pages"; then
+        kept=yes
+        say complete
+        tell complete
+    else
+        end_container
+        say "lost: the rest of its memory did not come"
+        tell lost
+    fi
+}
+
+if has populated 1; then
+    kept=yes
+    say "failed: a copy is here already"
+    exit 1
+fi
+end_container || { say "failed: what an earlier copy left cannot be removed"; exit 1; }
 coproc LINE { exec nc -l "$CONTROL_PORT"; }
 take_files
 say listening
 while hear "$PATIENCE_S"; do
     read -r word number previous <<<"$heard"
     case $word in
-    round | pages) serve_pages "$number" "$previous" && tell ready || tell failed the page server did not start ;;
+    hello) tell hello ;;
+    pages) serve_pages "$number" "$previous" && tell ready || tell "failed: the page server did not start" ;;
     arrive)
-        why=
-        if bring_up "$number"; then
-            # Point of no return: from here on the container runs on this side, and the source may only end its own.
-            tell restored
-            if follow_memory; then tell complete && say complete; else end_container; say "failed: $why"; tell "lost $why"; fi
-        else
-            end_container
-            say "failed: $why"
-            tell "failed $why"
-        fi
+        arrive "$number"
         break
         ;;
     esac

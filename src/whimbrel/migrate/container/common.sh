@@ -1,4 +1,4 @@
-# Sourced by depart.sh and arrive.sh, which run in the carriers. Everything of a move lies in $MOVE, a folder in memory.
+# Sourced by depart.sh, arrive.sh and hook.sh, which run in the carriers. Everything of a move lies in $MOVE, a folder in memory.
 # Each side writes a journal: a line per event, with the time of its own wall clock in front. The driver reads it.
 # shellcheck shell=bash
 export LC_ALL=C PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
@@ -6,8 +6,12 @@ NAME=origin
 HOME_OF=/srv/$NAME
 BUNDLE=$HOME_OF/bundle
 MOVE=/run/move
+# ADDRESS and MAC of the container, the same on both sides.
+. "$HOME_OF/place"
 GROUP=/sys/fs/cgroup/whimbrel/$NAME
 CONTROL_PORT=7000 PAGES_PORT=7001 FILES_PORT=7002
+# Each wait is shorter than that of whoever waits for it: files and pages, then the answer, then the driver.
+FILES_S=30 ANSWER_S=90
 
 say() { printf '%s %s\n' "$EPOCHREALTIME" "$*" >>"$MOVE/journal"; }
 
@@ -19,34 +23,42 @@ hear() { # SECONDS: the next line from the other side, in $heard; fails when non
 
 tell() { printf '%s\n' "$*" >&"${LINE[1]}"; }
 
-came() { # PIPE SECONDS: whether a byte came through a named pipe before whoever writes it ended
-    [ "$(timeout "$2" head -c 1 "$1" | wc -c)" = 1 ]
+came() { # PIPE SECONDS: whether a NUL came through a named pipe before whoever writes it ended
+    local nothing
+    read -r -t "$2" -d '' nothing <"$1"
 }
 
 has() { # KEY VALUE: whether the container's group says so
     local key value
+    [ -e "$GROUP/cgroup.events" ] || return 1
     while read -r key value; do
         [ "$key $value" = "$1 $2" ] && return 0
     done <"$GROUP/cgroup.events"
     return 1
 }
 
-until_group_says() { # KEY VALUE SECONDS
+until_group_says() { # KEY VALUE SECONDS; a group that is gone holds nothing
     local deadline=$((SECONDS + $3))
-    until has "$1" "$2"; do
+    until has "$1" "$2" || { [ "$1" = populated ] && [ ! -e "$GROUP" ]; }; do
         [ "$SECONDS" -lt "$deadline" ] || return 1
         read -r -t 0.005 <>"$MOVE/never"
     done
+    return 0
 }
 
 attach() { # the container's link joins the bridge, and its neighbours learn where it is
-    ip link set "veth-$NAME" master br0
-    ip netns exec "$NAME" ip link set eth0 address "$MAC"
+    ip link set "veth-$NAME" master br0 && ip -n "$NAME" link set eth0 address "$MAC"
 }
 
 cut() { ip link set "veth-$NAME" nomaster; }
 
-end_container() { # whatever state it is in; its link is cut, so nobody hears of it
+mount_root() {
+    mount -t overlay overlay -o "lowerdir=$HOME_OF/lower,upperdir=$HOME_OF/upper,workdir=$HOME_OF/work" "$BUNDLE/rootfs"
+}
+
+end_container() { # whatever state it is in; succeeds when nothing of it is left that could run
+    # First of all nothing of it may run on, and a builtin is the quickest way.
+    [ ! -e "$GROUP/cgroup.freeze" ] || echo 1 >"$GROUP/cgroup.freeze"
     cut
     if [ -e "$GROUP/cgroup.kill" ]; then
         echo 1 >"$GROUP/cgroup.kill"
@@ -56,12 +68,27 @@ end_container() { # whatever state it is in; its link is cut, so nobody hears of
     clear_the_way
 }
 
-clear_the_way() { # nothing of an earlier copy is left: runc restores into no frozen group, and files of then are not those of now
+clear_the_way() { # nothing of an earlier copy is left: no frozen group, no files of then, no half-closed connections
     if [ -e "$GROUP/cgroup.freeze" ]; then
         echo 0 >"$GROUP/cgroup.freeze"
-        rmdir "$GROUP"
+        rmdir "$GROUP" || return 1
     fi
-    mountpoint -q "$BUNDLE/rootfs" && umount "$BUNDLE/rootfs"
+    if mountpoint -q "$BUNDLE/rootfs"; then umount "$BUNDLE/rootfs" || return 1; fi
     rm -rf "$HOME_OF/upper" "$HOME_OF/work"
     mkdir -p "$HOME_OF/upper" "$HOME_OF/work"
+    # The connections of a copy that was killed wait for answers in its network, which then cannot take them again. The link
+    # goes first: as long as it is there it keeps the old network alive.
+    ip link delete "veth-$NAME"
+    ip netns delete "$NAME"
+    make_network
+}
+
+make_network() { # the container's own, with its address; its link is up, and joins nothing
+    ip netns add "$NAME" &&
+        ip link add "veth-$NAME" type veth peer name eth0 netns "$NAME" address "$MAC" &&
+        ip link set "veth-$NAME" up &&
+        ip -n "$NAME" link set lo up &&
+        ip -n "$NAME" link set eth0 up &&
+        ip -n "$NAME" address add "$ADDRESS" dev eth0 &&
+        ip netns exec "$NAME" sh -c 'echo 1 >/proc/sys/net/ipv4/conf/eth0/arp_notify'
 }

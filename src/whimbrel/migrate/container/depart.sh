@@ -1,17 +1,17 @@
 #!/bin/bash
 # The source's side of a container's move: rounds while it runs, on the driver's orders, then freeze, dump and hand over.
 # Until the destination has answered "restored" nothing here is ended; and from the freeze on nothing here goes on by itself
-# unless the destination has said that it has no copy. Without an answer the copy stays frozen: the driver finds out.
+# unless the destination cannot have a copy. Without an answer the copy stays frozen: the driver finds out.
 . /run/move/common.sh
 . /run/move/settings
 cd "$MOVE" || exit 1
-mkfifo never orders status 2>/dev/null
+mkfifo never orders status sum 2>/dev/null
 exec 9<>orders
-previous=
+previous= dumping= leaving=
 
-connect() {
-    coproc LINE { exec nc "$PEER" "$CONTROL_PORT"; }
-}
+# Ended from outside: before "arrive" is told the destination has no copy, and this one goes on.
+trap 'exit 5' TERM
+trap '[ "$leaving" != yes ] || go_back "it was told to end"' EXIT
 
 ask_for_page_server() { # NUMBER
     tell "pages $1 $previous"
@@ -22,7 +22,7 @@ one_round() { # NUMBER: all pages that changed since the last one, without the f
     ask_for_page_server "$1" || { say "failed: no page server: $heard"; return 1; }
     mkdir -p "images/$1" "work/$1"
     say "round $1"
-    criu pre-dump --tree "$(pid_of_container)" -D "images/$1" -W "work/$1" -o pre-dump.log -v3 --track-mem \
+    timeout "$PATIENCE_S" criu pre-dump --tree "$(pid_of_container)" -D "images/$1" -W "work/$1" -o pre-dump.log -v3 --track-mem \
         ${previous:+--prev-images-dir "../$previous"} --page-server --address "$PEER" --port "$PAGES_PORT" >/dev/null 2>&1 ||
         { say "failed: pre-dump of round $1"; return 1; }
     previous=$1
@@ -35,94 +35,119 @@ pid_of_container() { # its first process
     [[ $state =~ \"pid\":\ ([0-9]+) ]] && echo "${BASH_REMATCH[1]}"
 }
 
-go_back() { # the container goes on here
+go_back() { # REASON: the container goes on here
+    leaving=
     say "failed: $1"
-    echo 0 >"$GROUP/cgroup.freeze"
-    attach
-    say "went on"
+    if [ "$TECHNIQUE" = restart ]; then
+        has populated 1 || { mount_root; runc run --detach --bundle "$BUNDLE" "$NAME" </dev/null >/dev/null 2>&1; }
+    else
+        let_dump_go
+        echo 0 >"$GROUP/cgroup.freeze"
+    fi
+    attach && has populated 1 && say "went on"
     exit 1
 }
 
-send_files() { # FOLDER...: their sum is in $sum
-    mkfifo sum 2>/dev/null
-    tar -c -C / --xattrs --xattrs-include='*' "$@" | tee >(sha256sum >sum) | nc -N "$PEER" "$FILES_PORT" &
-    read -r sum _ <sum
-    wait "$!"
+let_dump_go() { # a dump that waits for its destination is let go by a connection that ends at once
+    [ -n "$dumping" ] || return 0
+    : 2>/dev/null >"/dev/tcp/$SELF/$PAGES_PORT"
+    wait "$dumping"
+}
+
+send_files() { # FOLDER...: their sum is in $sum; fails when not all of it was sent
+    local codes
+    exec 8<>sum
+    tar -c -C / --xattrs --xattrs-include='*' "$@" | tee >(sha256sum >sum) | timeout "$FILES_S" nc -N "$PEER" "$FILES_PORT"
+    codes=${PIPESTATUS[*]}
+    read -r -t 10 sum _ <&8
+    exec 8>&-
+    [ "$codes" = "0 0 0" ] && [ -n "$sum" ]
 }
 
 dump() { # OPTION...
     mkdir -p work/final
-    CRIU_CONFIG_FILE=$MOVE/criu.conf runc checkpoint --leave-running --tcp-established --image-path "$MOVE/images/final" \
-        --work-path "$MOVE/work/final" "$@" "$NAME" >/dev/null 2>work/final/runc.err
+    CRIU_CONFIG_FILE=$MOVE/criu.conf timeout "$PATIENCE_S" runc checkpoint --leave-running --tcp-established \
+        --image-path "$MOVE/images/final" --work-path "$MOVE/work/final" "$@" "$NAME" >/dev/null 2>work/final/runc.err
 }
 
-hand_over() {
+leave() { # ends with the container frozen, or stopped, and all that the destination needs on its way
     case $TECHNIQUE in
     restart)
+        tell hello
+        hear 10 && [ "$heard" = hello ] || { say "failed: the destination does not answer"; exit 1; }
+        leaving=yes
         say frozen
         cut
         runc kill "$NAME" TERM
         until_group_says populated 0 20 || { runc kill "$NAME" KILL; until_group_says populated 0 20; }
         runc delete --force "$NAME"
         umount "$BUNDLE/rootfs"
-        send_files "srv/$NAME/upper" || return 1
+        send_files "srv/$NAME/upper" || go_back "its files could not be sent"
         ;;
     post-copy)
-        (exec 7>status; dump --lazy-pages --page-server "$SELF:$PAGES_PORT" --status-fd 7; echo "$?" >work/final/code) &
+        leaving=yes
+        (exec 7>status; dump --lazy-pages --page-server "$SELF:$PAGES_PORT" --status-fd 7) &
         dumping=$!
-        came status 60 || go_back "it could not be dumped"
+        came status "$FILES_S" || { wait "$dumping"; dumping=; go_back "it could not be dumped"; }
         # CRIU had thawed the group to hold its tasks itself; should it die now, they must not go on.
         echo 1 >"$GROUP/cgroup.freeze"
+        until_group_says frozen 1 5 || go_back "it was not frozen"
         say dumped
-        send_files "run/move/images/final" "srv/$NAME/upper"
+        send_files "run/move/images/final" "srv/$NAME/upper" || go_back "the images could not be sent"
         ;;
     *)
-        ask_for_page_server final || go_back "no page server: $heard"
+        ask_for_page_server final || { say "failed: no page server: $heard"; exit 1; }
+        leaving=yes
         dump ${previous:+--parent-path "../$previous"} --page-server "$PEER:$PAGES_PORT" || go_back "it could not be dumped"
+        until_group_says frozen 1 5 || go_back "it was not frozen"
         say dumped
-        send_files "run/move/images/final" "srv/$NAME/upper"
+        send_files "run/move/images/final" "srv/$NAME/upper" || go_back "the images could not be sent"
         ;;
     esac
     say sent
-    tell arrive "$sum"
-    hear "$PATIENCE_S" || heard=
+}
+
+hand_over() {
+    leave
+    # From here on the destination may have a copy: only its answer lets this one go on, or end.
+    leaving=told
+    tell arrive "$sum" || { say "no answer"; exit 3; }
+    hear "$ANSWER_S"
     case $heard in
-    restored) ;;
-    failed*) [ "$TECHNIQUE" = restart ] && start_again "$heard"; stop_serving; go_back "$heard" ;;
-    *) say "no answer"; exit 3 ;;
+    restored) say commit ;;
+    failed*) go_back "$heard" ;;
+    *) say "no answer: $heard"; exit 3 ;;
     esac
-    say "commit"
     if [ "$TECHNIQUE" = post-copy ]; then
-        hear "$PATIENCE_S" || heard=
-        [ "$heard" = complete ] || { say "lost: ${heard:-no answer}"; exit 4; }
-        wait "$dumping"
+        follow_memory || { say "lost: ${heard:-no answer}"; exit 4; }
     fi
-    end_container
+    end_container || { say "failed: what is left here cannot be removed"; exit 1; }
     say gone
 }
 
-start_again() {
-    mount -t overlay overlay -o "lowerdir=$HOME_OF/lower,upperdir=$HOME_OF/upper,workdir=$HOME_OF/work" "$BUNDLE/rootfs"
-    runc run --detach --bundle "$BUNDLE" "$NAME" </dev/null >/dev/null 2>&1
-    attach
-    say "failed: $1"
-    say "went on"
+follow_memory() { # until the destination has all of it, however long that takes, as long as it is being sent
+    local code
+    while true; do
+        hear "$ANSWER_S"
+        code=$?
+        [ "$code" -gt 128 ] && kill -0 "$dumping" 2>/dev/null || break
+    done
+    [ "$heard" = complete ] && wait "$dumping"
+}
+
+if ! has populated 1 || ! has frozen 0; then
+    say "failed: it does not run here"
     exit 1
-}
-
-stop_serving() { # a dump that waits for a destination is let go by a connection that ends at once
-    [ "$TECHNIQUE" = post-copy ] || return 0
-    : 2>/dev/null >"/dev/tcp/$SELF/$PAGES_PORT"
-    wait "$dumping"
-}
-
-connect
+fi
+coproc LINE { exec nc "$PEER" "$CONTROL_PORT"; }
+tell hello
+hear 20 && [ "$heard" = hello ] || { say "failed: the destination does not answer"; exit 1; }
 say connected
 number=0
 while read -r order <&9; do
     case $order in
     round) number=$((number + 1)); one_round "$number" || exit 1 ;;
-    leave) hand_over; exit "$?" ;;
+    leave) hand_over; exit 0 ;;
     abort) say "failed: aborted"; exit 1 ;;
     esac
 done

@@ -12,23 +12,24 @@ between while the container stands still. We give orders before the freeze, and 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
 from typing import Literal
 
 from whimbrel.engines.criu import DumpStats, dump_stats, restore_stats
 from whimbrel.errors import MoveError, WhimbrelError
-from whimbrel.guests.carrier import CONTAINER_MAC, Carrier
-from whimbrel.migrate.container.rounds import enough
+from whimbrel.guests.carrier import CONTAINER, Carrier
+from whimbrel.migrate.container.rounds import MOST_ROUNDS, enough
 from whimbrel.migrate.container.side import Line, Side
 from whimbrel.migrate.technique import Journal, MoveReport, MoveRequest
-from whimbrel.spec.migration import ContainerTechniqueName
+from whimbrel.spec.migration import ContainerTechniqueName, MigrationSpec
 from whimbrel.system.deadline import Deadline, pause
 
 _LOOK_EVERY_S = 0.1
+# While the container stands still, looking takes the very processors that dump and restore it.
+_LOOK_WHILE_LEAVING_S = 0.5
 _READY_S = 60.0
-_PATIENCE_S = 120
-
-Result = Literal["moved", "failed", "aborted"]
+# Longer than everything that the scripts wait for (common.sh).
+_LEAVING_S = 240.0
+_BAD = ("failed", "lost", "no answer")
 
 
 class ContainerMove:
@@ -44,18 +45,20 @@ class ContainerMove:
         called_ns = journal.mark("move called")
         assert request.carriers is not None
         source, destination = request.carriers
-        attempt = _Attempt(self.name, source, destination, request, journal)
+        attempt = _Attempt(self.name, source, destination, request.spec, journal)
+        result: Literal["moved", "failed", "aborted"] = "moved"
+        error: str | None = None
         try:
-            error = attempt.run()
-            returned_ns = journal.mark("move returned")
-            if error is None:
-                attempt.note_statistics()
+            attempt.run()
+        except MoveError as found:
+            error, result = str(found), "aborted" if attempt.aborted else "failed"
         finally:
+            returned_ns = journal.mark("move returned")
             attempt.end()
         return MoveReport(
             called_ns=called_ns,
             returned_ns=returned_ns,
-            result="moved" if error is None else "aborted" if attempt.aborted else "failed",
+            result=result,
             error=error,
             reserved_memory_bytes=0,
             reserved_disk_bytes=0,
@@ -66,43 +69,44 @@ class ContainerMove:
 class _Attempt:
     """Both sides, from the first order to the last line of their journals."""
 
-    def __init__(self, name: str, source: Carrier, destination: Carrier, request: MoveRequest, journal: Journal) -> None:
+    def __init__(self, name: str, source: Carrier, destination: Carrier, spec: MigrationSpec, journal: Journal) -> None:
         self._name = name
         self._depart = Side("source", source)
         self._arrive = Side("destination", destination)
-        self._spec = request.spec
+        self._spec = spec
         self._journal = journal
         self._seen: dict[str, list[Line]] = {"source": [], "destination": []}
         self.aborted = False
 
-    def run(self) -> str | None:
-        """Why it failed; None when the container has moved."""
-        settings: dict[str, str | int] = {"TECHNIQUE": self._name, "MAC": CONTAINER_MAC, "PATIENCE_S": _PATIENCE_S}
+    def run(self) -> None:
+        """Returns when the container has moved; MoveError says why it has not."""
         deadline = Deadline(self._spec.timeout_s)
+        settings: dict[str, str | int] = {"TECHNIQUE": self._name, "PATIENCE_S": round(self._spec.timeout_s)}
         self._arrive.begin({**settings, "PEER": self._depart.carrier.address})
-        self._wait(self._arrive, "listening".__eq__, Deadline(_READY_S))
+        self._wait_for(self._arrive, "listening", Deadline(_READY_S))
         self._journal.mark("reserved")
         self._depart.begin({**settings, "PEER": self._arrive.carrier.address})
-        self._wait(self._depart, "connected".__eq__, Deadline(_READY_S))
+        self._wait_for(self._depart, "connected", Deadline(_READY_S))
         if self._name == "pre-copy":
             self._make_rounds(deadline)
         if deadline.passed and self._spec.on_timeout == "abort":
             self.aborted = True
             self._depart.order("abort")
-            return f"aborted: the time-out of {self._spec.timeout_s:.0f} s has passed"
+            raise MoveError(f"aborted: the time-out of {self._spec.timeout_s:.0f} s has passed")
         self._depart.order("leave")
-        return self._watch_leaving()
+        self._watch_leaving()
+        self._note_statistics()
 
     def _make_rounds(self, deadline: Deadline) -> None:
         written: list[int] = []
         while not deadline.passed:
             number = len(written) + 1
             self._depart.order("round")
-            self._wait(self._depart, f"round {number} ended".__eq__, deadline)
+            self._wait_for(self._depart, f"round {number} ended", Deadline(self._spec.timeout_s))
             stats = self._stats(str(number))
             written.append(stats.pages_written)
             self._journal.mark("round", number=number, **vars(stats))
-            why = enough(written, self._spec.max_rounds)
+            why = enough(written, min(self._spec.max_rounds, MOST_ROUNDS))
             if why is not None:
                 self._journal.mark("rounds ended", why=why)
                 return
@@ -113,41 +117,39 @@ class _Attempt:
             raise MoveError(f"CRIU left no statistics of round {folder}", details=self._depart.last_words())
         return dump_stats(content)
 
-    def note_statistics(self) -> None:
-        """What CRIU says of the last dump and of the restore; of a post-copy dump it says nonsense."""
-        dumped = self._depart.fetch("work/final/stats-dump")
-        if dumped is not None and self._name != "post-copy":
-            self._journal.mark("dump", **vars(dump_stats(dumped)))
-        restored = self._arrive.fetch("work/restore/stats-restore")
-        if restored is not None:
-            self._journal.mark("restore", **vars(restore_stats(restored)))
-
-    def _watch_leaving(self) -> str | None:
-        deadline = Deadline(2 * _PATIENCE_S)
-        while not deadline.passed:
-            self._look()
-            for line in self._seen["source"]:
-                if line.words == "gone":
-                    return None
-                if line.words.startswith(("failed", "lost", "no answer")) and not self._depart.running:
-                    return f"{line.words}\n{self._depart.last_words()}\n{self._arrive.last_words()}"
-            if not self._depart.running:
-                self._look()
-                if not any(line.words == "gone" for line in self._seen["source"]):
-                    return f"the source's side ended in the middle\n{self._depart.last_words()}"
-            pause(_LOOK_EVERY_S)
-        return f"nothing was heard of it for {2 * _PATIENCE_S} s\n{self._depart.last_words()}"
-
-    def _wait(self, side: Side, true: Callable[[str], bool], deadline: Deadline) -> None:
+    def _watch_leaving(self) -> None:
+        """Until the source's side has ended its copy, or says why not. A post-copy move lasts as long as memory is sent."""
+        deadline = Deadline(_LEAVING_S)
         while True:
             self._look()
-            lines = [line.words for line in self._seen[side.role]]
-            if any(true(words) for words in lines):
+            words = [line.words for line in self._seen["source"]]
+            if "gone" in words:
                 return
-            failed = next((words for words in lines if words.startswith("failed")), None)
-            if failed is not None or deadline.passed or not side.running:
-                raise MoveError(f"the {side.role}'s side: {failed or 'did not get ready'}", details=side.last_words())
+            bad = next((said for said in words if said.startswith(_BAD)), None)
+            if (bad is not None or deadline.passed) and not self._still(self._depart):
+                self._look()
+                raise MoveError(bad or "the source's side ended in the middle", details=self._evidence())
+            if deadline.passed and "commit" not in words:
+                raise MoveError(f"nothing was heard of it for {_LEAVING_S:.0f} s", details=self._evidence())
+            pause(_LOOK_WHILE_LEAVING_S)
+
+    def _wait_for(self, side: Side, wanted: str, deadline: Deadline) -> None:
+        while True:
+            self._look()
+            words = [line.words for line in self._seen[side.role]]
+            if wanted in words:
+                return
+            failed = next((said for said in words if said.startswith(_BAD)), None)
+            if failed is not None or deadline.passed or not self._still(side):
+                raise MoveError(f"the {side.role}'s side: {failed or 'did not get ready'}", details=self._evidence())
             pause(_LOOK_EVERY_S)
+
+    def _still(self, side: Side) -> bool:
+        """Whether a side's script runs; one that cannot be asked may."""
+        try:
+            return side.running
+        except WhimbrelError:
+            return True
 
     def _look(self) -> None:
         for side in (self._depart, self._arrive):
@@ -156,9 +158,44 @@ class _Attempt:
                     self._seen[side.role].append(line)
                     self._journal.quote(side.carrier.name, line.words, line.realtime_ns)
 
+    def _evidence(self) -> str:
+        said = []
+        for side in (self._depart, self._arrive):
+            with contextlib.suppress(WhimbrelError):
+                said.append(f"{side.role}: {side.last_words()}")
+        return "\n".join(said)
+
+    def _note_statistics(self) -> None:
+        """What CRIU says of the last dump and of the restore; of a post-copy dump it says nonsense."""
+        dumped = self._depart.fetch("work/final/stats-dump")
+        if dumped is not None and self._name != "post-copy":
+            self._journal.mark("dump", **vars(dump_stats(dumped)))
+        restored = self._arrive.fetch("work/restore/stats-restore")
+        if restored is not None:
+            self._journal.mark("restore", **vars(restore_stats(restored)))
+
     def end(self) -> None:
-        """Ends both scripts, once the last lines are read."""
-        self._look()
+        """Ends both scripts, the source's first; then settles which side may run, where neither could."""
         for side in (self._depart, self._arrive):
             with contextlib.suppress(WhimbrelError):
                 side.end()
+        self._look()
+        with contextlib.suppress(WhimbrelError):
+            self._settle()
+        for side in (self._depart, self._arrive):
+            with contextlib.suppress(WhimbrelError):
+                side.clear()
+
+    def _settle(self) -> None:
+        """A source that stands still goes on when the destination has no copy, and ends when it has a whole one."""
+        source, destination = self._depart.carrier, self._arrive.carrier
+        if source.state_of(CONTAINER) != "stands still":
+            return
+        there = destination.state_of(CONTAINER)
+        arrived = any(line.words == "complete" for line in self._seen["destination"])
+        if there == "absent":
+            self._depart.settle("go on")
+            self._journal.mark("source went on")
+        elif there == "runs" and arrived:
+            self._depart.settle("end")
+            self._journal.mark("source ended")

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 FEW_PAGES = 64
 MOST_GROWTH = 0.10
+MOST_ROUNDS = 8
 
 
 def enough(pages_written: Sequence[int], most_rounds: int) -> str | None:

@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import Literal
 
-from whimbrel.guests.carrier import Carrier
+from whimbrel.guests.carrier import CRIU_CONFIG, Carrier
 
 Role = Literal["source", "destination"]
 MOVE = "/run/move"
 _SCRIPTS: dict[Role, str] = {"source": "depart.sh", "destination": "arrive.sh"}
+_UNITS: dict[Role, str] = {"source": "whimbrel-depart", "destination": "whimbrel-arrive"}
+_LONGEST_S = 1800
 # What both CRIUs are told (criu(8)). We cut the network, at the bridge: CRIU need not lock it, and leaves no rules behind.
 _OPTIONS = ("network-lock skip", "skip-in-flight", "ghost-limit 64M", f"action-script {MOVE}/hook.sh")
 
@@ -32,37 +34,49 @@ class Side:
         self.role = role
         self.carrier = carrier
         self._read = 0
-        self._unit = f"whimbrel-{_SCRIPTS[role].removesuffix('.sh')}"
+        self._begun = False
+        self._unit = _UNITS[role]
 
     def begin(self, settings: Mapping[str, str | int]) -> None:
         """Puts scripts and settings in place and starts this side."""
         agent = self.carrier.agent
-        # In memory, and of a size that the usual one of /run would not allow; programs may run from it, as they may not in /run.
-        agent.shell(f"umount {MOVE} 2>/dev/null; mkdir -p {MOVE} && mount -t tmpfs -o size=60%,mode=700 move {MOVE}")
+        # What an earlier move left goes first; whoever drove it may have died. The folder is in memory, and of a size that the
+        # usual one of /run would not allow; programs may run from it, as they may not in /run.
+        agent.shell(
+            f"systemctl stop {' '.join(_UNITS.values())} 2>/dev/null; while mountpoint -q {MOVE}; do umount -l {MOVE}; done;"
+            f" mkdir -p {MOVE} && mount -t tmpfs -o size=60%,mode=700 move {MOVE}"
+        )
         folder = files("whimbrel.migrate.container")
-        for name in ("common.sh", "hook.sh", _SCRIPTS[self.role]):
+        for name in ("common.sh", "hook.sh", "on.sh", _SCRIPTS[self.role]):
             agent.write(f"{MOVE}/{name}", (folder / name).read_text())
         given = {"SIDE": self.role, "SELF": self.carrier.address, **settings}
         agent.write(f"{MOVE}/settings", "".join(f"{key}={value}\n" for key, value in given.items()))
         options = [*_OPTIONS, *([f"address {self.carrier.address}"] if settings["TECHNIQUE"] == "post-copy" else [])]
         agent.write(f"{MOVE}/criu.conf", "\n".join(options) + "\n")
+        # runc asks CRIU to log everything, which takes a good part of the time in which the container stands still.
+        agent.write(CRIU_CONFIG, "verbosity 2\n")
         agent.shell(
             f"chmod +x {MOVE}/hook.sh && touch {MOVE}/journal && systemctl reset-failed {self._unit} 2>/dev/null;"
+            # The script is told to end, and ends what it has started; nothing outlives it by much when nobody asks any more.
             f" systemd-run --quiet --collect --unit={self._unit} --property=StandardError=file:{MOVE}/{self._unit}.err"
+            f" --property=KillMode=mixed --property=TimeoutStopSec=40 --property=RuntimeMaxSec={_LONGEST_S}"
             f" bash {MOVE}/{_SCRIPTS[self.role]}"
         )
+        self._read, self._begun = 0, True
 
     def news(self) -> list[Line]:
         """The lines since the last look."""
-        text = self.carrier.agent.shell(f"tail -n +{self._read + 1} {MOVE}/journal")
+        if not self._begun:
+            return []
         # A line that is being written is read with the next look.
-        lines = text.split("\n")[:-1]
-        self._read += len(lines)
-        return [parse_line(line) for line in lines]
+        lines = self.carrier.agent.read(f"{MOVE}/journal").decode(errors="replace").split("\n")[:-1]
+        fresh, self._read = lines[self._read :], len(lines)
+        return [parse_line(line) for line in fresh]
 
     def order(self, word: str) -> None:
         """Tells the source what comes next."""
-        self.carrier.agent.shell(f"echo {word} >{MOVE}/orders")
+        # Opened for reading as well, so that it does not wait for a script that has gone.
+        self.carrier.agent.shell(f"echo {word} 1<>{MOVE}/orders")
 
     @property
     def running(self) -> bool:
@@ -70,8 +84,17 @@ class Side:
         return self.carrier.agent.shell(f"systemctl is-active {self._unit} || true").strip() in ("active", "activating")
 
     def end(self) -> None:
-        """Ends the script, and whatever it has started, where it is."""
-        self.carrier.agent.shell(f"systemctl stop {self._unit} 2>/dev/null || true")
+        """Lets the script end, which then leaves one copy or none on this side."""
+        self.carrier.agent.shell(f"systemctl stop {self._unit} 2>/dev/null || true", timeout_s=60)
+
+    def settle(self, how: Literal["go on", "end"]) -> None:
+        """Lets a container that stands still here go on, or ends it."""
+        then = "end_container" if how == "end" else 'echo 0 >"$GROUP/cgroup.freeze"; attach'
+        self.carrier.agent.run(["/bin/bash", "-c", f". {MOVE}/common.sh; cd {MOVE}; {then}"])
+
+    def clear(self) -> None:
+        """Gives back the memory of the move's folder, in which the container's own may be."""
+        self.carrier.agent.shell(f"while mountpoint -q {MOVE}; do umount -l {MOVE}; done")
 
     def fetch(self, path: str) -> bytes | None:
         """A small file of the move's folder; None when there is none."""
