@@ -18,6 +18,7 @@ TEXT = """
 schema_version: 1
 name: synthetic
 seed: 7
+guest: {{saved_states: 5}}
 evidence:
   blocks: {blocks}
   warm_up_blocks: 1

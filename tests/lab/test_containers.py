@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,6 +62,67 @@ def carriers(lab: Lab, states: CarrierStates) -> Iterator[Carriers]:
             found[host.name] = Carrier(host, agent, state.berth.address)
         announce(found["a"].agent)
         yield Carriers(lab, found["a"], found["b"])
+
+
+class Saboteur(FakeJournal):
+    """Does harm, once, when a side has said something."""
+
+    def __init__(self, word: str, harm: Callable[[], object]) -> None:
+        super().__init__()
+        self._word = word
+        self._harm: Callable[[], object] | None = harm
+
+    def quote(self, host: str, name: str, realtime_ns: int) -> None:
+        super().quote(host, name, realtime_ns)
+        if name == self._word and self._harm is not None:
+            harm, self._harm = self._harm, None
+            harm()
+
+
+def end_carrier(lab: Lab, host: str) -> None:
+    with Connection.open((lab.host_a if host == "a" else lab.host_b).libvirt_uri) as connection:
+        domain = connection.find(the_guest.GUEST_NAME)
+        assert domain is not None
+        domain.destroy()
+
+
+# A transfer that changes what it carries: one bit in the small images.
+TAMPERING = """#!/bin/sh
+if [ "$2" = 7002 ]; then /usr/bin/nc "$@" | tr e f; else exec /usr/bin/nc "$@"; fi
+"""
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("technique", "harm"), [("pre-copy", "page server killed"), ("checkpoint", "images tampered"), ("post-copy", "carrier ended"),
+                            ("checkpoint", "link cut")]
+)  # fmt: skip
+def test_after_harm_the_container_goes_on_where_it_was(
+    carriers: Carriers, technique: ContainerTechniqueName, harm: str, tmp_path: Path
+) -> None:
+    lab, destination = carriers.lab, carriers.b.agent
+    harms: dict[str, tuple[str, Callable[[], object]]] = {
+        "page server killed": ("round 1", lambda: destination.shell("pkill -KILL -f 'criu page-server'")),
+        "images tampered": ("", lambda: None),
+        "carrier ended": ("frozen", lambda: end_carrier(lab, "b")),
+        "link cut": ("frozen", lambda: destination.shell("ip link set eth0 nomaster")),
+    }
+    if harm == "images tampered":
+        destination.write("/usr/local/bin/nc", TAMPERING)
+        destination.shell("chmod +x /usr/local/bin/nc")
+    with instrument(lab, "witness", {"port": the_guest.WITNESS_PORT}, tmp_path) as witness:
+        witness.wait_for(lambda said: any(line["say"] == "hears" for line in said), "to hear", 20)
+        report = carriers.move(technique, carriers.a, carriers.b, Saboteur(*harms[harm]))
+        assert report.result == "failed", report
+        print(harm, report.error)
+        assert report.error is not None
+        states = [carrier.state_of("origin") for carrier in (carriers.a, carriers.b)]
+        assert states == ["runs", "absent"]
+        pause(1)
+        witness.tell_to_end()
+    verified = next(line for line in witness.said if line["say"] == "verified")
+    assert verified["found"] is not None
+    assert (verified["found"]["wrong"], verified["found"]["started"], verified["misnumbered"]) == (0, 0, 0)
 
 
 def instrument(lab: Lab, name: str, configuration: dict[str, Any], folder: Path) -> Instrument:

@@ -101,8 +101,8 @@ def _arm(trials: list[Trialled]) -> ArmSummary:
         moved=ended_well,
         measured=len(measured),
         success=success_rate(ended_well, len(trials)),
-        # The paper gives its times for one client.
-        published_total_s=scenario.published_total_s if record.plan.viewers <= 1 else None,
+        # The paper gives its times for one client, and knows nothing of controls and other settings.
+        published_total_s=scenario.published_total_s if record.plan.viewers <= 1 and not arm.particulars else None,
         total_s=spread(lambda figures: figures.total_s),
         qemu_downtime_ms=spread(lambda figures: figures.qemu_downtime_ms),
         libvirt_downtime_ms=spread(lambda figures: figures.libvirt_downtime_ms),

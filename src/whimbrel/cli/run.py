@@ -15,6 +15,7 @@ from typing import Annotated
 
 import typer
 
+from whimbrel.analysis.evidence import Finding
 from whimbrel.campaign import Campaign, Progress, estimate_campaign_s, estimate_states_s, plan_trials
 from whimbrel.cli.interrupts import Interrupts
 from whimbrel.cli.terminal import Steps, complain, print_table
@@ -79,6 +80,8 @@ def run(
         _print_plan(spec, plans, as_json)
         return 0
     need_root("a trial")
+    if junit is not None and not junit.absolute().parent.is_dir():
+        raise UsageError(f"--junit {junit}: there is no folder {junit.absolute().parent}")
     if spec.hosts is None:
         need_capabilities()
     folder = folder.absolute()
@@ -91,6 +94,7 @@ def run(
         report = campaign.go()
     if junit is not None:
         write_junit(report, junit)
+        give_to_caller(junit)
     if as_json:
         print(json.dumps(summary(report, folder), indent=1))
     else:
@@ -183,6 +187,8 @@ class _Run:
             complain(f"remove it with 'whimbrel lab down {name}'")
         elif not left_up:
             site.down()
+        if interrupted and (self._path / "campaign.json").exists():
+            complain(f"to go on: {shlex.join([*_HOW_TO_CALL, 'run', '--resume', str(self._path)])}")
         give_to_caller(self._path)
 
     def _site(self, store: ImageStore) -> Lab | RemoteSite:
@@ -226,7 +232,7 @@ class _Run:
     def _trial_done(self, folder: CampaignFolder, stored: StoredTrial) -> None:
         outcome = stored.record.outcome
         if not outcome.succeeded:
-            what = "was not measured" if outcome.result == "moved" else outcome.result
+            what = "was not measured" if outcome.result in ("moved", "stayed") else outcome.result
             self._steps.note(f"trial {stored.record.plan.order} {what}: {shorten(outcome.error)}")
         self._steps.step("writing the page")
         try:
@@ -296,21 +302,23 @@ def _evidence(report: Report) -> dict[str, object] | None:
         "blocks": evidence.blocks,
         "blocks_promised": evidence.spec.blocks,
         "spoilt": evidence.spoilt,
-        "verdicts": [
-            {
-                "hypothesis": finding.hypothesis.name,
-                "figure": finding.figure,
-                "arm": finding.hypothesis.arm,
-                "over": finding.hypothesis.over,
-                "ratio": finding.verdict.ratio.ratio,
-                "interval": asdict(finding.verdict.ratio.interval) if finding.verdict.ratio.interval else None,
-                "p_different": finding.verdict.p_different,
-                "p_equivalent": finding.verdict.p_equivalent,
-                "different": finding.verdict.different,
-                "equivalent": finding.verdict.equivalent,
-                "more_blocks": finding.verdict.more_blocks,
-                "words": finding.verdict.words,
-            }
-            for finding in evidence.findings
-        ],
+        "verdicts": [_verdict(finding) for finding in evidence.findings],
+        "verdicts_with_nothing_left_out": [_verdict(finding) for finding in evidence.undone],
+    }
+
+
+def _verdict(finding: Finding) -> dict[str, object]:
+    return {
+        "hypothesis": finding.hypothesis.name,
+        "figure": finding.figure,
+        "arm": finding.hypothesis.arm,
+        "over": finding.hypothesis.over,
+        "ratio": finding.verdict.ratio.ratio,
+        "interval": asdict(finding.verdict.ratio.interval) if finding.verdict.ratio.interval else None,
+        "p_different": finding.verdict.p_different,
+        "p_equivalent": finding.verdict.p_equivalent,
+        "different": finding.verdict.different,
+        "equivalent": finding.verdict.equivalent,
+        "more_blocks": finding.verdict.more_blocks,
+        "words": finding.verdict.words,
     }

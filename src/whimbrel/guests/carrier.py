@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from whimbrel.engines.guest_agent import GuestAgent
 from whimbrel.errors import EngineError, GuestError
-from whimbrel.guests.guest import WITNESS_PORT
+from whimbrel.guests.guest import GUEST_NAME, WITNESS_PORT
 from whimbrel.guests.oci import description
 from whimbrel.hosts.host import GuestState, Host
 
@@ -49,7 +49,10 @@ class Carrier:
         """Of a container: whether it is there, and whether it is frozen."""
         try:
             said = self.agent.shell(f"cat {_GROUPS}/{what}/cgroup.events 2>/dev/null || true").split()
-        except GuestError as error:
+        except (GuestError, EngineError) as error:
+            # A carrier that has ended holds nothing.
+            if self.host.state_of(GUEST_NAME) == "absent":
+                return "absent"
             raise EngineError(f"the carrier on host {self.name} does not answer", details=str(error)) from error
         found = dict(zip(said[::2], said[1::2], strict=False))
         if found.get("populated") != "1":

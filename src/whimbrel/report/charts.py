@@ -55,8 +55,10 @@ def timeline_chart(trial: ReportedTrial, name: str, title: str, paper_figure: st
         # One zoom for all panels is what we want; Altair warns that it is one.
         warnings.filterwarnings("ignore", message="Automatically deduplicated selection parameter")
         chart = alt.vconcat(*panels, spacing=6).resolve_scale(color="independent").add_params(zoom)
+    plan = trial.stored.record.plan
+    way = f"from {plan.source.upper()} to {plan.destination.upper()}"
     caption = (
-        f"Trial {trial.stored.record.plan.order}: both servers over the whole move; counterpart of the paper's {paper_figure}. "
+        f"Trial {plan.order}, {way}: both servers over the whole move; counterpart of the paper's {paper_figure}. "
         "Time in seconds since the move was called; drag to pan, scroll to zoom, double-click to reset. "
         "Memory is without page cache."
     )

@@ -46,7 +46,8 @@ class Report:
             plan, outcome = trial.stored.record.plan, trial.stored.record.outcome
             who = f"Trial {plan.order} ({plan.arm}{'' if plan.counts else ', warm-up'})"
             if not outcome.succeeded:
-                what = "moved, but was not measured" if outcome.result == "moved" else outcome.result
+                done = outcome.result in ("moved", "stayed")
+                what = f"{outcome.result}, but was not measured" if done else outcome.result
                 lines.append(f"{who} {what}: {shorten(outcome.error)}")
             lines += [f"{who} was spoilt: {reason}" for reason in trial.figures.spoilt]
             lines += [f"{who}: {reason}" for reason in silent(trial)]

@@ -46,7 +46,10 @@ def main_table(arms: list[ArmSummary], first_scenario: str) -> Table:
         Column("paper ratio", "the paper's total over its baseline's"),
         Column("QEMU downtime (ms)", "QEMU's own figure on the source (query-migrate); resolution 1 ms"),
         Column("libvirt downtime (ms)", "libvirt's figure for the completed job; resolution 1 ms"),
-        Column("blackout (ms)", "QEMU's STOP on A to RESUME on B: no copy executes; resolution 1 µs"),
+        Column(
+            "blackout (ms)",
+            "no copy executes: QEMU's STOP on the source to RESUME on the destination, or a container frozen to restored",
+        ),
         Column("reachability gap (ms)", "longest time without an answer to the probe; resolution: the probe's interval"),
         Column(
             "service gap (ms)",

@@ -18,6 +18,7 @@ from whimbrel.spec.migration import MigrationSpec
 from whimbrel.spec.service import FormName, GuestSpec, ServiceName, StreamSpec
 
 _MOST_ARMS = 500
+_LEAST_BOOTS = 5
 
 
 class ObserveSpec(Spec):
@@ -136,13 +137,35 @@ class CampaignSpec(Spec):
     @model_validator(mode="after")
     def _hypotheses_name_arms(self) -> Self:
         arms = {arm.name for scenario in self.scenarios for arm in scenario.every_arm}
-        for position, hypothesis in enumerate(self.evidence.hypotheses if self.evidence else ()):
+        if self.evidence is None:
+            return self
+        for position, hypothesis in enumerate(self.evidence.hypotheses):
             for key, name in (("arm", hypothesis.arm), ("over", hypothesis.over)):
                 if name not in arms:
                     raise MisfitError(
                         f"{name!r} is no arm; there are {', '.join(sorted(filter(None, arms)))}",
                         "evidence", "hypotheses", position, key,
                     )  # fmt: skip
+                self._must_have(hypothesis.figure or self.evidence.figure, name, position, key)
+        return self
+
+    def _must_have(self, figure: str, name: str, position: int, key: str) -> None:
+        """Refuses a hypothesis on a figure that its arm can never have."""
+        _, arm = self.find_arm(name)
+        lacks = (
+            "nobody watches in it" if figure == "service_gap_ms" and not arm.viewers else
+            "nothing moves in it" if figure not in ("service_gap_ms", "reachability_gap_ms") and not arm.moves else None
+        )  # fmt: skip
+        if lacks is not None:
+            raise MisfitError(f"{name!r} never has {figure}: {lacks}", "evidence", "hypotheses", position, key)
+
+    @model_validator(mode="after")
+    def _enough_boots(self) -> Self:
+        if self.evidence is not None and self.guest.saved_states < _LEAST_BOOTS:
+            raise MisfitError(
+                f"are too few to show anything: what boots differ by would pass for what arms differ by; at least {_LEAST_BOOTS}",
+                "guest", "saved_states",
+            )  # fmt: skip
         return self
 
     @model_validator(mode="after")

@@ -28,8 +28,15 @@ def load_campaign(file: Path, overrides: Sequence[str] = ()) -> CampaignSpec:
     for position, scenario in enumerate(spec.scenarios):
         for arm in scenario.every_arm:
             _check_settings(document, file, position, arm)
-            if spec.in_arm(arm).migration.moves == "container" and (arm.form or scenario.form) != "nested":
-                line = document["scenarios"].lc.item(position)[0] + 1
+            line = document["scenarios"].lc.item(position)[0] + 1
+            try:
+                moves = spec.in_arm(arm).migration.moves
+            except ValidationError as error:
+                # Such as a key by its long name, beside the same key by its short one.
+                first = error.errors()[0]
+                key = ".".join(map(str, first["loc"]))
+                raise SpecError(f"in arm {arm.name!r}: {first['msg']}", file=file, line=line, key=key) from error
+            if moves == "container" and (arm.form or scenario.form) != "nested":
                 raise SpecError(
                     f"arm {arm.name!r} moves a container, and there is none in it", file=file, line=line,
                     key=f"scenarios.{position}", resolution="'form: nested', or 'migration: {moves: vm}'",

@@ -17,9 +17,10 @@ from whimbrel.migrate.container.side import Line, parse_line
         ([1256, 9], "few pages are left: 9"),
         ([64], "few pages are left: 64"),
         ([1256, 900], None),
-        ([1256, 900, 990], None),
+        ([1256, 900, 850], None),
+        ([1256, 320, 310, 330], "they no longer shrink: 330 pages"),
         ([1256, 900, 1000], "they grow: 900 pages, then 1000"),
-        ([500, 490, 480, 470], "4 rounds were made"),
+        ([5000, 4000, 3000, 2000], "4 rounds were made"),
     ],
 )
 def test_rounds_end_as_those_of_p_haul(pages: list[int], said: str | None) -> None:

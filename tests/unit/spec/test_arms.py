@@ -65,6 +65,10 @@ def test_a_setting_may_make_a_part_that_the_file_leaves_out(tmp_path: Path) -> N
         ("arms: [{set: {migration.tecnique: cold}}]}", "in arm 'vm-0-tecnique-cold': is not a key that is known here"),
         ("arms: [{set: {lab.network: 10.1.0.0/24}}]}", "cannot differ between arms"),
         ("arms: [{set: {guest.saved_states: 2}}]}", "cannot differ between arms"),
+        ("arms: [{set: {guest.memory_bytes: 2 GiB}}]}", "in arm 'vm-0-memory-bytes-2-gib'"),
+        ("arms: [{set: {migration.moves: container}}]}", "moves a container, and there is none in it"),
+        ("arms: [{set: {migration.technique: checkpoint}}]}", "'checkpoint' does not move the VM"),
+        ("arms: [{form: nested, set: {migration.moves: container, migration.tls: true}}]}", "is an option of QEMU"),
         ("arms: [{set: {memory: 2 GiB}}]}", "write 'guest.memory'"),
         ("arms: [{set: {guest.memory: 2}}]}", "has no unit"),
         ("arms: [{set: {guest.memory: 90 GiB}}]}", "is more than a server of the lab has"),
@@ -92,7 +96,7 @@ def test_names_of_arms_are_unique_in_the_whole_file(tmp_path: Path) -> None:
         load(tmp_path, f"scenarios:\n  - {VM}arms: [{{name: x}}]}}\n  - {other}arms: [{{name: x}}]}}\n")
 
 
-EVIDENCE = "evidence: {blocks: 6, hypotheses: [{name: h, arm: vm-1, over: vm-0}]}\n"
+EVIDENCE = "guest: {saved_states: 5}\nevidence: {blocks: 6, hypotheses: [{name: h, arm: vm-1, over: vm-0}]}\n"
 TWO_ARMS = f"scenarios:\n  - {VM}arms: [{{viewers: 0}}, {{viewers: 1}}]}}\n"
 
 
@@ -108,6 +112,7 @@ def test_what_is_to_be_shown_is_hashed(tmp_path: Path) -> None:
     [
         ("evidence: {hypotheses: [{name: h, arm: vm-2, over: vm-0}]}\n", "'vm-2' is no arm; there are vm-0, vm-1"),
         ("evidence: {hypotheses: [{name: h, arm: vm-0, over: vm-0}]}\n", "is the same arm"),
+        ("evidence: {hypotheses: [{name: h, arm: vm-1, over: vm-0, figure: service_gap_ms}]}\n", "nobody watches in it"),
         ("evidence: {margin: 0.05}\n", "has no unit: write it as text with one, such as '7 %'"),
         ("evidence: {power: 120 %}\n", "less than 1"),
         ("thresholds: {service_gap: {p50: '< 500'}}\n", "is no figure"),
@@ -117,7 +122,7 @@ def test_what_is_to_be_shown_is_hashed(tmp_path: Path) -> None:
 )
 def test_bad_evidence_is_named(tmp_path: Path, text: str, said: str) -> None:
     with pytest.raises(SpecError) as caught:
-        load(tmp_path, text + TWO_ARMS)
+        load(tmp_path, f"guest: {{saved_states: 5}}\n{text}{TWO_ARMS}")
     assert said in str(caught.value)
 
 

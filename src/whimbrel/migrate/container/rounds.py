@@ -1,15 +1,18 @@
 """When do rounds of pre-dump end? Pure.
 
 The rules of p.haul (phaul/iters.py): a round that wrote few pages leaves little for the last dump; one that wrote more than the
-one before will not get better; and there is an end to patience.
+one before will not get better; and there is an end to patience. A fourth is ours: two rounds that wrote about as much as the
+one before each say that this is what is written meanwhile, and a further one would only say it again.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 FEW_PAGES = 64
 MOST_GROWTH = 0.10
+LEAST_SHRINKING = 0.10
 MOST_ROUNDS = 8
 
 
@@ -25,6 +28,10 @@ def enough(pages_written: Sequence[int], most_rounds: int) -> str | None:
         return f"few pages are left: {last}"
     if len(pages_written) > 1 and last > pages_written[-2] * (1 + MOST_GROWTH):
         return f"they grow: {pages_written[-2]} pages, then {last}"
+    if len(pages_written) > 2 and all(
+        after > before * (1 - LEAST_SHRINKING) for before, after in itertools.pairwise(pages_written[-3:])
+    ):
+        return f"they no longer shrink: {last} pages"
     if len(pages_written) >= most_rounds:
         return f"{most_rounds} rounds were made"
     return None
