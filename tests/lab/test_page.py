@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from tests.campaigns import Synthetic
 from whimbrel.records.store import CampaignFolder
 from whimbrel.report.content import build_report
 from whimbrel.report.layout import charts_of, write_figures, write_page
@@ -47,3 +50,16 @@ def test_every_chart_becomes_png_and_svg(tmp_path: Path) -> None:
     assert len(files) == 2 * len(charts_of(report)) >= 10
     for file in files:
         assert file.read_bytes().startswith(b"\x89PNG" if file.suffix == ".png" else b"<svg")
+
+
+def test_two_programs_that_write_the_report_write_the_same(tmp_path: Path) -> None:
+    campaign = Synthetic(lambda plan: 10 + 0.01 * plan.order, blocks=6).write(tmp_path / "c")
+    source = str(Path(__file__).parents[2] / "src")
+    written = []
+    for seed in ("1", "2"):
+        command = [sys.executable, "-m", "whimbrel", "report", str(campaign.folder)]
+        subprocess.run(command, check=True, capture_output=True, env={**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": source})
+        files = sorted([campaign.folder / "report.html", *(campaign.folder / "figures").iterdir()])
+        written.append({file.name: file.read_bytes() for file in files})
+    assert len(written[0]) > 3
+    assert written[0] == written[1]
