@@ -7,11 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 import polars as pl
 
+from whimbrel.analysis.blocks import one_figure
 from whimbrel.analysis.counters import counter_change, vcpu_wait_share
 from whimbrel.analysis.exclusion import spoilt
 from whimbrel.analysis.gaps import LOST_NS, ends_in_silence, longest_silence
 from whimbrel.analysis.phases import (
     Phase,
+    Round,
     clock_error_ns,
     container_phases,
     container_rounds,
@@ -120,8 +122,6 @@ def derive(
     viewers = viewer_figures(record, moments, packets, window, buffers)
     gap, usual = _reachability(probe, window)
     completed = record.move.completed if record.move else None
-    samples = list(job.select("t_ns", "transferred_bytes").iter_rows()) if job is not None else []
-    gaps = [viewer.service_gap_ms for viewer in viewers]
     usuals = [viewer.usual_silence_ms for viewer in viewers if viewer.usual_silence_ms is not None]
     return TrialFigures(
         derived_version=DERIVED_VERSION,
@@ -135,16 +135,12 @@ def derive(
         reachability_usual_ms=usual,
         reachability_resolution_ms=record.spec.observe.probe_every_s * 1e3 if record.spec.observe.probe_every_s else None,
         # The figure of a trial is its worst viewer; unknown for one is unknown for the trial.
-        service_gap_ms=max((gap for gap in gaps if gap is not None), default=None) if None not in gaps else None,
+        service_gap_ms=one_figure([viewer.service_gap_ms for viewer in viewers]),
         service_gap_usual_ms=max(usuals, default=None),
         transferred_bytes=completed.get("memory_processed") if moved and completed else None,
         link_bytes=_link_bytes(hosts, record) if measured else None,
         phases=[_phase_figure(phase) for phase in phases] if record.move else [],
-        rounds=[
-            RoundFigure(number=found.number, from_ns=found.from_ns, transferred_bytes=found.transferred_bytes,
-                        length_s=(found.to_ns - found.from_ns) / 1e9 if found.to_ns is not None else None)
-            for found in (container_rounds(moments, source) if container else rounds(moments, source, samples))
-        ],
+        rounds=_round_figures(container_rounds(moments, source) if container else rounds(moments, source, _samples(job))),
         viewers=viewers,
         hls_viewers=hls_figures(record, moments, segments),
         machine=_machine(hosts, record),
@@ -158,6 +154,22 @@ def _interval(record: TrialRecord) -> tuple[int, int] | None:
     if record.move is not None:
         return record.move.called_ns, record.move.returned_ns
     return (record.stay.from_ns, record.stay.to_ns) if record.stay is not None else None
+
+
+def _samples(job: pl.DataFrame | None) -> list[tuple[int, int | None]]:
+    return list(job.select("t_ns", "transferred_bytes").iter_rows()) if job is not None else []
+
+
+def _round_figures(found: Sequence[Round]) -> list[RoundFigure]:
+    return [
+        RoundFigure(
+            number=each.number,
+            from_ns=each.from_ns,
+            length_s=(each.to_ns - each.from_ns) / 1e9 if each.to_ns is not None else None,
+            transferred_bytes=each.transferred_bytes,
+        )
+        for each in found
+    ]
 
 
 def _phase_figure(phase: Phase) -> PhaseFigure:

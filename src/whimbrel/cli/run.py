@@ -92,6 +92,11 @@ def run(
             ledger.undo_all()
         campaign = _Run(spec, plans, ledger, folder, keep_on_failure, resumed=resume is not None)
         report = campaign.go()
+    return _tell(report, folder, junit, as_json)
+
+
+def _tell(report: Report, folder: Path, junit: Path | None, as_json: bool) -> int:
+    """Says how the campaign went, and with which code that ends."""
     if junit is not None:
         write_junit(report, junit)
         give_to_caller(junit)

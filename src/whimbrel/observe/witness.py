@@ -13,6 +13,7 @@ import time
 from dataclasses import asdict, dataclass
 
 from whimbrel.system.child import Child, configuration
+from whimbrel.system.deadline import pause
 
 _PATIENCE_S = 15.0
 _RETRY_S = 0.1
@@ -99,7 +100,7 @@ class Listener:
         asked: socket.socket | None = None
         while time.monotonic() < deadline_s:
             if not self.connect():
-                time.sleep(_RETRY_S)
+                pause(_RETRY_S)
                 continue
             if self._socket is not asked and self._socket is not None:
                 asked = self._socket

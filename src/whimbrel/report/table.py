@@ -67,13 +67,22 @@ def main_table(arms: list[ArmSummary], first_scenario: str) -> Table:
         Column("rounds", "passes over memory before the guest was stopped"),
     ]
     base = baseline_of(arms, first_scenario)
-    return Table(columns, [_line(arm, base, buffers) for arm in arms])
+    looks = [(_title(arm), arm.viewers, arm.hls_viewers) for arm in arms]
+    lines = []
+    for arm, look in zip(arms, looks, strict=True):
+        # Arms that would look alike are told apart by their names.
+        title = look[0] if looks.count(look) == 1 else f"{look[0]}: {arm.name}"
+        lines.append([title, *_line(arm, base, buffers)])
+    return Table(columns, lines)
+
+
+def _title(arm: ArmSummary) -> str:
+    return arm.title + (f" ({arm.particulars})" if arm.particulars else "")
 
 
 def _line(arm: ArmSummary, base: ArmSummary | None, buffers: list[float]) -> list[str]:
     ratio, paper = ratio_to(base, arm), published_ratio(base, arm)
     return [
-        arm.title + (f" ({arm.particulars})" if arm.particulars else ""),
         str(arm.viewers) + (f" and {arm.hls_viewers} HLS" if arm.hls_viewers else ""),
         _success(arm),
         show(arm.total_s, ".2f"),

@@ -84,6 +84,11 @@ def test_limits_are_ticked_for_each_arm(tmp_path: Path) -> None:
     assert suites["trials"].get("failures") == "0"
 
 
+def test_arms_that_look_alike_go_by_their_names(tmp_path: Path) -> None:
+    table = build_report(Synthetic(drifting, blocks=6).write(tmp_path / "c")).table
+    assert [line[0] for line in table.lines] == ["Synthetic: quick", "Synthetic: slow", "Synthetic: same"]
+
+
 def test_two_pages_of_the_same_records_are_the_same(tmp_path: Path) -> None:
     campaign = Synthetic(drifting, blocks=6).write(tmp_path / "c")
     pages = [write_page(campaign, build_report(campaign)).read_bytes() for _ in range(2)]
