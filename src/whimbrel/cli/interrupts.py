@@ -17,11 +17,13 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 class Interrupts:
     """While it is entered, a first signal raises KeyboardInterrupt and a second one ends the process.
 
-    A first signal that comes while everything is being removed anyway is noted, and raised at the end.
+    ``then`` tells a user what follows the first. One that comes while everything is being removed anyway is noted, and raised at
+    the end.
     """
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: Ledger, then: str = "removing what was made") -> None:
         self._ledger = ledger
+        self._then = then
         self._count = 0
         self._noted = False
         self._before: dict[signal.Signals, Any] = {}
@@ -46,7 +48,7 @@ class Interrupts:
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         self._count += 1
         if self._count == 1:
-            _say("interrupted: removing what was made (interrupt again to stop at once)")
+            _say(f"interrupted: {self._then} (interrupt again to stop at once)")
             if self._ledger.undoing:
                 self._noted = True
                 return

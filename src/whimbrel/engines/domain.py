@@ -19,7 +19,10 @@ JobStats = dict[str, int]
 
 @dataclass(frozen=True)
 class MoveOptions:
-    """What a move is told; libvirt takes its bandwidth in whole MiB/s. ``post_copy`` only allows it: see ``start_post_copy``."""
+    """What a move is told; libvirt takes its bandwidth in whole MiB/s. ``post_copy`` only allows it: see ``start_post_copy``.
+
+    ``resume`` goes on with a post-copy move that stopped in the middle; all else must be as it was.
+    """
 
     peer_uri: str
     move_uri: str
@@ -30,6 +33,7 @@ class MoveOptions:
     compression: str | None = None
     connections: int = 1
     tls: bool = False
+    resume: bool = False
 
     def flags(self) -> int:
         """virDomainMigrateFlags."""
@@ -41,6 +45,7 @@ class MoveOptions:
             (self.compression is not None, libvirt.VIR_MIGRATE_COMPRESSED),
             (self.connections > 1, libvirt.VIR_MIGRATE_PARALLEL),
             (self.tls, libvirt.VIR_MIGRATE_TLS),
+            (self.resume, libvirt.VIR_MIGRATE_POSTCOPY_RESUME),
         ):
             flags |= flag if wanted else 0
         return flags
@@ -99,6 +104,20 @@ class Domain:
             raise EngineError(f"libvirt could not read the state of {self.name}", details=str(error)) from error
         return bool(state in (libvirt.VIR_DOMAIN_RUNNING, libvirt.VIR_DOMAIN_BLOCKED))
 
+    @property
+    def split(self) -> bool:
+        """Whether a post-copy move has stopped in the middle, and this is one of its two halves."""
+        try:
+            state, reason = self._raw.state()
+        except libvirt.libvirtError as error:
+            if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
+                return False
+            raise EngineError(f"libvirt could not read the state of {self.name}", details=str(error)) from error
+        return (state, reason) in (
+            (libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_POSTCOPY_FAILED),
+            (libvirt.VIR_DOMAIN_RUNNING, libvirt.VIR_DOMAIN_RUNNING_POSTCOPY_FAILED),
+        )
+
     def migrate(self, options: MoveOptions) -> None:
         """Moves it, peer to peer, to the host at ``peer_uri``; returns when the move has ended."""
         with explained(f"move {self.name} to {options.peer_uri}"):
@@ -108,6 +127,11 @@ class Domain:
         """Lets the guest go on at the destination now, and its memory follow."""
         with explained(f"switch the move of {self.name} to post-copy"):
             self._raw.migrateStartPostCopy(0)
+
+    def interrupt_post_copy(self) -> None:
+        """Stops the sending of a post-copy move that gets nowhere; ``MoveOptions.resume`` goes on with it."""
+        with explained(f"interrupt the post-copy move of {self.name}"):
+            self._raw.abortJobFlags(libvirt.VIR_DOMAIN_ABORT_JOB_POSTCOPY)
 
     def abort_job(self) -> None:
         """Aborts the running move; nothing happens when there is none."""

@@ -106,7 +106,9 @@ def start(agent: GuestAgent) -> None:
     """Runs the container here, joins its link, and waits until it answers."""
     agent.shell(
         f"""set -e
-        mount -t overlay overlay -o lowerdir={HOME}/lower,upperdir={HOME}/upper,workdir={HOME}/work {HOME}/bundle/rootfs
+        mountpoint -q {HOME}/bundle/rootfs ||
+            mount -t overlay overlay -o lowerdir={HOME}/lower,upperdir={HOME}/upper,workdir={HOME}/work {HOME}/bundle/rootfs
+        runc delete --force {CONTAINER} 2>/dev/null || true
         runc run --detach --bundle {HOME}/bundle {CONTAINER} </dev/null >/dev/null 2>&1
         ip link set veth-{CONTAINER} master br0
         i=0

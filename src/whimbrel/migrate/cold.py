@@ -38,14 +38,15 @@ class Cold:
                 f"the power-off of {request.guest}", Deadline(_POWER_OFF_S), error=GuestError,
             )  # fmt: skip
             journal.mark("powered off")
-            error = self._boot(destination, request, description, journal)
+            told = request.told_to_abort()
+            error = "aborted: it was asked for" if told else self._boot(destination, request, description, journal)
             if error is not None:
                 # Nothing runs anywhere now; its disk is whole, so its source can have it back.
                 self._boot(source, request, description, journal)
             return MoveReport(
                 called_ns=called_ns,
                 returned_ns=journal.mark("move returned"),
-                result="moved" if error is None else "failed",
+                result="moved" if error is None else "aborted" if told else "failed",
                 error=error,
                 reserved_memory_bytes=booking.memory_bytes,
                 reserved_disk_bytes=booking.disk_bytes,

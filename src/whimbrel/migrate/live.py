@@ -65,6 +65,24 @@ class LiveMove:
             )
 
 
+def options_of(request: MoveRequest, resume: bool = False) -> MoveOptions:
+    """What libvirt is told; with ``resume``, to go on with a post-copy move that has stopped in the middle."""
+    spec = request.spec
+    bandwidth = spec.bandwidth_bytes_per_s
+    return MoveOptions(
+        peer_uri=request.destination.peer_uri,
+        move_uri=request.destination.move_uri,
+        bandwidth_mib_per_s=int(bandwidth / _MIB) if bandwidth is not None else _AS_FAST_AS_IT_GOES_MIB_PER_S,
+        live=spec.technique != "paused",
+        post_copy=spec.ends_as_post_copy,
+        auto_converge=spec.auto_converge,
+        compression=None if spec.compression == "none" else spec.compression,
+        connections=spec.connections,
+        tls=spec.tls,
+        resume=resume,
+    )
+
+
 def find_running(source: Connection, request: MoveRequest) -> Domain:
     """The guest on its source; MoveError when it does not run there."""
     domain = source.find(request.guest)
@@ -96,6 +114,8 @@ class _Attempt:
         self._limit_s = 0.0
         # When the switch was ordered, in seconds since the call.
         self._switched: float | None = None
+        # Whether its memory follows the guest.
+        self._follows = False
         self.returned_ns = 0
         connection.on_monitor_event(self._on_event)
 
@@ -123,19 +143,7 @@ class _Attempt:
             )
 
     def _call(self) -> None:
-        spec = self._request.spec
-        bandwidth = spec.bandwidth_bytes_per_s
-        options = MoveOptions(
-            peer_uri=self._request.destination.peer_uri,
-            move_uri=self._request.destination.move_uri,
-            bandwidth_mib_per_s=int(bandwidth / _MIB) if bandwidth is not None else _AS_FAST_AS_IT_GOES_MIB_PER_S,
-            live=spec.technique != "paused",
-            post_copy=spec.ends_as_post_copy,
-            auto_converge=spec.auto_converge,
-            compression=None if spec.compression == "none" else spec.compression,
-            connections=spec.connections,
-            tls=spec.tls,
-        )
+        options = options_of(self._request)
         try:
             self._domain.migrate(options)
         except EngineError as error:
@@ -150,6 +158,10 @@ class _Attempt:
         began_s = time.monotonic()
         while not self._ended.wait(_LOOK_EVERY_S):
             elapsed_s = time.monotonic() - began_s
+            if self._may_abort and self._request.told_to_abort():
+                self._abort("it was asked for")
+                self._wait_for_end()
+                return
             if self._switched is None:
                 self._raise_limit(elapsed_s)
                 action = decide(self._request.spec, self._rounds, elapsed_s)
@@ -163,6 +175,11 @@ class _Attempt:
                 self._abort(f"not done {elapsed_s - self._switched:.0f} s after the switch")
                 self._wait_for_end()
                 return
+
+    @property
+    def _may_abort(self) -> bool:
+        """Whether the source can still have its guest back: not when the guest has gone before its memory."""
+        return self._switched is None or not self._follows
 
     def _raise_limit(self, elapsed_s: float) -> None:
         limit_s = pause_limit_s(self._request.spec, elapsed_s)
@@ -178,6 +195,7 @@ class _Attempt:
         """
         self._journal.mark(action, rounds=self._rounds, elapsed_s=elapsed_s)
         self._switched = elapsed_s
+        self._follows = action == "post-copy"
         # The move may have just ended by itself: then libvirt refuses, and nothing is lost.
         with contextlib.suppress(EngineError):
             if action == "post-copy":

@@ -27,7 +27,8 @@ class MoveRequest:
     """Which guest goes where, and how.
 
     ``carriers`` are the VMs between which a container moves, source and destination. ``after_boot`` starts the service again
-    after a technique that boots the guest anew.
+    after a technique that boots the guest anew. ``told_to_abort`` is asked again and again whether the move is to end where it
+    began; it is heeded until the point of no return, and not after it.
     """
 
     guest: str
@@ -38,6 +39,7 @@ class MoveRequest:
     spec: MigrationSpec
     carriers: tuple[Carrier, Carrier] | None = None
     after_boot: Callable[[GuestAgent], None] = lambda agent: None
+    told_to_abort: Callable[[], bool] = lambda: False
 
     @property
     def places(self) -> Sequence[Place]:

@@ -12,15 +12,15 @@ between while the container stands still. We give orders before the freeze, and 
 from __future__ import annotations
 
 import contextlib
-from typing import Literal
+from typing import Literal, NoReturn
 
 from whimbrel.engines.criu import DumpStats, dump_stats, restore_stats
 from whimbrel.errors import MoveError, WhimbrelError
-from whimbrel.guests.carrier import CONTAINER, Carrier
+from whimbrel.guests.carrier import CONTAINER
 from whimbrel.migrate.container.rounds import MOST_ROUNDS, enough
 from whimbrel.migrate.container.side import Line, Side
 from whimbrel.migrate.technique import Journal, MoveReport, MoveRequest
-from whimbrel.spec.migration import ContainerTechniqueName, MigrationSpec
+from whimbrel.spec.migration import ContainerTechniqueName
 from whimbrel.system.deadline import Deadline, pause
 
 _LOOK_EVERY_S = 0.1
@@ -43,9 +43,7 @@ class ContainerMove:
     def move(self, request: MoveRequest, journal: Journal) -> MoveReport:
         """Moves the container; see ``Technique.move``."""
         called_ns = journal.mark("move called")
-        assert request.carriers is not None
-        source, destination = request.carriers
-        attempt = _Attempt(self.name, source, destination, request.spec, journal)
+        attempt = _Attempt(self.name, request, journal)
         result: Literal["moved", "failed", "aborted"] = "moved"
         error: str | None = None
         try:
@@ -69,11 +67,14 @@ class ContainerMove:
 class _Attempt:
     """Both sides, from the first order to the last line of their journals."""
 
-    def __init__(self, name: str, source: Carrier, destination: Carrier, spec: MigrationSpec, journal: Journal) -> None:
+    def __init__(self, name: str, request: MoveRequest, journal: Journal) -> None:
+        assert request.carriers is not None
+        source, destination = request.carriers
         self._name = name
         self._depart = Side("source", source)
         self._arrive = Side("destination", destination)
-        self._spec = spec
+        self._spec = request.spec
+        self._told_to_abort = request.told_to_abort
         self._journal = journal
         self._seen: dict[str, list[Line]] = {"source": [], "destination": []}
         self.aborted = False
@@ -90,16 +91,24 @@ class _Attempt:
         if self._name == "pre-copy":
             self._make_rounds(deadline)
         if deadline.passed and self._spec.on_timeout == "abort":
-            self.aborted = True
-            self._depart.order("abort")
-            raise MoveError(f"aborted: the time-out of {self._spec.timeout_s:.0f} s has passed")
+            self._abort(f"the time-out of {self._spec.timeout_s:.0f} s has passed")
+        if self._told_to_abort():
+            self._abort("it was asked for")
+        # From here on the two sides settle it among themselves.
+        self._journal.mark("leave")
         self._depart.order("leave")
         self._watch_leaving()
         self._note_statistics()
 
+    def _abort(self, why: str) -> NoReturn:
+        self.aborted = True
+        self._journal.mark("abort", why=why)
+        self._depart.order("abort")
+        raise MoveError(f"aborted: {why}")
+
     def _make_rounds(self, deadline: Deadline) -> None:
         written: list[int] = []
-        while not deadline.passed:
+        while not deadline.passed and not self._told_to_abort():
             number = len(written) + 1
             self._depart.order("round")
             self._wait_for(self._depart, f"round {number} ended", Deadline(self._spec.timeout_s))

@@ -73,10 +73,15 @@ class Side:
         fresh, self._read = lines[self._read :], len(lines)
         return [parse_line(line) for line in fresh]
 
+    def has_said(self, words: str) -> bool:
+        """Whether its journal has this line; for one that somebody else began."""
+        found = self.carrier.agent.shell(f"cat {MOVE}/journal 2>/dev/null || true")
+        return any(line.partition(" ")[2] == words for line in found.splitlines())
+
     def order(self, word: str) -> None:
         """Tells the source what comes next."""
         # Opened for reading as well, so that it does not wait for a script that has gone.
-        self.carrier.agent.shell(f"echo {word} 1<>{MOVE}/orders")
+        self.carrier.agent.shell(f"[ ! -p {MOVE}/orders ] || echo {word} 1<>{MOVE}/orders")
 
     @property
     def running(self) -> bool:

@@ -1,0 +1,80 @@
+"""Puts a service up on one host, and takes it away again."""
+
+from __future__ import annotations
+
+import shutil
+from contextlib import ExitStack, suppress
+
+from whimbrel.deployment.deployed import Deployment, deployed
+from whimbrel.engines.libvirt import Connection
+from whimbrel.errors import UsageError, WhimbrelError
+from whimbrel.guests import guest as the_guest
+from whimbrel.hosts.host import Host
+from whimbrel.hosts.remote import RemoteSite
+from whimbrel.lab.lab import Lab
+from whimbrel.records.trial import HostName
+from whimbrel.spec.campaign import CampaignSpec
+from whimbrel.system.ledger import Entry
+from whimbrel.trial.starts import Starts
+from whimbrel.trial.subject import Setting, subject_of
+
+AnySite = Lab | RemoteSite
+
+
+def refuse_name(name: str) -> None:
+    """UsageError when the name is taken."""
+    if any(deployment.name == name for deployment in deployed()):
+        raise UsageError(f"{name!r} is deployed already", resolution=f"'whimbrel undeploy {name}', or choose another --name")
+
+
+def bring_up(site: AnySite, spec: CampaignSpec, name: str, on: HostName, made_lab: bool) -> Deployment:
+    """Starts the service from a saved state and waits until it answers; ``spec`` is of one arm."""
+    hosts: dict[HostName, Host] = {"a": site.host_a, "b": site.host_b}
+    the_guest.refuse_another(list(hosts.values()))
+    scenario = spec.scenarios[0]
+    sketch = Deployment(name=name, spec=spec, id="", accelerator="tcg", versions={}, description=None, made_lab=made_lab)
+    plan = sketch.plan(on)
+    state = Starts(site).get(spec, plan)
+    # The site's ledger lists it, so it goes when the site goes.
+    site.ledger.add("folder", str(sketch.folder))
+    sketch.folder.mkdir(parents=True)
+    try:
+        with ExitStack() as holding:
+            subject = subject_of(Setting(site, spec, plan, hosts[on], hosts[plan.destination]), state)
+            agent, _ = subject.bring_up(holding)
+            if spec.guest.dirtier is not None:
+                the_guest.start_dirtier(agent, spec.guest.dirtier)
+            if spec.observe.witness and not sketch.moves_container:
+                the_guest.start_witness(agent)
+            if scenario.service != "none":
+                subject.wait_until_it_serves(agent)
+        deployment = sketch.model_copy(
+            update={"id": state.id, "accelerator": state.accelerator, "versions": state.versions,
+                    "description": None if sketch.moves_container else _description(hosts[on])}
+        )  # fmt: skip
+        deployment.write()
+    except BaseException:
+        with suppress(WhimbrelError):
+            take_down(site, sketch)
+        raise
+    return deployment
+
+
+def take_down(site: AnySite, deployment: Deployment) -> None:
+    """Ends the service wherever it is and forgets it; the lab stays."""
+    for host in (site.host_a, site.host_b):
+        if host.gone:
+            continue
+        with Connection.open(host.libvirt_uri) as connection:
+            found = connection.find(the_guest.GUEST_NAME)
+            if found is not None:
+                found.destroy()
+    shutil.rmtree(deployment.folder, ignore_errors=True)
+    site.ledger.strike(Entry("folder", str(deployment.folder)))
+
+
+def _description(host: Host) -> str:
+    with Connection.open(host.libvirt_uri) as connection:
+        domain = connection.find(the_guest.GUEST_NAME)
+        assert domain is not None
+        return domain.description

@@ -1,0 +1,256 @@
+"""A service that is put up, moved by hand, stopped in the middle, and brought back: as a user does it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.labs import QUICK, quick
+from tests.saboteur import power_cut, set_link
+from tests.snapshot import snapshot
+from whimbrel.deployment.bringing_up import bring_up, take_down
+from whimbrel.deployment.deployed import Deployment, one_arm_of
+from whimbrel.deployment.moving import Moved, Progress, ask_to_abort, move
+from whimbrel.deployment.recovering import bring_back
+from whimbrel.errors import UnsafeStateError, UsageError
+from whimbrel.lab.lab import Lab
+from whimbrel.migrate.journal import History, read_history
+from whimbrel.migrate.recovery import Decision
+from whimbrel.migrate.verify import find_copies
+from whimbrel.records.trial import HostName
+from whimbrel.spec.overrides import migration_with
+from whimbrel.system.deadline import Deadline, wait_until
+from whimbrel.trial.notes import Origin
+
+PROJECT = Path(__file__).parents[2]
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(PROJECT / "src")}
+QUIET = Progress(lambda _: None, lambda _: None)
+# Slow enough to be met in the middle.
+SLOW = "bandwidth=4 MiB/s"
+
+
+def whimbrel(*words: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "whimbrel", *map(str, words)], capture_output=True, text=True, timeout=600, env=ENVIRONMENT
+    )
+
+
+@dataclass
+class Put:
+    """A service that was put up in the tests' lab, on host A."""
+
+    lab: Lab
+    deployment: Deployment
+    folder: Path
+    moves: int = 0
+
+    def move(self, to: HostName, technique: str | None = None, *sets: str) -> Moved:
+        self.moves += 1
+        migration = migration_with(self.deployment.spec.migration, technique, sets)
+        return move(self.deployment, self.lab, to, migration, self.folder / str(self.moves), Origin("test", None), QUIET)
+
+    def begin(self, to: HostName, technique: str | None = None, *sets: str) -> threading.Thread:
+        """The same, beside us."""
+        thread = threading.Thread(target=self.move, args=(to, technique, *sets), daemon=True)
+        thread.start()
+        return thread
+
+    def history(self) -> History:
+        found = read_history(self.deployment.journal_file)
+        assert found is not None
+        return found
+
+    def wait_for(self, true: Callable[[], bool], what: str) -> None:
+        wait_until(lambda: (True, "") if true() else (None, "not yet"), what, Deadline(120))
+
+    def copies(self) -> list[str]:
+        found = find_copies(self.deployment.guest, [self.lab.host_a, self.lab.host_b])
+        assert found.standing == []
+        return found.running
+
+    def recover(self, boot_anew: bool = False) -> tuple[str, list[str]]:
+        steps: list[Decision] = []
+        where = bring_back(self.deployment, self.lab, boot_anew, steps.append)
+        return where, [decision.step for decision in steps]
+
+
+@pytest.fixture
+def put(lab: Lab, tmp_path: Path) -> Iterator[Put]:
+    spec = one_arm_of(quick("observe.witness=true"), "vm-1")
+    deployment = bring_up(lab, spec, "tested", "a", made_lab=False)
+    try:
+        yield Put(lab, deployment, tmp_path)
+    finally:
+        take_down(lab, deployment)
+
+
+def test_as_a_user_does_it(tmp_path: Path) -> None:
+    before = snapshot()
+    options = ["--set", "lab.name=byhand", "--set", "lab.link_rate=1 Gbit/s"]
+    put_up = whimbrel("deploy", QUICK, "--arm", "vm-1", "--name", "web", *options)
+    try:
+        assert put_up.returncode == 0, put_up.stderr
+        assert "web runs on host a" in put_up.stdout
+        assert "already deployed" not in put_up.stderr
+        assert whimbrel("deploy", QUICK, "--arm", "vm-1", "--name", "web", *options).returncode == 2
+        moved = whimbrel("migrate", "web", "--to", "b", "--watch", "--out", tmp_path / "kept", "--json")
+        assert moved.returncode == 0, moved.stderr
+        told = json.loads(moved.stdout)
+        assert (told["result"], told["runs_on"], told["technique"]) == ("moved", ["b"], "pre-copy")
+        for figure in ("total_s", "qemu_downtime_ms", "libvirt_downtime_ms", "blackout_ms", "reachability_gap_ms"):
+            assert told[figure] > 0, figure
+        assert told["reachability_gap_ms"] >= told["blackout_ms"]
+        assert "sent" in moved.stderr
+        assert whimbrel("show", tmp_path / "kept", "1").returncode == 0
+        again = whimbrel("migrate", "web", "--to", "b")
+        assert again.returncode == 2
+        assert "runs on host b already" in again.stderr
+        [listed] = json.loads(whimbrel("deployed", "--json").stdout)
+        assert (listed["name"], listed["runs_on"]) == ("web", ["b"])
+        back = whimbrel("migrate", "web", "--to", "a", "--technique", "post-copy")
+        assert back.returncode == 0, back.stderr
+        assert "web runs on host a" in back.stdout
+        assert whimbrel("abort", "web").returncode == 2
+        nothing_wrong = whimbrel("recover", "web")
+        assert nothing_wrong.returncode == 0, nothing_wrong.stderr
+        assert "web runs on host a, and nowhere else" in nothing_wrong.stdout
+        # Somebody else's campaign does not end what was put up here.
+        refused = whimbrel("run", QUICK, "--only", "vm", *options, "--out", tmp_path / "campaign")
+        assert refused.returncode == 2
+        assert "already has a guest" in refused.stderr
+    finally:
+        assert whimbrel("undeploy", "web").returncode == 0
+    assert snapshot() == before
+    assert whimbrel("migrate", "web", "--to", "b").returncode == 2
+
+
+def test_a_move_that_is_aborted_leaves_it_where_it_was(put: Put) -> None:
+    moving = put.begin("b", None, SLOW)
+    put.wait_for(lambda: put.deployment.journal_file.exists() and put.history().has("reserved"), "the reservation")
+    assert ask_to_abort(put.deployment) == "aborted"
+    moving.join(60)
+    assert put.copies() == ["a"]
+    assert put.move("b").error is None
+    assert put.copies() == ["b"]
+
+
+def test_a_move_past_its_point_of_no_return_is_not_aborted(put: Put) -> None:
+    moving = put.begin("b", "post-copy", "bandwidth=10 MiB/s")
+    put.wait_for(lambda: put.deployment.journal_file.exists() and put.history().has("post-copy"), "the switch")
+    assert ask_to_abort(put.deployment) == "moved"
+    moving.join(60)
+    assert put.copies() == ["b"]
+
+
+@pytest.mark.long
+def test_a_cold_move_is_aborted_before_it_boots_there(put: Put) -> None:
+    moving = put.begin("b", "cold")
+    put.wait_for(lambda: put.deployment.journal_file.exists() and put.history().has("reserved"), "the reservation")
+    assert ask_to_abort(put.deployment) == "aborted"
+    moving.join(300)
+    assert put.copies() == ["a"]
+
+
+def killed(put: Put, word: str, *words: str) -> None:
+    """A move by the command line, killed when its journal comes to this step."""
+    kept = put.lab.ledger
+    kept.release()
+    try:
+        running = subprocess.Popen(
+            [sys.executable, "-m", "whimbrel", "migrate", put.deployment.name, "--to", "b", *words],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT,
+        )  # fmt: skip
+        put.wait_for(lambda: put.deployment.journal_file.exists() and put.history().has(word), f"the step {word}")
+        running.send_signal(signal.SIGKILL)
+        running.communicate(timeout=60)
+    finally:
+        kept.acquire()
+    assert put.history().ended is None
+    assert not put.history().intent.driven
+
+
+@pytest.mark.parametrize(
+    ("word", "words"),
+    [
+        ("reserved", ("--set", "bandwidth=20 MiB/s")),
+        pytest.param("post-copy", ("--technique", "post-copy", "--set", "bandwidth=20 MiB/s"), marks=pytest.mark.long),
+    ],
+    ids=["pre-copy", "post-copy"],
+)
+def test_after_whimbrel_was_killed_it_is_found_running_once(put: Put, word: str, words: tuple[str, ...]) -> None:
+    killed(put, word, *words)
+    with pytest.raises(UsageError, match="was interrupted"):
+        put.move("b")
+    with pytest.raises(UsageError, match="has died"):
+        ask_to_abort(put.deployment)
+    where, steps = put.recover()
+    print(where, steps)
+    assert put.copies() == [where]
+    other: HostName = "b" if where == "a" else "a"
+    assert put.move(other).error is None
+
+
+@pytest.mark.long
+def test_what_was_shut_down_and_not_booted_is_booted(put: Put) -> None:
+    killed(put, "powered off", "--technique", "cold")
+    where, steps = put.recover()
+    print(where, steps)
+    assert put.copies() == [where]
+
+
+@pytest.mark.long
+def test_a_post_copy_move_whose_link_was_cut_goes_on(put: Put) -> None:
+    moving = put.begin("b", "post-copy", "bandwidth=10 MiB/s")
+    put.wait_for(lambda: put.deployment.journal_file.exists() and put.history().has("post-copy"), "the switch")
+    set_link(put.lab, "b", "down")
+    try:
+        moving.join(180)
+    finally:
+        set_link(put.lab, "b", "up")
+    assert not moving.is_alive()
+    assert put.history().ended is None
+    where, steps = put.recover()
+    print(steps)
+    assert where == "b"
+    assert "resume post-copy" in steps
+    assert put.copies() == ["b"]
+
+
+@pytest.mark.long
+def test_what_is_lost_in_the_middle_of_post_copy_is_only_booted_when_asked(put: Put) -> None:
+    moving = put.begin("b", "post-copy", "bandwidth=10 MiB/s")
+    put.wait_for(lambda: put.deployment.journal_file.exists() and put.history().has("post-copy"), "the switch")
+    power_cut("b")(put.lab)
+    moving.join(180)
+    put.lab.mend()
+    with pytest.raises(UnsafeStateError, match="--boot-anew"):
+        put.recover()
+    where, steps = put.recover(boot_anew=True)
+    print(steps)
+    assert put.copies() == [where]
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("word", ["reserved", "leave"])
+def test_a_container_whose_mover_was_killed_is_found_running_once(lab: Lab, tmp_path: Path, word: str) -> None:
+    settings: dict[str, Any] = {"moves": "container", "technique": "pre-copy"}
+    spec = one_arm_of(quick(*(f"migration.{key}={value}" for key, value in settings.items())), "nested-1")
+    deployment = bring_up(lab, spec, "tested", "a", made_lab=False)
+    put = Put(lab, deployment, tmp_path)
+    try:
+        killed(put, word)
+        where, steps = put.recover()
+        print(where, steps)
+        assert put.move("b" if where == "a" else "a", "checkpoint").error is None
+    finally:
+        take_down(lab, deployment)
