@@ -61,6 +61,9 @@ class FakeHost:
     def sample_points(self) -> SamplePoints:
         return SamplePoints(host=self.name, cgroup=f"fake/{self.name}", init_pid=1)
 
+    def process_of(self, guest: str) -> int | None:
+        return 1 if self.guests.get(guest) == "runs" else None
+
     def logs(self) -> dict[str, str]:
         return {f"{self.name}-libvirtd.log": "nothing happened\n"}
 

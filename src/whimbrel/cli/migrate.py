@@ -56,7 +56,7 @@ def migrate(
     deployment = find(name)
     migration = migration_with(deployment.spec.migration, technique, set_ or [])
     origin = Origin(command=shlex.join(["whimbrel", *sys.argv[1:]]), commit=commit())
-    with _held(deployment, "aborting the move") as site, _kept(out) as folder:
+    with held(deployment, "aborting the move") as site, _kept(out) as folder:
         progress = Progress(notice(), _Watcher(deployment).show if watch else lambda _: None)
         moved = move(deployment, site, to, migration, folder, origin, progress)
         figures = figures_of(moved.stored)
@@ -91,7 +91,7 @@ def recover(
     """Brings a service whose move was interrupted to one running copy, or says why it cannot."""
     need_root("recovering a move")
     deployment = find(name)
-    with _held(deployment, "stopping; recover it again later") as site:
+    with held(deployment, "stopping; recover it again later") as site:
         for died in site.mend():
             complain(f"host {died} had died and was started again")
         where = bring_back(deployment, site, boot_anew, lambda decision: complain(f"{decision.step}: {decision.why}"))
@@ -99,7 +99,7 @@ def recover(
 
 
 @contextmanager
-def _held(deployment: Deployment, when_interrupted: str) -> Iterator[AnySite]:
+def held(deployment: Deployment, when_interrupted: str) -> Iterator[AnySite]:
     """The place, which nobody else may change meanwhile."""
     with ledger_for(deployment.spec) as ledger, Interrupts(ledger, when_interrupted):
         if not ledger.entries:

@@ -84,6 +84,13 @@ class Domain:
             return int(self._raw.maxMemory()) * 1024
 
     @property
+    def resident_bytes(self) -> int | None:
+        """What its QEMU holds in the host's memory; None where libvirt does not say."""
+        with explained(f"read the memory of {self.name}"):
+            found = self._raw.memoryStats().get("rss")
+        return int(found) * 1024 if found is not None else None
+
+    @property
     def active(self) -> bool:
         """Whether a QEMU process exists for it."""
         try:

@@ -73,6 +73,10 @@ class RemoteHost:
         """Its libvirt is all that can be asked."""
         return None
 
+    def process_of(self, guest: str) -> int | None:
+        """It runs there."""
+        return None
+
     @property
     def shares_our_clock(self) -> bool:
         """Its clocks are its own."""

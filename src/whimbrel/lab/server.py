@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import uuid
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.resources import as_file, files
 from pathlib import Path
@@ -179,6 +180,15 @@ class Server:
     def sample_points(self) -> SamplePoints:
         """What the host sampler reads to see this server."""
         return SamplePoints(host=self.name, cgroup=self.place.cgroup, init_pid=self.init().pid)
+
+    def process_of(self, guest: str) -> int | None:
+        """QEMU names the guest on its command line (-name guest=NAME,...)."""
+        for process in self._cgroup.processes():
+            with suppress(OSError):
+                words = Path(f"/proc/{process.pid}/cmdline").read_text(errors="replace").split("\0")
+                if "qemu-system" in words[0] and any(word.startswith(f"guest={guest},") for word in words):
+                    return process.pid
+        return None
 
     def logs(self) -> dict[str, str]:
         """The logs of libvirt, QEMU and the guests' consoles, by name."""
