@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from whimbrel.engines.guest_agent import GuestAgent
-from whimbrel.errors import EngineError, MoveError
+from whimbrel.errors import EngineError, MoveError, WhimbrelError
 from whimbrel.guests.forms import Identity
 from whimbrel.hosts.host import Capacity, GuestState, SamplePoints
+from whimbrel.hosts.site import DiskFacts
 from whimbrel.migrate.reservation import reserved
 from whimbrel.migrate.technique import Journal, MoveReport, MoveRequest
 from whimbrel.spec.service import FormName
@@ -66,6 +67,33 @@ class FakeHost:
 
     def logs(self) -> dict[str, str]:
         return {f"{self.name}-libvirtd.log": "nothing happened\n"}
+
+
+class FakeDisk:
+    """An image, or None, that is only said to be there; implements ``hosts.site.OwnDisk``. ``trouble`` comes when it is made."""
+
+    path = "/srv/own/guest.qcow2"
+
+    def __init__(self, image: DiskFacts | None) -> None:
+        self.image = image
+        self.trouble: WhimbrelError | None = None
+
+    def put(self, saved: Path) -> None:
+        size_bytes = saved.stat().st_size
+        self.image = DiskFacts(size_bytes, size_bytes, None, None)
+
+    def facts(self) -> DiskFacts:
+        assert self.image is not None
+        return self.image
+
+    def make(self, like: DiskFacts, over_backing: bool) -> None:
+        if self.trouble is not None:
+            raise self.trouble
+        over = (like.backing, like.backing_format) if over_backing else (None, None)
+        self.image = DiskFacts(like.size_bytes, 0, *over)
+
+    def remove(self) -> None:
+        self.image = None
 
 
 class FakeVantage:

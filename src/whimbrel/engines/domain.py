@@ -8,7 +8,7 @@ import threading
 import time
 import xml.etree.ElementTree as ET
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from whimbrel.engines.binding import explained, libvirt, libvirt_qemu
 from whimbrel.errors import EngineError
@@ -22,6 +22,8 @@ class MoveOptions:
     """What a move is told; libvirt takes its bandwidth in whole MiB/s. ``post_copy`` only allows it: see ``start_post_copy``.
 
     ``resume`` goes on with a post-copy move that stopped in the middle; all else must be as it was.
+    With ``storage`` moved along, libvirt copies every disk that can be written to before it sends memory; the destination's
+    images must be there. ``destination_xml`` describes the guest there, where that differs.
     """
 
     peer_uri: str
@@ -34,6 +36,8 @@ class MoveOptions:
     connections: int = 1
     tls: bool = False
     resume: bool = False
+    storage: Literal["shared", "full", "incremental"] = "shared"
+    destination_xml: str | None = None
 
     def flags(self) -> int:
         """virDomainMigrateFlags."""
@@ -46,6 +50,8 @@ class MoveOptions:
             (self.connections > 1, libvirt.VIR_MIGRATE_PARALLEL),
             (self.tls, libvirt.VIR_MIGRATE_TLS),
             (self.resume, libvirt.VIR_MIGRATE_POSTCOPY_RESUME),
+            (self.storage == "full", libvirt.VIR_MIGRATE_NON_SHARED_DISK),
+            (self.storage == "incremental", libvirt.VIR_MIGRATE_NON_SHARED_INC),
         ):
             flags |= flag if wanted else 0
         return flags
@@ -56,6 +62,8 @@ class MoveOptions:
             libvirt.VIR_MIGRATE_PARAM_URI: self.move_uri,
             libvirt.VIR_MIGRATE_PARAM_BANDWIDTH: self.bandwidth_mib_per_s,
         }
+        if self.destination_xml is not None:
+            found[libvirt.VIR_MIGRATE_PARAM_DEST_XML] = self.destination_xml
         if self.post_copy:
             found[libvirt.VIR_MIGRATE_PARAM_BANDWIDTH_POSTCOPY] = self.bandwidth_mib_per_s
         if self.compression is not None:
@@ -234,6 +242,12 @@ class Domain:
         """Its description as text, as libvirt would start it anew; what libvirt itself assigned is left out."""
         with explained(f"describe {self.name}"):
             return str(self._raw.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE | libvirt.VIR_DOMAIN_XML_MIGRATABLE))
+
+    @property
+    def arriving_description(self) -> str:
+        """Its description as text, as a destination may be given it (``destination_xml``)."""
+        with explained(f"describe {self.name}"):
+            return str(self._raw.XMLDesc(libvirt.VIR_DOMAIN_XML_MIGRATABLE))
 
     @property
     def xml(self) -> ET.Element:

@@ -1,4 +1,7 @@
-"""A guest's libvirt description, from what the guest is given. Pure. Format: libvirt.org/formatdomain.html."""
+"""A guest's libvirt description, from what the guest is given, and with its disk elsewhere. Pure.
+
+Format: libvirt.org/formatdomain.html.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import xml.etree.ElementTree as ET
 from dataclasses import dataclass, field
 from typing import Literal
 
+from whimbrel.errors import GuestError
 from whimbrel.hosts.site import Accelerator
 
 
@@ -86,6 +90,36 @@ def _devices(devices: ET.Element, plan: DomainPlan) -> None:
     _text(rng, "backend", "/dev/urandom", model="random")
     ET.SubElement(devices, "controller", type="usb", model="none")
     ET.SubElement(devices, "memballoon", model="none")
+
+
+def with_disk_at(description: str, path: str, new_path: str) -> str:
+    """The description, but with the disk that lies at ``path`` at another; GuestError when there is none."""
+    domain = ET.fromstring(description)
+    source = _disk_at(domain, path).find("source")
+    assert source is not None
+    source.set("file", new_path)
+    return ET.tostring(domain, encoding="unicode")
+
+
+def with_whole_disk_at(description: str, path: str) -> str:
+    """The description, but of a disk at ``path`` that lies over no other image; GuestError when there is none.
+
+    A running guest's description names what its disk lies over. An empty ``backingStore`` ends the chain there.
+    """
+    domain = ET.fromstring(description)
+    disk = _disk_at(domain, path)
+    for below in disk.findall("backingStore"):
+        disk.remove(below)
+    ET.SubElement(disk, "backingStore")
+    return ET.tostring(domain, encoding="unicode")
+
+
+def _disk_at(domain: ET.Element, path: str) -> ET.Element:
+    for disk in domain.findall("devices/disk"):
+        source = disk.find("source")
+        if source is not None and source.get("file") == path:
+            return disk
+    raise GuestError(f"the guest's description has no disk at {path}", resolution="remove its saved state and run again")
 
 
 def _text(parent: ET.Element, tag: str, text: str, **attributes: str) -> None:

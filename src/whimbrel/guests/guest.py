@@ -12,9 +12,9 @@ from whimbrel.engines.domain import Domain
 from whimbrel.engines.guest_agent import GuestAgent
 from whimbrel.engines.libvirt import Connection
 from whimbrel.errors import GuestError, UsageError
-from whimbrel.guests.domain_xml import Disk, DomainPlan, domain_xml
+from whimbrel.guests.domain_xml import Disk, DomainPlan, domain_xml, with_disk_at
 from whimbrel.hosts.host import Host
-from whimbrel.hosts.site import Accelerator, Site
+from whimbrel.hosts.site import Accelerator, OwnDisk, Site
 from whimbrel.spec.service import DirtierSpec, GuestSpec
 from whimbrel.system.deadline import Deadline, wait_until
 
@@ -111,17 +111,27 @@ def refuse_another(hosts: Sequence[Host]) -> None:
                 raise UsageError(f"host {host.name} already has a guest", resolution="take the lab down ('whimbrel lab down')")
 
 
-def restore(site: Site, connection: Connection, state: Path, disk: str = GUEST_NAME) -> tuple[GuestAgent, float]:
-    """Starts the guest on a host from a saved state, disk and clock set right; also says in how many seconds it started."""
+def restore(
+    site: Site, connection: Connection, state: Path, disk: str = GUEST_NAME, own: OwnDisk | None = None
+) -> tuple[GuestAgent, float]:
+    """Starts the guest on a host from a saved state, disk and clock set right; also says in how many seconds it started.
+
+    Its disk lies where both hosts see it, or in ``own``: then the saved description is told so.
+    """
     files = site.files_of(disk)
-    files.put_disk(state / "disk.qcow2")
     saved = files.image(state / "memory.save")
+    description: str | None = None
+    if own is None:
+        files.put_disk(state / "disk.qcow2")
+    else:
+        own.put(state / "disk.qcow2")
+        description = with_disk_at(connection.saved_description(saved), files.disk, own.path)
     _bring_into_page_cache(state / "memory.save")
     keep_memory_for(site, state)
     if site.standby_memory is not None:
         site.standby_memory.release()
     began_s = time.monotonic()
-    connection.restore(saved)
+    connection.restore(saved, description)
     took_s = time.monotonic() - began_s
     domain = connection.find(GUEST_NAME)
     if domain is None:

@@ -13,8 +13,8 @@ from whimbrel.engines.libvirt import Connection
 from whimbrel.engines.libvirt_storage import Pool, pool
 from whimbrel.errors import UsageError
 from whimbrel.hosts.by_libvirt import libvirt_state_of
-from whimbrel.hosts.host import Capacity, GuestState, SamplePoints
-from whimbrel.hosts.site import Accelerator
+from whimbrel.hosts.host import Capacity, GuestState, Host, SamplePoints
+from whimbrel.hosts.site import Accelerator, OwnDisk
 from whimbrel.images.recipes import content_hash
 from whimbrel.images.store import ImageStore
 from whimbrel.spec.hosts import HostsSpec, RemoteHostSpec
@@ -248,6 +248,10 @@ class RemoteSite:
     def files_of(self, disk: str) -> RemoteFiles:
         """The files of the VM whose disk has this name."""
         return RemoteFiles(disk, self.spec, self.ledger, self._sent)
+
+    def own_disk(self, disk: str, host: Host) -> OwnDisk:
+        """The file names one folder, which they share."""
+        raise UsageError("hosts by URI have no storage of their own yet", resolution="leave 'migration.storage' at shared")
 
     def accelerator(self, kernel_folder: Path) -> Accelerator:
         """What the file says."""

@@ -8,10 +8,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from whimbrel.errors import UsageError
-from whimbrel.hosts.host import SamplePoints
+from whimbrel.hosts.host import Host, SamplePoints
 from whimbrel.hosts.site import Accelerator
 from whimbrel.images.store import ImageStore
 from whimbrel.lab.accelerator import choose_accelerator
+from whimbrel.lab.own_disk import LabOwnDisk
 from whimbrel.lab.server import Server, ServerPlace
 from whimbrel.spec.lab import LabSpec, MigrationLinkSpec
 from whimbrel.system import cgroups, links, netns
@@ -159,6 +160,10 @@ class Lab:
     def files_of(self, disk: str) -> LabFiles:
         """The files of the VM whose disk has this name."""
         return LabFiles(disk, self.shared, self.store.folder, self.server_a)
+
+    def own_disk(self, disk: str, host: Host) -> LabOwnDisk:
+        """In the server's own folder."""
+        return LabOwnDisk(disk, self.server_a if host.name == "a" else self.server_b)
 
     def accelerator(self, kernel_folder: Path) -> Accelerator:
         """KVM when this kernel boots in it on server A."""

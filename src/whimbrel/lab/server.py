@@ -59,6 +59,11 @@ class ServerPlace:
     tls: bool
     move_address: str
 
+    @property
+    def own(self) -> Path:
+        """Its own disk, which outlives a power cut; inside it is ``/srv/own``."""
+        return self.folder / "own"
+
 
 class Server:
     """A lab host. Implements ``hosts.host.Host``."""
@@ -111,6 +116,7 @@ class Server:
             # What a server that lost its power had written goes with it.
             shutil.rmtree(place.folder / inner, ignore_errors=True)
             (place.folder / inner).mkdir(parents=True)
+        place.own.mkdir(exist_ok=True)
         etc = place.folder / "upper" / "etc"
         (etc / "libvirt").mkdir(parents=True)
         host_uuid = uuid.uuid5(uuid.NAMESPACE_OID, f"whimbrel {place.netns}")

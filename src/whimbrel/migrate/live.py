@@ -4,6 +4,9 @@
   rest is sent;
 - paused: the guest stands still from the beginning to the end;
 - post-copy: the guest goes first, its memory follows; pre-post-copy sends memory once or more before.
+
+A disk that moves along is copied first, while the guest runs, whatever the technique; from then on each write goes to both hosts
+until the guest has stopped.
 """
 
 from __future__ import annotations
@@ -11,13 +14,16 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
+from dataclasses import replace
 from typing import Literal
 
 from whimbrel.engines.domain import Domain, MoveOptions
 from whimbrel.engines.libvirt import Connection, MonitorEvent
 from whimbrel.errors import EngineError, MoveError, UnsafeStateError
+from whimbrel.guests.domain_xml import with_whole_disk_at
 from whimbrel.migrate.limits import Action, decide, pause_limit_s
 from whimbrel.migrate.reservation import reserved
+from whimbrel.migrate.storage import disk_to_book_bytes, disk_to_move, make_room
 from whimbrel.migrate.technique import Journal, MoveReport, MoveRequest
 from whimbrel.spec.migration import TechniqueName
 from whimbrel.system.deadline import Deadline, pause
@@ -45,13 +51,17 @@ class LiveMove:
         """Moves the guest; see ``Technique.move``."""
         called_ns = journal.mark("move called")
         destination = request.destination
+        disk = disk_to_move(request)
         with (
-            reserved(destination, request.guest, request.memory_bytes, request.disk_bytes) as booking,
+            reserved(destination, request.guest, request.memory_bytes, disk_to_book_bytes(request, disk)) as booking,
             Connection.open(request.source.libvirt_uri) as source,
             Connection.open(destination.libvirt_uri) as at_destination,
         ):
             journal.mark("reserved", memory_bytes=booking.memory_bytes, disk_bytes=booking.disk_bytes)
             domain = find_running(source, request)
+            if disk is not None:
+                make_room(request, disk)
+                journal.mark("disk made ready", size_bytes=disk.size_bytes, held_bytes=disk.held_bytes)
             attempt = _Attempt(domain, request, journal, source)
             attempt.run()
             return MoveReport(
@@ -79,6 +89,7 @@ def options_of(request: MoveRequest, resume: bool = False) -> MoveOptions:
         compression=None if spec.compression == "none" else spec.compression,
         connections=spec.connections,
         tls=spec.tls,
+        storage=spec.storage,
         resume=resume,
     )
 
@@ -112,6 +123,8 @@ class _Attempt:
         self._error: EngineError | None = None
         self._aborted = False
         self._limit_s = 0.0
+        # How long the disk took before the first round; 0 when none moves along.
+        self._disk_s = 0.0
         # When the switch was ordered, in seconds since the call.
         self._switched: float | None = None
         # Whether its memory follows the guest.
@@ -145,7 +158,7 @@ class _Attempt:
     def _call(self) -> None:
         options = options_of(self._request)
         try:
-            self._domain.migrate(options)
+            self._domain.migrate(replace(options, destination_xml=self._arriving_xml()))
         except EngineError as error:
             self._error = error
         except BaseException as error:  # a thread has nobody to raise to: it ends the move as a failure
@@ -153,6 +166,13 @@ class _Attempt:
         finally:
             self.returned_ns = self._journal.mark("move returned")
             self._ended.set()
+
+    def _arriving_xml(self) -> str | None:
+        """The guest's description on the destination where it is another: a disk that is copied as a whole lies over no image."""
+        request = self._request
+        if request.spec.storage != "full" or request.disks is None:
+            return None
+        return with_whole_disk_at(self._domain.arriving_description, request.disks[1].path)
 
     def _watch(self) -> None:
         began_s = time.monotonic()
@@ -162,9 +182,11 @@ class _Attempt:
                 self._abort("it was asked for")
                 self._wait_for_end()
                 return
+            if self._rounds == 0 and self._request.spec.storage != "shared":
+                self._disk_s = elapsed_s
             if self._switched is None:
-                self._raise_limit(elapsed_s)
-                action = decide(self._request.spec, self._rounds, elapsed_s)
+                self._raise_limit(elapsed_s - self._disk_s)
+                action = decide(self._request.spec, self._rounds, elapsed_s, self._disk_s)
                 if action == "abort":
                     self._abort(f"not done after {elapsed_s:.0f} s")
                     self._wait_for_end()

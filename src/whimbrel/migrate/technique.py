@@ -9,6 +9,7 @@ from typing import Any, Literal, Protocol
 from whimbrel.engines.guest_agent import GuestAgent
 from whimbrel.guests.carrier import Carrier
 from whimbrel.hosts.host import Host, Place
+from whimbrel.hosts.site import OwnDisk
 from whimbrel.spec.migration import MigrationSpec
 
 
@@ -26,9 +27,10 @@ class Journal(Protocol):
 class MoveRequest:
     """Which guest goes where, and how.
 
-    ``carriers`` are the VMs between which a container moves, source and destination. ``after_boot`` starts the service again
-    after a technique that boots the guest anew. ``told_to_abort`` is asked again and again whether the move is to end where it
-    began; it is heeded until the point of no return, and not after it.
+    ``carriers`` are the VMs between which a container moves, source and destination; ``disks`` are the guest's disk on
+    source and destination, when it moves along. ``after_boot`` starts the service again after a technique that boots the guest
+    anew. ``told_to_abort`` is asked again and again whether the move is to end where it began; it is heeded until the point of
+    no return, and not after it.
     """
 
     guest: str
@@ -38,6 +40,7 @@ class MoveRequest:
     disk_bytes: int
     spec: MigrationSpec
     carriers: tuple[Carrier, Carrier] | None = None
+    disks: tuple[OwnDisk, OwnDisk] | None = None
     after_boot: Callable[[GuestAgent], None] = lambda agent: None
     told_to_abort: Callable[[], bool] = lambda: False
 

@@ -32,6 +32,9 @@ _JOB_FIELDS = {
     "dirty_pages_per_s": "memory_dirty_rate",
     "normal_pages": "memory_normal",
     "constant_pages": "memory_constant",
+    "disk_total_bytes": "disk_total",
+    "disk_transferred_bytes": "disk_processed",
+    "disk_remaining_bytes": "disk_remaining",
 }
 
 

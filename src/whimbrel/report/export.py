@@ -26,6 +26,7 @@ _FIGURES = {
     "service_gap_ms": pl.Float64,
     "service_gap_usual_ms": pl.Float64,
     "transferred_bytes": pl.Int64,
+    "disk_bytes": pl.Int64,
     "link_bytes": pl.Int64,
 }
 _KEY = {"campaign": pl.String, "trial": pl.Int64, "arm": pl.String}
@@ -33,6 +34,7 @@ _TRIAL = _KEY | {
     "scenario": pl.String,
     "form": pl.String,
     "technique": pl.String,
+    "storage": pl.String,
     "engine": pl.String,
     "moves": pl.Boolean,
     "viewers": pl.Int64,
@@ -130,6 +132,7 @@ def _trial_row(campaign: str, trial: ReportedTrial) -> dict[str, Any]:
         "scenario": plan.scenario,
         "form": plan.form,
         "technique": spec.migration.technique if plan.moves else None,
+        "storage": spec.migration.storage,
         "engine": plan.engine,
         "moves": plan.moves,
         "viewers": plan.viewers,

@@ -12,6 +12,8 @@ TechniqueName = Literal["cold", "paused", "pre-copy", "post-copy", "pre-post-cop
 # What may be the same after a move as before it: memory, a counter in it that never goes back, a file that was written with
 # fsync(2), and a connection from outside.
 Promise = Literal["memory", "counter", "file", "connection"]
+# Whether both hosts see the guest's disk; if not, whether all of it moves along or only what lies over a base that both have.
+StorageName = Literal["shared", "full", "incremental"]
 ContainerTechniqueName = Literal["checkpoint", "pre-copy", "post-copy", "restart"]
 
 
@@ -31,6 +33,8 @@ class MigrationSpec(Spec):
     ``pre-post-copy`` switches to post-copy after ``pre_copy_rounds`` passes, or after ``pre_copy_for`` where that is given.
     ``connections`` above 1 sends memory over that many at once (QEMU's multifd). ``tls`` encrypts what is sent.
     ``moves: container`` moves the container of the nested form out of its VM and into another; the VMs stay where they are.
+    ``storage`` is ``shared`` when both hosts see the guest's disk. Else it lies where only its host sees it, and moves along:
+    all of it (``full``), or what it holds over an image that both hosts have (``incremental``).
     """
 
     moves: Literal["vm", "container"] = "vm"
@@ -47,6 +51,7 @@ class MigrationSpec(Spec):
     compression: Literal["none", "xbzrle", "zstd"] = "none"
     connections: Count = Field(default=1, ge=1, le=64)
     tls: bool = Field(default=False, strict=True)
+    storage: StorageName = "shared"
 
     @property
     def ends_as_post_copy(self) -> bool:
@@ -67,6 +72,8 @@ class MigrationSpec(Spec):
                                ("on_timeout", self.on_timeout == "post-copy")):  # fmt: skip
                 if value:
                     raise MisfitError("is an option of QEMU: it says nothing to a container's move", key)
+            if self.storage != "shared":
+                raise MisfitError("is for the VM's disk: a container's files are sent along always", "storage")
         return self
 
     @model_validator(mode="after")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from whimbrel.engines.guest_agent import GuestAgent
@@ -17,7 +17,7 @@ from whimbrel.guests.carrier_states import CarrierPair
 from whimbrel.guests.forms import FORMS, Identity, wait_for_service
 from whimbrel.guests.states import StateInfo
 from whimbrel.hosts.host import Host, Place
-from whimbrel.hosts.site import Site
+from whimbrel.hosts.site import OwnDisk, Site
 from whimbrel.migrate.technique import MoveRequest
 from whimbrel.observe.host_clock import clock_of, clock_of_guest
 from whimbrel.records.trial import HostClock, Plan
@@ -86,7 +86,16 @@ class WholeVm:
     def bring_up(self, holding: ExitStack) -> tuple[GuestAgent, float]:
         """Restores it on the source."""
         connection = holding.enter_context(Connection.open(self._setting.source.libvirt_uri))
-        return the_guest.restore(self._setting.site, connection, self._state.folder)
+        own: OwnDisk | None = None
+        if self._setting.spec.migration.storage != "shared":
+            own, left_over = self._disks()
+            left_over.remove()
+        return the_guest.restore(self._setting.site, connection, self._state.folder, own=own)
+
+    def _disks(self) -> tuple[OwnDisk, OwnDisk]:
+        """Its disk on source and destination, where neither sees the other's."""
+        site, name = self._setting.site, the_guest.usual_berth(self._setting.site).disk
+        return site.own_disk(name, self._setting.source), site.own_disk(name, self._setting.destination)
 
     def agent_on(self, host: Host, holding: ExitStack) -> GuestAgent:
         """The guest's agent."""
@@ -106,7 +115,8 @@ class WholeVm:
 
     def request(self, after_boot: Callable[[GuestAgent], None]) -> MoveRequest:
         """All of its memory and disk."""
-        return _request(self._setting, self.name, None, after_boot)
+        request = _request(self._setting, self.name, None, after_boot)
+        return request if self._setting.spec.migration.storage == "shared" else replace(request, disks=self._disks())
 
 
 class InnerContainer:

@@ -1,0 +1,53 @@
+"""A guest's disk in the folder that only one server sees: ``/srv/own``, at the same path on every server."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+from whimbrel.errors import UsageError
+from whimbrel.hosts.site import DiskFacts
+from whimbrel.lab.server import Server
+
+
+class LabOwnDisk:
+    """One guest's disk on one server. Implements ``hosts.site.OwnDisk``."""
+
+    def __init__(self, disk: str, server: Server) -> None:
+        self.path = f"/srv/own/{disk}.qcow2"
+        self._here = server.place.own / f"{disk}.qcow2"
+        self._server = server
+
+    def put(self, saved: Path) -> None:
+        """A copy of a disk that was saved."""
+        shutil.copyfile(saved, self._here)
+
+    def facts(self) -> DiskFacts:
+        """What qemu-img says of it, without the lock that a running guest holds."""
+        said = self._server.run(["qemu-img", "info", "--force-share", "--output=json", self.path]).stdout
+        return disk_facts(said)
+
+    def make(self, like: DiskFacts, over_backing: bool) -> None:
+        """An empty qcow2 image."""
+        over: list[str] = []
+        if over_backing:
+            if like.backing is None or like.backing_format is None:
+                raise UsageError("the guest's disk lies over no other image", resolution="set 'migration.storage' to full")
+            over = ["-b", like.backing, "-F", like.backing_format]
+        self._server.run(["qemu-img", "create", "-q", "-f", "qcow2", *over, self.path, str(like.size_bytes)])
+
+    def remove(self) -> None:
+        """From here, so that it works for a server that has died as well."""
+        self._here.unlink(missing_ok=True)
+
+
+def disk_facts(said: str) -> DiskFacts:
+    """From what ``qemu-img info --output=json`` prints."""
+    found = json.loads(said)
+    return DiskFacts(
+        size_bytes=int(found["virtual-size"]),
+        held_bytes=int(found["actual-size"]),
+        backing=found.get("backing-filename"),
+        backing_format=found.get("backing-filename-format"),
+    )
