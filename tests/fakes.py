@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +78,7 @@ class FakeDisk:
 
     def __init__(self, image: DiskFacts | None) -> None:
         self.image = image
+        self.open = False
         self.trouble: WhimbrelError | None = None
 
     def put(self, saved: Path) -> None:
@@ -91,6 +94,21 @@ class FakeDisk:
             raise self.trouble
         over = (like.backing, like.backing_format) if over_backing else (None, None)
         self.image = DiskFacts(like.size_bytes, 0, *over)
+
+    @contextmanager
+    def served(self, whole: bool) -> Iterator[str]:
+        assert self.image is not None
+        self.open = True
+        try:
+            yield f"nbd://{self.image.held_bytes}"
+        finally:
+            self.open = False
+
+    def fetch(self, url: str, whole: bool, bytes_per_s: float | None, timeout_s: float) -> None:
+        if self.trouble is not None:
+            raise self.trouble
+        assert self.image is not None
+        self.image = replace(self.image, held_bytes=int(url.removeprefix("nbd://")))
 
     def remove(self) -> None:
         self.image = None

@@ -219,11 +219,15 @@ def _link_bytes(hosts: pl.DataFrame | None, record: TrialRecord) -> int | None:
 def _disk_bytes(job: pl.DataFrame | None, record: TrialRecord) -> int | None:
     """What QEMU's block job went through of a disk that moved along: zeroes count, though hardly any of them is sent.
 
-    Until both disks are alike; what the guest wrote after that is not in it. Nothing of a disk that both hosts see is copied.
+    Until both disks are alike; what the guest wrote after that is not in it. Of a guest that was off, what the image on the
+    destination holds. Nothing of a disk that both hosts see is copied.
     """
     migration = record.spec.migration
     if migration.storage == "shared":
         return 0 if migration.moves == "vm" else None
+    copied = next((event for event in record.events if (event.source, event.name) == ("whimbrel", "disk copied")), None)
+    if copied is not None:
+        return int(copied.data["held_bytes"])
     if job is None or "disk_transferred_bytes" not in job.columns:
         return None
     values = job.get_column("disk_transferred_bytes").drop_nulls().to_numpy()

@@ -112,12 +112,14 @@ def pre_copy_phases(moments: Sequence[Moment], source: str, destination: str, ac
 
 
 def storage_phase(moments: Sequence[Moment], source: str) -> Phase:
-    """The copy of a disk that moves along, before memory: from the block job's start until both hosts have the same."""
-    return Phase(
-        STORAGE,
-        find(moments, "qemu", source, "JOB_STATUS_CHANGE", status="running"),
-        find(moments, "qemu", source, "BLOCK_JOB_READY"),
-    )
+    """The copy of a disk that moves along: from the start of QEMU's block job, before memory, until both hosts have the same.
+
+    Of a guest that is off we copy it, and say so.
+    """
+    running_ns = find(moments, "qemu", source, "JOB_STATUS_CHANGE", status="running")
+    if running_ns is not None:
+        return Phase(STORAGE, running_ns, find(moments, "qemu", source, "BLOCK_JOB_READY"))
+    return Phase(STORAGE, find(moments, "whimbrel", None, "disk copy begun"), find(moments, "whimbrel", None, "disk copied"))
 
 
 def container_phases(moments: Sequence[Moment], source: str, destination: str, activated_ns: int | None) -> list[Phase]:
@@ -158,7 +160,8 @@ def phase_reached(events: Sequence[Event], source: str, destination: str) -> str
     began = {("qemu", source, "MIGRATION", "active"), ("carrier", source, "round 1", None)}
     if began & seen:
         return "pre-copy"
-    return STORAGE if ("qemu", source, "JOB_STATUS_CHANGE", "running") in seen else "reservation"
+    copied = {("qemu", source, "JOB_STATUS_CHANGE", "running"), ("whimbrel", None, "disk copy begun", None)}
+    return STORAGE if copied & seen else "reservation"
 
 
 def rounds(moments: Sequence[Moment], source: str, samples: Sequence[tuple[int, int | None]]) -> list[Round]:

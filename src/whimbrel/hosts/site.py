@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
@@ -67,6 +68,14 @@ class OwnDisk(Protocol):
 
     def make(self, like: DiskFacts, over_backing: bool) -> None:
         """Makes it empty and as large as another; over the same image as that one, or over none."""
+
+    def served(self, whole: bool) -> AbstractContextManager[str]:
+        """Lets other hosts read it, at the URL that is yielded, while no guest uses it: the whole disk as a guest sees it, or the
+        image as it is, which holds what lies over another.
+        """
+
+    def fetch(self, url: str, whole: bool, bytes_per_s: float | None, timeout_s: float) -> None:
+        """Fills it with what is served there, no faster than asked for; what is served as a whole goes into an empty image."""
 
     def remove(self) -> None:
         """Removes it; nothing happens when there is none."""

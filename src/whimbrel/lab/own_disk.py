@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from whimbrel.errors import UsageError
 from whimbrel.hosts.site import DiskFacts
 from whimbrel.lab.server import Server
+
+_PID_FILE = "/run/whimbrel-nbd.pid"
 
 
 class LabOwnDisk:
@@ -36,6 +40,29 @@ class LabOwnDisk:
                 raise UsageError("the guest's disk lies over no other image", resolution="set 'migration.storage' to full")
             over = ["-b", like.backing, "-F", like.backing_format]
         self._server.run(["qemu-img", "create", "-q", "-f", "qcow2", *over, self.path, str(like.size_bytes)])
+
+    @contextmanager
+    def served(self, whole: bool) -> Iterator[str]:
+        """By NBD, on the address that the other server moves guests to, so that it goes where memory would go."""
+        address = self._server.place.move_address
+        self._server.run(
+            ["qemu-nbd", "--fork", "--read-only", f"--format={'qcow2' if whole else 'raw'}", f"--bind={address}",
+             f"--pid-file={_PID_FILE}", self.path],
+            counted=True,
+        )  # fmt: skip
+        try:
+            yield f"nbd://{address}"
+        finally:
+            # It ends by itself once it was read; one that nobody came to is ended here.
+            self._server.run(["sh", "-c", f'kill "$(cat {_PID_FILE})"'], check=False)
+
+    def fetch(self, url: str, whole: bool, bytes_per_s: float | None, timeout_s: float) -> None:
+        """With qemu-img, which leaves out what is zero; past the page cache, as guests write."""
+        rate = ["-r", str(round(bytes_per_s))] if bytes_per_s is not None else []
+        into = ["-n", "--target-is-zero", "-O", "qcow2"] if whole else ["-O", "raw"]
+        self._server.run(
+            ["qemu-img", "convert", *rate, "-t", "none", "-f", "raw", *into, url, self.path], timeout_s=timeout_s, counted=True
+        )
 
     def remove(self) -> None:
         """From here, so that it works for a server that has died as well."""

@@ -19,7 +19,7 @@ from whimbrel.system import netns
 from whimbrel.system.certificates import Authority, equip_host
 from whimbrel.system.cgroups import Cgroup
 from whimbrel.system.deadline import Deadline, wait_until
-from whimbrel.system.process import Completed, ProcessId, Running, run, start
+from whimbrel.system.process import Completed, ProcessId, Running, joining, run, start
 
 _READY_S = 60.0
 
@@ -160,10 +160,11 @@ class Server:
         """What its libvirtd says of the guest."""
         return libvirt_state_of(self.libvirt_uri, what)
 
-    def run(self, command: Sequence[str], *, check: bool = True, timeout_s: float = 60) -> Completed:
-        """Runs a command inside the server."""
+    def run(self, command: Sequence[str], *, check: bool = True, timeout_s: float = 60, counted: bool = False) -> Completed:
+        """Runs a command inside the server; ``counted`` with what the server itself takes."""
         pid = str(self.init().pid)
-        return run(["nsenter", "--target", pid, "--mount", "--pid", "--uts", "--ipc", "--net", "--", *command],
+        groups = joining(self._cgroup.procs_files) if counted else []
+        return run([*groups, "nsenter", "--target", pid, "--mount", "--pid", "--uts", "--ipc", "--net", "--", *command],
                    check=check, timeout_s=timeout_s)  # fmt: skip
 
     def capacity(self) -> Capacity:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from whimbrel.engines.guest_agent import GuestAgent
 from whimbrel.engines.libvirt import Connection
-from whimbrel.errors import EngineError, GuestError, MoveError
+from whimbrel.errors import EngineError, GuestError, MoveError, TrialError
 from whimbrel.migrate.live import find_running
 from whimbrel.migrate.reservation import reserved
+from whimbrel.migrate.storage import arriving, disk_to_book_bytes, disk_to_move, make_room, send
 from whimbrel.migrate.technique import Journal, MoveReport, MoveRequest
 from whimbrel.system.deadline import Deadline, wait_until
 
@@ -23,13 +24,17 @@ class Cold:
     def move(self, request: MoveRequest, journal: Journal) -> MoveReport:
         """Shuts the guest down and boots it there. When it does not boot there, it is booted on its source again."""
         called_ns = journal.mark("move called")
+        disk = disk_to_move(request)
         with (
-            reserved(request.destination, request.guest, request.memory_bytes, request.disk_bytes) as booking,
+            reserved(request.destination, request.guest, request.memory_bytes, disk_to_book_bytes(request, disk)) as booking,
             Connection.open(request.source.libvirt_uri) as source,
             Connection.open(request.destination.libvirt_uri) as destination,
         ):
             journal.mark("reserved", memory_bytes=booking.memory_bytes, disk_bytes=booking.disk_bytes)
             domain = find_running(source, request)
+            if disk is not None:
+                make_room(request, disk)
+                journal.mark("disk made ready", size_bytes=disk.size_bytes, held_bytes=disk.held_bytes)
             description = domain.description
             GuestAgent(domain).shell("sync")
             domain.shutdown_by_agent()
@@ -39,7 +44,11 @@ class Cold:
             )  # fmt: skip
             journal.mark("powered off")
             told = request.told_to_abort()
-            error = "aborted: it was asked for" if told else self._boot(destination, request, description, journal)
+            error = "aborted: it was asked for" if told else None
+            if error is None and disk is not None:
+                error = self._send_disk(request, journal)
+            if error is None:
+                error = self._boot(destination, request, arriving(request, description), journal)
             if error is not None:
                 # Nothing runs anywhere now; its disk is whole, so its source can have it back.
                 self._boot(source, request, description, journal)
@@ -52,6 +61,15 @@ class Cold:
                 reserved_disk_bytes=booking.disk_bytes,
                 completed=None,
             )
+
+    @staticmethod
+    def _send_disk(request: MoveRequest, journal: Journal) -> str | None:
+        """Copies the disk; what went wrong, or None."""
+        try:
+            send(request, journal)
+        except TrialError as error:
+            return str(error)
+        return None
 
     @staticmethod
     def _boot(host: Connection, request: MoveRequest, description: str, journal: Journal) -> str | None:

@@ -5,8 +5,8 @@
 - paused: the guest stands still from the beginning to the end;
 - post-copy: the guest goes first, its memory follows; pre-post-copy sends memory once or more before.
 
-A disk that moves along is copied first, while the guest runs, whatever the technique; from then on each write goes to both hosts
-until the guest has stopped.
+A disk that moves along is copied first, while the guest runs, whatever the technique; what the guest writes after that is copied
+as well, until it has stopped.
 """
 
 from __future__ import annotations
@@ -20,10 +20,9 @@ from typing import Literal
 from whimbrel.engines.domain import Domain, MoveOptions
 from whimbrel.engines.libvirt import Connection, MonitorEvent
 from whimbrel.errors import EngineError, MoveError, UnsafeStateError
-from whimbrel.guests.domain_xml import with_whole_disk_at
 from whimbrel.migrate.limits import Action, decide, pause_limit_s
 from whimbrel.migrate.reservation import reserved
-from whimbrel.migrate.storage import disk_to_book_bytes, disk_to_move, make_room
+from whimbrel.migrate.storage import arriving, disk_to_book_bytes, disk_to_move, make_room
 from whimbrel.migrate.technique import Journal, MoveReport, MoveRequest
 from whimbrel.spec.migration import TechniqueName
 from whimbrel.system.deadline import Deadline, pause
@@ -168,11 +167,8 @@ class _Attempt:
             self._ended.set()
 
     def _arriving_xml(self) -> str | None:
-        """The guest's description on the destination where it is another: a disk that is copied as a whole lies over no image."""
-        request = self._request
-        if request.spec.storage != "full" or request.disks is None:
-            return None
-        return with_whole_disk_at(self._domain.arriving_description, request.disks[1].path)
+        """The guest's description on the destination, where it may be another; else libvirt sends its own."""
+        return arriving(self._request, self._domain.arriving_description) if self._request.spec.storage == "full" else None
 
     def _watch(self) -> None:
         began_s = time.monotonic()

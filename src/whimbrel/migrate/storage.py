@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from whimbrel.errors import MoveError, ReservationError, ToolError
+from whimbrel.guests.domain_xml import with_whole_disk_at
 from whimbrel.hosts.site import DiskFacts
-from whimbrel.migrate.technique import MoveRequest
+from whimbrel.migrate.technique import Journal, MoveRequest
 
 
 def disk_to_move(request: MoveRequest) -> DiskFacts | None:
@@ -44,6 +45,26 @@ def make_room(request: MoveRequest, disk: DiskFacts | None) -> None:
             details=str(error),
             resolution="look at the folder of that host; nothing was moved",
         ) from error
+
+
+def send(request: MoveRequest, journal: Journal) -> None:
+    """Copies the disk of a guest that is off, into the image that was made for it."""
+    if request.disks is None:
+        return
+    at_source, at_destination = request.disks
+    spec = request.spec
+    whole = spec.storage == "full"
+    journal.mark("disk copy begun")
+    with at_source.served(whole) as url:
+        at_destination.fetch(url, whole, spec.bandwidth_bytes_per_s, spec.timeout_s)
+    journal.mark("disk copied", held_bytes=at_destination.facts().held_bytes)
+
+
+def arriving(request: MoveRequest, description: str) -> str:
+    """The guest's description as it is on the destination: a disk that is copied as a whole lies over no other image there."""
+    if request.spec.storage != "full" or request.disks is None:
+        return description
+    return with_whole_disk_at(description, request.disks[1].path)
 
 
 def keep_only_copy(request: MoveRequest, where: str) -> None:

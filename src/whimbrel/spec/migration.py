@@ -91,6 +91,10 @@ class MigrationSpec(Spec):
             )
         if self.on_timeout == "post-copy" and self.technique in ("cold", "paused"):
             raise MisfitError(f"a guest that stands still cannot go on as post-copy: {self.technique}", "on_timeout")
+        if self.tls and self.technique == "cold" and self.storage != "shared":
+            raise MisfitError(
+                "libvirt encrypts what QEMU sends; the disk of a guest that is off is sent by qemu-img as it is", "tls"
+            )
         if self.raise_downtime is not None and self.raise_downtime.to_s <= self.max_downtime_s:
             raise MisfitError("is not above 'max_downtime'", "raise_downtime", "to")
         return self

@@ -129,6 +129,11 @@ class Running:
 _JOIN = 'while [ "$1" != -- ]; do echo 0 >"$1" || exit 125; shift; done; shift; exec "$@"'
 
 
+def joining(cgroup_procs: Sequence[Path]) -> list[str | Path]:
+    """What to put before a command that joins these groups first; nothing for none."""
+    return ["sh", "-c", _JOIN, "join", *cgroup_procs, "--"] if cgroup_procs else []
+
+
 def start(
     command: Sequence[str | Path],
     *,
@@ -143,8 +148,7 @@ def start(
     ``new_session`` keeps Ctrl-C in the terminal from reaching it: we stop it ourselves, in order. ``cgroup_procs`` are
     ``cgroup.procs`` files that the child writes itself into before the program starts, so nothing escapes.
     """
-    joining = ["sh", "-c", _JOIN, "join", *cgroup_procs, "--"] if cgroup_procs else []
-    argv = tuple(str(part) for part in (*joining, *command))
+    argv = tuple(str(part) for part in (*joining(cgroup_procs), *command))
     log.debug("start: %s", shlex.join(argv))
     errors: int | IO[Any] = log_file.open("ab") if log_file else subprocess.DEVNULL
     try:

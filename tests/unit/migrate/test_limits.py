@@ -74,6 +74,7 @@ def test_the_pause_limit_grows_in_steps() -> None:
         ({"technique": "paused", "auto_converge": True}, "slows a guest"),
         ({"technique": "cold", "on_timeout": "post-copy"}, "stands still"),
         ({"raise_downtime": {"to_s": 0.2}}, "not above"),
+        ({"technique": "cold", "storage": "full", "tls": True}, "sent by qemu-img as it is"),
     ],
 )
 def test_what_qemu_refuses_is_said_before(values: dict[str, object], said: str) -> None:

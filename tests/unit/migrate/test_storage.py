@@ -12,7 +12,7 @@ from whimbrel.hosts.host import GuestState
 from whimbrel.hosts.site import DiskFacts
 from whimbrel.migrate import verify
 from whimbrel.migrate.carry_out import Ending, carry_out
-from whimbrel.migrate.storage import disk_to_book_bytes, disk_to_move, make_room
+from whimbrel.migrate.storage import disk_to_book_bytes, disk_to_move, make_room, send
 from whimbrel.migrate.technique import MoveRequest
 from whimbrel.spec.migration import MigrationSpec, StorageName
 
@@ -102,6 +102,28 @@ def test_an_image_that_cannot_be_made_stops_the_move_before_it_begins(pair: Pair
     with pytest.raises(ReservationError, match="host b could not make an image") as caught:
         make_room(request, disk_to_move(request))
     assert "qemu-img failed" in str(caught.value)
+
+
+@pytest.mark.parametrize("storage", ["full", "incremental"])
+def test_a_disk_of_a_guest_that_is_off_is_copied(pair: Pair, storage: StorageName) -> None:
+    request, journal = pair.request(storage), FakeJournal()
+    make_room(request, disk_to_move(request))
+    send(request, journal)
+    assert pair.at_b.facts().held_bytes == FACTS.held_bytes
+    assert [(name, data) for _, name, data in journal.marks] == [
+        ("disk copy begun", {}),
+        ("disk copied", {"held_bytes": FACTS.held_bytes}),
+    ]
+
+
+def test_a_disk_that_was_not_copied_is_not_served_any_longer(pair: Pair) -> None:
+    request, journal = pair.request("full"), FakeJournal()
+    make_room(request, disk_to_move(request))
+    pair.at_b.trouble = ToolError("qemu-img failed")
+    with pytest.raises(ToolError):
+        send(request, journal)
+    assert not pair.at_a.open
+    assert [name for _, name, _ in journal.marks] == ["disk copy begun"]
 
 
 def test_a_disk_that_moves_must_be_known(pair: Pair) -> None:
