@@ -36,6 +36,7 @@ class Cold:
                 make_room(request, disk)
                 journal.mark("disk made ready", size_bytes=disk.size_bytes, held_bytes=disk.held_bytes)
             description = domain.description
+            there = arriving(request, description)
             GuestAgent(domain).shell("sync")
             domain.shutdown_by_agent()
             wait_until(
@@ -48,7 +49,7 @@ class Cold:
             if error is None and disk is not None:
                 error = self._send_disk(request, journal)
             if error is None:
-                error = self._boot(destination, request, arriving(request, description), journal)
+                error = self._boot(destination, request, there, journal)
             if error is not None:
                 # Nothing runs anywhere now; its disk is whole, so its source can have it back.
                 self._boot(source, request, description, journal)

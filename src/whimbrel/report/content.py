@@ -134,6 +134,7 @@ def _environment(trials: list[ReportedTrial]) -> list[tuple[str, str]]:
         ("guest", f"{format_bytes(spec.guest.memory_bytes)}, {spec.guest.vcpus} vCPU, "
          f"{format_bytes(spec.guest.disk_bytes)} of disk"),
         ("stream", f"{format_rate(spec.stream.bitrate_bytes_per_s)}, read-ahead {format_duration(spec.stream.read_ahead_s)}"),
+        ("storage", spec.migration.storage),
         ("move", f"{spec.migration.technique}, at most {format_duration(spec.migration.max_downtime_s)} of downtime planned, "
                  f"{spec.migration.max_rounds} rounds, {format_duration(spec.migration.timeout_s)}"),
         ("versions", ", ".join(f"{name} {version}" for name, version in sorted(_versions(trials).items()))),
