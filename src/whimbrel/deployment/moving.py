@@ -58,6 +58,13 @@ def request_for(
     hosts: dict[HostName, Host] = {"a": site.host_a, "b": site.host_b}
     ordered = places if source == "a" else (places[1], places[0])
     carriers = [place for place in ordered if isinstance(place, Carrier)]
+    here, there = hosts[source], hosts["b" if source == "a" else "a"]
+    lies_shared = deployment.spec.migration.storage == "shared"
+    if lies_shared != (migration.storage == "shared"):
+        raise UsageError(
+            f"the disk of {deployment.name} lies where {'both hosts see it' if lies_shared else 'only its host sees it'}",
+            resolution="deploy it with the 'migration.storage' that it is to be moved with",
+        )
 
     def start_service_again(agent: GuestAgent) -> None:
         agent.set_clock()
@@ -68,12 +75,13 @@ def request_for(
 
     return MoveRequest(
         guest=deployment.guest,
-        source=hosts[source],
-        destination=hosts["b" if source == "a" else "a"],
+        source=here,
+        destination=there,
         memory_bytes=deployment.spec.guest.memory_bytes,
         disk_bytes=deployment.spec.guest.disk_bytes,
         spec=migration,
         carriers=(carriers[0], carriers[1]) if carriers else None,
+        disks=None if lies_shared else the_guest.own_disks(site, here, there),
         after_boot=start_service_again,
         told_to_abort=deployment.abort_file.exists,
     )

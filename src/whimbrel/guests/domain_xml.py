@@ -101,16 +101,15 @@ def with_disk_at(description: str, path: str, new_path: str) -> str:
     return ET.tostring(domain, encoding="unicode")
 
 
-def with_whole_disk_at(description: str, path: str) -> str:
-    """The description, but of a disk at ``path`` that lies over no other image; GuestError when there is none.
+def with_backing_left_open(description: str, path: str) -> str:
+    """The description, but what the disk at ``path`` lies over is left to be read from its image; GuestError when there is none.
 
-    A running guest's description names what its disk lies over. An empty ``backingStore`` ends the chain there.
+    A running guest's description names it, and would impose it on an image elsewhere that lies over nothing.
     """
     domain = ET.fromstring(description)
     disk = _disk_at(domain, path)
     for below in disk.findall("backingStore"):
         disk.remove(below)
-    ET.SubElement(disk, "backingStore")
     return ET.tostring(domain, encoding="unicode")
 
 

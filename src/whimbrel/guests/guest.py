@@ -103,6 +103,12 @@ def power_off(domain: Domain, agent: GuestAgent) -> None:
     )  # fmt: skip
 
 
+def own_disks(site: Site, source: Host, destination: Host) -> tuple[OwnDisk, OwnDisk]:
+    """The guest's disk on either host, where neither sees the other's."""
+    name = usual_berth(site).disk
+    return site.own_disk(name, source), site.own_disk(name, destination)
+
+
 def refuse_another(hosts: Sequence[Host]) -> None:
     """UsageError when a guest of this name is there already, left by someone who wanted to look at it."""
     for host in hosts:

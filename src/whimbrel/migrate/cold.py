@@ -7,7 +7,7 @@ from whimbrel.engines.libvirt import Connection
 from whimbrel.errors import EngineError, GuestError, MoveError, TrialError
 from whimbrel.migrate.live import find_running
 from whimbrel.migrate.reservation import reserved
-from whimbrel.migrate.storage import arriving, disk_to_book_bytes, disk_to_move, make_room, send
+from whimbrel.migrate.storage import disk_to_book_bytes, disk_to_move, fit_for_both, make_room, send
 from whimbrel.migrate.technique import Journal, MoveReport, MoveRequest
 from whimbrel.system.deadline import Deadline, wait_until
 
@@ -35,8 +35,7 @@ class Cold:
             if disk is not None:
                 make_room(request, disk)
                 journal.mark("disk made ready", size_bytes=disk.size_bytes, held_bytes=disk.held_bytes)
-            description = domain.description
-            there = arriving(request, description)
+            description = fit_for_both(request, domain.description)
             GuestAgent(domain).shell("sync")
             domain.shutdown_by_agent()
             wait_until(
@@ -49,7 +48,7 @@ class Cold:
             if error is None and disk is not None:
                 error = self._send_disk(request, journal)
             if error is None:
-                error = self._boot(destination, request, there, journal)
+                error = self._boot(destination, request, description, journal)
             if error is not None:
                 # Nothing runs anywhere now; its disk is whole, so its source can have it back.
                 self._boot(source, request, description, journal)

@@ -22,7 +22,7 @@ from whimbrel.engines.libvirt import Connection, MonitorEvent
 from whimbrel.errors import EngineError, MoveError, UnsafeStateError
 from whimbrel.migrate.limits import Action, decide, pause_limit_s
 from whimbrel.migrate.reservation import reserved
-from whimbrel.migrate.storage import arriving, disk_to_book_bytes, disk_to_move, make_room
+from whimbrel.migrate.storage import disk_to_book_bytes, disk_to_move, fit_for_both, make_room
 from whimbrel.migrate.technique import Journal, MoveReport, MoveRequest
 from whimbrel.spec.migration import TechniqueName
 from whimbrel.system.deadline import Deadline, pause
@@ -168,7 +168,8 @@ class _Attempt:
 
     def _arriving_xml(self) -> str | None:
         """The guest's description on the destination, where it may be another; else libvirt sends its own."""
-        return arriving(self._request, self._domain.arriving_description) if self._request.spec.storage == "full" else None
+        request = self._request
+        return None if request.spec.storage == "shared" else fit_for_both(request, self._domain.arriving_description)
 
     def _watch(self) -> None:
         began_s = time.monotonic()

@@ -16,6 +16,7 @@ from whimbrel.hosts.host import Host, Place
 from whimbrel.migrate.container.side import Side
 from whimbrel.migrate.live import options_of
 from whimbrel.migrate.recovery import Decision, Intention, SideState, Situation, Step, decide
+from whimbrel.migrate.storage import fit_for_both, keep_only_copy
 from whimbrel.migrate.technique import MoveRequest
 from whimbrel.migrate.verify import exactly_one
 from whimbrel.system.deadline import Deadline, pause
@@ -52,6 +53,7 @@ def recover(sides: Sides, request: MoveRequest, intention: Intention, told: Call
     """
     deadline = Deadline(_PATIENCE_S)
     before: Decision | None = None
+    booted = False
     while True:
         decision = decide(sides.look(), intention)
         if decision != before:
@@ -59,13 +61,18 @@ def recover(sides: Sides, request: MoveRequest, intention: Intention, told: Call
         before = decision
         if decision.step == "done":
             sides.clear()
-            return exactly_one(request.guest, request.places)
+            where = exactly_one(request.guest, request.places)
+            # A guest that was booted may have an older disk than the one on the other host.
+            if not booted:
+                keep_only_copy(request, where)
+            return where
         if decision.step == "cannot" or deadline.passed:
             raise UnsafeStateError(
                 f"{request.guest} cannot be brought to one running copy",
                 details=decision.why if decision.step == "cannot" else f"after {_PATIENCE_S:.0f} s still: {decision.why}",
                 resolution="mend what is named and recover again; 'virsh list --all' on both hosts shows what is there",
             )
+        booted = booted or decision.step == "boot"
         sides.take(decision.step)
         pause(_LOOK_EVERY_S)
 
@@ -131,13 +138,20 @@ class VmSides:
 
     def _boot(self, left: list[Domain]) -> None:
         """On its source, where that lives."""
+        request = self._request
+        if request.source.gone and request.spec.storage != "shared":
+            raise UnsafeStateError(
+                f"the disk of {request.guest} lies on host {request.source.name}, which has died",
+                details=f"the copy on host {request.destination.name} may not be whole",
+                resolution="start that host again, and recover again",
+            )
         for domain in left:
             domain.destroy()
-        host = self._request.destination if self._request.source.gone else self._request.source
+        host = request.destination if request.source.gone else request.source
         with Connection.open(host.libvirt_uri) as connection:
-            agent = GuestAgent(connection.create(self._description))
+            agent = GuestAgent(connection.create(fit_for_both(request, self._description)))
             agent.wait(_BOOT_S)
-            self._request.after_boot(agent)
+            request.after_boot(agent)
 
 
 class ContainerSides:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from whimbrel.errors import MoveError, ReservationError, ToolError
-from whimbrel.guests.domain_xml import with_whole_disk_at
+from whimbrel.guests.domain_xml import with_backing_left_open
 from whimbrel.hosts.site import DiskFacts
 from whimbrel.migrate.technique import Journal, MoveRequest
 
@@ -60,11 +60,11 @@ def send(request: MoveRequest, journal: Journal) -> None:
     journal.mark("disk copied", held_bytes=at_destination.facts().held_bytes)
 
 
-def arriving(request: MoveRequest, description: str) -> str:
-    """The guest's description as it is on the destination: a disk that is copied as a whole lies over no other image there."""
-    if request.spec.storage != "full" or request.disks is None:
+def fit_for_both(request: MoveRequest, description: str) -> str:
+    """The guest's description as either host may start it: a disk that moved as a whole no longer lies over what it lay over."""
+    if request.spec.storage == "shared" or request.disks is None:
         return description
-    return with_whole_disk_at(description, request.disks[1].path)
+    return with_backing_left_open(description, request.disks[1].path)
 
 
 def keep_only_copy(request: MoveRequest, where: str) -> None:

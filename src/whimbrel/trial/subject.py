@@ -89,13 +89,12 @@ class WholeVm:
         own: OwnDisk | None = None
         if self._setting.spec.migration.storage != "shared":
             own, left_over = self._disks()
+            # Of an earlier guest.
             left_over.remove()
         return the_guest.restore(self._setting.site, connection, self._state.folder, own=own)
 
     def _disks(self) -> tuple[OwnDisk, OwnDisk]:
-        """Its disk on source and destination, where neither sees the other's."""
-        site, name = self._setting.site, the_guest.usual_berth(self._setting.site).disk
-        return site.own_disk(name, self._setting.source), site.own_disk(name, self._setting.destination)
+        return the_guest.own_disks(self._setting.site, self._setting.source, self._setting.destination)
 
     def agent_on(self, host: Host, holding: ExitStack) -> GuestAgent:
         """The guest's agent."""

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
+from tests.fakes import FakeHost
 from whimbrel.deployment.deployed import Deployment, deployed, find, one_arm_of
+from whimbrel.deployment.moving import request_for
 from whimbrel.errors import UsageError
+from whimbrel.lab.lab import Lab
 from whimbrel.spec.campaign import CampaignSpec
 from whimbrel.spec.load import load_campaign
 from whimbrel.spec.migration import MigrationSpec
@@ -78,3 +83,12 @@ def test_a_move_of_it_is_planned_from_where_it_is() -> None:
     assert kept.with_migration(MigrationSpec(technique="paused")).migration.technique == "paused"
     assert kept.guest == "guest"
     assert deploy("inner", one("checkpoint", "containers")).guest == "origin"
+
+
+def test_a_disk_is_moved_from_where_it_was_deployed_to() -> None:
+    deployment = deploy("one", one("vm-1-idle-docker"))
+    hosts = FakeHost("a"), FakeHost("b")
+    site = cast("Lab", SimpleNamespace(host_a=hosts[0], host_b=hosts[1]))
+    assert request_for(deployment, site, MigrationSpec(), "a", hosts).disks is None
+    with pytest.raises(UsageError, match="lies where both hosts see it"):
+        request_for(deployment, site, MigrationSpec(storage="full"), "a", hosts)

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from whimbrel.errors import GuestError
-from whimbrel.guests.domain_xml import Disk, DomainPlan, domain_xml, with_disk_at, with_whole_disk_at
+from whimbrel.guests.domain_xml import Disk, DomainPlan, domain_xml, with_backing_left_open, with_disk_at
 
 PLAN = DomainPlan(
     name="guest",
@@ -60,15 +60,16 @@ def test_a_disk_elsewhere_is_all_that_changes() -> None:
     assert with_disk_at(after, "/srv/own/x.qcow2", "/srv/x.qcow2") == ET.tostring(ET.fromstring(before), encoding="unicode")
 
 
-def test_a_whole_disk_lies_over_nothing_and_others_keep_what_they_lie_over() -> None:
+def test_what_one_disk_lies_over_is_left_open_and_others_keep_theirs() -> None:
     # As libvirt describes a guest that runs: with what each disk was found to lie over.
     root = ET.fromstring(domain_xml(PLAN))
     for disk in root.iter("disk"):
         below = ET.SubElement(disk, "backingStore", type="file")
         ET.SubElement(below, "format", type="raw")
         ET.SubElement(below, "source", file="/srv/images/disk.raw")
-    first, second = ET.fromstring(with_whole_disk_at(ET.tostring(root, encoding="unicode"), "/srv/x.qcow2")).iter("disk")
-    assert [(len(below), below.attrib) for below in first.findall("backingStore")] == [(0, {})]
+    first, second = ET.fromstring(with_backing_left_open(ET.tostring(root, encoding="unicode"), "/srv/x.qcow2")).iter("disk")
+    assert first.find("backingStore") is None
+    assert find(first, "source").get("file") == "/srv/x.qcow2"
     assert find(second, "backingStore/source").get("file") == "/srv/images/disk.raw"
 
 

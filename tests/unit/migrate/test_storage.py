@@ -10,8 +10,10 @@ from tests.fakes import FakeDisk, FakeHost, FakeJournal, FakeTechnique
 from whimbrel.errors import MoveError, ReservationError, ToolError
 from whimbrel.hosts.host import GuestState
 from whimbrel.hosts.site import DiskFacts
+from whimbrel.migrate import recover as recovering
 from whimbrel.migrate import verify
 from whimbrel.migrate.carry_out import Ending, carry_out
+from whimbrel.migrate.recovery import Intention, Situation, Step
 from whimbrel.migrate.storage import disk_to_book_bytes, disk_to_move, make_room, send
 from whimbrel.migrate.technique import MoveRequest
 from whimbrel.spec.migration import MigrationSpec, StorageName
@@ -22,6 +24,7 @@ FACTS = DiskFacts(3 * 2**30, 40 * 2**20, "/srv/images/disk.raw", "raw")
 @pytest.fixture(autouse=True)
 def little_patience(monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> None:
     monkeypatch.setattr(verify, "_PATIENCE_S", 0.0)
+    monkeypatch.setattr(recovering, "_LOOK_EVERY_S", 0.0)
     monkeypatch.setenv("WHIMBREL_HOME", str(tmp_path))
 
 
@@ -45,6 +48,23 @@ class Pair:
             return "the cable came off"
 
         return trouble
+
+
+class Interrupted:
+    """Both sides of a move that was interrupted, on fake hosts; implements ``migrate.recover.Sides``."""
+
+    def __init__(self, pair: Pair) -> None:
+        self._pair = pair
+
+    def look(self) -> Situation:
+        return Situation(self._pair.a.state_of("guest"), self._pair.b.state_of("guest"))
+
+    def take(self, step: Step) -> None:
+        assert step == "boot"
+        self._pair.a.guests["guest"] = "runs"
+
+    def clear(self) -> None:
+        return None
 
 
 @pytest.fixture
@@ -130,3 +150,20 @@ def test_a_disk_that_moves_must_be_known(pair: Pair) -> None:
     request = MoveRequest("guest", pair.a, pair.b, 2**20, 2**20, MigrationSpec(storage="full"))
     with pytest.raises(MoveError, match="not known where the disk"):
         disk_to_move(request)
+
+
+def test_recovering_removes_the_copy_that_an_interrupted_move_had_begun(pair: Pair) -> None:
+    request = pair.request("full")
+    make_room(request, disk_to_move(request))
+    assert recovering.recover(Interrupted(pair), request, Intention(), lambda _: None) == "a"
+    assert (pair.at_a.image, pair.at_b.image) == (FACTS, None)
+
+
+def test_recovering_keeps_both_disks_when_the_guest_had_to_be_booted(pair: Pair) -> None:
+    # What was booted may be older than what lies on the other host.
+    request = pair.request("full")
+    make_room(request, disk_to_move(request))
+    del pair.a.guests["guest"]
+    assert recovering.recover(Interrupted(pair), request, Intention(between=True), lambda _: None) == "a"
+    assert pair.at_a.image is not None
+    assert pair.at_b.image is not None
