@@ -25,8 +25,8 @@ from whimbrel.spec.migration import StorageName, TechniqueName
 
 IMAGE = f"{the_guest.GUEST_NAME}.qcow2"
 MOVED_ALONG = [name for name in get_args(StorageName) if name != "shared"]
-# What an image of 3 GiB says of itself takes less than this; an overlay of this guest holds some tens of MiB.
-LITTLE_BYTES = 512 * 2**20
+# An overlay of a guest that has just settled holds a few MiB; what it lies over, hundreds.
+LITTLE_BYTES = 128 * 2**20
 
 
 def images(server: Server) -> list[str]:
@@ -54,8 +54,8 @@ def assert_the_disk_is_on_b_alone(lab: Lab, storage: str) -> DiskFacts:
     disk = lab.own_disk(the_guest.GUEST_NAME, lab.server_b)
     facts = disk.facts()
     assert (facts.backing is None) == (storage == "full")
-    # Exit code 0: no cluster is damaged, and none is lost.
-    lab.server_b.run(["qemu-img", "check", "-q", disk.path])
+    # 3: clusters that belong to nothing, as a QEMU leaves them that was killed; none that is damaged or belongs to two.
+    assert lab.server_b.run(["qemu-img", "check", "-q", disk.path], check=False).exit_code in (0, 3)
     return facts
 
 
@@ -67,8 +67,8 @@ def test_a_disk_moves_along(lab: Lab, states: StateStore, storage: str, tmp_path
     print(storage, facts, figures.disk_bytes, figures.total_s, figures.link_bytes)
     assert [phase.name for phase in figures.phases] == [PHASES[0], STORAGE, *PHASES[1:]]
     assert all(phase.length_s is not None and phase.length_s > 0 for phase in figures.phases)
-    lengths = {phase.name: phase for phase in figures.phases}
-    storage_to_ns, pre_copy_from_ns = lengths[STORAGE].to_ns, lengths["pre-copy"].from_ns
+    phases = {phase.name: phase for phase in figures.phases}
+    storage_to_ns, pre_copy_from_ns = phases[STORAGE].to_ns, phases["pre-copy"].from_ns
     assert storage_to_ns is not None
     assert pre_copy_from_ns is not None
     assert storage_to_ns <= pre_copy_from_ns
@@ -76,10 +76,12 @@ def test_a_disk_moves_along(lab: Lab, states: StateStore, storage: str, tmp_path
     assert figures.viewers[0].connections_lost == 0
     assert record.move is not None
     if storage == "full":
-        assert figures.disk_bytes >= facts.size_bytes
+        assert figures.disk_bytes > 2 * LITTLE_BYTES
+        assert facts.held_bytes > 2 * LITTLE_BYTES
         assert record.move.reserved_disk_bytes == facts.size_bytes
     else:
         assert 0 < figures.disk_bytes < LITTLE_BYTES
+        assert facts.held_bytes < LITTLE_BYTES
         assert record.move.reserved_disk_bytes < LITTLE_BYTES
 
 
@@ -126,22 +128,19 @@ def test_what_a_disk_is_books_its_room(lab: Lab, states: StateStore) -> None:
         assert facts.size_bytes == spec.guest.disk_bytes
         assert facts.backing is not None
         assert facts.backing_format == "raw"
-        request = MoveRequest(
-            the_guest.GUEST_NAME,
-            lab.host_a,
-            lab.host_b,
-            2**30,
-            2**30,
-            spec.migration.model_copy(update={"storage": "incremental"}),
-        )
+        migration = spec.migration.model_copy(update={"storage": "incremental"})
+        request = MoveRequest(the_guest.GUEST_NAME, lab.host_a, lab.host_b, 2**30, 2**30, migration)
         assert 0 < disk_to_book_bytes(request, facts) < LITTLE_BYTES
     finally:
         disk.remove()
     assert images(lab.server_a) == []
 
 
-@pytest.mark.parametrize("storage", ["incremental", pytest.param("full", marks=pytest.mark.long)])
-@pytest.mark.parametrize("phase", ["storage", "pre-copy"])
+# The copy of an overlay is over before it can be harmed.
+@pytest.mark.parametrize(
+    ("storage", "phase"),
+    [("full", "storage"), ("incremental", "pre-copy"), pytest.param("full", "pre-copy", marks=pytest.mark.long)],
+)
 def test_a_failure_leaves_the_guest_and_its_disk_on_a_and_nothing_on_b(
     lab: Lab, states: StateStore, storage: str, phase: str, tmp_path: Path
 ) -> None:
