@@ -119,6 +119,22 @@ def test_parallel_connections_carry_memory_beside_the_disk(lab: Lab, states: Sta
     assert_the_disk_is_on_b_alone(lab, storage)
 
 
+@pytest.mark.parametrize("storage", ["incremental", pytest.param("full", marks=pytest.mark.long)])
+def test_a_disk_that_was_fetched_reads_as_the_one_that_was_served(lab: Lab, states: StateStore, storage: str) -> None:
+    here, there = the_guest.own_disks(lab, lab.host_a, lab.host_b)
+    whole = storage == "full"
+    try:
+        here.put(states.get("vm", "none", 1).folder / "disk.qcow2")
+        there.make(here.facts(), not whole)
+        with here.served(whole) as url:
+            there.fetch(url, whole, None, 300)
+        with here.served(whole=True) as url:
+            lab.server_b.run(["qemu-img", "compare", "-q", "-f", "raw", "-F", "qcow2", url, there.path], timeout_s=300)
+    finally:
+        here.remove()
+        there.remove()
+
+
 def test_what_a_disk_is_books_its_room(lab: Lab, states: StateStore) -> None:
     disk = lab.own_disk(the_guest.GUEST_NAME, lab.server_a)
     try:

@@ -13,6 +13,13 @@ from whimbrel.hosts.site import DiskFacts
 from whimbrel.lab.server import Server
 
 _PID_FILE = "/run/whimbrel-nbd.pid"
+# It ends by itself once it was read; one that nobody came to is ended here. Its address is free again when it has gone.
+_END_SERVING = f"""\
+pid=$(cat {_PID_FILE}) || exit 0
+kill "$pid" 2>/dev/null || true
+while kill -0 "$pid" 2>/dev/null; do sleep 0.05; done
+rm -f {_PID_FILE}
+"""
 
 
 class LabOwnDisk:
@@ -53,8 +60,7 @@ class LabOwnDisk:
         try:
             yield f"nbd://{address}"
         finally:
-            # It ends by itself once it was read; one that nobody came to is ended here.
-            self._server.run(["sh", "-c", f'kill "$(cat {_PID_FILE})"'], check=False)
+            self._server.run(["sh", "-c", _END_SERVING])
 
     def fetch(self, url: str, whole: bool, bytes_per_s: float | None, timeout_s: float) -> None:
         """With qemu-img, which leaves out what is zero; past the page cache, as guests write."""
