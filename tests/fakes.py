@@ -64,6 +64,9 @@ class FakeHost:
     def sample_points(self) -> SamplePoints:
         return SamplePoints(host=self.name, cgroup=f"fake/{self.name}", init_pid=1)
 
+    def command(self, argv: Sequence[str]) -> Sequence[str]:
+        return argv
+
     def process_of(self, guest: str) -> int | None:
         return 1 if self.guests.get(guest) == "runs" else None
 

@@ -70,10 +70,14 @@ def unpack(agent: GuestAgent) -> None:
     )
 
 
+def command() -> str:
+    """What runs in the container, as a line of shell: the witness, and nginx."""
+    return f"witness {WITNESS_PORT} {_WITNESS_PAGES} /srv/witness & exec nginx -g 'daemon off;'"
+
+
 def prepare(agent: GuestAgent, container_address: str, prefix_length: int) -> None:
     """Makes bridge, network and bundle, and everything warm that a move will need; the container's link joins nothing yet."""
-    command = ["/bin/sh", "-c", f"witness {WITNESS_PORT} {_WITNESS_PAGES} /srv/witness & exec nginx -g 'daemon off;'"]
-    config = description(CONTAINER, command, f"/run/netns/{CONTAINER}", ["/srv/film"], CRIU_CONFIG)
+    config = description(CONTAINER, ["/bin/sh", "-c", command()], f"/run/netns/{CONTAINER}", ["/srv/film"], CRIU_CONFIG)
     agent.write(f"{HOME}/bundle/config.json", json.dumps(config, indent=1))
     agent.write(f"{HOME}/place", f"ADDRESS={container_address}/{prefix_length}\nMAC={CONTAINER_MAC}\n")
     agent.shell(

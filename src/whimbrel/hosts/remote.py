@@ -11,7 +11,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from whimbrel.engines.libvirt import Connection
 from whimbrel.engines.libvirt_storage import Pool, pool
-from whimbrel.errors import UsageError
+from whimbrel.errors import CapabilityError, UsageError
 from whimbrel.hosts.by_libvirt import libvirt_state_of
 from whimbrel.hosts.host import Capacity, GuestState, Host, SamplePoints
 from whimbrel.hosts.site import Accelerator, OwnDisk
@@ -72,6 +72,10 @@ class RemoteHost:
     def sample_points(self) -> SamplePoints | None:
         """Its libvirt is all that can be asked."""
         return None
+
+    def command(self, argv: Sequence[str]) -> Sequence[str]:
+        """libvirt runs no commands."""
+        raise CapabilityError(f"{argv[0]} cannot be run on host {self.name}, of which we have only the URI of its libvirt")
 
     def process_of(self, guest: str) -> int | None:
         """It runs there."""

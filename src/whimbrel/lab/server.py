@@ -160,12 +160,17 @@ class Server:
         """What its libvirtd says of the guest."""
         return libvirt_state_of(self.libvirt_uri, what)
 
+    def command(self, argv: Sequence[str]) -> Sequence[str]:
+        """In its group and its namespaces."""
+        return [*map(str, joining(self._cgroup.procs_files)), *self._enter(argv)]
+
     def run(self, command: Sequence[str], *, check: bool = True, timeout_s: float = 60, counted: bool = False) -> Completed:
         """Runs a command inside the server; ``counted`` with what the server itself takes."""
+        return run(self.command(command) if counted else self._enter(command), check=check, timeout_s=timeout_s)
+
+    def _enter(self, argv: Sequence[str]) -> list[str]:
         pid = str(self.init().pid)
-        groups = joining(self._cgroup.procs_files) if counted else []
-        return run([*groups, "nsenter", "--target", pid, "--mount", "--pid", "--uts", "--ipc", "--net", "--", *command],
-                   check=check, timeout_s=timeout_s)  # fmt: skip
+        return ["nsenter", "--target", pid, "--mount", "--pid", "--uts", "--ipc", "--net", "--", *argv]
 
     def capacity(self) -> Capacity:
         """Memory that no guest has taken, and disk that is free, in bytes."""

@@ -70,7 +70,7 @@ class LiveMove:
                 error=attempt.error,
                 reserved_memory_bytes=booking.memory_bytes,
                 reserved_disk_bytes=booking.disk_bytes,
-                completed=_completed(at_destination, request.guest) if attempt.result == "moved" else None,
+                completed=completed_job(at_destination, request.guest) if attempt.result == "moved" else None,
             )
 
 
@@ -101,7 +101,7 @@ def find_running(source: Connection, request: MoveRequest) -> Domain:
     return domain
 
 
-def _completed(destination: Connection, guest: str) -> dict[str, int] | None:
+def completed_job(destination: Connection, guest: str) -> dict[str, int] | None:
     """The job's statistics; None when the destination's libvirt has gone meanwhile, which is found out later."""
     try:
         arrived = destination.find(guest)

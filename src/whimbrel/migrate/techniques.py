@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import get_args
 
+from whimbrel.migrate.by_virsh import ByVirsh
 from whimbrel.migrate.cold import Cold
 from whimbrel.migrate.container.move import ContainerMove
 from whimbrel.migrate.live import LiveMove
@@ -25,13 +26,19 @@ CONTAINER_TECHNIQUES: dict[ContainerTechniqueName, Technique] = {
     "post-copy": ContainerMove("post-copy"),
     "restart": ContainerMove("restart"),
 }
+# The same by the plain tool, for comparison ('migration.by').
+BY_VIRSH: dict[TechniqueName, Technique] = {
+    "paused": ByVirsh("paused"),
+    "pre-copy": ByVirsh("pre-copy"),
+    "pre-post-copy": ByVirsh("pre-post-copy"),
+}
 EVERYTHING: frozenset[Promise] = frozenset({"memory", "counter", "file", "connection"})
 _FILE: frozenset[Promise] = frozenset({"file"})
 
 
 def technique_of(spec: MigrationSpec) -> Technique:
     """The technique that a scenario asks for; a scenario that was checked names one that there is."""
-    table = TECHNIQUES if spec.moves == "vm" else CONTAINER_TECHNIQUES
+    table = CONTAINER_TECHNIQUES if spec.moves == "container" else BY_VIRSH if spec.by == "virsh" else TECHNIQUES
     return next(technique for name, technique in table.items() if name == spec.technique)
 
 
