@@ -9,13 +9,11 @@ import os
 import shlex
 import sys
 import time
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from whimbrel.analysis.evidence import Finding
 from whimbrel.campaign import Campaign, Progress, estimate_campaign_s, estimate_states_s, plan_trials
 from whimbrel.cli.interrupts import Interrupts
 from whimbrel.cli.terminal import Steps, complain, print_table
@@ -25,6 +23,7 @@ from whimbrel.images.store import ImageStore
 from whimbrel.lab.lab import Lab
 from whimbrel.records.store import CampaignFolder, StoredTrial
 from whimbrel.records.trial import Plan
+from whimbrel.report.as_json import summary
 from whimbrel.report.content import Report, build_report, shorten
 from whimbrel.report.junit import write_junit
 from whimbrel.spec.campaign import CampaignSpec
@@ -263,47 +262,3 @@ def print_findings(report: Report) -> None:
     print_table(report.table)
     for line in report.problems:
         print(line)
-
-
-def summary(report: Report, folder: Path) -> dict[str, object]:
-    """What ``--json`` prints: every arm's figures, and where the records lie."""
-    return {
-        "title": report.title,
-        "folder": str(folder),
-        "emulated": report.emulated,
-        "limits": [{"arm": tick.arm, "limit": tick.limit.words, "value": tick.value, "kept": tick.kept} for tick in report.ticks],
-        "evidence": _evidence(report),
-        "arms": [asdict(arm) for arm in report.arms],
-        "problems": report.problems,
-    }
-
-
-def _evidence(report: Report) -> dict[str, object] | None:
-    evidence = report.evidence
-    if evidence is None:
-        return None
-    return {
-        "registration": evidence.registration,
-        "blocks": evidence.blocks,
-        "blocks_promised": evidence.spec.blocks,
-        "spoilt": evidence.spoilt,
-        "verdicts": [_verdict(finding) for finding in evidence.findings],
-        "verdicts_with_nothing_left_out": [_verdict(finding) for finding in evidence.undone],
-    }
-
-
-def _verdict(finding: Finding) -> dict[str, object]:
-    return {
-        "hypothesis": finding.hypothesis.name,
-        "figure": finding.figure,
-        "arm": finding.hypothesis.arm,
-        "over": finding.hypothesis.over,
-        "ratio": finding.verdict.ratio.ratio,
-        "interval": asdict(finding.verdict.ratio.interval) if finding.verdict.ratio.interval else None,
-        "p_different": finding.verdict.p_different,
-        "p_equivalent": finding.verdict.p_equivalent,
-        "different": finding.verdict.different,
-        "equivalent": finding.verdict.equivalent,
-        "more_blocks": finding.verdict.more_blocks,
-        "words": finding.verdict.words,
-    }

@@ -30,6 +30,7 @@ class Report:
     planned: int
     trials: list[ReportedTrial]
     arms: list[ArmSummary]
+    first_scenario: str
     table: Table
     rest: Table
     instruments: Table
@@ -102,6 +103,7 @@ def build_report(folder: CampaignFolder, buffers_s: Sequence[float] = ()) -> Rep
         planned=len(folder.plans) + sum(trial.stored.record.plan.repeats is not None for trial in trials),
         trials=trials,
         arms=arms,
+        first_scenario=spec.scenarios[0].name,
         table=main_table(arms, spec.scenarios[0].name),
         rest=rest_table([trial.trialled for trial in trials]),
         instruments=instrument_table([trial.trialled for trial in trials]),
