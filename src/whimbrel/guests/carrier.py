@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from whimbrel.engines.guest_agent import GuestAgent
 from whimbrel.errors import EngineError, GuestError
-from whimbrel.guests.guest import GUEST_NAME, WITNESS_PORT
+from whimbrel.guests.guest import GUEST_NAME, WITNESS_PORT, memory_of
 from whimbrel.guests.oci import description
 from whimbrel.hosts.host import GuestState, Host
 
@@ -58,6 +58,25 @@ class Carrier:
         if found.get("populated") != "1":
             return "absent"
         return "stands still" if found.get("frozen") == "1" else "runs"
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What a container takes of its carrier: its memory, and what it has written into files."""
+
+    memory_bytes: int
+    files_bytes: int
+
+
+def needs(agent: GuestAgent) -> Needs:
+    """What the container takes now, as its control group and its file system say."""
+    said = agent.shell(f"cat {_GROUPS}/{CONTAINER}/memory.current; du -s -B1 {HOME}/upper | cut -f1").split()
+    return Needs(int(said[0]), int(said[1]))
+
+
+def free_memory_bytes(agent: GuestAgent) -> int:
+    """What a carrier could still give: memory that is free, or page cache that it would give up."""
+    return memory_of(agent).available_bytes
 
 
 def unpack(agent: GuestAgent) -> None:

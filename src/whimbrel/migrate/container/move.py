@@ -15,13 +15,15 @@ import contextlib
 from typing import Literal, NoReturn
 
 from whimbrel.engines.criu import DumpStats, dump_stats, restore_stats
-from whimbrel.errors import MoveError, WhimbrelError
+from whimbrel.errors import MoveError, ReservationError, WhimbrelError
+from whimbrel.guests import carrier
 from whimbrel.guests.carrier import CONTAINER
 from whimbrel.migrate.container.rounds import MOST_ROUNDS, enough
 from whimbrel.migrate.container.side import Line, Side
 from whimbrel.migrate.technique import Journal, MoveReport, MoveRequest
 from whimbrel.spec.migration import ContainerTechniqueName
 from whimbrel.system.deadline import Deadline, pause
+from whimbrel.units import format_bytes
 
 _LOOK_EVERY_S = 0.1
 # While the container stands still, looking takes the very processors that dump and restore it.
@@ -43,6 +45,7 @@ class ContainerMove:
     def move(self, request: MoveRequest, journal: Journal) -> MoveReport:
         """Moves the container; see ``Technique.move``."""
         called_ns = journal.mark("move called")
+        needed_bytes = _reserve(request, self.name)
         attempt = _Attempt(self.name, request, journal)
         result: Literal["moved", "failed", "aborted"] = "moved"
         error: str | None = None
@@ -58,10 +61,30 @@ class ContainerMove:
             returned_ns=returned_ns,
             result=result,
             error=error,
-            reserved_memory_bytes=0,
+            reserved_memory_bytes=needed_bytes,
             reserved_disk_bytes=0,
             completed=None,
         )
+
+
+def _reserve(request: MoveRequest, technique: str) -> int:
+    """What the destination must have free in memory, in bytes; ReservationError when it has not.
+
+    Images and files lie in memory there until they have been restored, so a dumped container needs its memory twice; one that
+    is started anew, or whose pages are fetched from the source, needs it once.
+    """
+    assert request.carriers is not None
+    source, destination = request.carriers
+    needs = carrier.needs(source.agent)
+    needed_bytes = needs.memory_bytes * (2 if technique in ("checkpoint", "pre-copy") else 1) + needs.files_bytes
+    free_bytes = carrier.free_memory_bytes(destination.agent)
+    if needed_bytes > free_bytes:
+        raise ReservationError(
+            f"the carrier on host {destination.name} has no room for {request.guest}",
+            details=f"needed: {format_bytes(needed_bytes)}; free: {format_bytes(free_bytes)}",
+            resolution="free some memory in that carrier; nothing was moved",
+        )
+    return needed_bytes
 
 
 class _Attempt:
