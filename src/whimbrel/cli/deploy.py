@@ -56,7 +56,7 @@ def deploy(
                 site.down()
             raise
         if not left_up:
-            ledger.keep(spec.lab.model_dump_json())
+            ledger.keep(spec.lab.model_dump_json(), elsewhere=spec.hosts is not None)
     if as_json:
         print(json.dumps({"name": name, "address": site.guest_address, "host": on, "form": spec.scenarios[0].form}, indent=1))
         return

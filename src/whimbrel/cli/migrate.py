@@ -63,6 +63,8 @@ def migrate(
     if out is not None:
         give_to_caller(out)
     _tell(deployment, moved, figures, as_json)
+    if isinstance(moved.error, UnsafeStateError):
+        complain(f"'whimbrel recover {name}' looks at both hosts and brings it back where that is safe")
     if moved.error is not None:
         raise moved.error
     return 0

@@ -16,7 +16,8 @@ from whimbrel.cli.deploy import Deployed
 from whimbrel.cli.migrate import held
 from whimbrel.cli.run import give_to_caller
 from whimbrel.cli.terminal import complain
-from whimbrel.deployment.deployed import find
+from whimbrel.deployment.bringing_up import AnySite
+from whimbrel.deployment.deployed import Deployment, find
 from whimbrel.deployment.profiling import Profiled
 from whimbrel.deployment.profiling import profile as profile_it
 from whimbrel.errors import UsageError
@@ -39,20 +40,25 @@ def profile(
 
     The guest goes on meanwhile. On this machine a sample of its pages is read some fifty times; on hosts by URI QEMU calculates.
     """
-    longest_s = _seconds(seconds)
     need_root("profiling a guest")
     deployment = find(name)
-    by_qemu = deployment.spec.hosts is not None
-    takes_s = expected_s(longest_s, by_qemu)
-    complain(f"this takes {format_duration(takes_s)}; the guest goes on meanwhile")
-    bar = Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty())
-    with held(deployment, "stopping") as site, bar:
-        task = bar.add_task("profiling", total=takes_s)
-        found = profile_it(deployment, site, longest_s, sample, lambda over_s: bar.update(task, completed=over_s))
+    with held(deployment, "stopping") as site:
+        found = profile_with_bar(deployment, site, seconds, sample)
     if out is not None:
         out.write_text(found.profile.as_json() + "\n")
         give_to_caller(out)
     _tell(found, as_json)
+
+
+def profile_with_bar(deployment: Deployment, site: AnySite, seconds: str, sample: int) -> Profiled:
+    """Profiles it, and shows how far that has come; UsageError when ``seconds`` is no duration."""
+    longest_s = _seconds(seconds)
+    takes_s = expected_s(longest_s, by_qemu=deployment.spec.hosts is not None)
+    complain(f"profiling {deployment.name} takes {format_duration(takes_s)}; it goes on meanwhile")
+    bar = Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty())
+    with bar:
+        task = bar.add_task("profiling", total=takes_s)
+        return profile_it(deployment, site, longest_s, sample, lambda over_s: bar.update(task, completed=over_s))
 
 
 def _seconds(text: str) -> float:

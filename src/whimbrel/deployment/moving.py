@@ -12,7 +12,7 @@ from whimbrel.deployment.bringing_up import AnySite
 from whimbrel.deployment.deployed import Deployment
 from whimbrel.engines.guest_agent import GuestAgent
 from whimbrel.engines.libvirt import Connection
-from whimbrel.errors import GuestError, UsageError, WhimbrelError
+from whimbrel.errors import GuestError, InstrumentError, UsageError, WhimbrelError
 from whimbrel.guests import guest as the_guest
 from whimbrel.guests.carrier import Carrier
 from whimbrel.guests.forms import FORMS, wait_for_service
@@ -156,6 +156,21 @@ class _Attempt:
         with Connection.open(request.source.libvirt_uri) as connection:
             notes.host_versions = connection.versions()
         self._read_clock(request.source)
+        error: WhimbrelError | None = None
+        try:
+            error = self._measure()
+        except InstrumentError as failed:
+            # The move itself has ended, and its end is known.
+            error = InstrumentError(
+                f"{self._deployment.name} {notes.result} and runs on {' and '.join(notes.runs_on)}, but that was not measured",
+                details=str(failed),
+            )
+            notes.failure = str(error)
+        notes.unmeasured = {what: why for host in (request.source, request.destination) for what, why in host.unmeasured.items()}
+        return error
+
+    def _measure(self) -> WhimbrelError | None:
+        notes, request = self.notes, self._request
         with ExitStack() as instruments:
             running: list[Instrument] = []
             if self._spec.observe.probe_every_s is not None:
@@ -174,7 +189,6 @@ class _Attempt:
                 self._read_clock(request.destination)
             for instrument in running:
                 instrument.tell_to_end()
-        notes.unmeasured = {what: why for host in (request.source, request.destination) for what, why in host.unmeasured.items()}
         return error
 
     def _carry_out(self, events: MigrationEvents) -> WhimbrelError | None:

@@ -212,7 +212,8 @@ class RemoteSite:
     def up(self) -> None:
         """Looks whether both hosts can be used; what is put on them later is in the ledger."""
         if self.ledger.entries:
-            raise UsageError(f"something of ours is still on the hosts {self.name!r}", resolution="'whimbrel gc' removes it")
+            removes = "'whimbrel undeploy' ends it" if self.ledger.kept else "'whimbrel gc' removes it"
+            raise UsageError(f"something of ours is still on the hosts {self.name!r}", resolution=removes)
         prove_shared_storage(self.spec, self.ledger)
         for host in (self.host_a, self.host_b):
             if host.state_of(self._guest) != "absent":
