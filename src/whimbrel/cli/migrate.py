@@ -10,6 +10,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -18,22 +19,21 @@ import typer
 from whimbrel.analysis.figures import TrialFigures
 from whimbrel.analysis.phases import phase_reached
 from whimbrel.cli.deploy import Deployed
-from whimbrel.cli.interrupts import Interrupts
+from whimbrel.cli.goals import how_it_turned_out, migration_of, parse_goal, pick
+from whimbrel.cli.held import held
 from whimbrel.cli.run import give_to_caller
 from whimbrel.cli.terminal import complain, notice
-from whimbrel.deployment.bringing_up import AnySite
 from whimbrel.deployment.deployed import Deployment, find
 from whimbrel.deployment.moving import Moved, Progress, ask_to_abort, move
 from whimbrel.deployment.recovering import bring_back
-from whimbrel.errors import UnsafeStateError, UsageError
-from whimbrel.images.store import ImageStore
+from whimbrel.errors import MoveError, UnsafeStateError, UsageError
 from whimbrel.observe.migration_events import MigrationEvents
+from whimbrel.predict.goals import Choice, Goal
 from whimbrel.report.load import figures_of
 from whimbrel.spec.overrides import migration_with
 from whimbrel.system.provenance import commit
 from whimbrel.system.root import need_root
 from whimbrel.trial.notes import Origin
-from whimbrel.trial.place import ledger_for, site_for
 from whimbrel.units import format_bytes
 
 _SHOW_EVERY_S = 0.5
@@ -47,6 +47,15 @@ def migrate(
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="An option of the move, such as max_downtime='100 ms'.")
     ] = None,
+    goal: Annotated[
+        str | None,
+        typer.Option(help="Choose how by prediction: shortest-gap, 'finish-within 30s', least-bytes or least-load."),
+    ] = None,
+    max_gap: Annotated[str | None, typer.Option(metavar="DURATION", help="With --goal: the longest service gap.")] = None,
+    learn: Annotated[
+        list[Path] | None, typer.Option(metavar="FOLDER", help="With --goal: results of earlier moves here; several times.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="With --goal: only say what would be done, and why.")] = False,
     watch: Annotated[bool, typer.Option("--watch", help="Show how the move goes, twice a second.")] = False,
     out: Annotated[Path | None, typer.Option(help="Keep the record of the move in this folder, for 'show' and 'report'.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
@@ -54,20 +63,42 @@ def migrate(
     """Moves a deployed service to the other host and says what the move took. Ctrl-C aborts the move, and the service stays."""
     need_root("a move")
     deployment = find(name)
+    wish = _wish(goal, max_gap, dry_run, technique, set_)
     migration = migration_with(deployment.spec.migration, technique, set_ or [])
     origin = Origin(command=shlex.join(["whimbrel", *sys.argv[1:]]), commit=commit())
+    choice: Choice | None = None
     with held(deployment, "aborting the move") as site, _kept(out) as folder:
-        progress = Progress(notice(), _Watcher(deployment).show if watch else lambda _: None)
+        if wish is not None:
+            choice = pick(deployment, site, wish, learn or [])
+            if choice.candidate is None:
+                raise MoveError(f"{name} was not moved: nothing meets the goal", details=choice.why)
+            if dry_run:
+                print(choice.why)
+                return 0
+            complain(choice.why)
+            migration = migration_of(deployment, choice.candidate)
+        progress = Progress(notice(), _Watcher().show if watch else lambda _: None)
         moved = move(deployment, site, to, migration, folder, origin, progress)
         figures = figures_of(moved.stored)
     if out is not None:
         give_to_caller(out)
-    _tell(deployment, moved, figures, as_json)
+    _tell(deployment, moved, figures, choice, as_json)
     if isinstance(moved.error, UnsafeStateError):
         complain(f"'whimbrel recover {name}' looks at both hosts and brings it back where that is safe")
     if moved.error is not None:
         raise moved.error
     return 0
+
+
+def _wish(goal: str | None, max_gap: str | None, dry_run: bool, technique: str | None, sets: list[str] | None) -> Goal | None:
+    """The goal that was given; UsageError when it does not go with the rest."""
+    if goal is not None:
+        if technique is not None or sets:
+            raise UsageError("a goal chooses technique and options itself: give --goal, or --technique and --set")
+        return parse_goal(goal, max_gap)
+    if max_gap is not None or dry_run:
+        raise UsageError("--max-gap and --dry-run go with --goal")
+    return None
 
 
 def abort(name: Deployed) -> int:
@@ -101,15 +132,6 @@ def recover(
 
 
 @contextmanager
-def held(deployment: Deployment, when_interrupted: str) -> Iterator[AnySite]:
-    """The place, which nobody else may change meanwhile."""
-    with ledger_for(deployment.spec) as ledger, Interrupts(ledger, when_interrupted):
-        if not ledger.entries:
-            raise UsageError(f"the place of {deployment.name} is gone", resolution=f"'whimbrel undeploy {deployment.name}'")
-        yield site_for(deployment.spec, ImageStore(), ledger)
-
-
-@contextmanager
 def _kept(out: Path | None) -> Iterator[Path]:
     """Where the record is written: kept when asked for."""
     if out is not None:
@@ -122,8 +144,7 @@ def _kept(out: Path | None) -> Iterator[Path]:
 class _Watcher:
     """Shows how a move goes: a line that is written over on a terminal, lines elsewhere."""
 
-    def __init__(self, deployment: Deployment) -> None:
-        self._name = deployment.name
+    def __init__(self) -> None:
         self._shown_s = 0.0
         self._live = sys.stderr.isatty()
 
@@ -159,7 +180,7 @@ def _amount(size_bytes: int | None, what: str) -> str:
     return "" if size_bytes is None else f"{format_bytes(size_bytes)} {what}"
 
 
-def _tell(deployment: Deployment, moved: Moved, figures: TrialFigures, as_json: bool) -> None:
+def _tell(deployment: Deployment, moved: Moved, figures: TrialFigures, choice: Choice | None, as_json: bool) -> None:
     """The figures of a move; of one that failed, what is known."""
     record = moved.stored.record
     values = {key: getattr(figures, key) for key in _FIGURES}
@@ -170,6 +191,8 @@ def _tell(deployment: Deployment, moved: Moved, figures: TrialFigures, as_json: 
             "phases": {phase.name: phase.length_s for phase in figures.phases},
             "rounds": [found.model_dump(mode="json") for found in figures.rounds],
             "error": record.outcome.error,
+            "goal": {"why": choice.why, "expected": asdict(choice.candidate.expected) | {"stalls": None}}
+            if choice and choice.candidate else None,
         }  # fmt: skip
         print(json.dumps(content, indent=1))
         return
@@ -182,3 +205,5 @@ def _tell(deployment: Deployment, moved: Moved, figures: TrialFigures, as_json: 
         print(f"{words.replace('_', ' '):20s}{shown}")
     for phase in figures.phases:
         print(f"phase {phase.name:14s}{'unknown' if phase.length_s is None else f'{phase.length_s:.3f} s'}")
+    if choice is not None and choice.candidate is not None:
+        print("\n".join(how_it_turned_out(choice.candidate, figures)))

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Literal
 
-from whimbrel.cli.migrate import held
+from whimbrel.cli.held import held
 from whimbrel.cli.profile import profile_with_bar
 from whimbrel.deployment.deployed import find
 from whimbrel.deployment.predicting import expectation_of, overheads_from

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from whimbrel.cli.deploy import Deployed
-from whimbrel.cli.migrate import held
+from whimbrel.cli.held import held
 from whimbrel.cli.run import give_to_caller
 from whimbrel.cli.terminal import complain
 from whimbrel.deployment.bringing_up import AnySite

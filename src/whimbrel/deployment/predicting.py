@@ -8,29 +8,68 @@ from pathlib import Path
 from whimbrel.analysis.figures import TrialFigures
 from whimbrel.deployment.profiling import Profiled
 from whimbrel.errors import UsageError
-from whimbrel.predict.expectation import Expectation, Overheads, Range, Seen, expect, learn
+from whimbrel.predict.expectation import (
+    Expectation,
+    Overheads,
+    Range,
+    Seen,
+    expect,
+    expect_post_copy,
+    expect_standing_still,
+    learn,
+)
+from whimbrel.predict.goals import Candidate
 from whimbrel.records.store import CampaignFolder, StoredTrial
 from whimbrel.report.load import figures_of
 from whimbrel.spec.campaign import CampaignSpec
 from whimbrel.spec.migration import MigrationSpec
+from whimbrel.units import format_duration
 
 # How far a link's rate in the next move may be from what a short transfer gave, and a configured one from what is left of
 # it for payload: frame headers, and a stream that goes the same way.
 _TRIED_ERROR = 0.03
 _CONFIGURED_SHARE = Range(0.95, 0.90, 0.97)
+_PAUSE_LIMITS_S = (0.03, 0.1, 0.3, 1.0)
+_USUAL_PAUSE_S = 0.3
+_SHARES = (0.5, 0.25)
 
 
 def expectation_of(profiled: Profiled, spec: CampaignSpec, migration: MigrationSpec, overheads: Overheads) -> Expectation:
-    """What to expect of a pre-copy move; UsageError for another technique, which is not predicted yet."""
-    if migration.technique != "pre-copy" or migration.moves != "vm":
-        raise UsageError(f"only pre-copy of a VM is predicted so far, not {migration.technique}")
+    """What to expect of a move; UsageError for a technique that is not predicted yet."""
+    if migration.moves != "vm" or migration.technique not in ("pre-copy", "paused", "post-copy"):
+        raise UsageError(f"only pre-copy, paused and post-copy of a VM are predicted so far, not {migration.technique}")
     link = link_range(profiled.link_bytes_per_s, spec.link_rate_bytes_per_s)
     if migration.bandwidth_bytes_per_s is not None:
         most = migration.bandwidth_bytes_per_s
         link = Range(min(link.middle, most), min(link.least, most), min(link.most, most))
+    if migration.technique == "paused":
+        return expect_standing_still(profiled.profile, link, overheads)
+    if migration.technique == "post-copy":
+        return expect_post_copy(profiled.profile, link, overheads)
     return expect(
         profiled.profile, link, migration.max_downtime_s, migration.max_rounds, overheads, spec.stream.player_buffers_s
     )  # fmt: skip
+
+
+def candidates_for(profiled: Profiled, spec: CampaignSpec, overheads: Overheads) -> list[Candidate]:
+    """Ways to move a VM that are worth a thought, each with what is expected of it."""
+    link = link_range(profiled.link_bytes_per_s, spec.link_rate_bytes_per_s)
+    profile, rounds = profiled.profile, spec.migration.max_rounds
+    found = [
+        Candidate(f"pre-copy with a pause limit of {format_duration(limit_s)}",
+                  {"technique": "pre-copy", "max_downtime": f"{limit_s * 1e3:g} ms"},
+                  expect(profile, link, limit_s, rounds, overheads), 1.0)
+        for limit_s in _PAUSE_LIMITS_S
+    ]  # fmt: skip
+    for share in _SHARES:
+        rate = Range(*(part * share for part in (link.middle, link.least, link.most)))
+        found.append(
+            Candidate(f"pre-copy at {share:.0%} of the link", {"technique": "pre-copy", "bandwidth": f"{rate.middle:.0f} B/s"},
+                      expect(profile, rate, _USUAL_PAUSE_S, rounds, overheads), share)
+        )  # fmt: skip
+    found.append(Candidate("paused", {"technique": "paused"}, expect_standing_still(profile, link, overheads), 1.0))
+    found.append(Candidate("post-copy", {"technique": "post-copy"}, expect_post_copy(profile, link, overheads), 1.0))
+    return found
 
 
 def link_range(tried_bytes_per_s: float | None, configured_bytes_per_s: float) -> Range:

@@ -10,6 +10,7 @@ from statistics import median
 from whimbrel.predict.as_qemu import QemuMove, move_as_qemu
 from whimbrel.predict.capacity import bandwidth_for, shortest_pause_s
 from whimbrel.predict.curve import DirtyCurve
+from whimbrel.predict.post_copy import predict_post_copy
 from whimbrel.predict.profile import Profile
 from whimbrel.predict.switch import viewers_stall
 
@@ -148,6 +149,61 @@ def expect(
         shortest_pause_s=reachable_s,
         stalls={ahead_s: _stalls(service_gap_s, ahead_s) for ahead_s in buffers_s},
     )
+
+
+def expect_standing_still(profile: Profile, link_bytes_per_s: Range, overheads: Overheads) -> Expectation:
+    """``paused``: everything is sent while the guest stands still."""
+    curve = DirtyCurve(profile.curve)
+    size_bytes = curve.first_round_bytes
+    memory_s = _over(size_bytes, link_bytes_per_s)
+    blackout_s = memory_s.plus(overheads.switch_s)
+    gap_s = blackout_s.plus(overheads.announce_s)
+    return Expectation(
+        converges=True,
+        rounds=1,
+        total_s=overheads.before_s.plus(blackout_s).plus(overheads.after_s),
+        downtime_s=memory_s,
+        blackout_s=blackout_s,
+        reachability_gap_s=gap_s,
+        service_gap_s=gap_s.plus(overheads.packet_s),
+        sent_bytes=Range(size_bytes, size_bytes, size_bytes),
+        bandwidth_needed_bytes_per_s=0.0,
+        shortest_pause_s=memory_s.middle,
+        stalls={},
+    )
+
+
+def expect_post_copy(profile: Profile, link_bytes_per_s: Range, overheads: Overheads) -> Expectation:
+    """``post-copy``: the guest goes first, and waits for each page that it touches before it came.
+
+    How long its service is silent meanwhile lies between the switch alone and the whole transfer: which pages it needs first
+    nobody knows beforehand (``post_copy.predict_post_copy`` has the least of it).
+    """
+    curve = DirtyCurve(profile.curve)
+    size_bytes = curve.first_round_bytes
+    memory_s = _over(size_bytes, link_bytes_per_s)
+    blackout_s = overheads.switch_s.plus(overheads.switch_s)
+    stalled_s = predict_post_copy(curve, link_bytes_per_s.middle, overheads.switch_s.least).stalled_s
+    gap_s = blackout_s.plus(overheads.announce_s)
+    total_s = overheads.before_s.plus(blackout_s).plus(memory_s).plus(overheads.after_s)
+    service_s = Range(min(gap_s.middle + stalled_s, total_s.middle), gap_s.least, gap_s.most + memory_s.most)
+    return Expectation(
+        converges=True,
+        rounds=0,
+        total_s=total_s,
+        downtime_s=overheads.switch_s,
+        blackout_s=blackout_s,
+        reachability_gap_s=gap_s,
+        service_gap_s=service_s,
+        sent_bytes=Range(size_bytes, size_bytes, size_bytes * 1.02),
+        bandwidth_needed_bytes_per_s=0.0,
+        shortest_pause_s=blackout_s.middle,
+        stalls={},
+    )
+
+
+def _over(size_bytes: float, link_bytes_per_s: Range) -> Range:
+    return Range(*(size_bytes / rate for rate in (link_bytes_per_s.middle, link_bytes_per_s.most, link_bytes_per_s.least)))
 
 
 def _pause(middle: QemuMove, corners: Sequence[QemuMove]) -> Range:
