@@ -7,34 +7,24 @@ import os
 import signal
 import subprocess
 import sys
-import threading
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.deployments import Deployed
 from tests.labs import QUICK, quick
 from tests.saboteur import power_cut, set_link
 from tests.snapshot import snapshot
 from whimbrel.deployment.bringing_up import bring_up, take_down
-from whimbrel.deployment.deployed import Deployment, one_arm_of
-from whimbrel.deployment.moving import Moved, Progress, ask_to_abort, move
-from whimbrel.deployment.recovering import bring_back
+from whimbrel.deployment.deployed import one_arm_of
+from whimbrel.deployment.moving import ask_to_abort
 from whimbrel.errors import UnsafeStateError, UsageError
 from whimbrel.lab.lab import Lab
-from whimbrel.migrate.journal import History, read_history
-from whimbrel.migrate.recovery import Decision
-from whimbrel.migrate.verify import find_copies
 from whimbrel.records.trial import HostName
-from whimbrel.spec.overrides import migration_with
-from whimbrel.system.deadline import Deadline, wait_until
-from whimbrel.trial.notes import Origin
 
 PROJECT = Path(__file__).parents[2]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(PROJECT / "src")}
-QUIET = Progress(lambda _: None, lambda _: None)
 # Slow enough to be met in the middle.
 SLOW = "bandwidth=4 MiB/s"
 
@@ -43,55 +33,6 @@ def whimbrel(*words: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "whimbrel", *map(str, words)], capture_output=True, text=True, timeout=600, env=ENVIRONMENT
     )
-
-
-@dataclass
-class Put:
-    """A service that was put up in the tests' lab, on host A."""
-
-    lab: Lab
-    deployment: Deployment
-    folder: Path
-    moves: int = 0
-
-    def move(self, to: HostName, technique: str | None = None, *sets: str) -> Moved:
-        self.moves += 1
-        migration = migration_with(self.deployment.spec.migration, technique, sets)
-        return move(self.deployment, self.lab, to, migration, self.folder / str(self.moves), Origin("test", None), QUIET)
-
-    def begin(self, to: HostName, technique: str | None = None, *sets: str) -> threading.Thread:
-        """The same, beside us."""
-        thread = threading.Thread(target=self.move, args=(to, technique, *sets), daemon=True)
-        thread.start()
-        return thread
-
-    def history(self) -> History:
-        found = read_history(self.deployment.journal_file)
-        assert found is not None
-        return found
-
-    def wait_for(self, true: Callable[[], bool], what: str) -> None:
-        wait_until(lambda: (True, "") if true() else (None, "not yet"), what, Deadline(120))
-
-    def copies(self) -> list[str]:
-        found = find_copies(self.deployment.guest, [self.lab.host_a, self.lab.host_b])
-        assert found.standing == []
-        return found.running
-
-    def recover(self, boot_anew: bool = False) -> tuple[str, list[str]]:
-        steps: list[Decision] = []
-        where = bring_back(self.deployment, self.lab, boot_anew, steps.append)
-        return where, [decision.step for decision in steps]
-
-
-@pytest.fixture
-def put(lab: Lab, tmp_path: Path) -> Iterator[Put]:
-    spec = one_arm_of(quick("observe.witness=true"), "vm-1")
-    deployment = bring_up(lab, spec, "tested", "a", made_lab=False)
-    try:
-        yield Put(lab, deployment, tmp_path)
-    finally:
-        take_down(lab, deployment)
 
 
 def test_as_a_user_does_it(tmp_path: Path) -> None:
@@ -134,49 +75,49 @@ def test_as_a_user_does_it(tmp_path: Path) -> None:
     assert whimbrel("migrate", "web", "--to", "b").returncode == 2
 
 
-def test_a_move_that_is_aborted_leaves_it_where_it_was(put: Put) -> None:
-    moving = put.begin("b", None, SLOW)
-    put.wait_for(lambda: put.deployment.journal_file.exists() and put.history().has("reserved"), "the reservation")
-    assert ask_to_abort(put.deployment) == "aborted"
+def test_a_move_that_is_aborted_leaves_it_where_it_was(deployed: Deployed) -> None:
+    moving = deployed.begin("b", None, SLOW)
+    deployed.come_to("reserved")
+    assert ask_to_abort(deployed.deployment) == "aborted"
     moving.join(60)
-    assert put.copies() == ["a"]
-    assert put.move("b").error is None
-    assert put.copies() == ["b"]
+    assert deployed.copies() == ["a"]
+    assert deployed.move("b").error is None
+    assert deployed.copies() == ["b"]
 
 
-def test_a_move_past_its_point_of_no_return_is_not_aborted(put: Put) -> None:
-    moving = put.begin("b", "post-copy", "bandwidth=10 MiB/s")
-    put.wait_for(lambda: put.deployment.journal_file.exists() and put.history().has("post-copy"), "the switch")
-    assert ask_to_abort(put.deployment) == "moved"
+def test_a_move_past_its_point_of_no_return_is_not_aborted(deployed: Deployed) -> None:
+    moving = deployed.begin("b", "post-copy", "bandwidth=10 MiB/s")
+    deployed.come_to("post-copy")
+    assert ask_to_abort(deployed.deployment) == "moved"
     moving.join(60)
-    assert put.copies() == ["b"]
+    assert deployed.copies() == ["b"]
 
 
 @pytest.mark.long
-def test_a_cold_move_is_aborted_before_it_boots_there(put: Put) -> None:
-    moving = put.begin("b", "cold")
-    put.wait_for(lambda: put.deployment.journal_file.exists() and put.history().has("reserved"), "the reservation")
-    assert ask_to_abort(put.deployment) == "aborted"
+def test_a_cold_move_is_aborted_before_it_boots_there(deployed: Deployed) -> None:
+    moving = deployed.begin("b", "cold")
+    deployed.come_to("reserved")
+    assert ask_to_abort(deployed.deployment) == "aborted"
     moving.join(300)
-    assert put.copies() == ["a"]
+    assert deployed.copies() == ["a"]
 
 
-def killed(put: Put, word: str, *words: str) -> None:
+def killed(deployed: Deployed, word: str, *words: str) -> None:
     """A move by the command line, killed when its journal comes to this step."""
-    kept = put.lab.ledger
+    kept = deployed.lab.ledger
     kept.release()
     try:
         running = subprocess.Popen(
-            [sys.executable, "-m", "whimbrel", "migrate", put.deployment.name, "--to", "b", *words],
+            [sys.executable, "-m", "whimbrel", "migrate", deployed.deployment.name, "--to", "b", *words],
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT,
         )  # fmt: skip
-        put.wait_for(lambda: put.deployment.journal_file.exists() and put.history().has(word), f"the step {word}")
+        deployed.come_to(word)
         running.send_signal(signal.SIGKILL)
         running.communicate(timeout=60)
     finally:
         kept.acquire()
-    assert put.history().ended is None
-    assert not put.history().intent.driven
+    assert deployed.history().ended is None
+    assert not deployed.history().intent.driven
 
 
 @pytest.mark.parametrize(
@@ -187,57 +128,57 @@ def killed(put: Put, word: str, *words: str) -> None:
     ],
     ids=["pre-copy", "post-copy"],
 )
-def test_after_whimbrel_was_killed_it_is_found_running_once(put: Put, word: str, words: tuple[str, ...]) -> None:
-    killed(put, word, *words)
+def test_after_whimbrel_was_killed_it_is_found_running_once(deployed: Deployed, word: str, words: tuple[str, ...]) -> None:
+    killed(deployed, word, *words)
     with pytest.raises(UsageError, match="was interrupted"):
-        put.move("b")
+        deployed.move("b")
     with pytest.raises(UsageError, match="has died"):
-        ask_to_abort(put.deployment)
-    where, steps = put.recover()
+        ask_to_abort(deployed.deployment)
+    where, steps = deployed.recover()
     print(where, steps)
-    assert put.copies() == [where]
+    assert deployed.copies() == [where]
     other: HostName = "b" if where == "a" else "a"
-    assert put.move(other).error is None
+    assert deployed.move(other).error is None
 
 
 @pytest.mark.long
-def test_what_was_shut_down_and_not_booted_is_booted(put: Put) -> None:
-    killed(put, "powered off", "--technique", "cold")
-    where, steps = put.recover()
+def test_what_was_shut_down_and_not_booted_is_booted(deployed: Deployed) -> None:
+    killed(deployed, "powered off", "--technique", "cold")
+    where, steps = deployed.recover()
     print(where, steps)
-    assert put.copies() == [where]
+    assert deployed.copies() == [where]
 
 
 @pytest.mark.long
-def test_a_post_copy_move_whose_link_was_cut_goes_on(put: Put) -> None:
-    moving = put.begin("b", "post-copy", "bandwidth=10 MiB/s")
-    put.wait_for(lambda: put.deployment.journal_file.exists() and put.history().has("post-copy"), "the switch")
-    set_link(put.lab, "b", "down")
+def test_a_post_copy_move_whose_link_was_cut_goes_on(deployed: Deployed) -> None:
+    moving = deployed.begin("b", "post-copy", "bandwidth=10 MiB/s")
+    deployed.come_to("post-copy")
+    set_link(deployed.lab, "b", "down")
     try:
         moving.join(180)
     finally:
-        set_link(put.lab, "b", "up")
+        set_link(deployed.lab, "b", "up")
     assert not moving.is_alive()
-    assert put.history().ended is None
-    where, steps = put.recover()
+    assert deployed.history().ended is None
+    where, steps = deployed.recover()
     print(steps)
     assert where == "b"
     assert "resume post-copy" in steps
-    assert put.copies() == ["b"]
+    assert deployed.copies() == ["b"]
 
 
 @pytest.mark.long
-def test_what_is_lost_in_the_middle_of_post_copy_is_only_booted_when_asked(put: Put) -> None:
-    moving = put.begin("b", "post-copy", "bandwidth=10 MiB/s")
-    put.wait_for(lambda: put.deployment.journal_file.exists() and put.history().has("post-copy"), "the switch")
-    power_cut("b")(put.lab)
+def test_what_is_lost_in_the_middle_of_post_copy_is_only_booted_when_asked(deployed: Deployed) -> None:
+    moving = deployed.begin("b", "post-copy", "bandwidth=10 MiB/s")
+    deployed.come_to("post-copy")
+    power_cut("b")(deployed.lab)
     moving.join(180)
-    put.lab.mend()
+    deployed.lab.mend()
     with pytest.raises(UnsafeStateError, match="--boot-anew"):
-        put.recover()
-    where, steps = put.recover(boot_anew=True)
+        deployed.recover()
+    where, steps = deployed.recover(boot_anew=True)
     print(steps)
-    assert put.copies() == [where]
+    assert deployed.copies() == [where]
 
 
 @pytest.mark.long
@@ -246,11 +187,11 @@ def test_a_container_whose_mover_was_killed_is_found_running_once(lab: Lab, tmp_
     settings: dict[str, Any] = {"moves": "container", "technique": "pre-copy"}
     spec = one_arm_of(quick(*(f"migration.{key}={value}" for key, value in settings.items())), "nested-1")
     deployment = bring_up(lab, spec, "tested", "a", made_lab=False)
-    put = Put(lab, deployment, tmp_path)
+    deployed = Deployed(lab, deployment, tmp_path)
     try:
-        killed(put, word)
-        where, steps = put.recover()
+        killed(deployed, word)
+        where, steps = deployed.recover()
         print(where, steps)
-        assert put.move("b" if where == "a" else "a", "checkpoint").error is None
+        assert deployed.move("b" if where == "a" else "a", "checkpoint").error is None
     finally:
         take_down(lab, deployment)
