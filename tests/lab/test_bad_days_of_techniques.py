@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from tests.deployments import Deployed
+from tests.fakes import FakeJournal
 from tests.saboteur import kill_program, power_cut, set_link
-from whimbrel.deployment.moving import ask_to_abort
+from whimbrel.deployment.moving import ask_to_abort, request_for
 from whimbrel.errors import ReservationError, UnsafeStateError
+from whimbrel.migrate.techniques import technique_of
 from whimbrel.spec.migration import TechniqueName
+from whimbrel.spec.overrides import migration_with
 from whimbrel.system.deadline import pause
 
 # Slow enough to be met in the middle of sending, by techniques that send while the guest runs or stands still.
@@ -28,18 +33,18 @@ pytestmark = pytest.mark.long
 
 @pytest.mark.parametrize("technique", TECHNIQUES)
 def test_a_destination_short_of_memory_is_refused(deployed: Deployed, technique: str) -> None:
-    larger = deployed.deployment.spec.guest.model_copy(update={"memory_bytes": 2**40})
-    spec = deployed.deployment.spec.model_copy(update={"guest": larger})
-    deployed.deployment = deployed.deployment.model_copy(update={"spec": spec})
-    moved = deployed.move("b", technique, *options(technique))
-    assert isinstance(moved.error, ReservationError)
+    lab = deployed.lab
+    migration = migration_with(deployed.deployment.spec.migration, technique, options(technique))
+    request = request_for(deployed.deployment, lab, migration, "a", (lab.host_a, lab.host_b))
+    with pytest.raises(ReservationError, match="cannot set aside"):
+        technique_of(migration).move(replace(request, memory_bytes=2**40), FakeJournal())
     assert deployed.copies() == ["a"]
 
 
 @pytest.mark.parametrize("technique", TECHNIQUES)
 def test_a_destination_that_dies_before_the_switch_leaves_the_guest_where_it_was(deployed: Deployed, technique: str) -> None:
     moving = deployed.begin("b", technique, *options(technique))
-    deployed.come_to(EARLY[technique])
+    deployed.come_to("reserved")
     power_cut("b")(deployed.lab)
     moving.join(400)
     assert not moving.is_alive()
