@@ -18,7 +18,7 @@ from whimbrel.deployment.moving import places_of
 from whimbrel.errors import WhimbrelError
 from whimbrel.images.store import ImageStore
 from whimbrel.migrate.journal import read_history
-from whimbrel.migrate.verify import find_copies
+from whimbrel.migrate.verify import Copies, find_copies
 from whimbrel.spec.load import load_campaign
 from whimbrel.system.capabilities import need_capabilities
 from whimbrel.system.root import need_root
@@ -58,7 +58,11 @@ def deploy(
         if not left_up:
             ledger.keep(spec.lab.model_dump_json(), elsewhere=spec.hosts is not None)
     if as_json:
-        print(json.dumps({"name": name, "address": site.guest_address, "host": on, "form": spec.scenarios[0].form}, indent=1))
+        print(
+            json.dumps(
+                {"name": name, "address": site.guest_address, "host": on, "form": spec.scenarios[0].every_arm[0].form}, indent=1
+            )
+        )
         return
     print(f"{name} runs on host {on} and answers at {site.guest_address} in the network of its place")
     print(f"move it: whimbrel migrate {name} --to {'b' if on == 'a' else 'a'}")
@@ -84,8 +88,9 @@ def deployed(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")
         print(json.dumps(found, indent=1))
         return
     for facts in found:
-        hosts = " and ".join(facts["runs_on"]) or "no host that answers"
-        print(f"{facts['name']}: {facts['form']} in {facts['place']}, runs on {hosts}; {facts['move']}")
+        running = f"runs on {' and '.join(facts['runs_on'])}" if facts["runs_on"] else "is not seen to run"
+        standing = f", stands still on {' and '.join(facts['stands_still_on'])}" if facts["stands_still_on"] else ""
+        print(f"{facts['name']}: {facts['form']} in {facts['place']}, {running}{standing}; {facts['move']}")
     if not found:
         print("nothing is deployed")
 
@@ -95,23 +100,24 @@ def _facts(deployment: Deployment) -> dict[str, Any]:
     move = "not moved yet"
     if history is not None:
         way = f"{history.intent.spec.technique} to {history.intent.destination}"
-        state = history.ended or ("under way" if history.intent.driven else "interrupted: recover it")
+        state = history.ended or ("under way" if history.driven else "interrupted: recover it")
         move = f"last move ({way}): {state}"
-    spec = deployment.spec
+    spec, copies = deployment.spec, _copies_of(deployment)
     return {
         "name": deployment.name,
         "form": deployment.arm.form,
         "place": spec.hosts.name if spec.hosts is not None else spec.lab.name,
-        "runs_on": _runs_on(deployment),
+        "runs_on": copies.running,
+        "stands_still_on": copies.standing,
         "move": move,
     }
 
 
-def _runs_on(deployment: Deployment) -> list[str]:
+def _copies_of(deployment: Deployment) -> Copies:
     """Asks the hosts, without their ledger: somebody may be moving it."""
     try:
         with ExitStack() as holding:
             site = site_for(deployment.spec, ImageStore(), ledger_for(deployment.spec))
-            return find_copies(deployment.guest, places_of(deployment, site, holding)).running
+            return find_copies(deployment.guest, places_of(deployment, site, holding))
     except WhimbrelError:
-        return []
+        return Copies([], [])

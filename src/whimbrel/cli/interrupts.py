@@ -53,7 +53,10 @@ class Interrupts:
                 self._noted = True
                 return
             raise KeyboardInterrupt
-        _say(f"stopped before everything was removed; still there, until 'whimbrel gc' removes it:\n{_left()}")
+        if self._ledger.kept:
+            _say("stopped at once; a move that was under way may go on by itself: 'whimbrel recover' finds out")
+        else:
+            _say(f"stopped before everything was removed; still there, until 'whimbrel gc' removes it:\n{_left()}")
         os._exit(_INCOMPLETE)
 
 

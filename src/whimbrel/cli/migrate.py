@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Literal
@@ -24,11 +24,12 @@ from whimbrel.cli.held import held
 from whimbrel.cli.run import give_to_caller
 from whimbrel.cli.terminal import complain, notice
 from whimbrel.deployment.deployed import Deployment, find
-from whimbrel.deployment.moving import Moved, Progress, ask_to_abort, move
+from whimbrel.deployment.moving import Moved, Progress, ask_to_abort, move, refuse_while_moved
 from whimbrel.deployment.recovering import bring_back
 from whimbrel.errors import MoveError, UnsafeStateError, UsageError
 from whimbrel.observe.migration_events import MigrationEvents
 from whimbrel.predict.goals import Choice, Goal
+from whimbrel.records.store import forget_unmade
 from whimbrel.report.load import figures_of
 from whimbrel.spec.overrides import migration_with
 from whimbrel.system.provenance import commit
@@ -63,6 +64,7 @@ def migrate(
     """Moves a deployed service to the other host and says what the move took. Ctrl-C aborts the move, and the service stays."""
     need_root("a move")
     deployment = find(name)
+    refuse_while_moved(deployment)
     wish = _wish(goal, max_gap, dry_run, technique, set_)
     migration = migration_with(deployment.spec.migration, technique, set_ or [])
     origin = Origin(command=shlex.join(["whimbrel", *sys.argv[1:]]), commit=commit())
@@ -77,7 +79,8 @@ def migrate(
                 return 0
             complain(choice.why)
             migration = migration_of(deployment, choice.candidate)
-        progress = Progress(notice(), _Watcher().show if watch else lambda _: None)
+        watcher = _Watcher()
+        progress = Progress(notice(), watcher.show if watch else lambda _: None, watcher.end)
         moved = move(deployment, site, to, migration, folder, origin, progress)
         figures = figures_of(moved.stored)
     if out is not None:
@@ -124,6 +127,7 @@ def recover(
     """Brings a service whose move was interrupted to one running copy, or says why it cannot."""
     need_root("recovering a move")
     deployment = find(name)
+    refuse_while_moved(deployment)
     with held(deployment, "stopping; recover it again later") as site:
         for died in site.mend():
             complain(f"host {died} had died and was started again")
@@ -135,7 +139,13 @@ def recover(
 def _kept(out: Path | None) -> Iterator[Path]:
     """Where the record is written: kept when asked for."""
     if out is not None:
-        yield out.absolute()
+        ours = not out.exists()
+        try:
+            yield out.absolute()
+        except BaseException:
+            if ours:
+                forget_unmade(out)
+            raise
         return
     with tempfile.TemporaryDirectory(prefix="whimbrel-") as folder:
         yield Path(folder)
@@ -161,7 +171,15 @@ class _Watcher:
             f"{(time.monotonic_ns() - marks[0].seen_ns) / 1e9:6.1f} s  {phase_reached(seen, *events.way):14s} {_amounts(events)}"
         )
         line = f"\r{text:<78}" if self._live else f"{text}\n"
-        os.write(2, line.encode())
+        # Whoever read it may have gone; the move goes on.
+        with suppress(OSError):
+            os.write(2, line.encode())
+
+    def end(self) -> None:
+        """What follows begins on a line of its own."""
+        if self._live and self._shown_s:
+            with suppress(OSError):
+                os.write(2, b"\n")
 
 
 def _amounts(events: MigrationEvents) -> str:

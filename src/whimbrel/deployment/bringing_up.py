@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from contextlib import ExitStack, suppress
 
-from whimbrel.deployment.deployed import Deployment, deployed
+from whimbrel.deployment.deployed import NAME_PATTERN, Deployment, deployed
+from whimbrel.engines.guest_agent import GuestAgent
 from whimbrel.engines.libvirt import Connection
 from whimbrel.errors import UsageError, WhimbrelError
 from whimbrel.guests import guest as the_guest
@@ -22,7 +24,9 @@ AnySite = Lab | RemoteSite
 
 
 def refuse_name(name: str) -> None:
-    """UsageError when the name is taken."""
+    """UsageError when the name is taken, or is none."""
+    if not re.fullmatch(NAME_PATTERN, name):
+        raise UsageError(f"{name!r} cannot be a name: small letters, digits and '-', a letter first, at most 30")
     if any(deployment.name == name for deployment in deployed()):
         raise UsageError(f"{name!r} is deployed already", resolution=f"'whimbrel undeploy {name}', or choose another --name")
 
@@ -36,16 +40,15 @@ def bring_up(site: AnySite, spec: CampaignSpec, name: str, on: HostName, made_la
     plan = sketch.plan(on)
     state = Starts(site).get(spec, plan)
     # The site's ledger lists it, so it goes when the site goes.
-    site.ledger.add("folder", str(sketch.folder))
-    sketch.folder.mkdir(parents=True)
+    if Entry("folder", str(sketch.folder)) not in site.ledger.entries:
+        site.ledger.add("folder", str(sketch.folder))
+    sketch.folder.mkdir(parents=True, exist_ok=True)
     try:
         with ExitStack() as holding:
             subject = subject_of(Setting(site, spec, plan, hosts[on], hosts[plan.destination]), state)
             agent, _ = subject.bring_up(holding)
-            if spec.guest.dirtier is not None:
-                the_guest.start_dirtier(agent, spec.guest.dirtier)
-            if spec.observe.witness and not sketch.moves_container:
-                the_guest.start_witness(agent)
+            if not sketch.moves_container:
+                start_what_was_beside_it(spec, agent)
             if scenario.service != "none":
                 subject.wait_until_it_serves(agent)
         deployment = sketch.model_copy(
@@ -58,6 +61,14 @@ def bring_up(site: AnySite, spec: CampaignSpec, name: str, on: HostName, made_la
             take_down(site, sketch)
         raise
     return deployment
+
+
+def start_what_was_beside_it(spec: CampaignSpec, agent: GuestAgent) -> None:
+    """What the file lets run beside the service in a VM: what changes memory, and the witness."""
+    if spec.guest.dirtier is not None:
+        the_guest.start_dirtier(agent, spec.guest.dirtier)
+    if spec.observe.witness:
+        the_guest.start_witness(agent)
 
 
 def take_down(site: AnySite, deployment: Deployment) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal
@@ -20,6 +21,8 @@ from whimbrel.spec.campaign import CampaignSpec
 from whimbrel.spec.fields import RECORD
 from whimbrel.spec.migration import MigrationSpec
 from whimbrel.system.places import home
+
+log = logging.getLogger(__name__)
 
 _FILE = "deployment.json"
 NAME_PATTERN = r"^[a-z][a-z0-9-]{0,29}$"
@@ -122,9 +125,12 @@ def find(name: str) -> Deployment:
 
 
 def deployed() -> Iterator[Deployment]:
-    """Everything that is deployed on this machine, or from it."""
+    """Everything that is deployed on this machine, or from it; of one that cannot be read only a warning is heard."""
     for file in sorted((home() / "deployments").glob(f"*/{_FILE}")):
-        yield _read(file)
+        try:
+            yield _read(file)
+        except UsageError as error:
+            log.warning("%s", error)
 
 
 def _folder(name: str) -> Path:

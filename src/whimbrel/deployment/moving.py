@@ -8,17 +8,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from whimbrel.analysis.phases import phase_reached
-from whimbrel.deployment.bringing_up import AnySite
+from whimbrel.deployment.bringing_up import AnySite, start_what_was_beside_it
 from whimbrel.deployment.deployed import Deployment
 from whimbrel.engines.guest_agent import GuestAgent
 from whimbrel.engines.libvirt import Connection
-from whimbrel.errors import GuestError, InstrumentError, UsageError, WhimbrelError
+from whimbrel.errors import InstrumentError, UsageError, WhimbrelError
 from whimbrel.guests import guest as the_guest
 from whimbrel.guests.carrier import Carrier
 from whimbrel.guests.forms import FORMS, wait_for_service
-from whimbrel.hosts.host import Host, Place
+from whimbrel.hosts.host import GuestState, Host, Place
 from whimbrel.migrate.carry_out import carry_out
-from whimbrel.migrate.journal import WrittenJournal, note_end, read_history
+from whimbrel.migrate.journal import WrittenJournal, note_end, note_left, read_history
+from whimbrel.migrate.storage import keep_only_copy
 from whimbrel.migrate.technique import MoveRequest
 from whimbrel.migrate.techniques import technique_of
 from whimbrel.migrate.verify import exactly_one
@@ -36,18 +37,33 @@ from whimbrel.trial.notes import Notes, Origin, host_name, now
 
 _WATCH_AFTER_S = 3.0
 _LOOK_EVERY_S = 0.25
+# Longer than any technique waits for the end of a move.
+_LONGEST_S = 1200.0
+
+
+@dataclass(frozen=True)
+class NoCarrier:
+    """Where the carrier of a host was. Implements ``hosts.host.Place``."""
+
+    name: str
+    gone: bool = True
+
+    def state_of(self, what: str) -> GuestState:
+        """There is nothing that could hold it."""
+        return "absent"
 
 
 def places_of(deployment: Deployment, site: AnySite, holding: ExitStack) -> tuple[Place, Place]:
     """Where a copy of it may be, a before b; carriers are reached for as long as ``holding`` is open."""
     if not deployment.moves_container:
         return site.host_a, site.host_b
-    found = []
+    found: list[Place] = []
     for host in (site.host_a, site.host_b):
         domain = None if host.gone else holding.enter_context(Connection.open(host.libvirt_uri)).find(the_guest.GUEST_NAME)
         if domain is None:
-            raise GuestError(f"the carrier on host {host.name} is gone", resolution=f"'whimbrel undeploy {deployment.name}'")
-        found.append(Carrier(host, GuestAgent(domain), site.carrier_address(host.name)))
+            found.append(NoCarrier(host.name))
+        else:
+            found.append(Carrier(host, GuestAgent(domain), site.carrier_address(host.name)))
     return found[0], found[1]
 
 
@@ -58,6 +74,8 @@ def request_for(
     hosts: dict[HostName, Host] = {"a": site.host_a, "b": site.host_b}
     ordered = places if source == "a" else (places[1], places[0])
     carriers = [place for place in ordered if isinstance(place, Carrier)]
+    if deployment.moves_container and len(carriers) < 2:
+        raise UsageError(f"a carrier of {deployment.name} is gone", resolution=f"'whimbrel undeploy {deployment.name}'")
     here, there = hosts[source], hosts["b" if source == "a" else "a"]
     lies_shared = deployment.spec.migration.storage == "shared"
     if lies_shared != (migration.storage == "shared"):
@@ -72,6 +90,7 @@ def request_for(
         if scenario.service != "none":
             FORMS[arm.form or scenario.form].start_service(agent)
             wait_for_service(agent, scenario.service)
+        start_what_was_beside_it(deployment.spec, agent)
 
     return MoveRequest(
         guest=deployment.guest,
@@ -87,6 +106,16 @@ def request_for(
     )
 
 
+def refuse_while_moved(deployment: Deployment) -> None:
+    """UsageError while somebody else moves it."""
+    history = read_history(deployment.journal_file)
+    if history is not None and history.driven:
+        raise UsageError(
+            f"{deployment.name} is being moved by process {history.intent.pid}",
+            resolution=f"wait for it, or 'whimbrel abort {deployment.name}'",
+        )
+
+
 def where_it_runs(deployment: Deployment, places: tuple[Place, Place]) -> HostName:
     """The host on which its one copy runs; UsageError when a move was interrupted, UnsafeStateError when nobody can say."""
     history = read_history(deployment.journal_file)
@@ -100,10 +129,11 @@ def where_it_runs(deployment: Deployment, places: tuple[Place, Place]) -> HostNa
 
 @dataclass(frozen=True)
 class Progress:
-    """Who is told how a move goes: of its steps, and of all that is known, several times a second while it lasts."""
+    """Who is told how a move goes: of its steps, of all that is known, several times a second while it lasts, and of its end."""
 
     step: Callable[[str], None]
     events: Callable[[MigrationEvents], None]
+    ended: Callable[[], None] = lambda: None
 
 
 @dataclass(frozen=True)
@@ -179,6 +209,7 @@ class _Attempt:
             events.on_look(self._progress.events)
             try:
                 error = self._carry_out(events)
+                self._progress.ended()
                 self._progress.step("watching after the move")
                 self._watch(running)
             finally:
@@ -205,14 +236,17 @@ class _Attempt:
         except KeyboardInterrupt:
             # The technique has aborted the move before it let us go.
             where = exactly_one(request.guest, request.places)
+            keep_only_copy(request, where)
             note_end(deployment.journal_file, "moved" if where == request.destination.name else "aborted")
             self._progress.step(f"interrupted: {deployment.name} runs on host {where}")
             raise
         notes.report, notes.result = ending.report, ending.result
         notes.runs_on = [host_name(name) for name in ending.runs_on]
         notes.failure = None if ending.error is None else str(ending.error)
-        # A move whose end is unclear stays one that is to be recovered.
-        if ending.result != "unsafe":
+        if ending.result == "unsafe":
+            # It stays one that is to be recovered, and not by us.
+            note_left(deployment.journal_file)
+        else:
             note_end(deployment.journal_file, ending.result)
         return ending.error
 
@@ -238,13 +272,14 @@ def ask_to_abort(deployment: Deployment) -> str:
     history = read_history(deployment.journal_file)
     if history is None or history.ended is not None:
         raise UsageError(f"{deployment.name} is not being moved")
-    if not history.intent.driven:
+    if not history.driven:
         raise UsageError(
-            f"whoever moved {deployment.name} has died (last step: {history.last})",
+            f"nobody drives the move of {deployment.name} any more (last step: {history.last})",
             resolution=f"'whimbrel recover {deployment.name}'",
         )
     deployment.abort_file.touch()
-    while history.ended is None and history.intent.driven:
+    deadline = Deadline(_LONGEST_S)
+    while history.driven and not deadline.passed:
         pause(_LOOK_EVERY_S)
         history = read_history(deployment.journal_file) or history
     return history.ended or "unsafe"

@@ -111,27 +111,31 @@ class Domain:
     @property
     def executing(self) -> bool:
         """Whether its processors run: active and not paused."""
-        try:
-            state, _ = self._raw.state()
-        except libvirt.libvirtError as error:
-            if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
-                return False
-            raise EngineError(f"libvirt could not read the state of {self.name}", details=str(error)) from error
-        return bool(state in (libvirt.VIR_DOMAIN_RUNNING, libvirt.VIR_DOMAIN_BLOCKED))
+        found = self._state_and_reason()
+        return found is not None and found[0] in (libvirt.VIR_DOMAIN_RUNNING, libvirt.VIR_DOMAIN_BLOCKED)
 
     @property
     def split(self) -> bool:
-        """Whether a post-copy move has stopped in the middle, and this is one of its two halves."""
+        """Whether libvirt says that a post-copy move has failed in the middle, and this is one of its two halves."""
+        return self._state_and_reason() in (
+            (libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_POSTCOPY_FAILED),
+            (libvirt.VIR_DOMAIN_RUNNING, libvirt.VIR_DOMAIN_RUNNING_POSTCOPY_FAILED),
+        )
+
+    @property
+    def in_post_copy(self) -> bool:
+        """Whether it runs here and some of its memory has not come yet."""
+        return self._state_and_reason() == (libvirt.VIR_DOMAIN_RUNNING, libvirt.VIR_DOMAIN_RUNNING_POSTCOPY)
+
+    def _state_and_reason(self) -> tuple[int, int] | None:
+        """libvirt's numbers; None when it is not there."""
         try:
             state, reason = self._raw.state()
         except libvirt.libvirtError as error:
             if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
-                return False
+                return None
             raise EngineError(f"libvirt could not read the state of {self.name}", details=str(error)) from error
-        return (state, reason) in (
-            (libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_POSTCOPY_FAILED),
-            (libvirt.VIR_DOMAIN_RUNNING, libvirt.VIR_DOMAIN_RUNNING_POSTCOPY_FAILED),
-        )
+        return state, reason
 
     def migrate(self, options: MoveOptions) -> None:
         """Moves it, peer to peer, to the host at ``peer_uri``; returns when the move has ended."""

@@ -1,18 +1,24 @@
 """A move by plain ``virsh migrate``, as an operator would type it on the source: what our own moves are compared with.
 
-Nothing is reserved, no limit on rounds is kept, and nobody looks at it meanwhile: virsh has none of that.
+Nothing is reserved and no limit on rounds is kept: virsh has none of that. Its time-out, and an abort that is asked for, end it.
 """
 
 from __future__ import annotations
 
+import tempfile
+from pathlib import Path
+
+from whimbrel.engines.domain import Domain
 from whimbrel.engines.libvirt import Connection
-from whimbrel.errors import ToolError
 from whimbrel.migrate.live import completed_job, find_running
 from whimbrel.migrate.technique import Journal, MoveReport, MoveRequest
 from whimbrel.spec.migration import MigrationSpec
-from whimbrel.system.process import run
+from whimbrel.system.deadline import Deadline
+from whimbrel.system.process import start
 
 _MIB = 2**20
+_LOOK_EVERY_S = 0.05
+_ABORT_PATIENCE_S = 60.0
 
 
 class ByVirsh:
@@ -31,22 +37,36 @@ class ByVirsh:
             Connection.open(request.destination.libvirt_uri) as destination,
         ):
             domain = find_running(source, request)
-            error: str | None = None
-            try:
-                run(request.source.command(virsh_words(request)), timeout_s=request.spec.timeout_s)
-            except ToolError as failed:
-                # Where virsh did not end in time, libvirt still moves it.
-                domain.abort_job()
-                error = str(failed)
+            error, aborted = self._run(domain, request)
             return MoveReport(
                 called_ns=called_ns,
                 returned_ns=journal.mark("move returned"),
-                result="moved" if error is None else "failed",
+                result="moved" if error is None else "aborted" if aborted else "failed",
                 error=error,
                 reserved_memory_bytes=0,
                 reserved_disk_bytes=0,
                 completed=completed_job(destination, request.guest) if error is None else None,
             )
+
+    @staticmethod
+    def _run(domain: Domain, request: MoveRequest) -> tuple[str | None, bool]:
+        """What virsh said of its failure, None when it did not fail; and whether we made it stop."""
+        deadline = Deadline(request.spec.timeout_s)
+        aborted = False
+        with tempfile.TemporaryDirectory(prefix="whimbrel-") as folder:
+            words = Path(folder) / "virsh.log"
+            running = start(request.source.command(virsh_words(request)), log_file=words)
+            try:
+                while running.wait(_LOOK_EVERY_S) is None:
+                    if not aborted and (deadline.passed or request.told_to_abort()):
+                        aborted = True
+                        domain.abort_job()
+            finally:
+                # An end of virsh alone would let libvirt go on; where it has ended there is no job any more.
+                domain.abort_job()
+                code = running.stop(_ABORT_PATIENCE_S, ask=False)
+            said = words.read_text(errors="replace").strip() if words.exists() else ""
+        return (None, False) if code == 0 else (said or f"virsh ended with exit code {code}", aborted)
 
 
 def virsh_words(request: MoveRequest) -> list[str]:

@@ -21,6 +21,7 @@ from whimbrel.system.clock import clock_id
 from whimbrel.system.process import ProcessId
 
 ENDED = "move ended"
+_LEFT = "move left"
 POST_COPY = "post-copy"
 
 
@@ -38,8 +39,8 @@ class Intent(BaseModel):
     clock_id: str
 
     @property
-    def driven(self) -> bool:
-        """Whether the process that drives the move still lives."""
+    def alive(self) -> bool:
+        """Whether the process that began the move still lives."""
         return self.clock_id == clock_id() and ProcessId(self.pid, self.start_ticks).alive
 
 
@@ -58,6 +59,11 @@ class History:
     def ended(self) -> str | None:
         """How it ended (``moved``, ``failed``, ...); None when it is under way or was interrupted."""
         return next((step["data"]["result"] for step in self._steps if step["name"] == ENDED), None)
+
+    @property
+    def driven(self) -> bool:
+        """Whether somebody still drives it: it has not ended, nor was it left as it is by one that could do no more."""
+        return self.ended is None and not self.has(_LEFT) and self.intent.alive
 
     @property
     def last(self) -> str:
@@ -86,7 +92,7 @@ class WrittenJournal:
         """Writes down one step; returns its time on the monotonic clock, in ns."""
         # The clock first: what is written down takes its time, and must not be part of what is measured.
         t_ns = self._beside.mark(name, **data)
-        _write(self._file, json.dumps({"name": name, "data": data}) + "\n", "a")
+        _append(self._file, name, data)
         return t_ns
 
     def quote(self, host: str, name: str, realtime_ns: int) -> None:
@@ -96,7 +102,12 @@ class WrittenJournal:
 
 def note_end(file: Path, result: str) -> None:
     """Writes down how a move ended."""
-    _write(file, json.dumps({"name": ENDED, "data": {"result": result}}) + "\n", "a")
+    _append(file, ENDED, {"result": result})
+
+
+def note_left(file: Path) -> None:
+    """Writes down that nobody drives the move any more, though it is not known to have ended well or badly."""
+    _append(file, _LEFT, {})
 
 
 def read_history(file: Path) -> History | None:
@@ -119,6 +130,11 @@ def read_history(file: Path) -> History | None:
         if isinstance(step, dict) and "name" in step and "data" in step:
             steps.append(step)
     return History(intent, steps)
+
+
+def _append(file: Path, name: str, data: dict[str, Any]) -> None:
+    # On a line of its own even when a crash has cut the last one off.
+    _write(file, "\n" + json.dumps({"name": name, "data": data}) + "\n", "a")
 
 
 def _write(file: Path, text: str, mode: Literal["a", "w"]) -> None:

@@ -136,7 +136,7 @@ class _Attempt:
             self._rounds = int(event.data["pass"])
 
     def run(self) -> None:
-        """Returns when the move has ended, well or not; on Ctrl-C the move is aborted first."""
+        """Returns when the move has ended, well or not; on Ctrl-C it is aborted first, or waited for where it can only go on."""
         # QEMU keeps the limit for the moves that follow, so it is set for each.
         self._limit_s = pause_limit_s(self._request.spec, 0.0)
         self._domain.set_max_downtime_ms(max(1, round(self._limit_s * 1000)))
@@ -145,8 +145,12 @@ class _Attempt:
         try:
             self._watch()
         except BaseException:
-            self._abort("interrupted")
-            self._wait_for_end()
+            if self._may_abort:
+                self._abort("interrupted")
+                self._wait_for_end()
+            else:
+                # Neither side has all of it: it can only go on.
+                self._ended.wait(_LAST_PATIENCE_S)
             raise
         if not self._ended.is_set():
             raise UnsafeStateError(
@@ -163,8 +167,11 @@ class _Attempt:
         except BaseException as error:  # a thread has nobody to raise to: it ends the move as a failure
             self._error = EngineError("the call that moves the guest broke", details=repr(error))
         finally:
-            self.returned_ns = self._journal.mark("move returned")
-            self._ended.set()
+            try:
+                self.returned_ns = self._journal.mark("move returned")
+            finally:
+                # Also when there is no room left to write it down.
+                self._ended.set()
 
     def _arriving_xml(self) -> str | None:
         """The guest's description on the destination, where it may be another; else libvirt sends its own."""
@@ -224,8 +231,10 @@ class _Attempt:
 
     def _abort(self, why: str) -> None:
         self._aborted = True
-        self._journal.mark("abort", why=why)
-        self._domain.abort_job()
+        try:
+            self._journal.mark("abort", why=why)
+        finally:
+            self._domain.abort_job()
 
     def _wait_for_end(self) -> None:
         """An abort can come before libvirt has a job to abort, so it is said again until the move ends."""

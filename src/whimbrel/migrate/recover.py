@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import Protocol
 
 from whimbrel.engines.domain import Domain
@@ -23,86 +22,118 @@ from whimbrel.system.deadline import Deadline, pause
 
 _PATIENCE_S = 900.0
 _LOOK_EVERY_S = 1.0
+# "cannot" is the last word only when it stays so: a host may be starting, a job may be ending.
+_SURE_AFTER_S = 15.0
 # A post-copy move that sends nothing for so long has lost its link without having noticed.
 _STUCK_S = 15.0
 _BOOT_S = 300.0
+_POWER_OFF_S = 120.0
 
 
 class Sides(Protocol):
     """Both sides of a move that was interrupted."""
 
     def look(self) -> Situation:
-        """What they say now."""
+        """What they say now: first whether anything moves it, then where it is, so that no end of a move falls in between."""
 
     def take(self, step: Step) -> None:
-        """Takes a step that is neither ``done`` nor ``cannot``."""
+        """Takes a step that is neither ``done`` nor ``cannot``. EngineError when it was refused: it is then tried again."""
 
     def clear(self) -> None:
         """Removes what the move used, once one copy runs."""
 
 
-def sides_of(request: MoveRequest, description: str) -> Sides:
-    """Both sides of a move; ``description`` is what a VM is booted from."""
-    return VmSides(request, description) if request.carriers is None else ContainerSides(request)
+def recover(
+    sides: Sides,
+    request: MoveRequest,
+    intention: Intention,
+    told: Callable[[Decision], None],
+    look_every_s: float = _LOOK_EVERY_S,
+    sure_after_s: float = _SURE_AFTER_S,
+) -> str:
+    """The host on which it runs in the end; ``told`` hears of each decision once.
 
-
-def recover(sides: Sides, request: MoveRequest, intention: Intention, told: Callable[[Decision], None]) -> str:
-    """The host on which it runs in the end; ``told`` hears of each decision before it is carried out.
-
-    UnsafeStateError when it cannot be brought to one running copy: it says why, and what could be done.
+    A step is taken when two looks in a row ask for it. UnsafeStateError when it cannot be brought to one running copy: it says
+    why, and what could be done.
     """
     deadline = Deadline(_PATIENCE_S)
     before: Decision | None = None
+    since = Deadline(sure_after_s)
+    refused = ""
     booted = False
     while True:
         decision = decide(sides.look(), intention)
         if decision != before:
             told(decision)
-        before = decision
-        if decision.step == "done":
+            before, since = decision, Deadline(sure_after_s)
+        elif decision.step == "done":
             sides.clear()
             where = exactly_one(request.guest, request.places)
             # A guest that was booted may have an older disk than the one on the other host.
             if not booted:
                 keep_only_copy(request, where)
             return where
-        if decision.step == "cannot" or deadline.passed:
+        elif deadline.passed or (decision.step == "cannot" and since.passed):
             raise UnsafeStateError(
                 f"{request.guest} cannot be brought to one running copy",
-                details=decision.why if decision.step == "cannot" else f"after {_PATIENCE_S:.0f} s still: {decision.why}",
+                details=f"{decision.why}. {refused}".rstrip(". ") + ".",
                 resolution="mend what is named and recover again; 'virsh list --all' on both hosts shows what is there",
             )
-        booted = booted or decision.step == "boot"
-        sides.take(decision.step)
-        pause(_LOOK_EVERY_S)
+        elif decision.step != "cannot":
+            booted = booted or decision.step == "boot"
+            try:
+                sides.take(decision.step)
+            except EngineError as error:
+                refused = f"The step '{decision.step}' was refused: {error}"
+        pause(look_every_s)
 
 
 class VmSides:
-    """Two hosts. Implements ``Sides``."""
+    """Two hosts. Implements ``Sides``.
 
-    def __init__(self, request: MoveRequest, description: str) -> None:
+    ``description`` is what the guest is booted from; ``shutting_down`` says that it was told to power off, which takes its time.
+    """
+
+    def __init__(self, request: MoveRequest, description: str, switched: bool, shutting_down: bool) -> None:
         self._request = request
         self._description = description
+        self._switched = switched
         self._sent: int | None = None
         self._sent_until = Deadline(_STUCK_S)
+        self._limit = Deadline(request.spec.timeout_s)
+        self._powering_off = Deadline(_POWER_OFF_S if shutting_down else 0.0)
 
     def look(self) -> Situation:
-        """From libvirt's states, its job, and QEMU's own."""
+        """From libvirt's job, QEMU's own word on it, and libvirt's states, in this order."""
         guest, source, destination = self._request.guest, self._request.source, self._request.destination
-        states = _state_of(source, guest), _state_of(destination, guest)
-        if "silent" in states:
-            return Situation(*states)
         with ExitStack() as stack:
-            here, there = (_domain(host, guest, stack) for host in (source, destination))
+            try:
+                here, there = (_domain(host, guest, stack) for host in (source, destination))
+                job = here is not None and here.job_stats() is not None
+            except EngineError:
+                return Situation(_state_of(source, guest), _state_of(destination, guest))
             moved = here.monitor("query-migrate") if here is not None else None
-            there_says = there.monitor("query-status") if there is not None else None
+            status = moved.get("status") if moved is not None else None
+            states = _state_of(source, guest), _state_of(destination, guest)
+            if here is not None and moved is None and states[0] != "absent":
+                # Not to know whether everything was sent is not the same as that it was not.
+                states = "silent", states[1]
+            split = status == "postcopy-paused" or self._half_is_lost(there, states)
+            moving = job and not split
+            # While a job runs the destination's monitor would answer only when it has ended.
+            there_says = there.monitor("query-status") if there is not None and not moving and not split else None
             return Situation(
                 *states,
-                under_way=here is not None and here.job_stats() is not None,
-                split=any(domain is not None and domain.split for domain in (here, there)),
-                sent=moved is not None and moved.get("status") == "completed",
+                under_way=moving or (states[0] == "runs" and not self._powering_off.passed),
+                split=split,
+                sent=status == "completed",
                 whole=there_says is not None and there_says.get("status") != "inmigrate",
             )
+
+    @staticmethod
+    def _half_is_lost(there: Domain | None, states: tuple[SideState, SideState]) -> bool:
+        """The source is gone, and the destination still waited for memory of it."""
+        return states[0] == "absent" and there is not None and (there.split or there.in_post_copy)
 
     def take(self, step: Step) -> None:
         """Through libvirt."""
@@ -115,7 +146,7 @@ class VmSides:
             elif actor is None:
                 return  # it has gone since we looked: the next look says so
             elif step == "wait":
-                self._interrupt_when_stuck(actor)
+                self._limit_the_wait(actor)
             elif step == "resume post-copy":
                 actor.migrate(options_of(request, resume=True))
             elif step.endswith("goes on"):
@@ -126,29 +157,35 @@ class VmSides:
     def clear(self) -> None:
         """libvirt removes what it made."""
 
-    def _interrupt_when_stuck(self, here: Domain) -> None:
-        """Interrupts a post-copy move that sends nothing any more, so that it can be taken up again."""
+    def _limit_the_wait(self, here: Domain) -> None:
+        """Interrupts a post-copy move that sends nothing, so that it can be taken up again; aborts a pre-copy that never ends."""
         stats = here.job_stats() or {}
         if stats.get("memory_processed") != self._sent:
             self._sent, self._sent_until = stats.get("memory_processed"), Deadline(_STUCK_S)
         elif self._sent_until.passed:
-            # A move that has not gone over to post-copy refuses it, and ends by itself.
-            with contextlib.suppress(EngineError):
+            # A move that has not gone over to post-copy refuses it.
+            with suppress(EngineError):
                 here.interrupt_post_copy()
+        if self._limit.passed and not self._switched:
+            # Whoever kept its limits has died; libvirt refuses once memory follows the guest.
+            here.abort_job()
 
     def _boot(self, left: list[Domain]) -> None:
-        """On its source, where that lives."""
+        """Where its newest disk is: on its source, unless it moves along and the switch was ordered."""
         request = self._request
-        if request.source.gone and request.spec.storage != "shared":
+        shared = request.spec.storage == "shared"
+        first, second = request.source, request.destination
+        if self._switched and not shared:
+            first, second = second, first
+        if first.gone and not shared:
             raise UnsafeStateError(
-                f"the disk of {request.guest} lies on host {request.source.name}, which has died",
-                details=f"the copy on host {request.destination.name} may not be whole",
+                f"the disk of {request.guest} lies on host {first.name}, which has died",
+                details=f"the copy on host {second.name} may not be whole",
                 resolution="start that host again, and recover again",
             )
         for domain in left:
             domain.destroy()
-        host = request.destination if request.source.gone else request.source
-        with Connection.open(host.libvirt_uri) as connection:
+        with Connection.open((second if first.gone else first).libvirt_uri) as connection:
             agent = GuestAgent(connection.create(fit_for_both(request, self._description)))
             agent.wait(_BOOT_S)
             request.after_boot(agent)
@@ -165,31 +202,35 @@ class ContainerSides:
         self._told = False
 
     def look(self) -> Situation:
-        """From the carriers' groups and the scripts' journals."""
-        states = _state_of(self._depart.carrier, self._guest), _state_of(self._arrive.carrier, self._guest)
-        if "silent" in states:
-            return Situation(*states)
-        has_all = _asked(lambda: self._arrive.has_said("complete"))
+        """From the scripts, their journals, and the carriers' groups, in this order."""
         under_way = _asked(lambda: self._depart.running) or _asked(lambda: self._arrive.running)
-        return Situation(*states, under_way=under_way, sent=has_all, whole=has_all)
+        has_all = _asked(lambda: self._arrive.has_said("complete"))
+        may_have_run = has_all or _asked(lambda: self._arrive.has_said("restored"))
+        states = _state_of(self._depart.carrier, self._guest), _state_of(self._arrive.carrier, self._guest)
+        return Situation(*states, under_way=under_way, sent=may_have_run, whole=has_all)
 
     def take(self, step: Step) -> None:
         """Through the scripts, which know their groups."""
         if step == "wait":
-            if not self._told:
-                # Heeded by a side that still waits for orders; one that has been told to leave ends by itself.
-                self._depart.order("abort")
-                self._told = True
+            self._end_what_waits()
         elif step == "boot":
             carrier.start(self._depart.carrier.agent)
         else:
             side = self._depart if "source" in step else self._arrive
             side.settle("go on" if step.endswith("goes on") else "end")
 
+    def _end_what_waits(self) -> None:
+        """A side that waits for orders or for the other one is told to end; one that has been told to leave ends by itself."""
+        if not self._told:
+            self._depart.order("abort")
+            self._told = True
+        elif not _asked(lambda: self._depart.running) and _state_of(self._depart.carrier, self._guest) == "runs":
+            self._arrive.end()
+
     def clear(self) -> None:
         """Ends both scripts and gives their memory back, on carriers that are there."""
         for side in (self._depart, self._arrive):
-            with contextlib.suppress(EngineError, GuestError):
+            with suppress(EngineError, GuestError):
                 side.end()
                 side.clear()
 

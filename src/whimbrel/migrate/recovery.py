@@ -21,8 +21,8 @@ class Situation:
     """What both sides say.
 
     ``under_way``: something still moves it. ``split``: a post-copy move has stopped in the middle, and each side has a part of
-    the memory. ``sent``: the source has sent everything, or the destination says it has everything, so that the destination may
-    have gone on. ``whole``: what stands still at the destination has all that it needs to go on.
+    the memory. ``sent``: the destination may have gone on, as the source has sent everything or the destination says that it
+    runs. ``whole``: the destination has all that it needs to go on.
     """
 
     source: SideState
@@ -35,8 +35,10 @@ class Situation:
 
 @dataclass(frozen=True)
 class Intention:
-    """What the journal adds: ``switched``, the order to go on at the destination was given; ``between``, it was shut down to be
-    booted there. ``boot_anew``: the user would rather have it started from its disk than not at all.
+    """What the journal adds, and the user.
+
+    ``switched``: the order to go on at the destination was given; ``between``: it was shut down to be booted there, and its disk
+    is the newest there is. ``boot_anew``: the user would rather have it started from its disk than not at all.
     """
 
     switched: bool = False
@@ -63,7 +65,7 @@ def decide(now: Situation, then: Intention) -> Decision:
         which = "source" if now.source == "silent" else "destination"
         return Decision("cannot", f"the {which} does not answer, so nobody knows what runs there")
     if now.split:
-        return _split(now)
+        return _split(now, then)
     if now.under_way:
         return Decision("wait", "the move is still under way")
     table = {
@@ -78,29 +80,29 @@ def decide(now: Situation, then: Intention) -> Decision:
     return _one_stands_still(now, then)
 
 
-def _split(now: Situation) -> Decision:
+def _split(now: Situation, then: Intention) -> Decision:
     if "absent" in (now.source, now.destination):
         lost, left = ("source", "destination") if now.source == "absent" else ("destination", "source")
-        return Decision("cannot", f"the {lost} is gone with its part of the memory; what the {left} has is not whole")
+        return _boot_or_not(then, f"the {lost} is gone with its part of the memory; what the {left} has is not whole")
     return Decision("resume post-copy", "each side has a part of the memory: the rest has still to be sent")
 
 
 def _one_stands_still(now: Situation, then: Intention) -> Decision:
     if now.destination == "runs":
-        if now.sent:
+        if now.sent and now.whole:
             return Decision("end source", "the destination has everything and runs; the copy that stands still is an old one")
         return Decision("cannot", "the destination runs, but nobody says that it has everything")
     if now.destination == "stands still":
         if now.whole and (now.sent or now.source == "absent"):
             return Decision("destination goes on", "the destination has everything, and no other copy runs")
-        if now.source == "stands still" and not then.switched:
+        if now.source == "stands still" and not then.switched and not now.sent:
             return Decision("end destination", "the destination has only a part, and never went on")
         return _boot_or_not(then, "the destination has only a part of it, and the source none that may go on")
     if now.source == "stands still":
         if not now.sent and not then.switched:
             return Decision("source goes on", "the destination has no copy, and never had a whole one")
         return _boot_or_not(then, "the destination may have gone on and died since: what the source has in memory is too old")
-    if then.between:
+    if then.between and not now.sent:
         return Decision("boot", "it was shut down to be booted elsewhere: its disk is whole")
     return _boot_or_not(then, "no copy is left")
 

@@ -13,7 +13,7 @@ from whimbrel.errors import UsageError
 from whimbrel.spec.fields import RECORD, MisfitError
 from whimbrel.spec.migration import MigrationSpec
 
-_OF_EVERY_TECHNIQUE = ("moves", "timeout", "bandwidth", "tls")
+_OF_EVERY_TECHNIQUE = ("moves", "timeout", "bandwidth", "tls", "storage")
 
 
 def parse_override(text: str, example: str) -> tuple[str, Any]:

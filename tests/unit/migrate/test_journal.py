@@ -8,7 +8,7 @@ import pytest
 
 from tests.fakes import FakeJournal
 from whimbrel.errors import UsageError
-from whimbrel.migrate.journal import WrittenJournal, note_end, read_history
+from whimbrel.migrate.journal import WrittenJournal, note_end, note_left, read_history
 from whimbrel.spec.migration import MigrationSpec
 
 
@@ -55,10 +55,36 @@ def test_its_driver_lives_until_it_does_not(file: Path) -> None:
     begun(file)
     history = read_history(file)
     assert history is not None
-    assert history.intent.driven
-    gone = history.intent.model_copy(update={"start_ticks": history.intent.start_ticks - 1})
-    assert not gone.driven
-    assert not history.intent.model_copy(update={"clock_id": "another boot"}).driven
+    assert history.driven
+    assert not history.intent.model_copy(update={"start_ticks": history.intent.start_ticks - 1}).alive
+    assert not history.intent.model_copy(update={"clock_id": "another boot"}).alive
+
+
+def test_a_move_may_be_left_by_one_that_lives(file: Path) -> None:
+    begun(file)
+    note_left(file)
+    history = read_history(file)
+    assert history is not None
+    assert not history.driven
+    assert history.ended is None
+
+
+def test_a_move_that_has_ended_is_not_driven(file: Path) -> None:
+    begun(file)
+    note_end(file, "moved")
+    history = read_history(file)
+    assert history is not None
+    assert not history.driven
+
+
+def test_an_end_after_a_line_that_was_cut_off_counts(file: Path) -> None:
+    begun(file)
+    with file.open("a") as stream:
+        stream.write('{"name": "post-')
+    note_end(file, "failed")
+    history = read_history(file)
+    assert history is not None
+    assert history.ended == "failed"
 
 
 def test_an_end_is_an_end(file: Path) -> None:

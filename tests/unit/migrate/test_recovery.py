@@ -31,8 +31,12 @@ SIDES: tuple[SideState, ...] = (*get_args(GuestState), "silent")
         (Situation("stands still", "stands still", split=True), Intention(switched=True), "resume post-copy"),
         (Situation("stands still", "runs", split=True), Intention(switched=True), "resume post-copy"),
         (Situation("absent", "stands still", split=True), Intention(switched=True), "cannot"),
-        (Situation("stands still", "runs", sent=True), NOTHING, "end source"),
+        (Situation("absent", "runs", split=True), Intention(switched=True), "cannot"),
+        (Situation("stands still", "absent", split=True), Intention(switched=True, boot_anew=True), "boot"),
+        (Situation("stands still", "runs", sent=True, whole=True), NOTHING, "end source"),
         (Situation("stands still", "runs"), NOTHING, "cannot"),
+        # A container that runs and still waits for pages of its source.
+        (Situation("stands still", "runs", sent=True), NOTHING, "cannot"),
         (Situation("absent", "stands still", whole=True), NOTHING, "destination goes on"),
         (Situation("absent", "stands still"), NOTHING, "cannot"),
         (Situation("stands still", "stands still", sent=True, whole=True), NOTHING, "destination goes on"),
@@ -40,6 +44,7 @@ SIDES: tuple[SideState, ...] = (*get_args(GuestState), "silent")
         (Situation("stands still", "stands still"), Intention(switched=True), "cannot"),
         # Cold: powered off on the source, not yet booted.
         (Situation("absent", "absent"), Intention(between=True), "boot"),
+        (Situation("absent", "absent", sent=True), Intention(between=True), "cannot"),
         (Situation("absent", "absent"), NOTHING, "cannot"),
         (Situation("absent", "absent"), Intention(boot_anew=True), "boot"),
     ],
@@ -64,7 +69,8 @@ def test_every_situation_has_an_answer_in_words() -> None:
 def test_no_copy_goes_on_beside_one_that_runs() -> None:
     for now, then in everything():
         step = decide(now, then).step
-        if "runs" in (now.source, now.destination):
+        # What runs as half of a post-copy move is ended before it is booted.
+        if "runs" in (now.source, now.destination) and not now.split:
             assert step not in ("source goes on", "destination goes on", "boot"), (now, then)
 
 
@@ -74,6 +80,13 @@ def test_the_source_never_goes_on_when_the_destination_may_have() -> None:
             assert not now.sent, now
             assert not then.switched, then
             assert now.destination == "absent", now
+
+
+def test_the_source_is_ended_only_when_the_destination_has_everything() -> None:
+    for now, then in everything():
+        if decide(now, then).step == "end source":
+            assert now.whole, now
+            assert now.destination == "runs", now
 
 
 def test_nothing_is_started_or_ended_while_a_side_is_silent() -> None:

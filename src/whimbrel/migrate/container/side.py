@@ -94,7 +94,8 @@ class Side:
 
     def settle(self, how: Literal["go on", "end"]) -> None:
         """Lets a container that stands still here go on, or ends it."""
-        then = "end_container" if how == "end" else 'echo 0 >"$GROUP/cgroup.freeze"; attach'
+        # The link joins only with a container behind it: another one may have its address by now.
+        then = "end_container" if how == "end" else 'has populated 1 && echo 0 >"$GROUP/cgroup.freeze" && attach'
         self.carrier.agent.run(["/bin/bash", "-c", f". {MOVE}/common.sh; cd {MOVE}; {then}"])
 
     def clear(self) -> None:
