@@ -9,7 +9,7 @@ from whimbrel.hosts.host import GuestState
 def libvirt_state_of(uri: str, guest: str) -> GuestState:
     """Whether a copy of this guest is there, and executes; EngineError when libvirtd does not answer.
 
-    One that executes without all of its memory stands still as soon as it touches what is missing, so it does not count as running.
+    One that lacks memory stands still as soon as it touches what is missing, so it does not count as running.
     """
     with Connection.open(uri) as connection:
         domain = connection.find(guest)
