@@ -31,8 +31,9 @@ NAME_PATTERN = r"^[a-z][a-z0-9-]{0,29}$"
 class Deployment(BaseModel):
     """A service that was put up and left.
 
-    ``spec`` is the scenario file as it is in the one arm that was chosen, ``on`` the host where it was put. ``description`` is what
-    its VM was started from (None for a container between carriers), and ``made_lab`` says whether its lab was made for it, and goes with it.
+    ``spec`` is the scenario file as it is in the one arm that was chosen, ``on`` the host where the service was put.
+    ``description`` is what its VM was started from (None for a container between carriers), and ``made_lab`` says whether its lab
+    was made for it, and goes with it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
