@@ -87,6 +87,8 @@ def test_each_is_aborted_while_the_source_has_its_guest(deployed: Deployed, tech
 def test_a_source_that_dies_after_the_switch_loses_the_guest_and_that_is_said(deployed: Deployed, technique: str) -> None:
     moving = deployed.begin("b", technique, *options(technique))
     deployed.come_to("post-copy")
+    # The order is written down before it is given.
+    pause(2)
     kill_program("a", "qemu-system")(deployed.lab)
     moving.join(300)
     [moved] = deployed.ended

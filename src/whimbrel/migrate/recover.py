@@ -118,6 +118,9 @@ class VmSides:
             if here is not None and moved is None and states[0] != "absent":
                 # Not to know whether everything was sent is not the same as that it was not.
                 states = "silent", states[1]
+            if states[0] != "runs":
+                # It is off; what runs there from now on was booted.
+                self._powering_off = Deadline(0.0)
             split = status == "postcopy-paused" or self._half_is_lost(there, states)
             moving = job and not split
             # While a job runs the destination's monitor would answer only when it has ended.
