@@ -38,9 +38,10 @@ def run(
     stdin: str | None = None,
     timeout_s: float | None = 600,
     env: Mapping[str, str] | None = None,
+    cgroup_procs: Sequence[Path] = (),
 ) -> Completed:
-    """Runs a program to its end; ToolError with its last words when ``check`` and it fails."""
-    argv = tuple(str(part) for part in command)
+    """Runs a program to its end; ToolError with its last words when ``check`` and it fails. ``cgroup_procs``: see ``start``."""
+    argv = tuple(str(part) for part in (*_joining(cgroup_procs), *command))
     log.debug("run: %s", shlex.join(argv))
     try:
         done = subprocess.run(
@@ -129,6 +130,10 @@ class Running:
 _JOIN = 'while [ "$1" != -- ]; do echo 0 >"$1" || exit 125; shift; done; shift; exec "$@"'
 
 
+def _joining(cgroup_procs: Sequence[Path]) -> list[str | Path]:
+    return ["sh", "-c", _JOIN, "join", *cgroup_procs, "--"] if cgroup_procs else []
+
+
 def start(
     command: Sequence[str | Path],
     *,
@@ -143,8 +148,7 @@ def start(
     ``new_session`` keeps Ctrl-C in the terminal from reaching it: we stop it ourselves, in order. ``cgroup_procs`` are
     ``cgroup.procs`` files that the child writes itself into before the program starts, so nothing escapes.
     """
-    joining = ["sh", "-c", _JOIN, "join", *cgroup_procs, "--"] if cgroup_procs else []
-    argv = tuple(str(part) for part in (*joining, *command))
+    argv = tuple(str(part) for part in (*_joining(cgroup_procs), *command))
     log.debug("start: %s", shlex.join(argv))
     errors: int | IO[Any] = log_file.open("ab") if log_file else subprocess.DEVNULL
     try:
@@ -187,14 +191,13 @@ class ProcessId:
         return ProcessId.of(self.pid) == self
 
     @property
-    def pid_inside(self) -> int | None:
-        """Its number in its innermost PID namespace; None when it is in ours, or has ended."""
+    def pids_inside(self) -> tuple[int, ...]:
+        """Its numbers in the PID namespaces within ours, outermost first; none when it is in ours, or has ended."""
         with contextlib.suppress(OSError):
             for line in Path(f"/proc/{self.pid}/status").read_text().splitlines():
                 if line.startswith("NSpid:"):
-                    numbers = line.split()[1:]
-                    return int(numbers[-1]) if len(numbers) > 1 else None
-        return None
+                    return tuple(int(number) for number in line.split()[2:])
+        return ()
 
     def kill(self, patience_s: float = 10.0) -> bool:
         """Kills it and waits; True when it has gone."""
