@@ -8,10 +8,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from whimbrel.errors import UsageError
-from whimbrel.hosts.host import SamplePoints
+from whimbrel.hosts.host import Host, SamplePoints
 from whimbrel.hosts.site import Accelerator
 from whimbrel.images.store import ImageStore
 from whimbrel.lab.accelerator import choose_accelerator
+from whimbrel.lab.cell import LabCell
 from whimbrel.lab.server import Server, ServerPlace
 from whimbrel.spec.lab import LabSpec, MigrationLinkSpec
 from whimbrel.system import cgroups, links, netns
@@ -140,6 +141,10 @@ class Lab:
     def carrier_address(self, side: str) -> str:
         """The address of the carrier on server A or B."""
         return self.spec.address(_CARRIERS[side])
+
+    def open_cell(self, host: Host) -> LabCell:
+        """A cell of server A or B."""
+        return LabCell.open(self.server_a if host.name == self.server_a.name else self.server_b)
 
     @property
     def prefix_length(self) -> int:
