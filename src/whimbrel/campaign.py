@@ -7,10 +7,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from whimbrel.analysis.exclusion import spoilt
-from whimbrel.errors import UnsafeStateError, UsageError
+from whimbrel.errors import CapabilityError, UnsafeStateError, UsageError
 from whimbrel.guests.carrier_states import CarrierStates
+from whimbrel.guests.in_cells import FreshContainer, fresh_container
 from whimbrel.guests.states import StateStore
 from whimbrel.hosts.site import Site
+from whimbrel.images.store import ImageStore
+from whimbrel.lab.criu_check import examine_criu
+from whimbrel.migrate.techniques import lacks
 from whimbrel.records.store import CampaignFolder, StoredTrial
 from whimbrel.records.trial import Plan
 from whimbrel.spec.arms import ArmSpec
@@ -101,6 +105,21 @@ class _Member:
         )
 
 
+def need_possible(spec: CampaignSpec, plans: Sequence[Plan], store: ImageStore) -> None:
+    """CapabilityError when this machine cannot make a move that is planned; tried only where that depends on the machine."""
+    arms = {plan.arm for plan in plans if plan.form == "container" and plan.moves}
+    findings = examine_criu(store) if arms else []
+    for arm in sorted(arms):
+        technique = spec.in_arm(spec.find_arm(arm)[1]).migration.technique
+        reason = lacks(technique, findings)
+        if reason is not None:
+            raise CapabilityError(
+                f"a container cannot be moved between servers by {technique} here, as arm {arm!r} wants it",
+                details=reason,
+                resolution="'whimbrel techniques' lists what can be done; the form 'nested' moves it between VMs",
+            )
+
+
 def estimate_trial_s(spec: CampaignSpec) -> float:
     """About how long a trial takes, in seconds."""
     observe = spec.observe
@@ -117,7 +136,8 @@ def estimate_campaign_s(spec: CampaignSpec, plans: Sequence[Plan]) -> float:
 
 def estimate_states_s(plans: list[Plan]) -> float:
     """About how long making every saved state takes when none is there yet, in seconds."""
-    return len({(plan.scenario, plan.form, plan.engine, plan.state_boot) for plan in plans}) * _MAKING_A_STATE_S
+    saved = {(plan.scenario, plan.form, plan.engine, plan.state_boot) for plan in plans if plan.form != "container"}
+    return len(saved) * _MAKING_A_STATE_S
 
 
 @dataclass(frozen=True)
@@ -153,6 +173,7 @@ class Campaign:
         self._rate_bytes_per_s = spec.link_rate_bytes_per_s
         self._states: dict[str, StateStore] = {}
         self._carriers: dict[str, CarrierStates] = {}
+        self._fresh: dict[str, FreshContainer] = {}
 
     def run(self) -> list[StoredTrial]:
         """Makes every saved state that is missing, then every trial; returns those made before, too.
@@ -234,6 +255,11 @@ class Campaign:
             self._rate_bytes_per_s = spec.link_rate_bytes_per_s
 
     def _state(self, spec: CampaignSpec, plan: Plan) -> Start:
+        if plan.form == "container":
+            stream = spec.stream.model_dump_json()
+            if stream not in self._fresh:
+                self._fresh[stream] = fresh_container(self._site, spec.stream)
+            return self._fresh[stream]
         key = spec.guest.model_dump_json() + spec.stream.model_dump_json()
         if spec.migration.moves == "container":
             if key not in self._carriers:

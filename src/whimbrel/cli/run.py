@@ -16,7 +16,7 @@ from typing import Annotated
 import typer
 
 from whimbrel.analysis.evidence import Finding
-from whimbrel.campaign import Campaign, Progress, estimate_campaign_s, estimate_states_s, plan_trials
+from whimbrel.campaign import Campaign, Progress, estimate_campaign_s, estimate_states_s, need_possible, plan_trials
 from whimbrel.cli.interrupts import Interrupts
 from whimbrel.cli.terminal import Steps, complain, print_table
 from whimbrel.errors import UsageError
@@ -84,6 +84,7 @@ def run(
         raise UsageError(f"--junit {junit}: there is no folder {junit.absolute().parent}")
     if spec.hosts is None:
         need_capabilities()
+        need_possible(spec, plans, ImageStore(complain))
     folder = folder.absolute()
     ledger_of_place = hosts_ledger(spec.hosts.name) if spec.hosts else ledger_of(spec.lab.name)
     with ledger_of_place as ledger, Interrupts(ledger):

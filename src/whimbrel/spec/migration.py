@@ -31,6 +31,7 @@ class MigrationSpec(Spec):
     ``pre-post-copy`` switches to post-copy after ``pre_copy_rounds`` passes, or after ``pre_copy_for`` where that is given.
     ``connections`` above 1 sends memory over that many at once (QEMU's multifd). ``tls`` encrypts what is sent.
     ``moves: container`` moves the container of the nested form out of its VM and into another; the VMs stay where they are.
+    In the form ``container`` it moves from server to server, with no VM around it.
     """
 
     moves: Literal["vm", "container"] = "vm"

@@ -138,15 +138,16 @@ class Notes:
             cpu_placement=site.cpu_placement,
             versions=_NO_PART | self.host_versions | state.versions,
             saved_state=state.id,
-            images=_images(site, spec),
+            images=_images(site, spec, state),
             started_at=self.started_at,
             ended_at=now(),
         )
 
 
-def _images(site: Site, spec: CampaignSpec) -> list[str]:
-    film = site.store.film(spec.stream.bitrate_bytes_per_s, spec.stream.length_s)
-    return [site.platform, site.store.guest_disk(spec.guest.disk_bytes).name, film.name]
+def _images(site: Site, spec: CampaignSpec, state: Start) -> list[str]:
+    store = site.store
+    root = store.guest_disk(spec.guest.disk_bytes) if state.folder is not None else store.container_tree().parent
+    return [site.platform, root.name, store.film(spec.stream.bitrate_bytes_per_s, spec.stream.length_s).name]
 
 
 def count_reach(lines: Sequence[str], before: int, until_after_move: int) -> ReachCounts:
