@@ -53,6 +53,8 @@ class LabCell:
             raise UsageError(
                 f"server {server.name} already has a container", resolution="take the lab down ('whimbrel lab down')"
             )
+        # A cell that died with its server may have left a group that is frozen.
+        server.cgroup.remove_inner()
         script = (files("whimbrel.lab") / "cell.sh").read_text()
         log_file = server.place.folder / "cell.log"
         running = start(

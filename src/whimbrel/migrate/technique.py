@@ -26,7 +26,7 @@ class Journal(Protocol):
 class MoveRequest:
     """Which guest goes where, and how.
 
-    ``carriers`` are the VMs between which a container moves, source and destination. ``after_boot`` starts the service again
+    ``carriers`` are what a container moves between, source and destination. ``after_boot`` starts the service again
     after a technique that boots the guest anew.
     """
 
