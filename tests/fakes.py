@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from whimbrel.errors import EngineError, MoveError
+from whimbrel.errors import EngineError, MoveError, WhimbrelError
 from whimbrel.guests.forms import Identity
 from whimbrel.hosts.host import Capacity, GuestState, SamplePoints
 from whimbrel.hosts.inside import Inside
+from whimbrel.hosts.site import DiskFacts
 from whimbrel.migrate.reservation import reserved
 from whimbrel.migrate.technique import Journal, MoveReport, MoveRequest
 from whimbrel.spec.service import FormName
@@ -61,8 +64,57 @@ class FakeHost:
     def sample_points(self) -> SamplePoints:
         return SamplePoints(host=self.name, cgroup=f"fake/{self.name}", init_pid=1)
 
+    def command(self, argv: Sequence[str]) -> Sequence[str]:
+        return argv
+
+    def process_of(self, guest: str) -> int | None:
+        return 1 if self.guests.get(guest) == "runs" else None
+
     def logs(self) -> dict[str, str]:
         return {f"{self.name}-libvirtd.log": "nothing happened\n"}
+
+
+class FakeDisk:
+    """An image, or None, that is only said to be there; implements ``hosts.site.OwnDisk``. ``trouble`` comes when it is made."""
+
+    path = "/srv/own/guest.qcow2"
+
+    def __init__(self, image: DiskFacts | None) -> None:
+        self.image = image
+        self.open = False
+        self.trouble: WhimbrelError | None = None
+
+    def put(self, saved: Path) -> None:
+        size_bytes = saved.stat().st_size
+        self.image = DiskFacts(size_bytes, size_bytes, None, None)
+
+    def facts(self) -> DiskFacts:
+        assert self.image is not None
+        return self.image
+
+    def make(self, like: DiskFacts, over_backing: bool) -> None:
+        if self.trouble is not None:
+            raise self.trouble
+        over = (like.backing, like.backing_format) if over_backing else (None, None)
+        self.image = DiskFacts(like.size_bytes, 0, *over)
+
+    @contextmanager
+    def served(self, whole: bool) -> Iterator[str]:
+        assert self.image is not None
+        self.open = True
+        try:
+            yield f"nbd://{self.image.held_bytes}"
+        finally:
+            self.open = False
+
+    def fetch(self, url: str, whole: bool, bytes_per_s: float | None, timeout_s: float) -> None:
+        if self.trouble is not None:
+            raise self.trouble
+        assert self.image is not None
+        self.image = replace(self.image, held_bytes=int(url.removeprefix("nbd://")))
+
+    def remove(self) -> None:
+        self.image = None
 
 
 class FakeVantage:

@@ -22,6 +22,8 @@ PHASE_BEGINS: dict[str, tuple[str, str, str | None]] = {
     "commitment": ("b", "MIGRATION", "completed"),
     "activation": ("b", "RESUME", None),
 }
+# Of a disk that moves along: the copy begins.
+STORAGE_BEGINS = ("a", "JOB_STATUS_CHANGE", "running")
 
 
 def server(lab: Lab, name: str) -> Server:
@@ -101,7 +103,8 @@ class Saboteur:
 
     @contextmanager
     def at_work(self) -> Iterator[None]:
-        host, name, status = PHASE_BEGINS.get(self._phase, ("", "", None))
+        begins = {**PHASE_BEGINS, "storage": STORAGE_BEGINS}
+        host, name, status = begins.get(self._phase, ("", "", None))
 
         def on_event(event: MonitorEvent) -> None:
             if self._moving and event.name == name and event.data.get("status") == status:

@@ -8,9 +8,6 @@ from dataclasses import dataclass
 
 from whimbrel.analysis.exclusion import spoilt
 from whimbrel.errors import CapabilityError, UnsafeStateError, UsageError
-from whimbrel.guests.carrier_states import CarrierStates
-from whimbrel.guests.in_cells import FreshContainer, fresh_container
-from whimbrel.guests.states import StateStore
 from whimbrel.hosts.site import Site
 from whimbrel.images.store import ImageStore
 from whimbrel.lab.criu_check import examine_criu
@@ -20,6 +17,7 @@ from whimbrel.records.trial import Plan
 from whimbrel.spec.arms import ArmSpec
 from whimbrel.spec.campaign import CampaignSpec, ScenarioSpec
 from whimbrel.trial.notes import Origin
+from whimbrel.trial.starts import Starts
 from whimbrel.trial.subject import Start
 from whimbrel.trial.trial import Trial
 
@@ -171,9 +169,7 @@ class Campaign:
         self._progress = progress
         self._keep_on_failure = keep_on_failure
         self._rate_bytes_per_s = spec.link_rate_bytes_per_s
-        self._states: dict[str, StateStore] = {}
-        self._carriers: dict[str, CarrierStates] = {}
-        self._fresh: dict[str, FreshContainer] = {}
+        self._starts = Starts(site)
 
     def run(self) -> list[StoredTrial]:
         """Makes every saved state that is missing, then every trial; returns those made before, too.
@@ -188,7 +184,7 @@ class Campaign:
         done: list[StoredTrial] = []
         for plan in self._plans:
             if plan.order not in before:
-                self._state(self._in_arm(plan), plan)
+                self._starts.get(self._in_arm(plan), plan)
         try:
             # A lab that was left up may have the rate of another campaign's last arm.
             self._site.shape_links(self._rate_bytes_per_s)
@@ -207,7 +203,7 @@ class Campaign:
     def _next(self, plan: Plan) -> StoredTrial:
         spec = self._in_arm(plan)
         self._shape(spec)
-        state = self._state(spec, plan)
+        state = self._starts.get(spec, plan)
         for name in self._site.mend():
             self._progress.step(f"host {name} had died and was started again")
         self._progress.trial_started(plan)
@@ -253,19 +249,3 @@ class Campaign:
         if spec.link_rate_bytes_per_s != self._rate_bytes_per_s:
             self._site.shape_links(spec.link_rate_bytes_per_s)
             self._rate_bytes_per_s = spec.link_rate_bytes_per_s
-
-    def _state(self, spec: CampaignSpec, plan: Plan) -> Start:
-        if plan.form == "container":
-            stream = spec.stream.model_dump_json()
-            if stream not in self._fresh:
-                self._fresh[stream] = fresh_container(self._site, spec.stream)
-            return self._fresh[stream]
-        key = spec.guest.model_dump_json() + spec.stream.model_dump_json()
-        if spec.migration.moves == "container":
-            if key not in self._carriers:
-                self._carriers[key] = CarrierStates(self._site, spec.guest, spec.stream)
-            return self._carriers[key].pair(plan.source, plan.state_boot)
-        if key not in self._states:
-            self._states[key] = StateStore(self._site, spec.guest, spec.stream)
-        service = spec.find_arm(plan.arm)[0].service
-        return self._states[key].get(plan.form, service, plan.state_boot, plan.engine)

@@ -58,6 +58,10 @@ def test_a_command_at_the_vantage_runs(vantage: Vantage) -> None:
     assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "there\n"
 
 
+def test_a_command_on_a_host_runs(host: Host) -> None:
+    assert subprocess.run(host.command(["echo", "there"]), capture_output=True, text=True, check=True).stdout == "there\n"
+
+
 def test_servers_are_hosts_of_their_own(lab: Lab) -> None:
     names = [server.run(["hostname"]).stdout.strip() for server in (lab.server_a, lab.server_b)]
     assert names == ["server-a", "server-b"]

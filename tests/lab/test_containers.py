@@ -13,6 +13,7 @@ import pytest
 from tests.fakes import FakeJournal
 from tests.labs import quick
 from whimbrel.engines.libvirt import Connection
+from whimbrel.errors import ReservationError
 from whimbrel.guests import guest as the_guest
 from whimbrel.guests.carrier import Carrier, announce
 from whimbrel.guests.carrier_states import CarrierStates
@@ -129,6 +130,13 @@ def test_after_harm_the_container_goes_on_where_it_was(
     verified = next(line for line in witness.said if line["say"] == "verified")
     assert verified["found"] is not None
     assert (verified["found"]["wrong"], verified["found"]["started"], verified["misnumbered"]) == (0, 0, 0)
+
+
+def test_a_carrier_without_room_refuses_and_nothing_moves(carriers: Carriers) -> None:
+    carriers.b.inside.shell("mount -t tmpfs -o size=95% full /mnt && head -c 900M /dev/zero >/mnt/full || true", timeout_s=120)
+    with pytest.raises(ReservationError, match="has no room for origin"):
+        carriers.move("checkpoint", carriers.a, carriers.b, FakeJournal())
+    assert [carrier.state_of("origin") for carrier in (carriers.a, carriers.b)] == ["runs", "absent"]
 
 
 def instrument(lab: Lab, name: str, configuration: dict[str, Any], folder: Path) -> Instrument:

@@ -164,3 +164,15 @@ def _transfer_rate_bytes_per_s() -> float:
     rate = float(receiver.stdout.readline())
     receiver.stop()
     return rate
+
+
+def test_what_is_kept_here_ends_with_the_boot_and_what_is_elsewhere_does_not(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("WHIMBREL_HOME", str(tmp_path))
+    with Ledger("here") as here, Ledger("elsewhere") as elsewhere:
+        here.keep("a lab")
+        elsewhere.keep("hosts of others", elsewhere=True)
+        assert (here.kept, here.note, elsewhere.kept, elsewhere.note) == (True, "a lab", True, "hosts of others")
+        monkeypatch.setattr("whimbrel.system.ledger.clock_id", lambda: "the next boot")
+        assert (here.kept, here.note, elsewhere.kept, elsewhere.note) == (False, "", True, "hosts of others")

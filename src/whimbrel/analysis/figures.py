@@ -20,12 +20,13 @@ from whimbrel.analysis.phases import (
     find,
     pre_copy_phases,
     rounds,
+    storage_phase,
     timeline,
 )
 from whimbrel.analysis.viewers import Derived, HlsFigure, ViewerFigure, hls_figures, viewer_figures
 from whimbrel.records.trial import TrialRecord
 
-DERIVED_VERSION = 3
+DERIVED_VERSION = 4
 
 # Gaps belong to the move when they touch it or begin soon after: the guest's first seconds on the destination.
 _AFTER_MOVE_NS = 3_000_000_000
@@ -87,6 +88,7 @@ class TrialFigures(Derived):
     service_gap_ms: float | None
     service_gap_usual_ms: float | None
     transferred_bytes: int | None
+    disk_bytes: int | None
     link_bytes: int | None
     phases: list[PhaseFigure]
     rounds: list[RoundFigure]
@@ -117,6 +119,8 @@ def derive(
     resume_ns = find(moments, "carrier", destination, "restored") if container else find(moments, "qemu", destination, "RESUME")
     phases_of = container_phases if container else pre_copy_phases
     phases = phases_of(moments, source, destination, _activated_ns(resume_ns, probe, packets))
+    if record.spec.migration.storage != "shared":
+        phases.insert(1, storage_phase(moments, source))
     blackout = next(phase for phase in phases if phase.name == "stop-and-copy")
     buffers = tuple(buffers_s) or record.spec.stream.player_buffers_s
     viewers = viewer_figures(record, moments, packets, window, buffers)
@@ -138,6 +142,7 @@ def derive(
         service_gap_ms=one_figure([viewer.service_gap_ms for viewer in viewers]),
         service_gap_usual_ms=max(usuals, default=None),
         transferred_bytes=completed.get("memory_processed") if moved and completed else None,
+        disk_bytes=_disk_bytes(job, record) if moved else None,
         link_bytes=_link_bytes(hosts, record) if measured else None,
         phases=[_phase_figure(phase) for phase in phases] if record.move else [],
         rounds=_round_figures(container_rounds(moments, source) if container else rounds(moments, source, _samples(job))),
@@ -203,12 +208,30 @@ def _reachability(probe: pl.DataFrame | None, window: tuple[int, int] | None) ->
 
 
 def _link_bytes(hosts: pl.DataFrame | None, record: TrialRecord) -> int | None:
-    """What left the source's link during the move: memory, its protocol, and the stream."""
+    """What left the source's link during the move: memory, its protocol, a disk that moves along, and the stream."""
     interval = _interval(record)
     if hosts is None or interval is None:
         return None
     change = counter_change(hosts, record.plan.source, "net_sent_bytes", *interval)
     return round(change[0]) if change else None
+
+
+def _disk_bytes(job: pl.DataFrame | None, record: TrialRecord) -> int | None:
+    """What QEMU's block job went through of a disk that moved along: zeroes count, though hardly any of them is sent.
+
+    Until both disks are alike; what the guest wrote after that is not in it. Of a guest that was off, what the image on the
+    destination holds. Nothing of a disk that both hosts see is copied.
+    """
+    migration = record.spec.migration
+    if migration.storage == "shared":
+        return 0 if migration.moves == "vm" else None
+    copied = next((event for event in record.events if (event.source, event.name) == ("whimbrel", "disk copied")), None)
+    if copied is not None:
+        return int(copied.data["held_bytes"])
+    if job is None or "disk_transferred_bytes" not in job.columns:
+        return None
+    values = job.get_column("disk_transferred_bytes").drop_nulls().to_numpy()
+    return int(values.max()) if len(values) else None
 
 
 def _machine(hosts: pl.DataFrame | None, record: TrialRecord) -> MachineFigure:

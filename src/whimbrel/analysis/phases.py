@@ -1,4 +1,4 @@
-"""The five phases as intervals between named events. Pure. ``docs/measuring.md`` has the table of events."""
+"""The five phases, and a disk's copy, as intervals between named events. Pure. ``docs/measuring.md`` has the table of events."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from whimbrel.records.trial import Event, TrialRecord
 
 _PAGE_BYTES = 4096
 PHASES = ("reservation", "pre-copy", "stop-and-copy", "commitment", "activation")
+# Beside them, where a disk moves along: it is copied between reservation and pre-copy.
+STORAGE = "storage"
 
 
 @dataclass(frozen=True)
@@ -109,6 +111,17 @@ def pre_copy_phases(moments: Sequence[Moment], source: str, destination: str, ac
     ]
 
 
+def storage_phase(moments: Sequence[Moment], source: str) -> Phase:
+    """The copy of a disk that moves along: from the start of QEMU's block job, before memory, until both hosts have the same.
+
+    Of a guest that is off we copy it, and say so.
+    """
+    running_ns = find(moments, "qemu", source, "JOB_STATUS_CHANGE", status="running")
+    if running_ns is not None:
+        return Phase(STORAGE, running_ns, find(moments, "qemu", source, "BLOCK_JOB_READY"))
+    return Phase(STORAGE, find(moments, "whimbrel", None, "disk copy begun"), find(moments, "whimbrel", None, "disk copied"))
+
+
 def container_phases(moments: Sequence[Moment], source: str, destination: str, activated_ns: int | None) -> list[Phase]:
     """The phases of a container's move between carriers; stamps are those of the carriers' journals."""
     frozen_ns = find(moments, "carrier", source, "frozen")
@@ -145,7 +158,10 @@ def phase_reached(events: Sequence[Event], source: str, destination: str) -> str
     if {("qemu", source, "STOP", None), ("carrier", source, "frozen", None)} & seen:
         return "stop-and-copy"
     began = {("qemu", source, "MIGRATION", "active"), ("carrier", source, "round 1", None)}
-    return "pre-copy" if began & seen else "reservation"
+    if began & seen:
+        return "pre-copy"
+    copied = {("qemu", source, "JOB_STATUS_CHANGE", "running"), ("whimbrel", None, "disk copy begun", None)}
+    return STORAGE if copied & seen else "reservation"
 
 
 def rounds(moments: Sequence[Moment], source: str, samples: Sequence[tuple[int, int | None]]) -> list[Round]:

@@ -14,7 +14,7 @@ from whimbrel.analysis.intervals import Interval, SuccessRate, median_of, succes
 class Spread:
     """The median of what is known, with the least and the greatest; None of them when nothing is known.
 
-    ``interval`` holds the true median with 95 %, whatever the distribution; None where that takes more values.
+    ``interval`` holds the true median with 95 %, whatever the distribution; None where they are too few, or not independent.
     """
 
     known: int
@@ -24,13 +24,13 @@ class Spread:
     interval: Interval | None = None
 
     @classmethod
-    def of(cls, values: Sequence[float | None]) -> Spread:
-        """From values of which some may be unknown."""
+    def of(cls, values: Sequence[float | None], independent: bool = True) -> Spread:
+        """From values of which some may be unknown. Of those that are not ``independent`` nothing is inferred: no interval."""
         known = [value for value in values if value is not None]
         if not known:
             return cls(0, None, None, None)
         found = median_of(known)
-        return cls(len(known), found.median, min(known), max(known), found.interval)
+        return cls(len(known), found.median, min(known), max(known), found.interval if independent else None)
 
 
 @dataclass(frozen=True)
@@ -142,7 +142,7 @@ def _least(values: Sequence[float | None]) -> float | None:
 
 
 def baseline_of(arms: Sequence[ArmSummary], first_scenario: str) -> ArmSummary | None:
-    """The arm that ratios are taken to: the first scenario of the file, fewest viewers; None when it was not made."""
+    """The arm that ratios are taken to: the first that was made of the file's first scenario; None when none was."""
     return next((arm for arm in arms if arm.scenario == first_scenario), None)
 
 

@@ -12,7 +12,22 @@ import typer
 from typer.exceptions import TyperException
 
 from whimbrel import __version__
-from whimbrel.cli import compare, doctor, explain, images, lab, plan, predict, reports, run, tables, techniques
+from whimbrel.cli import (
+    compare,
+    deploy,
+    doctor,
+    explain,
+    images,
+    lab,
+    migrate,
+    plan,
+    predict,
+    profile,
+    reports,
+    run,
+    tables,
+    techniques,
+)
 from whimbrel.cli.terminal import complain
 from whimbrel.errors import UsageError, WhimbrelError
 
@@ -49,6 +64,12 @@ def _options(
 
 
 app.command()(run.run)
+app.command()(deploy.deploy)
+app.command()(deploy.undeploy)
+app.command()(deploy.deployed)
+app.command()(migrate.migrate)
+app.command()(migrate.abort)
+app.command()(migrate.recover)
 app.command()(plan.plan)
 app.command()(reports.report)
 app.command()(reports.show)
@@ -56,6 +77,7 @@ app.command()(reports.schema)
 app.command()(compare.compare)
 app.command()(tables.export)
 app.command()(tables.query)
+app.command()(profile.profile)
 app.command()(predict.predict)
 app.command()(techniques.techniques)
 app.command()(doctor.doctor)

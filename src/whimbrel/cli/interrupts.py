@@ -17,11 +17,13 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 class Interrupts:
     """While it is entered, a first signal raises KeyboardInterrupt and a second one ends the process.
 
-    A first signal that comes while everything is being removed anyway is noted, and raised at the end.
+    ``then`` tells a user what follows the first. One that comes while everything is being removed anyway is noted, and raised at
+    the end.
     """
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: Ledger, then: str = "removing what was made") -> None:
         self._ledger = ledger
+        self._then = then
         self._count = 0
         self._noted = False
         self._before: dict[signal.Signals, Any] = {}
@@ -46,12 +48,15 @@ class Interrupts:
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         self._count += 1
         if self._count == 1:
-            _say("interrupted: removing what was made (interrupt again to stop at once)")
+            _say(f"interrupted: {self._then} (interrupt again to stop at once)")
             if self._ledger.undoing:
                 self._noted = True
                 return
             raise KeyboardInterrupt
-        _say(f"stopped before everything was removed; still there, until 'whimbrel gc' removes it:\n{_left()}")
+        if self._ledger.kept:
+            _say("stopped at once; a move that was under way may go on by itself: 'whimbrel recover' finds out")
+        else:
+            _say(f"stopped before everything was removed; still there, until 'whimbrel gc' removes it:\n{_left()}")
         os._exit(_INCOMPLETE)
 
 

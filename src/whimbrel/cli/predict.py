@@ -6,7 +6,7 @@ import json
 import math
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
@@ -23,21 +23,55 @@ from whimbrel.units import format_duration, format_rate, parse_duration, parse_r
 
 
 def predict(
-    curve: Annotated[Path, typer.Option(metavar="FILE", help="A guest's dirty curve (docs/predicting.md).")],
+    guest: Annotated[
+        str | None, typer.Argument(help="What is deployed ('whimbrel deployed'); it is profiled where it runs. Or give --curve.")
+    ] = None,
+    to: Annotated[Literal["a", "b"] | None, typer.Option(help="With GUEST: the host it would be moved to.")] = None,
+    seconds: Annotated[str, typer.Option("--for", metavar="DURATION", help="With GUEST: how long it is profiled.")] = "20 s",
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="With GUEST: an option of the move, as for 'migrate'.")
+    ] = None,
+    learn: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FOLDER", help="With GUEST: results of earlier moves here ('run', 'migrate --out'); several times."),
+    ] = None,
+    curve: Annotated[Path | None, typer.Option(metavar="FILE", help="A guest's dirty curve (docs/predicting.md).")] = None,
     bandwidth: Annotated[
-        list[str],
-        typer.Option(metavar="RATE", help="What the link gives, such as 625MiB/s; may be given several times."),
-    ],
+        list[str] | None,
+        typer.Option(metavar="RATE", help="With --curve: what the link gives, such as 625MiB/s; may be given several times."),
+    ] = None,
     pause: Annotated[
         list[str] | None,
-        typer.Option(metavar="DURATION", help="The longest pause (250ms, or inf); may be given several times. [default: 300 ms]"),
+        typer.Option(
+            metavar="DURATION",
+            help="With --curve: the longest pause (250ms, or inf); may be given several times. [default: 300 ms]",
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Predicts live moves from a guest's dirty curve: whether they end, how long they take, how long the guest stands still."""
+    """Predicts live moves: whether they end, how long they take, how long the guest stands still.
+
+    Of a guest that is deployed, which is profiled for it, with intervals; or from a dirty curve, as a table.
+    """
+    if (guest is None) == (curve is None):
+        raise UsageError("name a GUEST that is deployed, or a file with --curve")
+    if guest is not None:
+        if to is None or bandwidth or pause:
+            raise UsageError("a GUEST is predicted for a host: give --to, and neither --bandwidth nor --pause")
+        # Only this needs what a lab needs.
+        from whimbrel.cli.predict_guest import predict_guest
+
+        predict_guest(guest, to, seconds, set_ or [], learn or [], as_json)
+        return
+    if curve is None or not bandwidth or to or set_ or learn:
+        raise UsageError("a curve is predicted for a link: give --bandwidth, and neither --to, --set nor --learn")
+    _predict_curve(curve, bandwidth, pause or ["300 ms"], as_json)
+
+
+def _predict_curve(file: Path, bandwidth: list[str], pause: list[str], as_json: bool) -> None:
     rates = [_rate(text) for text in bandwidth]
-    pauses = [_pause(text) for text in pause or ["300 ms"]]
-    guest = DirtyCurve(load_json(curve, CurveSpec))
+    pauses = [_pause(text) for text in pause]
+    guest = DirtyCurve(load_json(file, CurveSpec))
     found = [predict_rounds(guest, rate, limit_s) for rate in rates for limit_s in pauses]
     if as_json:
         print(json.dumps([_as_json(prediction) for prediction in found], indent=1))

@@ -10,10 +10,11 @@ import typer
 from pydantic import BaseModel
 
 from whimbrel.analysis.figures import TrialFigures
-from whimbrel.cli.run import print_findings, summary
+from whimbrel.cli.run import print_findings
 from whimbrel.errors import UsageError
 from whimbrel.records.store import CampaignFolder
 from whimbrel.records.trial import TrialRecord
+from whimbrel.report.as_json import summary
 from whimbrel.report.content import build_report
 from whimbrel.report.load import ReportedTrial
 from whimbrel.spec.curve import CurveSpec

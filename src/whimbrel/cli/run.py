@@ -9,23 +9,21 @@ import os
 import shlex
 import sys
 import time
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from whimbrel.analysis.evidence import Finding
 from whimbrel.campaign import Campaign, Progress, estimate_campaign_s, estimate_states_s, need_possible, plan_trials
 from whimbrel.cli.interrupts import Interrupts
 from whimbrel.cli.terminal import Steps, complain, print_table
 from whimbrel.errors import UsageError
-from whimbrel.guests.guest import GUEST_NAME, GUEST_UUID
-from whimbrel.hosts.remote import RemoteSite, hosts_ledger
+from whimbrel.hosts.remote import RemoteSite
 from whimbrel.images.store import ImageStore
-from whimbrel.lab.lab import Lab, ledger_of
+from whimbrel.lab.lab import Lab
 from whimbrel.records.store import CampaignFolder, StoredTrial
 from whimbrel.records.trial import Plan
+from whimbrel.report.as_json import summary
 from whimbrel.report.content import Report, build_report, shorten
 from whimbrel.report.junit import write_junit
 from whimbrel.spec.campaign import CampaignSpec
@@ -35,6 +33,7 @@ from whimbrel.system.ledger import Ledger
 from whimbrel.system.provenance import commit
 from whimbrel.system.root import need_root
 from whimbrel.trial.notes import Origin
+from whimbrel.trial.place import is_up, ledger_for, site_for
 from whimbrel.units import format_duration
 
 log = logging.getLogger(__name__)
@@ -86,8 +85,7 @@ def run(
         need_capabilities()
         need_possible(spec, plans, ImageStore(complain))
     folder = folder.absolute()
-    ledger_of_place = hosts_ledger(spec.hosts.name) if spec.hosts else ledger_of(spec.lab.name)
-    with ledger_of_place as ledger, Interrupts(ledger):
+    with ledger_for(spec) as ledger, Interrupts(ledger):
         if resume is not None and ledger.entries and not ledger.kept:
             complain("removing what the interrupted run left on this machine")
             ledger.undo_all()
@@ -160,10 +158,10 @@ class _Run:
 
     def go(self) -> Report:
         """Makes the trials; returns what the report says."""
-        left_up = self._use_or_refuse()
+        left_up = is_up(self._spec, self._ledger)
         command = shlex.join([*_HOW_TO_CALL, *sys.argv[1:]])
         with self._steps as steps:
-            site = self._site(ImageStore(steps.note))
+            site = site_for(self._spec, ImageStore(steps.note), self._ledger)
             succeeded = False
             # A site that cannot be had removes what it made itself, and nothing that was there before.
             if not left_up:
@@ -196,25 +194,6 @@ class _Run:
         if interrupted and (self._path / "campaign.json").exists():
             complain(f"to go on: {shlex.join([*_HOW_TO_CALL, 'run', '--resume', str(self._path)])}")
         give_to_caller(self._path)
-
-    def _site(self, store: ImageStore) -> Lab | RemoteSite:
-        if self._spec.hosts is not None:
-            return RemoteSite(self._spec.hosts, store, self._ledger, GUEST_NAME, GUEST_UUID)
-        return Lab(self._spec.lab, store, self._ledger)
-
-    def _use_or_refuse(self) -> bool:
-        """Whether a lab of this name was left up on purpose and is the one that is wanted."""
-        if not self._ledger.entries or self._spec.hosts is not None:
-            return False
-        if self._ledger.kept and self._ledger.note == self._spec.lab.model_dump_json():
-            return True
-        name = self._spec.lab.name
-        if self._ledger.kept:
-            raise UsageError(
-                f"a lab {name!r} is up that differs from the file's",
-                resolution=f"'whimbrel lab down {name}' removes it",
-            )
-        raise UsageError(f"a lab {name!r} was left behind by a crash", resolution="'whimbrel gc' removes it")
 
     def _folder(self, command: str) -> CampaignFolder:
         if not self._resumed:
@@ -284,47 +263,3 @@ def print_findings(report: Report) -> None:
     print_table(report.table)
     for line in report.problems:
         print(line)
-
-
-def summary(report: Report, folder: Path) -> dict[str, object]:
-    """What ``--json`` prints: every arm's figures, and where the records lie."""
-    return {
-        "title": report.title,
-        "folder": str(folder),
-        "emulated": report.emulated,
-        "limits": [{"arm": tick.arm, "limit": tick.limit.words, "value": tick.value, "kept": tick.kept} for tick in report.ticks],
-        "evidence": _evidence(report),
-        "arms": [asdict(arm) for arm in report.arms],
-        "problems": report.problems,
-    }
-
-
-def _evidence(report: Report) -> dict[str, object] | None:
-    evidence = report.evidence
-    if evidence is None:
-        return None
-    return {
-        "registration": evidence.registration,
-        "blocks": evidence.blocks,
-        "blocks_promised": evidence.spec.blocks,
-        "spoilt": evidence.spoilt,
-        "verdicts": [_verdict(finding) for finding in evidence.findings],
-        "verdicts_with_nothing_left_out": [_verdict(finding) for finding in evidence.undone],
-    }
-
-
-def _verdict(finding: Finding) -> dict[str, object]:
-    return {
-        "hypothesis": finding.hypothesis.name,
-        "figure": finding.figure,
-        "arm": finding.hypothesis.arm,
-        "over": finding.hypothesis.over,
-        "ratio": finding.verdict.ratio.ratio,
-        "interval": asdict(finding.verdict.ratio.interval) if finding.verdict.ratio.interval else None,
-        "p_different": finding.verdict.p_different,
-        "p_equivalent": finding.verdict.p_equivalent,
-        "different": finding.verdict.different,
-        "equivalent": finding.verdict.equivalent,
-        "more_blocks": finding.verdict.more_blocks,
-        "words": finding.verdict.words,
-    }

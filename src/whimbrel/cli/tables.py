@@ -30,7 +30,7 @@ def export(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the files' names as JSON.")] = False,
 ) -> None:
-    """Writes a campaign as tidy tables, CSV and Parquet: a row per trial, per viewer, per viewer and player buffer."""
+    """Writes a campaign as tidy tables, CSV and Parquet: a row per trial, viewer, player buffer and instrument."""
     campaign = CampaignFolder.open(folder)
     target = out or folder / _TABLES_FOLDER
     try:
@@ -62,7 +62,7 @@ def query(
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON: a list of objects.")] = False,
 ) -> None:
-    """Asks all campaigns a question in SQL; the tables are trials, viewers and playbacks."""
+    """Asks all campaigns a question in SQL; the tables are trials, viewers, playbacks and instruments."""
     answer = _ask(question, _stack(_campaigns(folders or [Path("results")])))
     if as_csv:
         sys.stdout.write(answer.write_csv())

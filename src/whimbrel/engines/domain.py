@@ -8,7 +8,7 @@ import threading
 import time
 import xml.etree.ElementTree as ET
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from whimbrel.engines.binding import explained, libvirt, libvirt_qemu
 from whimbrel.errors import EngineError
@@ -19,7 +19,12 @@ JobStats = dict[str, int]
 
 @dataclass(frozen=True)
 class MoveOptions:
-    """What a move is told; libvirt takes its bandwidth in whole MiB/s. ``post_copy`` only allows it: see ``start_post_copy``."""
+    """What a move is told; libvirt takes its bandwidth in whole MiB/s. ``post_copy`` only allows it: see ``start_post_copy``.
+
+    ``resume`` goes on with a post-copy move that stopped in the middle; all else must be as it was.
+    With ``storage`` moved along, libvirt copies every disk that can be written to before it sends memory; the destination's
+    images must be there. ``destination_xml`` describes the guest there, where that differs.
+    """
 
     peer_uri: str
     move_uri: str
@@ -30,6 +35,9 @@ class MoveOptions:
     compression: str | None = None
     connections: int = 1
     tls: bool = False
+    resume: bool = False
+    storage: Literal["shared", "full", "incremental"] = "shared"
+    destination_xml: str | None = None
 
     def flags(self) -> int:
         """virDomainMigrateFlags."""
@@ -41,6 +49,9 @@ class MoveOptions:
             (self.compression is not None, libvirt.VIR_MIGRATE_COMPRESSED),
             (self.connections > 1, libvirt.VIR_MIGRATE_PARALLEL),
             (self.tls, libvirt.VIR_MIGRATE_TLS),
+            (self.resume, libvirt.VIR_MIGRATE_POSTCOPY_RESUME),
+            (self.storage == "full", libvirt.VIR_MIGRATE_NON_SHARED_DISK),
+            (self.storage == "incremental", libvirt.VIR_MIGRATE_NON_SHARED_INC),
         ):
             flags |= flag if wanted else 0
         return flags
@@ -51,6 +62,8 @@ class MoveOptions:
             libvirt.VIR_MIGRATE_PARAM_URI: self.move_uri,
             libvirt.VIR_MIGRATE_PARAM_BANDWIDTH: self.bandwidth_mib_per_s,
         }
+        if self.destination_xml is not None:
+            found[libvirt.VIR_MIGRATE_PARAM_DEST_XML] = self.destination_xml
         if self.post_copy:
             found[libvirt.VIR_MIGRATE_PARAM_BANDWIDTH_POSTCOPY] = self.bandwidth_mib_per_s
         if self.compression is not None:
@@ -79,6 +92,13 @@ class Domain:
             return int(self._raw.maxMemory()) * 1024
 
     @property
+    def resident_bytes(self) -> int | None:
+        """What its QEMU holds in the host's memory; None where libvirt does not say."""
+        with explained(f"read the memory of {self.name}"):
+            found = self._raw.memoryStats().get("rss")
+        return int(found) * 1024 if found is not None else None
+
+    @property
     def active(self) -> bool:
         """Whether a QEMU process exists for it."""
         try:
@@ -91,13 +111,31 @@ class Domain:
     @property
     def executing(self) -> bool:
         """Whether its processors run: active and not paused."""
+        found = self._state_and_reason()
+        return found is not None and found[0] in (libvirt.VIR_DOMAIN_RUNNING, libvirt.VIR_DOMAIN_BLOCKED)
+
+    @property
+    def split(self) -> bool:
+        """Whether libvirt says that a post-copy move has failed in the middle, and this is one of its two halves."""
+        return self._state_and_reason() in (
+            (libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_POSTCOPY_FAILED),
+            (libvirt.VIR_DOMAIN_RUNNING, libvirt.VIR_DOMAIN_RUNNING_POSTCOPY_FAILED),
+        )
+
+    @property
+    def in_post_copy(self) -> bool:
+        """Whether it runs here and some of its memory has not come yet."""
+        return self._state_and_reason() == (libvirt.VIR_DOMAIN_RUNNING, libvirt.VIR_DOMAIN_RUNNING_POSTCOPY)
+
+    def _state_and_reason(self) -> tuple[int, int] | None:
+        """libvirt's numbers; None when it is not there."""
         try:
-            state, _ = self._raw.state()
+            state, reason = self._raw.state()
         except libvirt.libvirtError as error:
             if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
-                return False
+                return None
             raise EngineError(f"libvirt could not read the state of {self.name}", details=str(error)) from error
-        return bool(state in (libvirt.VIR_DOMAIN_RUNNING, libvirt.VIR_DOMAIN_BLOCKED))
+        return state, reason
 
     def migrate(self, options: MoveOptions) -> None:
         """Moves it, peer to peer, to the host at ``peer_uri``; returns when the move has ended."""
@@ -108,6 +146,11 @@ class Domain:
         """Lets the guest go on at the destination now, and its memory follow."""
         with explained(f"switch the move of {self.name} to post-copy"):
             self._raw.migrateStartPostCopy(0)
+
+    def interrupt_post_copy(self) -> None:
+        """Stops the sending of a post-copy move that gets nowhere; ``MoveOptions.resume`` goes on with it."""
+        with explained(f"interrupt the post-copy move of {self.name}"):
+            self._raw.abortJobFlags(libvirt.VIR_DOMAIN_ABORT_JOB_POSTCOPY)
 
     def abort_job(self) -> None:
         """Aborts the running move; nothing happens when there is none."""
@@ -203,6 +246,12 @@ class Domain:
         """Its description as text, as libvirt would start it anew; what libvirt itself assigned is left out."""
         with explained(f"describe {self.name}"):
             return str(self._raw.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE | libvirt.VIR_DOMAIN_XML_MIGRATABLE))
+
+    @property
+    def arriving_description(self) -> str:
+        """Its description as text, as a destination may be given it (``destination_xml``)."""
+        with explained(f"describe {self.name}"):
+            return str(self._raw.XMLDesc(libvirt.VIR_DOMAIN_XML_MIGRATABLE))
 
     @property
     def xml(self) -> ET.Element:

@@ -167,8 +167,13 @@ class Connection:
         with explained("start the guest"):
             return Domain(self._raw.createXML(xml, 0))
 
+    def saved_description(self, file: str) -> str:
+        """The description within a saved state; ``file`` is a path on the host."""
+        with explained(f"read the description in {file}"):
+            return str(self._raw.saveImageGetXMLDesc(file, 0))
+
     def restore(self, file: str, xml: str | None = None) -> None:
-        """Starts a guest from a saved state; ``file`` is a path on the host."""
+        """Starts a guest from a saved state; ``file`` is a path on the host, ``xml`` a description instead of the saved one."""
         with explained(f"restore {file}"):
             self._raw.restoreFlags(file, xml, libvirt.VIR_DOMAIN_SAVE_RUNNING)
 

@@ -10,7 +10,7 @@ import json
 from dataclasses import dataclass
 
 from whimbrel.errors import EngineError, GuestError
-from whimbrel.guests.guest import GUEST_NAME, WITNESS_PORT
+from whimbrel.guests.guest import GUEST_NAME, WITNESS_PORT, memory_of
 from whimbrel.guests.oci import MOST_OPEN_FILES, description
 from whimbrel.hosts.host import GuestState, Host
 from whimbrel.hosts.inside import Cell, Inside
@@ -80,6 +80,30 @@ class CellCarrier(Carrier):
         return self.cell.gone
 
 
+@dataclass(frozen=True)
+class Needs:
+    """What a container takes of its carrier: its memory, and what it has written into files.
+
+    ``memory_bytes`` is None where nothing counts it: a cell's groups freeze and end, and need not have the controller of memory.
+    """
+
+    memory_bytes: int | None
+    files_bytes: int
+
+
+def needs(inside: Inside) -> Needs:
+    """What the container takes now, as its control group and its file system say."""
+    memory, files = inside.shell(
+        f"cat {_GROUPS}/{CONTAINER}/memory.current 2>/dev/null || echo unknown; du -s -B1 {HOME}/upper | cut -f1"
+    ).split()
+    return Needs(int(memory) if memory.isdecimal() else None, int(files))
+
+
+def free_memory_bytes(inside: Inside) -> int:
+    """What a carrier could still give: memory that is free, or page cache that it would give up."""
+    return memory_of(inside).available_bytes
+
+
 def unpack(inside: Inside) -> None:
     """Puts the container's root file system from the payload disk into place; done once, when the carriers' disk is made."""
     inside.shell(
@@ -88,6 +112,11 @@ def unpack(inside: Inside) -> None:
         " && sync",
         timeout_s=600,
     )
+
+
+def command() -> str:
+    """What runs in the container, as a line of shell: the witness, and nginx."""
+    return f"witness {WITNESS_PORT} {_WITNESS_PAGES} /srv/witness & exec nginx -g 'daemon off;'"
 
 
 def prepare(inside: Inside, container_address: str, prefix_length: int) -> None:
@@ -114,9 +143,8 @@ def put_bundle(inside: Inside, place: str, begin: str = "", open_files: int = MO
 
     ``begin`` is what the container's shell does before it starts the service.
     """
-    serve = f"{begin}witness {WITNESS_PORT} {_WITNESS_PAGES} /srv/witness & exec nginx -g 'daemon off;'"
-    command = ["/bin/sh", "-c", serve]
-    config = description(CONTAINER, command, f"/run/netns/{CONTAINER}", ["/srv/film"], CRIU_CONFIG, open_files)
+    serve = ["/bin/sh", "-c", begin + command()]
+    config = description(CONTAINER, serve, f"/run/netns/{CONTAINER}", ["/srv/film"], CRIU_CONFIG, open_files)
     inside.write(f"{HOME}/bundle/config.json", json.dumps(config, indent=1))
     inside.write(f"{HOME}/place", place)
 
@@ -145,7 +173,9 @@ def start(inside: Inside) -> None:
     """Runs the container here, joins its link, and waits until it answers."""
     inside.shell(
         f"""set -e
-        mount -t overlay overlay -o lowerdir={HOME}/lower,upperdir={HOME}/upper,workdir={HOME}/work {HOME}/bundle/rootfs
+        mountpoint -q {HOME}/bundle/rootfs ||
+            mount -t overlay overlay -o lowerdir={HOME}/lower,upperdir={HOME}/upper,workdir={HOME}/work {HOME}/bundle/rootfs
+        runc delete --force {CONTAINER} 2>/dev/null || true
         runc run --detach --bundle {HOME}/bundle {CONTAINER} </dev/null >/dev/null 2>&1
         ip link set veth-{CONTAINER} master br0
         i=0

@@ -14,7 +14,7 @@ from whimbrel.engines.guest_agent import GuestAgent
 from whimbrel.errors import GuestError
 from whimbrel.guests import carrier
 from whimbrel.guests import guest as the_guest
-from whimbrel.guests.domain_xml import domain_xml
+from whimbrel.guests.domain_xml import DomainPlan, domain_xml
 from whimbrel.guests.guest import Berth
 from whimbrel.guests.saving import make_disk, make_state
 from whimbrel.hosts.site import Accelerator, Site
@@ -88,16 +88,22 @@ class CarrierStates:
         """Where the carrier of a side stands."""
         return Berth(f"carrier-{side}", self._site.carrier_address(side), _MACS[side])
 
-    def get(self, side: SideName, role: Role, boot: int) -> CarrierState:
-        """The state number ``boot`` (from 1) of one side's carrier."""
+    def plan(self, side: SideName) -> tuple[DomainPlan, Path]:
+        """The description of a side's carrier, and the image that its disk lies over."""
         berth = self.berth(side)
         disk = self._disk()
         plan = the_guest.plan_domain(self._site, self._guest, self.accelerator, self._base, self._film, berth=berth)
         files = self._site.files_of(berth.disk)
         files.image(self._base / "disk.raw")
         files.image(disk / "disk.qcow2")
-        content = {"domain": domain_xml(plan), "server": self._site.platform, "disk": disk.name, "role": role, "boot": boot,
-                   "container": self._site.guest_address, "maker_version": carrier.MAKER_VERSION}  # fmt: skip
+        return plan, disk / "disk.qcow2"
+
+    def get(self, side: SideName, role: Role, boot: int) -> CarrierState:
+        """The state number ``boot`` (from 1) of one side's carrier."""
+        berth = self.berth(side)
+        plan, below = self.plan(side)
+        content = {"domain": domain_xml(plan), "server": self._site.platform, "disk": below.parent.name, "role": role,
+                   "boot": boot, "container": self._site.guest_address, "maker_version": carrier.MAKER_VERSION}  # fmt: skip
         name = f"state-carrier-{side}-{role}-{boot}-{content_hash(content)}"
 
         def prepare(agent: GuestAgent) -> dict[str, Any]:
@@ -109,7 +115,7 @@ class CarrierStates:
 
         folder = self._site.store.ensure_named(
             name, content, f"saved state {boot} of carrier {side}, {role} (a boot of its own)",
-            lambda out, _: make_state(self._site, plan, berth.disk, disk / "disk.qcow2", out, prepare),
+            lambda out, _: make_state(self._site, plan, berth.disk, below, out, prepare),
         )  # fmt: skip
         try:
             info = json.loads((folder / "state.json").read_text())

@@ -1,4 +1,7 @@
-"""A guest's libvirt description, from what the guest is given. Pure. Format: libvirt.org/formatdomain.html."""
+"""A guest's libvirt description, from what the guest is given, and with its disk elsewhere. Pure.
+
+Format: libvirt.org/formatdomain.html.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import xml.etree.ElementTree as ET
 from dataclasses import dataclass, field
 from typing import Literal
 
+from whimbrel.errors import GuestError
 from whimbrel.hosts.site import Accelerator
 
 
@@ -86,6 +90,35 @@ def _devices(devices: ET.Element, plan: DomainPlan) -> None:
     _text(rng, "backend", "/dev/urandom", model="random")
     ET.SubElement(devices, "controller", type="usb", model="none")
     ET.SubElement(devices, "memballoon", model="none")
+
+
+def with_disk_at(description: str, path: str, new_path: str) -> str:
+    """The description, but with the disk that lies at ``path`` at another; GuestError when there is none."""
+    domain = ET.fromstring(description)
+    source = _disk_at(domain, path).find("source")
+    assert source is not None
+    source.set("file", new_path)
+    return ET.tostring(domain, encoding="unicode")
+
+
+def with_backing_left_open(description: str, path: str) -> str:
+    """The description, but what the disk at ``path`` lies over is left to be read from its image; GuestError when there is none.
+
+    A running guest's description names it, and would impose it on an image elsewhere that lies over nothing.
+    """
+    domain = ET.fromstring(description)
+    disk = _disk_at(domain, path)
+    for below in disk.findall("backingStore"):
+        disk.remove(below)
+    return ET.tostring(domain, encoding="unicode")
+
+
+def _disk_at(domain: ET.Element, path: str) -> ET.Element:
+    for disk in domain.findall("devices/disk"):
+        source = disk.find("source")
+        if source is not None and source.get("file") == path:
+            return disk
+    raise GuestError(f"the guest's description has no disk at {path}", resolution="remove its saved state and run again")
 
 
 def _text(parent: ET.Element, tag: str, text: str, **attributes: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,10 +13,10 @@ from whimbrel.engines.domain import Domain
 from whimbrel.engines.guest_agent import GuestAgent
 from whimbrel.engines.libvirt import Connection
 from whimbrel.errors import GuestError, UsageError
-from whimbrel.guests.domain_xml import Disk, DomainPlan, domain_xml
+from whimbrel.guests.domain_xml import Disk, DomainPlan, domain_xml, with_disk_at
 from whimbrel.hosts.host import Host
 from whimbrel.hosts.inside import Inside
-from whimbrel.hosts.site import Accelerator, Site
+from whimbrel.hosts.site import Accelerator, OwnDisk, Site
 from whimbrel.spec.service import DirtierSpec, GuestSpec
 from whimbrel.system.deadline import Deadline, wait_until
 
@@ -104,6 +105,20 @@ def power_off(domain: Domain, agent: GuestAgent) -> None:
     )  # fmt: skip
 
 
+def agent_on(host: Host, holding: ExitStack) -> GuestAgent:
+    """The agent of the guest on a host, while ``holding`` is open; GuestError when it is not there."""
+    domain = holding.enter_context(Connection.open(host.libvirt_uri)).find(GUEST_NAME)
+    if domain is None:
+        raise GuestError(f"the guest is not on host {host.name}")
+    return GuestAgent(domain)
+
+
+def own_disks(site: Site, source: Host, destination: Host) -> tuple[OwnDisk, OwnDisk]:
+    """The guest's disk on either host, where neither sees the other's."""
+    name = usual_berth(site).disk
+    return site.own_disk(name, source), site.own_disk(name, destination)
+
+
 def refuse_another(hosts: Sequence[Host]) -> None:
     """UsageError when a guest of this name is there already, left by someone who wanted to look at it."""
     for host in hosts:
@@ -112,17 +127,27 @@ def refuse_another(hosts: Sequence[Host]) -> None:
                 raise UsageError(f"host {host.name} already has a guest", resolution="take the lab down ('whimbrel lab down')")
 
 
-def restore(site: Site, connection: Connection, state: Path, disk: str = GUEST_NAME) -> tuple[GuestAgent, float]:
-    """Starts the guest on a host from a saved state, disk and clock set right; also says in how many seconds it started."""
+def restore(
+    site: Site, connection: Connection, state: Path, disk: str = GUEST_NAME, own: OwnDisk | None = None
+) -> tuple[GuestAgent, float]:
+    """Starts the guest on a host from a saved state, disk and clock set right; also says in how many seconds it started.
+
+    Its disk lies where both hosts see it, or in ``own``: then the saved description is told so.
+    """
     files = site.files_of(disk)
-    files.put_disk(state / "disk.qcow2")
     saved = files.image(state / "memory.save")
+    description: str | None = None
+    if own is None:
+        files.put_disk(state / "disk.qcow2")
+    else:
+        own.put(state / "disk.qcow2")
+        description = with_disk_at(connection.saved_description(saved), files.disk, own.path)
     _bring_into_page_cache(state / "memory.save")
     keep_memory_for(site, state)
     if site.standby_memory is not None:
         site.standby_memory.release()
     began_s = time.monotonic()
-    connection.restore(saved)
+    connection.restore(saved, description)
     took_s = time.monotonic() - began_s
     domain = connection.find(GUEST_NAME)
     if domain is None:

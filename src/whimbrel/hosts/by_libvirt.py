@@ -7,9 +7,13 @@ from whimbrel.hosts.host import GuestState
 
 
 def libvirt_state_of(uri: str, guest: str) -> GuestState:
-    """Whether a copy of this guest is there, and executes; EngineError when libvirtd does not answer."""
+    """Whether a copy of this guest is there, and executes; EngineError when libvirtd does not answer.
+
+    One that lacks memory stands still as soon as it touches what is missing, so it does not count as running.
+    """
     with Connection.open(uri) as connection:
         domain = connection.find(guest)
         if domain is None or not domain.active:
             return "absent"
-        return "runs" if domain.executing else "stands still"
+        whole = not (domain.in_post_copy or domain.split)
+        return "runs" if domain.executing and whole else "stands still"

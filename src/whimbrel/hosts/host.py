@@ -76,6 +76,12 @@ class Host(Protocol):
     def sample_points(self) -> SamplePoints | None:
         """Where the host sampler looks; None when its libvirt is all that can be asked."""
 
+    def command(self, argv: Sequence[str]) -> Sequence[str]:
+        """The command that runs ``argv`` there, counted with what the host takes; CapabilityError where we cannot."""
+
+    def process_of(self, guest: str) -> int | None:
+        """The process that runs a guest, by its number here; None when it does not run on this machine."""
+
     @property
     def shares_our_clock(self) -> bool:
         """Whether its clocks are ours; if not, how far they are apart is measured in each trial."""

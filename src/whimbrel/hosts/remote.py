@@ -11,11 +11,11 @@ from urllib.parse import urlsplit, urlunsplit
 
 from whimbrel.engines.libvirt import Connection
 from whimbrel.engines.libvirt_storage import Pool, pool
-from whimbrel.errors import UsageError
+from whimbrel.errors import CapabilityError, UsageError
 from whimbrel.hosts.by_libvirt import libvirt_state_of
 from whimbrel.hosts.host import Capacity, GuestState, Host, SamplePoints
 from whimbrel.hosts.inside import Cell
-from whimbrel.hosts.site import Accelerator
+from whimbrel.hosts.site import Accelerator, OwnDisk
 from whimbrel.images.recipes import content_hash
 from whimbrel.images.store import ImageStore
 from whimbrel.spec.hosts import HostsSpec, RemoteHostSpec
@@ -72,6 +72,14 @@ class RemoteHost:
 
     def sample_points(self) -> SamplePoints | None:
         """Its libvirt is all that can be asked."""
+        return None
+
+    def command(self, argv: Sequence[str]) -> Sequence[str]:
+        """libvirt runs no commands."""
+        raise CapabilityError(f"{argv[0]} cannot be run on host {self.name}, of which we have only the URI of its libvirt")
+
+    def process_of(self, guest: str) -> int | None:
+        """It runs there."""
         return None
 
     @property
@@ -205,7 +213,8 @@ class RemoteSite:
     def up(self) -> None:
         """Looks whether both hosts can be used; what is put on them later is in the ledger."""
         if self.ledger.entries:
-            raise UsageError(f"something of ours is still on the hosts {self.name!r}", resolution="'whimbrel gc' removes it")
+            removes = "'whimbrel undeploy' ends it" if self.ledger.kept else "'whimbrel gc' removes it"
+            raise UsageError(f"something of ours is still on the hosts {self.name!r}", resolution=removes)
         prove_shared_storage(self.spec, self.ledger)
         for host in (self.host_a, self.host_b):
             if host.state_of(self._guest) != "absent":
@@ -249,6 +258,10 @@ class RemoteSite:
     def files_of(self, disk: str) -> RemoteFiles:
         """The files of the VM whose disk has this name."""
         return RemoteFiles(disk, self.spec, self.ledger, self._sent)
+
+    def own_disk(self, disk: str, host: Host) -> OwnDisk:
+        """The file names one folder, which they share."""
+        raise UsageError("hosts by URI have no storage of their own yet", resolution="leave 'migration.storage' at shared")
 
     def accelerator(self, kernel_folder: Path) -> Accelerator:
         """What the file says."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -42,6 +44,44 @@ class GuestFiles(Protocol):
         """Moves the guest's disk into a file here."""
 
 
+@dataclass(frozen=True)
+class DiskFacts:
+    """A disk's image: its size as the guest sees it, what it really holds, and the image that it lies over."""
+
+    size_bytes: int
+    held_bytes: int
+    backing: str | None
+    backing_format: str | None
+
+
+class OwnDisk(Protocol):
+    """A guest's disk (qcow2) where only one host sees it. The path is the same on every host, the image is not."""
+
+    @property
+    def path(self) -> str:
+        """Where the host finds it."""
+
+    def put(self, saved: Path) -> None:
+        """Makes it a copy of one that was saved."""
+
+    def facts(self) -> DiskFacts:
+        """What it is, also while a guest uses it."""
+
+    def make(self, like: DiskFacts, over_backing: bool) -> None:
+        """Makes it empty and as large as another; over the same image as that one, or over none."""
+
+    def served(self, whole: bool) -> AbstractContextManager[str]:
+        """Lets other hosts read it, at the URL that is yielded, while no guest uses it: the whole disk as a guest sees it, or the
+        image as it is, which holds what lies over another.
+        """
+
+    def fetch(self, url: str, whole: bool, bytes_per_s: float | None, timeout_s: float) -> None:
+        """Fills it with what is served there, no faster than asked for; what is served as a whole goes into an empty image."""
+
+    def remove(self) -> None:
+        """Removes it; nothing happens when there is none."""
+
+
 class Site(Protocol):
     """Two hosts and what a trial needs around them."""
 
@@ -67,6 +107,9 @@ class Site(Protocol):
 
     def files_of(self, disk: str) -> GuestFiles:
         """The files of the VM whose disk has this name."""
+
+    def own_disk(self, disk: str, host: Host) -> OwnDisk:
+        """The disk of this name where only this host sees it; UsageError when hosts have no place of their own."""
 
     @property
     def guest_address(self) -> str:

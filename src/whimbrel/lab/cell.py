@@ -58,9 +58,8 @@ class LabCell:
         script = (files("whimbrel.lab") / "cell.sh").read_text()
         log_file = server.place.folder / "cell.log"
         running = start(
-            [*server.door, "unshare", "--mount", "--pid", "--cgroup", "--fork", "sh", "-c", script],
-            log_file=log_file, cgroup_procs=server.cgroup.procs_files,
-        )  # fmt: skip
+            server.command(["unshare", "--mount", "--pid", "--cgroup", "--fork", "sh", "-c", script]), log_file=log_file
+        )
         cell = cls(server, running)
         try:
             wait_until(cell._look, f"a cell of server {server.name}", Deadline(_READY_S), error=GuestError)

@@ -72,7 +72,7 @@ def _probe(store: ImageStore) -> str:
             ledger.add("cgroup", group.name)
             group.create(cpus=cgroups.machine_cpus(), memory_bytes=None)
             ledger.add("folder", str(folder))
-            for inner in ("root", "upper", "work", "run"):
+            for inner in ("root", "upper", "work", "run", "own"):
                 (folder / inner).mkdir(parents=True)
             return run(
                 ["unshare", "--mount", "--pid", "--uts", "--ipc", "--net", "--fork", "--kill-child", "sh", script],

@@ -13,6 +13,7 @@ from whimbrel.hosts.site import Accelerator
 from whimbrel.images.store import ImageStore
 from whimbrel.lab.accelerator import choose_accelerator
 from whimbrel.lab.cell import LabCell
+from whimbrel.lab.own_disk import LabOwnDisk
 from whimbrel.lab.server import Server, ServerPlace
 from whimbrel.spec.lab import LabSpec, MigrationLinkSpec
 from whimbrel.system import cgroups, links, netns
@@ -144,7 +145,7 @@ class Lab:
 
     def open_cell(self, host: Host) -> LabCell:
         """A cell of server A or B."""
-        return LabCell.open(self.server_a if host.name == self.server_a.name else self.server_b)
+        return LabCell.open(self._server_of(host))
 
     @property
     def prefix_length(self) -> int:
@@ -164,6 +165,13 @@ class Lab:
     def files_of(self, disk: str) -> LabFiles:
         """The files of the VM whose disk has this name."""
         return LabFiles(disk, self.shared, self.store.folder, self.server_a)
+
+    def own_disk(self, disk: str, host: Host) -> LabOwnDisk:
+        """In the server's own folder."""
+        return LabOwnDisk(disk, self._server_of(host))
+
+    def _server_of(self, host: Host) -> Server:
+        return self.server_a if host.name == self.server_a.name else self.server_b
 
     def accelerator(self, kernel_folder: Path) -> Accelerator:
         """KVM when this kernel boots in it on server A."""

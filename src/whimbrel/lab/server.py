@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import uuid
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.resources import as_file, files
 from pathlib import Path
@@ -18,7 +19,7 @@ from whimbrel.system import netns
 from whimbrel.system.certificates import Authority, equip_host
 from whimbrel.system.cgroups import Cgroup
 from whimbrel.system.deadline import Deadline, wait_until
-from whimbrel.system.process import Completed, ProcessId, Running, run, start
+from whimbrel.system.process import Completed, ProcessId, Running, joining, run, start
 
 _READY_S = 60.0
 
@@ -57,6 +58,11 @@ class ServerPlace:
     shared: Path
     tls: bool
     move_address: str
+
+    @property
+    def own(self) -> Path:
+        """Its own disk, which outlives a power cut; inside it is ``/srv/own``."""
+        return self.folder / "own"
 
 
 class Server:
@@ -110,6 +116,7 @@ class Server:
             # What a server that lost its power had written goes with it.
             shutil.rmtree(place.folder / inner, ignore_errors=True)
             (place.folder / inner).mkdir(parents=True)
+        place.own.mkdir(exist_ok=True)
         etc = place.folder / "upper" / "etc"
         (etc / "libvirt").mkdir(parents=True)
         host_uuid = uuid.uuid5(uuid.NAMESPACE_OID, f"whimbrel {place.netns}")
@@ -153,14 +160,17 @@ class Server:
         """What its libvirtd says of the guest."""
         return libvirt_state_of(self.libvirt_uri, what)
 
-    def run(self, command: Sequence[str], *, check: bool = True, timeout_s: float = 60) -> Completed:
-        """Runs a command inside the server."""
-        return run([*self.door, *command], check=check, timeout_s=timeout_s)
+    def command(self, argv: Sequence[str]) -> Sequence[str]:
+        """In its group and its namespaces."""
+        return [*map(str, joining(self.cgroup.procs_files)), *self._enter(argv)]
 
-    @property
-    def door(self) -> list[str]:
-        """The beginning of a command that runs inside the server."""
-        return ["nsenter", "--target", str(self.init().pid), "--mount", "--pid", "--uts", "--ipc", "--net", "--"]
+    def run(self, command: Sequence[str], *, check: bool = True, timeout_s: float = 60, counted: bool = False) -> Completed:
+        """Runs a command inside the server; ``counted`` with what the server itself takes."""
+        return run(self.command(command) if counted else self._enter(command), check=check, timeout_s=timeout_s)
+
+    def _enter(self, argv: Sequence[str]) -> list[str]:
+        pid = str(self.init().pid)
+        return ["nsenter", "--target", pid, "--mount", "--pid", "--uts", "--ipc", "--net", "--", *argv]
 
     def capacity(self) -> Capacity:
         """Memory that no guest has taken, and disk that is free, in bytes."""
@@ -182,6 +192,15 @@ class Server:
     def sample_points(self) -> SamplePoints:
         """What the host sampler reads to see this server."""
         return SamplePoints(host=self.name, cgroup=self.place.cgroup, init_pid=self.init().pid)
+
+    def process_of(self, guest: str) -> int | None:
+        """QEMU names the guest on its command line (-name guest=NAME,...)."""
+        for process in self.cgroup.processes():
+            with suppress(OSError):
+                words = Path(f"/proc/{process.pid}/cmdline").read_text(errors="replace").split("\0")
+                if "qemu-system" in words[0] and any(word.startswith(f"guest={guest},") for word in words):
+                    return process.pid
+        return None
 
     def logs(self) -> dict[str, str]:
         """The logs of libvirt, QEMU and the guests' consoles, by name."""

@@ -22,11 +22,12 @@ mount -t devpts -o newinstance,ptmxmode=0666,mode=0620 devpts "$root/dev/pts"
 ln -s pts/ptmx "$root/dev/ptmx"
 ln -s /proc/self/fd "$root/dev/fd"
 
-mkdir -p "$root/run/libvirt" "$root/srv/images" "$root/srv/shared"
+mkdir -p "$root/run/libvirt" "$root/srv/images" "$root/srv/shared" "$root/srv/own"
 mount --bind "$FOLDER/run" "$root/run/libvirt"
 mount --bind "$IMAGES" "$root/srv/images"
 mount -o remount,bind,ro "$root/srv/images"
 mount --bind "$SHARED" "$root/srv/shared"
+mount --bind "$FOLDER/own" "$root/srv/own"
 
 hostname "$NAME"
 cd "$root"

@@ -9,6 +9,7 @@ from typing import Literal
 
 from whimbrel.errors import MoveError, ReservationError, UnsafeStateError, WhimbrelError
 from whimbrel.hosts.host import Place
+from whimbrel.migrate.storage import keep_only_copy
 from whimbrel.migrate.technique import Journal, MoveReport, MoveRequest, Technique
 from whimbrel.migrate.verify import exactly_one, find_copies
 
@@ -44,6 +45,7 @@ def carry_out(technique: Technique, request: MoveRequest, journal: Journal, phas
             resolution=error.resolution,
         )
         return Ending("unsafe", running_on(request.guest, places), report, told)
+    keep_only_copy(request, where)
     if where == request.destination.name:
         return Ending("moved", [where], report, None)
     result: Result = "aborted" if report is not None and report.result == "aborted" else "failed"

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from whimbrel.engines.domain import Domain
 from whimbrel.engines.guest_agent import GuestAgent
 from whimbrel.engines.libvirt import Connection
-from whimbrel.errors import EngineError, GuestError, MoveError
+from whimbrel.errors import EngineError, GuestError, MoveError, TrialError
 from whimbrel.migrate.live import find_running
 from whimbrel.migrate.reservation import reserved
+from whimbrel.migrate.storage import disk_to_book_bytes, disk_to_move, fit_for_both, make_room, send
 from whimbrel.migrate.technique import Journal, MoveReport, MoveRequest
 from whimbrel.system.deadline import Deadline, wait_until
 
 _POWER_OFF_S = 120.0
 _BOOT_S = 300.0
+# Steps that a recovery asks for.
+SHUTTING_DOWN, BOOT_THERE = "shutting down", "boot there"
 
 
 class Cold:
@@ -23,34 +27,79 @@ class Cold:
     def move(self, request: MoveRequest, journal: Journal) -> MoveReport:
         """Shuts the guest down and boots it there. When it does not boot there, it is booted on its source again."""
         called_ns = journal.mark("move called")
+        disk = disk_to_move(request)
         with (
-            reserved(request.destination, request.guest, request.memory_bytes, request.disk_bytes) as booking,
+            reserved(request.destination, request.guest, request.memory_bytes, disk_to_book_bytes(request, disk)) as booking,
             Connection.open(request.source.libvirt_uri) as source,
             Connection.open(request.destination.libvirt_uri) as destination,
         ):
             journal.mark("reserved", memory_bytes=booking.memory_bytes, disk_bytes=booking.disk_bytes)
             domain = find_running(source, request)
-            description = domain.description
+            if disk is not None:
+                make_room(request, disk)
+                journal.mark("disk made ready", size_bytes=disk.size_bytes, held_bytes=disk.held_bytes)
+            description = fit_for_both(request, domain.description)
             GuestAgent(domain).shell("sync")
+            journal.mark(SHUTTING_DOWN)
             domain.shutdown_by_agent()
-            wait_until(
-                lambda: ((True, "off") if not domain.active else (None, "still on")),
-                f"the power-off of {request.guest}", Deadline(_POWER_OFF_S), error=GuestError,
-            )  # fmt: skip
-            journal.mark("powered off")
-            error = self._boot(destination, request, description, journal)
+            told = False
+            try:
+                self._wait_for_power_off(domain, request)
+                journal.mark("powered off")
+                told = request.told_to_abort()
+                error = "aborted: it was asked for" if told else self._bring_over(destination, request, description, journal)
+            except KeyboardInterrupt:
+                self._give_back(source, destination, request, description, journal)
+                raise
             if error is not None:
                 # Nothing runs anywhere now; its disk is whole, so its source can have it back.
                 self._boot(source, request, description, journal)
             return MoveReport(
                 called_ns=called_ns,
                 returned_ns=journal.mark("move returned"),
-                result="moved" if error is None else "failed",
+                result="moved" if error is None else "aborted" if told else "failed",
                 error=error,
                 reserved_memory_bytes=booking.memory_bytes,
                 reserved_disk_bytes=booking.disk_bytes,
                 completed=None,
             )
+
+    @staticmethod
+    def _wait_for_power_off(domain: Domain, request: MoveRequest) -> None:
+        wait_until(
+            lambda: ((True, "off") if not domain.active else (None, "still on")),
+            f"the power-off of {request.guest}", Deadline(_POWER_OFF_S), error=GuestError,
+        )  # fmt: skip
+
+    def _bring_over(self, destination: Connection, request: MoveRequest, description: str, journal: Journal) -> str | None:
+        """Its disk where that moves along, then the guest; what went wrong, or None."""
+        error = self._send_disk(request, journal) if request.spec.storage != "shared" else None
+        if error is None:
+            # From here on the disk there may be the newer one.
+            journal.mark(BOOT_THERE)
+            error = self._boot(destination, request, description, journal)
+        return error
+
+    def _give_back(
+        self, source: Connection, destination: Connection, request: MoveRequest, description: str, journal: Journal
+    ) -> None:
+        """The guest back to its source, whatever was done so far."""
+        left = source.find(request.guest)
+        if left is not None:
+            self._wait_for_power_off(left, request)
+        arrived = destination.find(request.guest)
+        if arrived is not None:
+            arrived.destroy()
+        self._boot(source, request, description, journal)
+
+    @staticmethod
+    def _send_disk(request: MoveRequest, journal: Journal) -> str | None:
+        """Copies the disk; what went wrong, or None."""
+        try:
+            send(request, journal)
+        except TrialError as error:
+            return str(error)
+        return None
 
     @staticmethod
     def _boot(host: Connection, request: MoveRequest, description: str, journal: Journal) -> str | None:

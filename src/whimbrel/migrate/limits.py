@@ -14,16 +14,21 @@ Action = Literal["go on", "stop and copy", "post-copy", "abort"]
 _ON_TIMEOUT: dict[str, Action] = {"abort": "abort", "stop-and-copy": "stop and copy", "post-copy": "post-copy"}
 
 
-def decide(spec: MigrationSpec, rounds: int, elapsed_s: float) -> Action:
+def decide(spec: MigrationSpec, rounds: int, elapsed_s: float, disk_s: float = 0.0) -> Action:
     """What to do after ``rounds`` passes have begun and ``elapsed_s`` have passed since the call.
 
     With ``max_rounds`` 3 and ``timeout`` 60 s: in round 3 at 20 s go on; when round 4 begins, stop and copy; at 60 s
     do what ``on_timeout`` says, whatever the round. Post-copy begins with the first round; pre-post-copy when the rounds
     that were asked for are over, or the seconds.
+
+    A disk that moves along is copied before the first round, and took ``disk_s`` of that: ``pre_copy_for`` is for memory alone.
+    A guest that stands still would not hasten the disk, so a time-out while it is copied aborts the move.
     """
-    if _is_time_for_post_copy(spec, rounds, elapsed_s):
+    if _is_time_for_post_copy(spec, rounds, elapsed_s - disk_s):
         return "post-copy"
     if elapsed_s >= spec.timeout_s:
+        if rounds == 0 and spec.storage != "shared":
+            return "abort"
         return _ON_TIMEOUT[spec.on_timeout]
     return "stop and copy" if rounds > spec.max_rounds else "go on"
 

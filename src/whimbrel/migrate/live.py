@@ -4,6 +4,9 @@
   rest is sent;
 - paused: the guest stands still from the beginning to the end;
 - post-copy: the guest goes first, its memory follows; pre-post-copy sends memory once or more before.
+
+A disk that moves along is copied first, while the guest runs, whatever the technique; what the guest writes after that is copied
+as well, until it has stopped.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
+from dataclasses import replace
 from typing import Literal
 
 from whimbrel.engines.domain import Domain, MoveOptions
@@ -18,6 +22,7 @@ from whimbrel.engines.libvirt import Connection, MonitorEvent
 from whimbrel.errors import EngineError, MoveError, UnsafeStateError
 from whimbrel.migrate.limits import Action, decide, pause_limit_s
 from whimbrel.migrate.reservation import reserved
+from whimbrel.migrate.storage import disk_to_book_bytes, disk_to_move, fit_for_both, make_room
 from whimbrel.migrate.technique import Journal, MoveReport, MoveRequest
 from whimbrel.spec.migration import TechniqueName
 from whimbrel.system.deadline import Deadline, pause
@@ -45,13 +50,17 @@ class LiveMove:
         """Moves the guest; see ``Technique.move``."""
         called_ns = journal.mark("move called")
         destination = request.destination
+        disk = disk_to_move(request)
         with (
-            reserved(destination, request.guest, request.memory_bytes, request.disk_bytes) as booking,
+            reserved(destination, request.guest, request.memory_bytes, disk_to_book_bytes(request, disk)) as booking,
             Connection.open(request.source.libvirt_uri) as source,
             Connection.open(destination.libvirt_uri) as at_destination,
         ):
             journal.mark("reserved", memory_bytes=booking.memory_bytes, disk_bytes=booking.disk_bytes)
             domain = find_running(source, request)
+            if disk is not None:
+                make_room(request, disk)
+                journal.mark("disk made ready", size_bytes=disk.size_bytes, held_bytes=disk.held_bytes)
             attempt = _Attempt(domain, request, journal, source)
             attempt.run()
             return MoveReport(
@@ -61,8 +70,27 @@ class LiveMove:
                 error=attempt.error,
                 reserved_memory_bytes=booking.memory_bytes,
                 reserved_disk_bytes=booking.disk_bytes,
-                completed=_completed(at_destination, request.guest) if attempt.result == "moved" else None,
+                completed=completed_job(at_destination, request.guest) if attempt.result == "moved" else None,
             )
+
+
+def options_of(request: MoveRequest, resume: bool = False) -> MoveOptions:
+    """What libvirt is told; with ``resume``, to go on with a post-copy move that has stopped in the middle."""
+    spec = request.spec
+    bandwidth = spec.bandwidth_bytes_per_s
+    return MoveOptions(
+        peer_uri=request.destination.peer_uri,
+        move_uri=request.destination.move_uri,
+        bandwidth_mib_per_s=int(bandwidth / _MIB) if bandwidth is not None else _AS_FAST_AS_IT_GOES_MIB_PER_S,
+        live=spec.technique != "paused",
+        post_copy=spec.ends_as_post_copy,
+        auto_converge=spec.auto_converge,
+        compression=None if spec.compression == "none" else spec.compression,
+        connections=spec.connections,
+        tls=spec.tls,
+        storage=spec.storage,
+        resume=resume,
+    )
 
 
 def find_running(source: Connection, request: MoveRequest) -> Domain:
@@ -73,7 +101,7 @@ def find_running(source: Connection, request: MoveRequest) -> Domain:
     return domain
 
 
-def _completed(destination: Connection, guest: str) -> dict[str, int] | None:
+def completed_job(destination: Connection, guest: str) -> dict[str, int] | None:
     """The job's statistics; None when the destination's libvirt has gone meanwhile, which is found out later."""
     try:
         arrived = destination.find(guest)
@@ -94,8 +122,12 @@ class _Attempt:
         self._error: EngineError | None = None
         self._aborted = False
         self._limit_s = 0.0
+        # How long the disk took before the first round; 0 when none moves along.
+        self._disk_s = 0.0
         # When the switch was ordered, in seconds since the call.
         self._switched: float | None = None
+        # Whether its memory follows the guest.
+        self._follows = False
         self.returned_ns = 0
         connection.on_monitor_event(self._on_event)
 
@@ -104,7 +136,7 @@ class _Attempt:
             self._rounds = int(event.data["pass"])
 
     def run(self) -> None:
-        """Returns when the move has ended, well or not; on Ctrl-C the move is aborted first."""
+        """Returns when the move has ended, well or not; on Ctrl-C it is aborted first, or waited for where it can only go on."""
         # QEMU keeps the limit for the moves that follow, so it is set for each.
         self._limit_s = pause_limit_s(self._request.spec, 0.0)
         self._domain.set_max_downtime_ms(max(1, round(self._limit_s * 1000)))
@@ -113,8 +145,12 @@ class _Attempt:
         try:
             self._watch()
         except BaseException:
-            self._abort("interrupted")
-            self._wait_for_end()
+            if self._may_abort:
+                self._abort("interrupted")
+                self._wait_for_end()
+            else:
+                # Neither side has all of it: it can only go on.
+                self._ended.wait(_LAST_PATIENCE_S)
             raise
         if not self._ended.is_set():
             raise UnsafeStateError(
@@ -123,36 +159,38 @@ class _Attempt:
             )
 
     def _call(self) -> None:
-        spec = self._request.spec
-        bandwidth = spec.bandwidth_bytes_per_s
-        options = MoveOptions(
-            peer_uri=self._request.destination.peer_uri,
-            move_uri=self._request.destination.move_uri,
-            bandwidth_mib_per_s=int(bandwidth / _MIB) if bandwidth is not None else _AS_FAST_AS_IT_GOES_MIB_PER_S,
-            live=spec.technique != "paused",
-            post_copy=spec.ends_as_post_copy,
-            auto_converge=spec.auto_converge,
-            compression=None if spec.compression == "none" else spec.compression,
-            connections=spec.connections,
-            tls=spec.tls,
-        )
+        options = options_of(self._request)
         try:
-            self._domain.migrate(options)
+            self._domain.migrate(replace(options, destination_xml=self._arriving_xml()))
         except EngineError as error:
             self._error = error
         except BaseException as error:  # a thread has nobody to raise to: it ends the move as a failure
             self._error = EngineError("the call that moves the guest broke", details=repr(error))
         finally:
-            self.returned_ns = self._journal.mark("move returned")
-            self._ended.set()
+            try:
+                self.returned_ns = self._journal.mark("move returned")
+            finally:
+                # Also when there is no room left to write it down.
+                self._ended.set()
+
+    def _arriving_xml(self) -> str | None:
+        """The guest's description on the destination, where it may be another; else libvirt sends its own."""
+        request = self._request
+        return None if request.spec.storage == "shared" else fit_for_both(request, self._domain.arriving_description)
 
     def _watch(self) -> None:
         began_s = time.monotonic()
         while not self._ended.wait(_LOOK_EVERY_S):
             elapsed_s = time.monotonic() - began_s
+            if self._may_abort and self._request.told_to_abort():
+                self._abort("it was asked for")
+                self._wait_for_end()
+                return
+            if self._rounds == 0 and self._request.spec.storage != "shared":
+                self._disk_s = elapsed_s
             if self._switched is None:
-                self._raise_limit(elapsed_s)
-                action = decide(self._request.spec, self._rounds, elapsed_s)
+                self._raise_limit(elapsed_s - self._disk_s)
+                action = decide(self._request.spec, self._rounds, elapsed_s, self._disk_s)
                 if action == "abort":
                     self._abort(f"not done after {elapsed_s:.0f} s")
                     self._wait_for_end()
@@ -163,6 +201,11 @@ class _Attempt:
                 self._abort(f"not done {elapsed_s - self._switched:.0f} s after the switch")
                 self._wait_for_end()
                 return
+
+    @property
+    def _may_abort(self) -> bool:
+        """Whether the source can still have its guest back: not when the guest has gone before its memory."""
+        return self._switched is None or not self._follows
 
     def _raise_limit(self, elapsed_s: float) -> None:
         limit_s = pause_limit_s(self._request.spec, elapsed_s)
@@ -178,6 +221,7 @@ class _Attempt:
         """
         self._journal.mark(action, rounds=self._rounds, elapsed_s=elapsed_s)
         self._switched = elapsed_s
+        self._follows = action == "post-copy"
         # The move may have just ended by itself: then libvirt refuses, and nothing is lost.
         with contextlib.suppress(EngineError):
             if action == "post-copy":
@@ -187,8 +231,10 @@ class _Attempt:
 
     def _abort(self, why: str) -> None:
         self._aborted = True
-        self._journal.mark("abort", why=why)
-        self._domain.abort_job()
+        try:
+            self._journal.mark("abort", why=why)
+        finally:
+            self._domain.abort_job()
 
     def _wait_for_end(self) -> None:
         """An abort can come before libvirt has a job to abort, so it is said again until the move ends."""

@@ -9,6 +9,7 @@ from typing import Any, Literal, Protocol
 from whimbrel.engines.guest_agent import GuestAgent
 from whimbrel.guests.carrier import Carrier
 from whimbrel.hosts.host import Host, Place
+from whimbrel.hosts.site import OwnDisk
 from whimbrel.spec.migration import MigrationSpec
 
 
@@ -26,8 +27,10 @@ class Journal(Protocol):
 class MoveRequest:
     """Which guest goes where, and how.
 
-    ``carriers`` are what a container moves between, source and destination. ``after_boot`` starts the service again
-    after a technique that boots the guest anew.
+    ``carriers`` are what a container moves between, source and destination; ``disks`` are the guest's disk on source and
+    destination, when it moves along. ``after_boot`` starts the service again after a technique that boots the guest anew.
+    ``told_to_abort`` is asked again and again whether the move is to end where it began; it is heeded until the point of no
+    return, and not after it.
     """
 
     guest: str
@@ -37,7 +40,9 @@ class MoveRequest:
     disk_bytes: int
     spec: MigrationSpec
     carriers: tuple[Carrier, Carrier] | None = None
+    disks: tuple[OwnDisk, OwnDisk] | None = None
     after_boot: Callable[[GuestAgent], None] = lambda agent: None
+    told_to_abort: Callable[[], bool] = lambda: False
 
     @property
     def places(self) -> Sequence[Place]:
@@ -47,13 +52,16 @@ class MoveRequest:
 
 @dataclass(frozen=True)
 class MoveReport:
-    """How a move went; times on the monotonic clock. ``completed`` are libvirt's statistics of the job, as reported."""
+    """How a move went; times on the monotonic clock. ``completed`` are libvirt's statistics of the job, as reported.
+
+    ``reserved_memory_bytes`` None: nobody counts the memory of what moves, so its room was not checked.
+    """
 
     called_ns: int
     returned_ns: int
     result: Literal["moved", "failed", "aborted"]
     error: str | None
-    reserved_memory_bytes: int
+    reserved_memory_bytes: int | None
     reserved_disk_bytes: int
     completed: dict[str, int] | None
 

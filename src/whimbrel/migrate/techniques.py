@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from whimbrel.lab.criu_check import DUMP, LAZY_PAGES, TRACKING
+from whimbrel.migrate.by_virsh import ByVirsh
 from whimbrel.migrate.cold import Cold
 from whimbrel.migrate.container.move import ContainerMove
 from whimbrel.migrate.live import LiveMove
@@ -27,6 +28,12 @@ CONTAINER_TECHNIQUES: dict[ContainerTechniqueName, Technique] = {
     "post-copy": ContainerMove("post-copy"),
     "restart": ContainerMove("restart"),
 }
+# The same by the plain tool, for comparison ('migration.by').
+BY_VIRSH: dict[TechniqueName, Technique] = {
+    "paused": ByVirsh("paused"),
+    "pre-copy": ByVirsh("pre-copy"),
+    "pre-post-copy": ByVirsh("pre-post-copy"),
+}
 # What each needs of the servers' own kernel when there is no VM around the container; in a carrier, its own kernel has it all.
 _NEEDS: dict[str, tuple[str, ...]] = {
     "checkpoint": (DUMP,),
@@ -40,7 +47,7 @@ _FILE: frozenset[Promise] = frozenset({"file"})
 
 def technique_of(spec: MigrationSpec) -> Technique:
     """The technique that a scenario asks for; a scenario that was checked names one that there is."""
-    table = TECHNIQUES if spec.moves == "vm" else CONTAINER_TECHNIQUES
+    table = CONTAINER_TECHNIQUES if spec.moves == "container" else BY_VIRSH if spec.by == "virsh" else TECHNIQUES
     return next(technique for name, technique in table.items() if name == spec.technique)
 
 

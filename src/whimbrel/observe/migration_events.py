@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -31,6 +32,9 @@ _JOB_FIELDS = {
     "dirty_pages_per_s": "memory_dirty_rate",
     "normal_pages": "memory_normal",
     "constant_pages": "memory_constant",
+    "disk_total_bytes": "disk_total",
+    "disk_transferred_bytes": "disk_processed",
+    "disk_remaining_bytes": "disk_remaining",
 }
 
 
@@ -56,6 +60,21 @@ class MigrationEvents:
         self.qemu_downtime_ms: int | None = None
         self.parameters: dict[str, Any] | None = None
         self._parameters_final = False
+        self._on_look: Callable[[MigrationEvents], None] = lambda _: None
+
+    def on_look(self, told: Callable[[MigrationEvents], None]) -> None:
+        """Calls back, on a thread of its own, after each look at the job."""
+        self._on_look = told
+
+    @property
+    def way(self) -> tuple[str, str]:
+        """The names of source and destination."""
+        return self._hosts[0].name, self._hosts[1].name
+
+    @property
+    def job(self) -> dict[str, int | None] | None:
+        """The last row of the job's series; None before the first."""
+        return self._job[-1] if self._job else None
 
     def __enter__(self) -> MigrationEvents:
         with ExitStack() as stack:
@@ -132,6 +151,7 @@ class MigrationEvents:
                     if not self._parameters_final:
                         self._parameters_final = bool(stats.get("memory_processed"))
                         self.parameters = domain.monitor("query-migrate-parameters") or self.parameters
+                self._on_look(self)
                 if self._stopped.is_set() and not domain.active:
                     return
                 if self._stopped.is_set() and self.qemu_downtime_ms is None:

@@ -47,7 +47,7 @@ SEGMENTS_SCHEMA: dict[str, type[pl.DataType]] = {
     "bytes": pl.Int64,
 }
 
-# A row per look at the running job; counters as libvirt reports them.
+# A row per look at the running job; counters as libvirt reports them. Those of the disk are missing in older records.
 JOB_SCHEMA: dict[str, type[pl.DataType]] = {
     "t_ns": pl.Int64,
     "iteration": pl.Int64,
@@ -57,6 +57,9 @@ JOB_SCHEMA: dict[str, type[pl.DataType]] = {
     "dirty_pages_per_s": pl.Int64,
     "normal_pages": pl.Int64,
     "constant_pages": pl.Int64,
+    "disk_total_bytes": pl.Int64,
+    "disk_transferred_bytes": pl.Int64,
+    "disk_remaining_bytes": pl.Int64,
 }
 
 

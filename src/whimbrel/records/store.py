@@ -138,6 +138,13 @@ class CampaignFolder:
                 raise _unreadable(file, error) from error
 
 
+def forget_unmade(folder: Path) -> None:
+    """Removes a campaign's folder again when no trial of it was made, so that its name is free."""
+    if not list((folder / _TRIALS).glob("[0-9]*/trial.json")):
+        shutil.rmtree(folder / _TRIALS, ignore_errors=True)
+        (folder / _CAMPAIGN).unlink(missing_ok=True)
+
+
 def _flush(file: Path) -> None:
     """A file or folder safely on disk, so that a power cut leaves a whole trial or none."""
     descriptor = os.open(file, os.O_RDONLY)

@@ -117,12 +117,12 @@ class MoveRecord(Record):
     """The call that moved the guest, and what engines said of it.
 
     ``qemu_downtime_ms`` is QEMU's own figure (query-migrate); ``completed`` are libvirt's statistics of the completed job,
-    from the destination, as reported.
+    from the destination, as reported. ``reserved_memory_bytes`` is None where nobody counts the memory of what moves.
     """
 
     called_ns: int
     returned_ns: int
-    reserved_memory_bytes: int
+    reserved_memory_bytes: int | None
     reserved_disk_bytes: int
     qemu_downtime_ms: int | None
     completed: dict[str, int] | None

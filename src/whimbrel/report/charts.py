@@ -9,12 +9,13 @@ from typing import Any
 
 import altair as alt
 
-from whimbrel.analysis.phases import PHASES
+from whimbrel.analysis.phases import PHASES, STORAGE
 from whimbrel.report.load import ReportedTrial, counting_of
 from whimbrel.report.rows import Rows, host_rows, packet_rows, phase_rows, rest_rows, total_intervals, total_rows
 
 WIDTH = 860
-_PHASE_COLOURS = ("#9aa5b1", "#4c78a8", "#e45756", "#f2a541", "#54a24b")
+_SHOWN_PHASES = [PHASES[0], STORAGE, *PHASES[1:]]
+_PHASE_COLOURS = ["#9aa5b1", "#b279a2", "#4c78a8", "#e45756", "#f2a541", "#54a24b"]
 _HOST_COLOURS = alt.Scale(domain=["server A", "server B"], range=["#4c78a8", "#f58518"])
 
 
@@ -78,8 +79,8 @@ def _phase_panel(trial: ReportedTrial, extent: list[float]) -> Any:
         .encode(
             x=alt.X("from_s:Q", title=None, scale=alt.Scale(domain=extent, nice=False)),
             x2="to_s:Q",
-            y=alt.Y("phase:N", sort=list(PHASES), title=None),
-            color=alt.Color("phase:N", scale=alt.Scale(domain=list(PHASES), range=list(_PHASE_COLOURS)), legend=None),
+            y=alt.Y("phase:N", sort=_SHOWN_PHASES, title=None),
+            color=alt.Color("phase:N", scale=alt.Scale(domain=_SHOWN_PHASES, range=_PHASE_COLOURS), legend=None),
             tooltip=["phase:N", alt.Tooltip("from_s:Q", format=".3f"), alt.Tooltip("length_s:Q", format=".4f")],
         )
         .properties(width=WIDTH, height=90)

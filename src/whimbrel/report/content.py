@@ -35,6 +35,7 @@ class Report:
     planned: int
     trials: list[ReportedTrial]
     arms: list[ArmSummary]
+    first_scenario: str
     table: Table
     rest: Table
     instruments: Table
@@ -107,6 +108,7 @@ def build_report(folder: CampaignFolder, buffers_s: Sequence[float] = ()) -> Rep
         planned=len(folder.plans) + sum(trial.stored.record.plan.repeats is not None for trial in trials),
         trials=trials,
         arms=arms,
+        first_scenario=spec.scenarios[0].name,
         table=main_table(arms, spec.scenarios[0].name),
         rest=rest_table([trial.trialled for trial in trials]),
         instruments=instrument_table([trial.trialled for trial in trials]),
@@ -139,6 +141,7 @@ def _environment(trials: list[ReportedTrial]) -> list[tuple[str, str]]:
         ("guest", f"{format_bytes(spec.guest.memory_bytes)}, {spec.guest.vcpus} vCPU, "
          f"{format_bytes(spec.guest.disk_bytes)} of disk"),
         ("stream", f"{format_rate(spec.stream.bitrate_bytes_per_s)}, read-ahead {format_duration(spec.stream.read_ahead_s)}"),
+        ("storage", spec.migration.storage),
         ("move", f"{spec.migration.technique}, at most {format_duration(spec.migration.max_downtime_s)} of downtime planned, "
                  f"{spec.migration.max_rounds} rounds, {format_duration(spec.migration.timeout_s)}"),
         ("versions", ", ".join(f"{name} {version}" for name, version in sorted(_versions(trials).items()))),

@@ -9,7 +9,7 @@ import altair as alt
 
 from whimbrel.analysis.evidence import Evidence, Finding
 from whimbrel.report.charts import WIDTH, NamedChart, inline, named
-from whimbrel.report.load import ReportedTrial
+from whimbrel.report.load import ReportedTrial, counting_of
 from whimbrel.report.rows import Rows
 
 _FIGURES = {
@@ -21,7 +21,7 @@ _FIGURES = {
     "service_gap_ms": "service gap (ms)",
     "transferred_bytes": "bytes transferred",
 }
-_COUNTED = alt.Scale(domain=["counts", "warm-up", "spoilt"], range=["#4c78a8", "#b8c2cc", "#e45756"])
+_COUNTED = alt.Scale(domain=["counts", "warm-up", "left out"], range=["#4c78a8", "#b8c2cc", "#e45756"])
 
 
 def evidence_charts(evidence: Evidence, trials: Sequence[ReportedTrial]) -> list[NamedChart]:
@@ -33,7 +33,7 @@ def evidence_charts(evidence: Evidence, trials: Sequence[ReportedTrial]) -> list
 
 def _forest(evidence: Evidence) -> NamedChart:
     rows = [_ratio_row(finding) for finding in evidence.findings]
-    margin = evidence.spec.margin
+    margin, confidence = evidence.spec.margin, 1 - evidence.spec.error
     order = [row["hypothesis"] for row in rows]
     y = alt.Y("hypothesis:N", sort=order, title=None, axis=alt.Axis(labelLimit=320))
     known = [row[end] for row in rows for end in ("low", "high", "ratio") if row[end] is not None]
@@ -51,7 +51,7 @@ def _forest(evidence: Evidence) -> NamedChart:
         ),
     ).properties(width=WIDTH - 260, height=34 * len(rows) + 10)
     caption = (
-        f"Ratios within blocks with their 95 % intervals; the band is equivalence within {margin:.0%}. "
+        f"Ratios within blocks with their {100 * confidence:g} % intervals; the band is equivalence within {margin:.0%}. "
         "An interval that leaves out 1 is a difference only if it still is one among all hypotheses (Holm)."
     )
     return named("ratios", "Ratios", caption, chart)
@@ -86,12 +86,14 @@ def _rounded(value: float | None) -> float | None:
 
 
 def _trial_rows(trials: Sequence[ReportedTrial], figure: str) -> Rows:
+    """A row per trial that has the figure. A spoilt trial's whole block is left out, as it is everywhere on the page."""
+    counting = {trial.stored.record.plan.order for trial in counting_of(trials)}
     rows: Rows = []
     for trial in trials:
         value = getattr(trial.figures, figure)
         if value is not None:
             plan = trial.stored.record.plan
-            counted = "warm-up" if not plan.counts else "spoilt" if trial.figures.spoilt else "counts"
+            counted = "counts" if plan.order in counting else "left out" if plan.counts else "warm-up"
             rows.append({"arm": plan.arm, "order": plan.order, "block": plan.block, "value": round(float(value), 4),
                          "counted": counted, "way": f"{plan.source} to {plan.destination}"})  # fmt: skip
     return rows

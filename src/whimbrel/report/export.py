@@ -1,4 +1,4 @@
-"""A campaign as tidy tables: a row per trial, a row per viewer of a trial, a row per viewer and player buffer.
+"""A campaign as tidy tables: a row per trial, per viewer of a trial, per viewer and player buffer, per trial and instrument.
 
 Everything the page says of numbers can be computed from these. Columns keep their names and units in every campaign, so
 tables of several campaigns can be stacked.
@@ -13,7 +13,7 @@ import polars as pl
 
 from whimbrel.report.load import ReportedTrial
 
-TABLES = ("trials", "viewers", "playbacks")
+TABLES = ("trials", "viewers", "playbacks", "instruments")
 
 _FIGURES = {
     "total_s": pl.Float64,
@@ -26,13 +26,17 @@ _FIGURES = {
     "service_gap_ms": pl.Float64,
     "service_gap_usual_ms": pl.Float64,
     "transferred_bytes": pl.Int64,
+    "disk_bytes": pl.Int64,
     "link_bytes": pl.Int64,
 }
+# How often the service of the VM and that of the container beside it reached one another.
+_REACH = [f"reach_{when}_{how}" for when in ("before", "during", "after") for how in ("ok", "failed")]
 _KEY = {"campaign": pl.String, "trial": pl.Int64, "arm": pl.String}
 _TRIAL = _KEY | {
     "scenario": pl.String,
     "form": pl.String,
     "technique": pl.String,
+    "storage": pl.String,
     "engine": pl.String,
     "moves": pl.Boolean,
     "viewers": pl.Int64,
@@ -41,6 +45,7 @@ _TRIAL = _KEY | {
     "repeats_block": pl.Int64,
     "counts": pl.Boolean,
     "source": pl.String,
+    "destination": pl.String,
     "saved_state": pl.String,
     "state_boot": pl.Int64,
     "started_at": pl.String,
@@ -56,7 +61,11 @@ _TRIAL = _KEY | {
     "sampler_lateness_p99_ms": pl.Float64,
     "rest_cpu_cores": pl.Float64,
     "rest_memory_used_bytes": pl.Int64,
+    "rest_cached_bytes": pl.Int64,
     "rest_qemu_memory_bytes": pl.Int64,
+    "rest_state_memory_bytes": pl.Int64,
+    "rest_disk_used_bytes": pl.Int64,
+    **dict.fromkeys(_REACH, pl.Int64),
     "guest_memory_bytes": pl.Int64,
     "guest_vcpus": pl.Int64,
     "dirty_rate_bytes_per_s": pl.Float64,
@@ -78,6 +87,7 @@ _VIEWER = _KEY | {
     "connections_lost": pl.Int64,
     "throughput_bytes_per_s": pl.Float64,
     "low_s": pl.Float64,
+    "segments": pl.Int64,
     "late_segments": pl.Int64,
     "failed_segments": pl.Int64,
 }
@@ -91,6 +101,12 @@ _PLAYBACK = _KEY | {
     "stalled_at_end": pl.Boolean,
     "stalling_mos": pl.Float64,
 }
+_INSTRUMENT = _KEY | {
+    "instrument": pl.String,
+    "cpu_s": pl.Float64,
+    "jitter_p50_ms": pl.Float64,
+    "jitter_p99_ms": pl.Float64,
+}
 
 
 def tables_of(campaign: str, trials: list[ReportedTrial]) -> dict[str, pl.DataFrame]:
@@ -99,6 +115,7 @@ def tables_of(campaign: str, trials: list[ReportedTrial]) -> dict[str, pl.DataFr
         "trials": _frame([_trial_row(campaign, trial) for trial in trials], _TRIAL),
         "viewers": _frame([row for trial in trials for row in _viewer_rows(campaign, trial)], _VIEWER),
         "playbacks": _frame([row for trial in trials for row in _playback_rows(campaign, trial)], _PLAYBACK),
+        "instruments": _frame([row for trial in trials for row in _instrument_rows(campaign, trial)], _INSTRUMENT),
     }
 
 
@@ -130,6 +147,7 @@ def _trial_row(campaign: str, trial: ReportedTrial) -> dict[str, Any]:
         "scenario": plan.scenario,
         "form": plan.form,
         "technique": spec.migration.technique if plan.moves else None,
+        "storage": spec.migration.storage,
         "engine": plan.engine,
         "moves": plan.moves,
         "viewers": plan.viewers,
@@ -138,6 +156,7 @@ def _trial_row(campaign: str, trial: ReportedTrial) -> dict[str, Any]:
         "repeats_block": plan.repeats,
         "counts": plan.counts,
         "source": plan.source,
+        "destination": plan.destination if plan.moves else plan.source,
         "saved_state": where.saved_state,
         "state_boot": plan.state_boot,
         "started_at": where.started_at,
@@ -153,7 +172,11 @@ def _trial_row(campaign: str, trial: ReportedTrial) -> dict[str, Any]:
         "sampler_lateness_p99_ms": figures.machine.sampler_lateness_p99_ms,
         "rest_cpu_cores": rest.cpu_cores if rest else None,
         "rest_memory_used_bytes": rest.guest_memory_used_bytes if rest else None,
+        "rest_cached_bytes": rest.guest_cached_bytes if rest else None,
         "rest_qemu_memory_bytes": rest.qemu_memory_bytes if rest else None,
+        "rest_state_memory_bytes": rest.state_memory_bytes if rest else None,
+        "rest_disk_used_bytes": rest.disk_used_bytes if rest else None,
+        **{name: getattr(record.reach, name.removeprefix("reach_")) if record.reach else None for name in _REACH},
         "guest_memory_bytes": spec.guest.memory_bytes,
         "guest_vcpus": spec.guest.vcpus,
         "dirty_rate_bytes_per_s": spec.guest.dirtier.rate_bytes_per_s if spec.guest.dirtier else None,
@@ -176,13 +199,14 @@ def _viewer_rows(campaign: str, trial: ReportedTrial) -> list[dict[str, Any]]:
             "viewer": viewer.viewer, "protocol": "rtmp", "service_gap_ms": viewer.service_gap_ms,
             "usual_silence_ms": viewer.usual_silence_ms, "connections_lost": viewer.connections_lost,
             "throughput_bytes_per_s": viewer.throughput_bytes_per_s, "low_s": viewer.low_s,
-            "late_segments": None, "failed_segments": None,
+            "segments": None, "late_segments": None, "failed_segments": None,
         }
         for viewer in trial.figures.viewers
     ]  # fmt: skip
     return rows + [
         key | dict.fromkeys(_VIEWER.keys() - _KEY.keys())
-        | {"viewer": viewer.viewer, "protocol": "hls", "late_segments": viewer.late, "failed_segments": viewer.failed}
+        | {"viewer": viewer.viewer, "protocol": "hls", "segments": viewer.segments, "late_segments": viewer.late,
+           "failed_segments": viewer.failed}
         for viewer in trial.figures.hls_viewers
     ]  # fmt: skip
 
@@ -199,4 +223,18 @@ def _playback_rows(campaign: str, trial: ReportedTrial) -> list[dict[str, Any]]:
         | {"viewer": viewer.viewer, "protocol": "hls", "buffer_s": trial.stored.record.spec.stream.hls_buffer_s}
         | viewer.model_dump(include={"startup_s", "stalls", "stalled_s", "stalled_at_end", "stalling_mos"})
         for viewer in trial.figures.hls_viewers
+    ]
+
+
+def _instrument_rows(campaign: str, trial: ReportedTrial) -> list[dict[str, Any]]:
+    key = _key(campaign, trial)
+    return [
+        key
+        | {
+            "instrument": cost.name,
+            "cpu_s": cost.cpu_s,
+            "jitter_p50_ms": cost.jitter_p50_ms,
+            "jitter_p99_ms": cost.jitter_p99_ms,
+        }
+        for cost in trial.stored.record.instruments
     ]

@@ -23,6 +23,7 @@ from whimbrel.report.table import UNKNOWN
 PAGE = "report.html"
 _FIGURES = "figures"
 _PNG_SCALE = 2
+_CLIP_PATH = re.compile(r'(?<=["#])clip\d+(?=[")])')
 
 
 def charts_of(report: Report) -> list[NamedChart]:
@@ -114,11 +115,27 @@ def write_figures(folder: CampaignFolder, report: Report) -> list[Path]:
     """Writes every chart as PNG and SVG; returns the files."""
     target = folder.folder / _FIGURES
     target.mkdir(exist_ok=True)
-    version = ".".join(re.findall(r"\d+", alt.SCHEMA_VERSION)[:2])
     files = []
     for chart in charts_of(report):
         svg, png = target / f"{chart.name}.svg", target / f"{chart.name}.png"
-        svg.write_text(vl_convert.vegalite_to_svg(chart.spec, vl_version=version))
-        png.write_bytes(vl_convert.vegalite_to_png(chart.spec, vl_version=version, scale=_PNG_SCALE))
+        svg.write_text(svg_of(chart))
+        png.write_bytes(png_of(chart))
         files += [svg, png]
     return files
+
+
+def svg_of(chart: NamedChart) -> str:
+    """The chart as SVG, the same whatever was drawn before it: Vega numbers its clip paths over all charts of a process."""
+    svg: str = vl_convert.vegalite_to_svg(chart.spec, vl_version=_version())
+    numbers: dict[str, str] = {}
+    return _CLIP_PATH.sub(lambda found: numbers.setdefault(found[0], f"clip{len(numbers)}"), svg)
+
+
+def png_of(chart: NamedChart) -> bytes:
+    """The chart as PNG."""
+    png: bytes = vl_convert.vegalite_to_png(chart.spec, vl_version=_version(), scale=_PNG_SCALE)
+    return png
+
+
+def _version() -> str:
+    return ".".join(re.findall(r"\d+", alt.SCHEMA_VERSION)[:2])

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from whimbrel.analysis.costs import instrument_costs, rest_costs
 from whimbrel.analysis.counting import Trialled
-from whimbrel.analysis.figures import RestFigure
 from whimbrel.analysis.summary import ArmSummary, Spread, baseline_of, published_ratio, ratio_to
-from whimbrel.records.trial import InstrumentCost
 
 UNKNOWN = "–"
 _LEAST_FOR_RATE = 6
@@ -31,14 +30,15 @@ class Table:
 
 
 def main_table(arms: list[ArmSummary], first_scenario: str) -> Table:
-    """Times, the four figures and stalls of every arm; medians, with the least and the greatest where there are several."""
+    """Times, the four figures and stalls of every arm; medians, with their intervals, or the least and the greatest of a few."""
     buffers = sorted({buffer_s for arm in arms for buffer_s in arm.stalls})
     columns = [
         Column("scenario", "what ran in the VM"),
         Column("viewers", "how many watched"),
         Column(
             "moved",
-            "guests that moved, or stayed where they were to stay, of trials; only what was measured to the end has durations",
+            "guests that moved, or stayed where they were to stay, of trials, and from six trials on the 95 % interval of"
+            " their share; only what was measured to the end has durations",
         ),
         Column("total (s)", "from our call to the call's return: total migration time"),
         Column("ratio", "median total time over the first scenario's"),
@@ -118,25 +118,18 @@ def rest_table(trials: Sequence[Trialled]) -> Table:
         Column("disk used in the guest (MiB)", "of its root file system"),
         Column("CPU (cores)", "of the QEMU process"),
     ]
-    groups: dict[str, list[RestFigure]] = {}
-    for trial in trials:
-        if trial.figures.rest is not None:
-            plan = trial.record.plan
-            scenario, arm = trial.record.spec.find_arm(plan.arm)
-            at_rest = arm.model_copy(update={"moves": True, "settings": {}}).particulars
-            groups.setdefault(scenario.title + (f" ({at_rest})" if at_rest else ""), []).append(trial.figures.rest)
     mib = 2**20
     lines = [
         [
-            title,
-            show(Spread.of([rest.guest_memory_used_bytes for rest in rests]), ".0f", mib),
-            show(Spread.of([rest.guest_cached_bytes for rest in rests]), ".0f", mib),
-            show(Spread.of([rest.qemu_memory_bytes for rest in rests]), ".0f", mib),
-            show(Spread.of([rest.state_memory_bytes for rest in rests]), ".0f", mib),
-            show(Spread.of([rest.disk_used_bytes for rest in rests]), ".0f", mib),
-            show(Spread.of([rest.cpu_cores for rest in rests]), ".3f"),
+            cost.title,
+            show(cost.guest_memory_used_bytes, ".0f", mib),
+            show(cost.guest_cached_bytes, ".0f", mib),
+            show(cost.qemu_memory_bytes, ".0f", mib),
+            show(cost.state_memory_bytes, ".0f", mib),
+            show(cost.disk_used_bytes, ".0f", mib),
+            show(cost.cpu_cores, ".3f"),
         ]
-        for title, rests in sorted(groups.items())
+        for cost in rest_costs(trials)
     ]
     return Table(columns, lines)
 
@@ -169,17 +162,8 @@ def instrument_table(trials: Sequence[Trialled]) -> Table:
         Column("late, median (ms)", "how late its own loop came round"),
         Column("late, p99 (ms)", "the same, at its 99th percentile in each trial"),
     ]
-    groups: dict[str, list[InstrumentCost]] = {}
-    for trial in trials:
-        for cost in trial.record.instruments:
-            groups.setdefault(cost.name, []).append(cost)
     lines = [
-        [
-            name,
-            show(Spread.of([cost.cpu_s for cost in costs]), ".2f"),
-            show(Spread.of([cost.jitter_p50_ms for cost in costs]), ".2f"),
-            show(Spread.of([cost.jitter_p99_ms for cost in costs]), ".2f"),
-        ]
-        for name, costs in sorted(groups.items())
+        [cost.instrument, show(cost.cpu_s, ".2f"), show(cost.jitter_p50_ms, ".2f"), show(cost.jitter_p99_ms, ".2f")]
+        for cost in instrument_costs(trials)
     ]
     return Table(columns, lines)

@@ -20,6 +20,7 @@ _LONGEST = 60
 # What a factor may be called for short, and the key of the file that it changes.
 SHORT_NAMES = {
     "technique": "migration.technique",
+    "storage": "migration.storage",
     "bandwidth": "migration.bandwidth",
     "memory": "guest.memory",
     "dirty_rate": "guest.dirtier.rate",

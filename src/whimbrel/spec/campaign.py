@@ -181,6 +181,19 @@ class CampaignSpec(Spec):
         return self
 
     @model_validator(mode="after")
+    def _virsh_runs_on_a_server(self) -> Self:
+        if self.migration.by == "virsh" and self.hosts is not None:
+            raise MisfitError("runs virsh on the source, which can only be done in a lab", "migration", "by")
+        return self
+
+    @model_validator(mode="after")
+    def _hosts_share_their_storage(self) -> Self:
+        if self.migration.storage != "shared" and self.hosts is not None:
+            raise MisfitError("moves a disk between folders of each host's own; 'hosts.storage' is one that both share",
+                              "migration", "storage")  # fmt: skip
+        return self
+
+    @model_validator(mode="after")
     def _containers_have_carriers(self) -> Self:
         if self.migration.moves == "vm":
             return self

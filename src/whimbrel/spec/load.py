@@ -9,14 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
-from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
-from ruamel.yaml.error import YAMLError
 
 from whimbrel.errors import SpecError, UsageError
 from whimbrel.spec.arms import ArmSpec
 from whimbrel.spec.campaign import CampaignSpec
 from whimbrel.spec.document import parse_yaml, read_text, spec_error
+from whimbrel.spec.overrides import parse_override
 
 _FORMS_THAT_HAVE = {"vm": ("vm", "nested"), "container": ("nested", "container")}
 
@@ -73,15 +72,8 @@ def _check_settings(document: CommentedMap, file: Path, position: int, arm: ArmS
 
 def _apply(document: CommentedMap, override: str) -> None:
     """Applies ``guest.memory=2 GiB``; a list's items are named by their ``name`` or their position."""
-    key, separator, text = override.partition("=")
-    steps = key.strip().split(".")
-    if not separator or not all(steps):
-        raise UsageError(f"--set {override!r} is not of the form key=value, such as guest.memory='2 GiB'")
-    try:
-        value = YAML(typ="safe", pure=True).load(text)
-    except YAMLError as error:
-        raise UsageError(f"--set {override!r}: the value is malformed YAML") from error
-    _put(document, key.strip(), value, f"--set {override!r}")
+    key, value = parse_override(override, "guest.memory='2 GiB'")
+    _put(document, key, value, f"--set {override!r}")
 
 
 def _put(document: CommentedMap, key: str, value: Any, said: str) -> None:

@@ -12,7 +12,13 @@ TechniqueName = Literal["cold", "paused", "pre-copy", "post-copy", "pre-post-cop
 # What may be the same after a move as before it: memory, a counter in it that never goes back, a file that was written with
 # fsync(2), and a connection from outside.
 Promise = Literal["memory", "counter", "file", "connection"]
+# Whether both hosts see the guest's disk; if not, whether all of it moves along or only what lies over a base that both have.
+StorageName = Literal["shared", "full", "incremental"]
 ContainerTechniqueName = Literal["checkpoint", "pre-copy", "post-copy", "restart"]
+
+
+# What QEMU plans for when nobody says anything (migration/options.c).
+_QEMU_DOWNTIME_S = 0.3
 
 
 class RaiseDowntimeSpec(Spec):
@@ -32,12 +38,15 @@ class MigrationSpec(Spec):
     ``connections`` above 1 sends memory over that many at once (QEMU's multifd). ``tls`` encrypts what is sent.
     ``moves: container`` moves the container of the nested form out of its VM and into another; the VMs stay where they are.
     In the form ``container`` it moves from server to server, with no VM around it.
+    ``storage`` is ``shared`` when both hosts see the guest's disk. Else it lies where only its host sees it, and moves along:
+    all of it (``full``), or what it holds over an image that both hosts have (``incremental``).
+    ``by: virsh`` lets plain ``virsh migrate`` do it in our place, for comparison.
     """
 
     moves: Literal["vm", "container"] = "vm"
     technique: TechniqueName | ContainerTechniqueName = "pre-copy"
     bandwidth_bytes_per_s: BytesPerSecond | None = Field(alias="bandwidth", default=None, ge=2**20)
-    max_downtime_s: PositiveSeconds = Field(alias="max_downtime", default=0.3, ge=0.001, le=2000)
+    max_downtime_s: PositiveSeconds = Field(alias="max_downtime", default=_QEMU_DOWNTIME_S, ge=0.001, le=2000)
     raise_downtime: RaiseDowntimeSpec | None = None
     max_rounds: Count = Field(default=30, ge=1, le=1000)
     timeout_s: PositiveSeconds = Field(alias="timeout", default=300.0)
@@ -48,6 +57,8 @@ class MigrationSpec(Spec):
     compression: Literal["none", "xbzrle", "zstd"] = "none"
     connections: Count = Field(default=1, ge=1, le=64)
     tls: bool = Field(default=False, strict=True)
+    storage: StorageName = "shared"
+    by: Literal["whimbrel", "virsh"] = "whimbrel"
 
     @property
     def ends_as_post_copy(self) -> bool:
@@ -68,6 +79,10 @@ class MigrationSpec(Spec):
                                ("on_timeout", self.on_timeout == "post-copy")):  # fmt: skip
                 if value:
                     raise MisfitError("is an option of QEMU: it says nothing to a container's move", key)
+            if self.storage != "shared":
+                raise MisfitError("is for the VM's disk: a container's files are sent along always", "storage")
+            if self.by != "whimbrel":
+                raise MisfitError("virsh moves VMs", "by")
         return self
 
     @model_validator(mode="after")
@@ -85,6 +100,24 @@ class MigrationSpec(Spec):
             )
         if self.on_timeout == "post-copy" and self.technique in ("cold", "paused"):
             raise MisfitError(f"a guest that stands still cannot go on as post-copy: {self.technique}", "on_timeout")
+        self._virsh_can()
+        if self.tls and self.technique == "cold" and self.storage != "shared":
+            raise MisfitError(
+                "libvirt encrypts what QEMU sends; the disk of a guest that is off is sent by qemu-img as it is", "tls"
+            )
         if self.raise_downtime is not None and self.raise_downtime.to_s <= self.max_downtime_s:
             raise MisfitError("is not above 'max_downtime'", "raise_downtime", "to")
         return self
+
+    def _virsh_can(self) -> None:
+        """What virsh(1) has no word for is left to our own moves."""
+        if self.by != "virsh":
+            return
+        if self.technique not in ("pre-copy", "paused", "pre-post-copy"):
+            raise MisfitError(f"one command of virsh cannot do {self.technique}; it can pre-copy, paused and pre-post-copy", "by")
+        for key, value in (("raise_downtime", self.raise_downtime), ("pre_copy_for", self.pre_copy_for_s),
+                           ("pre_copy_rounds", self.pre_copy_rounds > 1), ("storage", self.storage != "shared"),
+                           ("on_timeout", self.on_timeout != "abort"), ("max_downtime", self.max_downtime_s != _QEMU_DOWNTIME_S),
+                           ):  # fmt: skip
+            if value:
+                raise MisfitError("has no counterpart in the one command of virsh that 'by: virsh' stands for", key)

@@ -24,6 +24,8 @@ from whimbrel.system.process import run
 
 Kind = Literal["folder", "netns", "cgroup", "domain", "volume"]
 
+# In place of the boot in which something was kept.
+_ANY_BOOT = "any boot"
 # How long a look at a ledger may hold its lock.
 _PROBE_S = 1.0
 # Undone in this order: processes hold namespaces, and write into folders.
@@ -115,12 +117,15 @@ class Ledger:
 
     @property
     def kept(self) -> bool:
-        """Whether its things were left on purpose (``lab up``), and the machine has not been booted since."""
-        return self._kept.exists() and self._kept.read_text().partition("\n")[0] == clock_id()
+        """Whether its things were left on purpose (``lab up``), and are not gone because the machine was booted since."""
+        return self._kept.exists() and self._kept.read_text().partition("\n")[0] in (clock_id(), _ANY_BOOT)
 
-    def keep(self, note: str) -> None:
-        """Says that the things stay when we end; ``note`` is what a later command needs to know of them."""
-        self._kept.write_text(f"{clock_id()}\n{note}")
+    def keep(self, note: str, elsewhere: bool = False) -> None:
+        """Says that the things stay when we end; ``note`` is what a later command needs to know of them.
+
+        What is ``elsewhere``, on hosts of others, outlives a boot of this machine.
+        """
+        self._kept.write_text(f"{_ANY_BOOT if elsewhere else clock_id()}\n{note}")
 
     @property
     def note(self) -> str:

@@ -41,7 +41,7 @@ def run(
     cgroup_procs: Sequence[Path] = (),
 ) -> Completed:
     """Runs a program to its end; ToolError with its last words when ``check`` and it fails. ``cgroup_procs``: see ``start``."""
-    argv = tuple(str(part) for part in (*_joining(cgroup_procs), *command))
+    argv = tuple(str(part) for part in (*joining(cgroup_procs), *command))
     log.debug("run: %s", shlex.join(argv))
     try:
         done = subprocess.run(
@@ -130,7 +130,8 @@ class Running:
 _JOIN = 'while [ "$1" != -- ]; do echo 0 >"$1" || exit 125; shift; done; shift; exec "$@"'
 
 
-def _joining(cgroup_procs: Sequence[Path]) -> list[str | Path]:
+def joining(cgroup_procs: Sequence[Path]) -> list[str | Path]:
+    """What to put before a command that joins these groups first; nothing for none."""
     return ["sh", "-c", _JOIN, "join", *cgroup_procs, "--"] if cgroup_procs else []
 
 
@@ -148,7 +149,7 @@ def start(
     ``new_session`` keeps Ctrl-C in the terminal from reaching it: we stop it ourselves, in order. ``cgroup_procs`` are
     ``cgroup.procs`` files that the child writes itself into before the program starts, so nothing escapes.
     """
-    argv = tuple(str(part) for part in (*_joining(cgroup_procs), *command))
+    argv = tuple(str(part) for part in (*joining(cgroup_procs), *command))
     log.debug("start: %s", shlex.join(argv))
     errors: int | IO[Any] = log_file.open("ab") if log_file else subprocess.DEVNULL
     try:

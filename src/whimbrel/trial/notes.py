@@ -5,11 +5,12 @@ from __future__ import annotations
 import datetime
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from whimbrel import __version__
+from whimbrel.errors import UsageError
 from whimbrel.guests.forms import Identity
-from whimbrel.hosts.site import Site
+from whimbrel.hosts.site import Accelerator, Site
 from whimbrel.migrate.technique import MoveReport
 from whimbrel.records.trial import (
     TRIAL_SCHEMA_VERSION,
@@ -31,7 +32,6 @@ from whimbrel.records.trial import (
 from whimbrel.spec.campaign import CampaignSpec
 from whimbrel.system.clock import ClockPair, clock_id
 from whimbrel.system.provenance import machine
-from whimbrel.trial.subject import Start
 
 # Programs that a reader looks for; None where they had no part.
 _NO_PART: dict[str, str | None] = {"criu": None, "docker": None, "nginx": None}
@@ -47,6 +47,22 @@ class Origin:
     command: str
     commit: str | None
     registration: str | None = None
+
+
+class Started(Protocol):
+    """What a move's record says of where the guest came from."""
+
+    @property
+    def id(self) -> str:
+        """Of the saved state, or of what a fresh container is made from."""
+
+    @property
+    def accelerator(self) -> Accelerator | Literal["none"]:
+        """Whether it is emulated, or not even virtualised."""
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """Of what runs in it."""
 
 
 @dataclass
@@ -100,7 +116,7 @@ class Notes:
         )
 
     def record(
-        self, spec: CampaignSpec, plan: Plan, state: Start, site: Site, origin: Origin, clock_after: ClockPair
+        self, spec: CampaignSpec, plan: Plan, state: Started, site: Site, origin: Origin, clock_after: ClockPair
     ) -> TrialRecord:
         """The trial's record."""
         return TrialRecord(
@@ -121,10 +137,10 @@ class Notes:
             witness=self.witness,
             restored_in_s=self.restored_in_s,
             registration=origin.registration,
-            provenance=self._provenance(spec, state, site, origin),
+            provenance=self._provenance(spec, plan, state, site, origin),
         )
 
-    def _provenance(self, spec: CampaignSpec, state: Start, site: Site, origin: Origin) -> Provenance:
+    def _provenance(self, spec: CampaignSpec, plan: Plan, state: Started, site: Site, origin: Origin) -> Provenance:
         here = machine()
         return Provenance(
             whimbrel=__version__,
@@ -138,15 +154,15 @@ class Notes:
             cpu_placement=site.cpu_placement,
             versions=_NO_PART | self.host_versions | state.versions,
             saved_state=state.id,
-            images=_images(site, spec, state),
+            images=_images(site, spec, plan),
             started_at=self.started_at,
             ended_at=now(),
         )
 
 
-def _images(site: Site, spec: CampaignSpec, state: Start) -> list[str]:
+def _images(site: Site, spec: CampaignSpec, plan: Plan) -> list[str]:
     store = site.store
-    root = store.guest_disk(spec.guest.disk_bytes) if state.folder is not None else store.container_tree().parent
+    root = store.container_tree().parent if plan.form == "container" else store.guest_disk(spec.guest.disk_bytes)
     return [site.platform, root.name, store.film(spec.stream.bitrate_bytes_per_s, spec.stream.length_s).name]
 
 
@@ -168,3 +184,12 @@ def _reading(pair: ClockPair) -> ClockReading:
 def now() -> str:
     """The wall clock for people: ISO 8601, UTC."""
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+
+
+def host_name(name: str) -> HostName:
+    """A host by the name that records know it by; UsageError for one that they do not."""
+    if name == "a":
+        return "a"
+    if name == "b":
+        return "b"
+    raise UsageError(f"a record knows hosts a and b, not {name!r}")

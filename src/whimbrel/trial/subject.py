@@ -9,7 +9,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 from urllib.parse import urlsplit
 
@@ -25,7 +25,7 @@ from whimbrel.guests.in_cells import FreshContainer
 from whimbrel.guests.states import StateInfo
 from whimbrel.hosts.host import Host, Place
 from whimbrel.hosts.inside import Cell, Inside
-from whimbrel.hosts.site import Site
+from whimbrel.hosts.site import OwnDisk, Site
 from whimbrel.migrate.technique import MoveRequest
 from whimbrel.observe.host_clock import clock_of, clock_of_guest
 from whimbrel.records.trial import HostClock, Plan
@@ -106,11 +106,19 @@ class WholeVm:
     def bring_up(self, holding: ExitStack) -> tuple[Inside, float]:
         """Restores it on the source."""
         connection = holding.enter_context(Connection.open(self._setting.source.libvirt_uri))
-        return the_guest.restore(self._setting.site, connection, self._state.folder)
+        own: OwnDisk | None = None
+        if self._setting.spec.migration.storage != "shared":
+            own, left_over = self._disks()
+            # Of an earlier guest.
+            left_over.remove()
+        return the_guest.restore(self._setting.site, connection, self._state.folder, own=own)
+
+    def _disks(self) -> tuple[OwnDisk, OwnDisk]:
+        return the_guest.own_disks(self._setting.site, self._setting.source, self._setting.destination)
 
     def inside_on(self, host: Host, holding: ExitStack) -> Inside:
         """The guest, by its agent."""
-        return _agent_on(host, holding)
+        return the_guest.agent_on(host, holding)
 
     def identity(self, inside: Inside) -> Identity | None:
         """Its boot, and its container's where there is one."""
@@ -130,7 +138,8 @@ class WholeVm:
 
     def request(self, after_boot: Callable[[GuestAgent], None]) -> MoveRequest:
         """All of its memory and disk."""
-        return _request(self._setting, self.name, None, after_boot)
+        request = _request(self._setting, self.name, None, after_boot)
+        return request if self._setting.spec.migration.storage == "shared" else replace(request, disks=self._disks())
 
     def discard(self) -> None:
         """Takes its power away."""
@@ -147,7 +156,6 @@ class InnerContainer:
         self._setting = setting
         self._states = states
         self._carriers: tuple[Carrier, Carrier] | None = None
-        self._agents: dict[str, GuestAgent] = {}
 
     @property
     def places(self) -> tuple[Carrier, Carrier]:
@@ -166,7 +174,6 @@ class InnerContainer:
         ):
             connection = holding.enter_context(Connection.open(host.libvirt_uri))
             agent, took_s = the_guest.restore(self._setting.site, connection, state.folder, state.berth.disk)
-            self._agents[host.name] = agent
             found.append(Carrier(host, agent, state.berth.address))
         self._carriers = (found[1], found[0])
         carrier.announce(found[1].inside)
@@ -186,8 +193,9 @@ class InnerContainer:
 
     def clocks(self, host: Host) -> dict[str, HostClock]:
         """The carrier's own, besides the host's."""
-        agent = self._agents[host.name]
-        return {host.name: clock_of(host, the_guest.GUEST_NAME), f"carrier@{host.name}": clock_of_guest(agent, host.name)}
+        with ExitStack() as holding:
+            of_carrier = clock_of_guest(the_guest.agent_on(host, holding), host.name)
+        return {host.name: clock_of(host, the_guest.GUEST_NAME), f"carrier@{host.name}": of_carrier}
 
     def wait_until_it_serves(self, inside: Inside) -> None:
         """In its own network."""
@@ -313,11 +321,3 @@ def _request(
         carriers=carriers,
         after_boot=after_boot,
     )
-
-
-def _agent_on(host: Host, holding: ExitStack) -> GuestAgent:
-    connection = holding.enter_context(Connection.open(host.libvirt_uri))
-    domain = connection.find(the_guest.GUEST_NAME)
-    if domain is None:
-        raise GuestError(f"the guest is not on host {host.name}")
-    return GuestAgent(domain)

@@ -11,7 +11,7 @@ from whimbrel.analysis.phases import phase_reached
 from whimbrel.analysis.witness import broken
 from whimbrel.engines.guest_agent import GuestAgent
 from whimbrel.engines.libvirt import Connection
-from whimbrel.errors import GuestError, TrialError, UnsafeStateError, UsageError, WhimbrelError
+from whimbrel.errors import GuestError, TrialError, UnsafeStateError, WhimbrelError
 from whimbrel.guests import guest as the_guest
 from whimbrel.guests.forms import FORMS, read_reach_log, wait_for_service
 from whimbrel.hosts.host import Host
@@ -27,7 +27,7 @@ from whimbrel.system.clock import read_pair
 from whimbrel.system.deadline import Deadline, pause
 from whimbrel.system.instrument import Instrument
 from whimbrel.trial.instruments import Instruments
-from whimbrel.trial.notes import Notes, Origin, count_reach, now
+from whimbrel.trial.notes import Notes, Origin, count_reach, host_name, now
 from whimbrel.trial.subject import Setting, Start, subject_of
 
 log = logging.getLogger(__name__)
@@ -235,7 +235,7 @@ class Trial:
         from_ns = read_pair().monotonic_ns
         self._watch(self._spec.observe.stay_s, running)
         self._notes.stay = StayRecord(from_ns=from_ns, to_ns=read_pair().monotonic_ns)
-        self._notes.runs_on = [_host_name(exactly_one(self._subject.name, self._subject.places))]
+        self._notes.runs_on = [host_name(exactly_one(self._subject.name, self._subject.places))]
         self._notes.result = "stayed"
 
     def _move(self, events: MigrationEvents) -> None:
@@ -248,7 +248,7 @@ class Trial:
             lambda: phase_reached(events.events, self._source.name, self._destination.name),
         )
         notes.report, notes.result = ending.report, ending.result
-        notes.runs_on = [_host_name(name) for name in ending.runs_on]
+        notes.runs_on = [host_name(name) for name in ending.runs_on]
         if ending.error is not None:
             raise ending.error
 
@@ -268,7 +268,7 @@ class Trial:
             where = exactly_one(self._subject.name, self._subject.places)
         except UnsafeStateError as unsafe:
             self._notes.result = "unsafe"
-            self._notes.runs_on = [_host_name(name) for name in running_on(self._subject.name, self._subject.places)]
+            self._notes.runs_on = [host_name(name) for name in running_on(self._subject.name, self._subject.places)]
             return f"the guest had moved, but then: {unsafe}\n{evidence(self._hosts, str(error))}"
         return (
             f"the guest had moved and runs on host {where}, but was not measured to the end: {evidence(self._hosts, str(error))}"
@@ -306,14 +306,6 @@ class Trial:
         for host in self._hosts:
             for name, text in host.logs().items():
                 (folder / name).write_text(text)
-
-
-def _host_name(name: str) -> HostName:
-    if name == "a":
-        return "a"
-    if name == "b":
-        return "b"
-    raise UsageError(f"a record knows hosts a and b, not {name!r}")
 
 
 def _player_events(player: Instrument | None) -> list[Event]:

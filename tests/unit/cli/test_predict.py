@@ -28,7 +28,7 @@ def file(tmp_path: Path) -> Path:
 
 
 def test_a_table_as_json(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    command(file, ["625MiB/s", "5 Gibit/s", "13107200 B/s"], ["250ms", "inf"], as_json=True)
+    command(curve=file, bandwidth=["625MiB/s", "5 Gibit/s", "13107200 B/s"], pause=["250ms", "inf"], as_json=True)
     found = json.loads(capsys.readouterr().out)
     assert [cell["bandwidth_bytes_per_s"] for cell in found] == [655360000.0] * 2 + [671088640.0] * 2 + [13107200.0] * 2
     assert [cell["pause_limit_ms"] for cell in found] == [250.0, None] * 3
@@ -82,7 +82,7 @@ def test_a_table_takes_no_time() -> None:
 def test_a_bad_curve_is_named_and_never_a_number(file: Path, change: dict[str, Any], said: str) -> None:
     file.write_text(json.dumps(PUBLISHED["curve"] | change, indent=1))
     with pytest.raises(SpecError, match=r"curve\.json") as caught:
-        command(file, ["1 GiB/s"])
+        command(curve=file, bandwidth=["1 GiB/s"])
     assert said in str(caught.value)
 
 
@@ -95,7 +95,7 @@ def test_a_bad_curve_is_named_and_never_a_number(file: Path, change: dict[str, A
 def test_what_is_no_curve_is_said(file: Path, text: str, said: str) -> None:
     file.write_text(text)
     with pytest.raises(SpecError, match=said):
-        command(file, ["1 GiB/s"])
+        command(curve=file, bandwidth=["1 GiB/s"])
 
 
 @pytest.mark.parametrize(
@@ -105,4 +105,20 @@ def test_what_is_no_curve_is_said(file: Path, text: str, said: str) -> None:
 )  # fmt: skip
 def test_a_bad_option_is_named(file: Path, bandwidth: str, pause: str) -> None:
     with pytest.raises(UsageError, match=r"--(bandwidth|pause): "):
-        command(file, [bandwidth], [pause])
+        command(curve=file, bandwidth=[bandwidth], pause=[pause])
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({}, "name a GUEST that is deployed, or a file with --curve"),
+        ({"guest": "web", "curve": Path("curve.json")}, "name a GUEST that is deployed, or a file with --curve"),
+        ({"guest": "web"}, "give --to"),
+        ({"guest": "web", "to": "b", "bandwidth": ["1 GiB/s"]}, "neither --bandwidth nor --pause"),
+        ({"curve": Path("curve.json")}, "give --bandwidth"),
+        ({"curve": Path("curve.json"), "bandwidth": ["1 GiB/s"], "to": "b"}, "neither --to"),
+    ],
+)
+def test_options_that_do_not_go_together_are_refused(options: dict[str, Any], said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        command(**options)

@@ -25,10 +25,10 @@ def test_a_row_per_trial_per_viewer_and_per_buffer(campaign: Path, capsys: pytes
     export(campaign, None, as_json=True)
     files = [Path(file) for file in json.loads(capsys.readouterr().out)]
     assert sorted(file.name for file in files) == sorted(
-        f"{table}.{kind}" for table in ("trials", "viewers", "playbacks") for kind in ("csv", "parquet")
+        f"{table}.{kind}" for table in ("trials", "viewers", "playbacks", "instruments") for kind in ("csv", "parquet")
     )
     tables = {file.stem: pl.read_parquet(file) for file in files if file.suffix == ".parquet"}
-    assert {name: frame.height for name, frame in tables.items()} == {"trials": 3, "viewers": 2, "playbacks": 6}
+    assert {name: frame.height for name, frame in tables.items()} == {"trials": 3, "viewers": 2, "playbacks": 6, "instruments": 8}
     assert tables["trials"].get_column("arm").to_list() == ["nested-1", "vm-1", "baseline"]
     # Nobody watched the baseline: unknown, not 0.
     assert tables["trials"].get_column("service_gap_ms").to_list()[2] is None

@@ -9,7 +9,7 @@ import pytest
 
 from tests.fakes import FakeHost
 from whimbrel.errors import EngineError, GuestError
-from whimbrel.guests.carrier import CellCarrier, put_bundle
+from whimbrel.guests.carrier import CellCarrier, Needs, needs, put_bundle
 
 
 class FakeCell:
@@ -69,6 +69,11 @@ def test_a_cell_that_has_ended_holds_nothing_and_one_that_is_silent_may() -> Non
     assert place.state_of("origin") == "absent"
     assert place.gone
     assert not host.gone
+
+
+@pytest.mark.parametrize(("said", "found"), [("8388608\n4096\n", Needs(8 * 2**20, 4096)), ("unknown\n4096\n", Needs(None, 4096))])
+def test_memory_that_nobody_counts_is_not_known(said: str, found: Needs) -> None:
+    assert needs(FakeCell(said)) == found
 
 
 def test_both_sides_run_the_same_bundle() -> None:

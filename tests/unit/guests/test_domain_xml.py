@@ -3,7 +3,10 @@ from __future__ import annotations
 import xml.etree.ElementTree as ET
 from dataclasses import replace
 
-from whimbrel.guests.domain_xml import Disk, DomainPlan, domain_xml
+import pytest
+
+from whimbrel.errors import GuestError
+from whimbrel.guests.domain_xml import Disk, DomainPlan, domain_xml, with_backing_left_open, with_disk_at
 
 PLAN = DomainPlan(
     name="guest",
@@ -43,3 +46,33 @@ def test_kvm_is_another_type() -> None:
     root = ET.fromstring(domain_xml(replace(PLAN, accelerator="kvm")))
     assert root.get("type") == "kvm"
     assert find(root, "cpu").get("mode") == "host-passthrough"
+
+
+def disks(xml: str) -> dict[str, str | None]:
+    """Where each disk lies, by the name that the guest gives it."""
+    return {find(disk, "target").get("dev") or "": find(disk, "source").get("file") for disk in ET.fromstring(xml).iter("disk")}
+
+
+def test_a_disk_elsewhere_is_all_that_changes() -> None:
+    before = domain_xml(PLAN)
+    after = with_disk_at(before, "/srv/x.qcow2", "/srv/own/x.qcow2")
+    assert disks(after) == {"vda": "/srv/own/x.qcow2", "vdb": "/srv/film.raw"}
+    assert with_disk_at(after, "/srv/own/x.qcow2", "/srv/x.qcow2") == ET.tostring(ET.fromstring(before), encoding="unicode")
+
+
+def test_what_one_disk_lies_over_is_left_open_and_others_keep_theirs() -> None:
+    # As libvirt describes a guest that runs: with what each disk was found to lie over.
+    root = ET.fromstring(domain_xml(PLAN))
+    for disk in root.iter("disk"):
+        below = ET.SubElement(disk, "backingStore", type="file")
+        ET.SubElement(below, "format", type="raw")
+        ET.SubElement(below, "source", file="/srv/images/disk.raw")
+    first, second = ET.fromstring(with_backing_left_open(ET.tostring(root, encoding="unicode"), "/srv/x.qcow2")).iter("disk")
+    assert first.find("backingStore") is None
+    assert find(first, "source").get("file") == "/srv/x.qcow2"
+    assert find(second, "backingStore/source").get("file") == "/srv/images/disk.raw"
+
+
+def test_a_description_without_that_disk_is_refused() -> None:
+    with pytest.raises(GuestError, match=r"no disk at /srv/y\.qcow2"):
+        with_disk_at(domain_xml(PLAN), "/srv/y.qcow2", "/srv/own/y.qcow2")

@@ -45,6 +45,19 @@ def test_a_time_out_may_go_on_as_post_copy() -> None:
     assert decide(limits(on_timeout="post-copy"), 1, 60) == "post-copy"
 
 
+def test_memory_is_timed_from_when_the_disk_is_there() -> None:
+    by_seconds = limits(technique="pre-post-copy", pre_copy_for_s=5.0, storage="full")
+    assert [decide(by_seconds, 1, at_s, disk_s=20.0) for at_s in (20.1, 24.9, 25.0)] == ["go on", "go on", "post-copy"]
+
+
+@pytest.mark.parametrize("on_timeout", ["abort", "stop-and-copy", "post-copy"])
+def test_a_time_out_while_the_disk_is_copied_aborts(on_timeout: str) -> None:
+    spec = limits(on_timeout=on_timeout, storage="incremental")
+    assert decide(spec, 0, 60.0, disk_s=60.0) == "abort"
+    assert decide(limits(on_timeout=on_timeout), 0, 60.0) != "go on"
+    assert decide(spec, 1, 60.0, disk_s=50.0) == decide(limits(on_timeout=on_timeout), 1, 60.0)
+
+
 def test_the_pause_limit_grows_in_steps() -> None:
     spec = limits(max_downtime_s=0.3, raise_downtime={"to_s": 1.3, "steps": 5, "every_s": 10.0})
     assert [pause_limit_s(spec, at_s) for at_s in (0, 9.9, 10, 40, 400)] == pytest.approx([0.3, 0.3, 0.55, 1.3, 1.3])
@@ -61,6 +74,7 @@ def test_the_pause_limit_grows_in_steps() -> None:
         ({"technique": "paused", "auto_converge": True}, "slows a guest"),
         ({"technique": "cold", "on_timeout": "post-copy"}, "stands still"),
         ({"raise_downtime": {"to_s": 0.2}}, "not above"),
+        ({"technique": "cold", "storage": "full", "tls": True}, "sent by qemu-img as it is"),
     ],
 )
 def test_what_qemu_refuses_is_said_before(values: dict[str, object], said: str) -> None:

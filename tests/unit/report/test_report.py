@@ -17,7 +17,7 @@ from whimbrel.analysis.counting import Trialled
 from whimbrel.analysis.figures import TrialFigures, derive
 from whimbrel.analysis.summary import Spread, summarise
 from whimbrel.records.store import CampaignFolder, StoredTrial
-from whimbrel.records.trial import TrialRecord
+from whimbrel.records.trial import Event, TrialRecord
 from whimbrel.report.content import build_report, silent
 from whimbrel.report.layout import write_page
 from whimbrel.report.load import ReportedTrial, figures_of
@@ -91,6 +91,36 @@ def test_failures_count_against_success_and_give_no_duration(trials: dict[str, T
     moved = [column.heading for column in table.columns].index("moved")
     assert [line[moved] for line in table.lines] == ["1 of 1", "1 of 2"]
     assert arms[1].total_s.known == 1
+
+
+def with_storage(record: TrialRecord, *events: Event) -> TrialRecord:
+    """The recorded trial as if its disk had moved along."""
+    spec = record.spec.model_copy(update={"migration": record.spec.migration.model_copy(update={"storage": "full"})})
+    return record.model_copy(update={"spec": spec, "events": [*record.events, *events]})
+
+
+def test_the_copy_of_a_disk_is_an_interval_of_its_own(trials: dict[str, Trialled]) -> None:
+    record = trials["vm"].record
+    begun = next(event for event in record.events if (event.host, event.name) == ("a", "MIGRATION"))
+    assert begun.realtime_ns is not None
+    running = {"name": "JOB_STATUS_CHANGE", "data": {"status": "running"}, "realtime_ns": begun.realtime_ns - 9}
+    ready = {"name": "BLOCK_JOB_READY", "data": {}, "realtime_ns": begun.realtime_ns - 2}
+    moved = with_storage(record, begun.model_copy(update=running), begun.model_copy(update=ready))
+    job = pl.DataFrame({"t_ns": [1, 2, 3], "transferred_bytes": [0, 0, 5], "disk_transferred_bytes": [None, 7, 9]})
+    figures = derive(moved, None, None, None, job)
+    names = [phase.name for phase in figures.phases]
+    assert names == ["reservation", "storage", "pre-copy", "stop-and-copy", "commitment", "activation"]
+    assert figures.phases[1].length_s == pytest.approx(7e-9)
+    assert figures.disk_bytes == 9
+
+
+def test_bytes_of_a_disk_are_unknown_where_nobody_counted_them(trials: dict[str, Trialled]) -> None:
+    record = trials["vm"].record
+    # Recorded before disks could move along; both hosts saw its disk.
+    assert trials["vm"].figures.disk_bytes == 0
+    older = pl.DataFrame({"t_ns": [1], "transferred_bytes": [5]})
+    assert derive(with_storage(record), None, None, None, older).disk_bytes is None
+    assert derive(with_storage(record), None, None, None, None).disk_bytes is None
 
 
 def test_only_failures_still_make_a_table(trials: dict[str, Trialled]) -> None:

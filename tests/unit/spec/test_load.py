@@ -106,6 +106,8 @@ def test_binary_huge_and_missing_files(tmp_path: Path) -> None:
         ("name: small", "name: small\nguest: {memory: '1,5 GiB'}", 3, "is no size"),
         ("name: small", "name: small\nmigration: {tls: true}", 3, "set 'lab.tls' too"),
         ("name: small", "name: small\nmigration: {technique: teleport}", 3, "'pre-copy'"),
+        ("name: small", "name: small\nmigration: {storage: some}", 3, "'incremental'"),
+        ("name: small", "name: small\nmigration: {moves: container, technique: restart, storage: full}", 3, "along always"),
         ("name: small", "name: small\nlab: {link_loss: 1.5}", 3, "less than or equal to 0.5"),
         ("name: small", "name: small\nlab: {link_loss: .nan}", 3, "finite"),
         ("name: small", "name: small\nlab: {migration_link: {network: 10.77.0.0/25}}", 3, "overlaps"),
@@ -191,6 +193,7 @@ def test_hosts_instead_of_a_lab(tmp_path: Path) -> None:
         ("/srv/shared", "/srv/../etc", 12, "no absolute path"),
         ("guest_address", "bridge: a-name-beyond-fifteen\n  guest_address", 13, "no name of a network link"),
         ("hosts:", "lab: {name: both}\nhosts:", 10, "one place"),
+        ("hosts:", "migration: {storage: full}\nhosts:", 9, "one that both share"),
     ],
 )
 def test_wrong_hosts_name_their_line(tmp_path: Path, old: str, new: str, line: int, words: str) -> None:

@@ -12,16 +12,18 @@ between while the container stands still. We give orders before the freeze, and 
 from __future__ import annotations
 
 import contextlib
-from typing import Literal
+from typing import Literal, NoReturn
 
 from whimbrel.engines.criu import DumpStats, dump_stats, restore_stats
-from whimbrel.errors import MoveError, WhimbrelError
-from whimbrel.guests.carrier import CONTAINER, Carrier
+from whimbrel.errors import MoveError, ReservationError, WhimbrelError
+from whimbrel.guests import carrier
+from whimbrel.guests.carrier import CONTAINER
 from whimbrel.migrate.container.rounds import MOST_ROUNDS, enough
 from whimbrel.migrate.container.side import Line, Side
 from whimbrel.migrate.technique import Journal, MoveReport, MoveRequest
-from whimbrel.spec.migration import ContainerTechniqueName, MigrationSpec
+from whimbrel.spec.migration import ContainerTechniqueName
 from whimbrel.system.deadline import Deadline, pause
+from whimbrel.units import format_bytes
 
 _LOOK_EVERY_S = 0.1
 # While the container stands still, looking takes the very processors that dump and restore it.
@@ -43,9 +45,8 @@ class ContainerMove:
     def move(self, request: MoveRequest, journal: Journal) -> MoveReport:
         """Moves the container; see ``Technique.move``."""
         called_ns = journal.mark("move called")
-        assert request.carriers is not None
-        source, destination = request.carriers
-        attempt = _Attempt(self.name, source, destination, request.spec, journal)
+        needed_bytes = _reserve(request, self.name)
+        attempt = _Attempt(self.name, request, journal)
         result: Literal["moved", "failed", "aborted"] = "moved"
         error: str | None = None
         try:
@@ -60,20 +61,45 @@ class ContainerMove:
             returned_ns=returned_ns,
             result=result,
             error=error,
-            reserved_memory_bytes=0,
+            reserved_memory_bytes=needed_bytes,
             reserved_disk_bytes=0,
             completed=None,
         )
 
 
+def _reserve(request: MoveRequest, technique: str) -> int | None:
+    """What the destination must have free in memory, in bytes; ReservationError when it has not.
+
+    Images and files lie in memory there until they have been restored, so a dumped container needs its memory twice; one that
+    is started anew, or whose pages are fetched from the source, needs it once. None, and no check, where nobody counts it.
+    """
+    assert request.carriers is not None
+    source, destination = request.carriers
+    needs = carrier.needs(source.inside)
+    if needs.memory_bytes is None:
+        return None
+    needed_bytes = needs.memory_bytes * (2 if technique in ("checkpoint", "pre-copy") else 1) + needs.files_bytes
+    free_bytes = carrier.free_memory_bytes(destination.inside)
+    if needed_bytes > free_bytes:
+        raise ReservationError(
+            f"the carrier on host {destination.name} has no room for {request.guest}",
+            details=f"needed: {format_bytes(needed_bytes)}; free: {format_bytes(free_bytes)}",
+            resolution="free some memory in that carrier; nothing was moved",
+        )
+    return needed_bytes
+
+
 class _Attempt:
     """Both sides, from the first order to the last line of their journals."""
 
-    def __init__(self, name: str, source: Carrier, destination: Carrier, spec: MigrationSpec, journal: Journal) -> None:
+    def __init__(self, name: str, request: MoveRequest, journal: Journal) -> None:
+        assert request.carriers is not None
+        source, destination = request.carriers
         self._name = name
         self._depart = Side("source", source)
         self._arrive = Side("destination", destination)
-        self._spec = spec
+        self._spec = request.spec
+        self._told_to_abort = request.told_to_abort
         self._journal = journal
         self._seen: dict[str, list[Line]] = {"source": [], "destination": []}
         self.aborted = False
@@ -90,16 +116,24 @@ class _Attempt:
         if self._name == "pre-copy":
             self._make_rounds(deadline)
         if deadline.passed and self._spec.on_timeout == "abort":
-            self.aborted = True
-            self._depart.order("abort")
-            raise MoveError(f"aborted: the time-out of {self._spec.timeout_s:.0f} s has passed")
+            self._abort(f"the time-out of {self._spec.timeout_s:.0f} s has passed")
+        if self._told_to_abort():
+            self._abort("it was asked for")
+        # From here on the two sides settle it among themselves.
+        self._journal.mark("leave")
         self._depart.order("leave")
         self._watch_leaving()
         self._note_statistics()
 
+    def _abort(self, why: str) -> NoReturn:
+        self.aborted = True
+        self._journal.mark("abort", why=why)
+        self._depart.order("abort")
+        raise MoveError(f"aborted: {why}")
+
     def _make_rounds(self, deadline: Deadline) -> None:
         written: list[int] = []
-        while not deadline.passed:
+        while not deadline.passed and not self._told_to_abort():
             number = len(written) + 1
             self._depart.order("round")
             self._wait_for(self._depart, f"round {number} ended", Deadline(self._spec.timeout_s))

@@ -69,10 +69,15 @@ class Side:
         fresh, self._read = lines[self._read :], len(lines)
         return [parse_line(line) for line in fresh]
 
+    def has_said(self, words: str) -> bool:
+        """Whether its journal has this line; for one that somebody else began."""
+        found = self.carrier.inside.shell(f"cat {MOVE}/journal 2>/dev/null || true")
+        return any(line.partition(" ")[2] == words for line in found.splitlines())
+
     def order(self, word: str) -> None:
         """Tells the source what comes next."""
         # Opened for reading as well, so that it does not wait for a script that has gone.
-        self.carrier.inside.shell(f"echo {word} 1<>{MOVE}/orders")
+        self.carrier.inside.shell(f"[ ! -p {MOVE}/orders ] || echo {word} 1<>{MOVE}/orders")
 
     @property
     def running(self) -> bool:
@@ -85,7 +90,8 @@ class Side:
 
     def settle(self, how: Literal["go on", "end"]) -> None:
         """Lets a container that stands still here go on, or ends it."""
-        then = "end_container" if how == "end" else 'echo 0 >"$GROUP/cgroup.freeze"; attach'
+        # The link joins only with a container behind it: another one may have its address by now.
+        then = "end_container" if how == "end" else 'has populated 1 && echo 0 >"$GROUP/cgroup.freeze" && attach'
         self.carrier.inside.run(["/bin/bash", "-c", f". {MOVE}/common.sh; cd {MOVE}; {then}"])
 
     def clear(self) -> None:

@@ -1,0 +1,73 @@
+"""``migrate --goal``: from what is wished to a way to move, and afterwards how it turned out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import get_args
+
+from whimbrel.analysis.figures import TrialFigures
+from whimbrel.cli.profile import profile_with_bar
+from whimbrel.deployment.bringing_up import AnySite
+from whimbrel.deployment.deployed import Deployment
+from whimbrel.deployment.predicting import candidates_for, overheads_from
+from whimbrel.errors import UsageError
+from whimbrel.predict.expectation import Range
+from whimbrel.predict.goals import Candidate, Choice, Goal, GoalName, choose
+from whimbrel.spec.migration import MigrationSpec
+from whimbrel.spec.overrides import migration_with
+from whimbrel.units import format_duration, parse_duration
+
+_PROFILED_FOR = "20 s"
+_SAMPLE_PAGES = 16384
+
+
+def parse_goal(text: str, most_gap: str | None) -> Goal:
+    """``shortest-gap``, ``finish-within 30s``, ``least-bytes`` or ``least-load``; UsageError for anything else."""
+    word, _, rest = text.strip().partition(" ")
+    name: GoalName | None = next((name for name in get_args(GoalName) if name == word), None)
+    if name is None:
+        raise UsageError(f"--goal {text!r} is not known", resolution=f"it is one of {', '.join(get_args(GoalName))}")
+    if (name == "finish-within") != bool(rest):
+        raise UsageError(f"--goal {text!r}: only finish-within has a duration, as in 'finish-within 30s'")
+    return Goal(name, _duration("--goal", rest) if rest else None, _duration("--max-gap", most_gap) if most_gap else None)
+
+
+def _duration(option: str, text: str) -> float:
+    try:
+        seconds = parse_duration(text)
+    except ValueError as error:
+        raise UsageError(f"{option}: {error}") from error
+    if seconds == 0:
+        raise UsageError(f"{option}: nothing takes no time")
+    return seconds
+
+
+def pick(deployment: Deployment, site: AnySite, goal: Goal, learn: list[Path]) -> Choice:
+    """Profiles the service, and chooses."""
+    profiled = profile_with_bar(deployment, site, _PROFILED_FOR, _SAMPLE_PAGES)
+    return choose(candidates_for(profiled, deployment.spec, overheads_from(learn)), goal)
+
+
+def migration_of(deployment: Deployment, candidate: Candidate) -> MigrationSpec:
+    """The candidate as a way to move."""
+    return migration_with(deployment.spec.migration, None, [f"{key}={value}" for key, value in candidate.options.items()])
+
+
+def how_it_turned_out(candidate: Candidate, figures: TrialFigures) -> list[str]:
+    """What was expected beside what was measured; a figure that was not measured is left out."""
+    expected = candidate.expected
+    pairs: list[tuple[str, Range | None, float | None]] = [
+        ("total", expected.total_s, figures.total_s),
+        ("blackout", expected.blackout_s, _s(figures.blackout_ms)),
+        ("reachability gap", expected.reachability_gap_s, _s(figures.reachability_gap_ms)),
+    ]
+    return [
+        f"{what}: {format_duration(was_s)}, expected {format_duration(wished.middle)}"
+        f" ({format_duration(wished.least)} to {format_duration(wished.most)})"
+        for what, wished, was_s in pairs
+        if wished is not None and was_s is not None
+    ]
+
+
+def _s(figure_ms: float | None) -> float | None:
+    return figure_ms / 1e3 if figure_ms is not None else None

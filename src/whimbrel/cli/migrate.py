@@ -1,0 +1,227 @@
+"""``migrate``, ``abort`` and ``recover``: a deployed service is moved, its move stopped, or an interrupted one mended."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from whimbrel.analysis.figures import TrialFigures
+from whimbrel.analysis.phases import phase_reached
+from whimbrel.cli.deploy import Deployed
+from whimbrel.cli.goals import how_it_turned_out, migration_of, parse_goal, pick
+from whimbrel.cli.held import held
+from whimbrel.cli.run import give_to_caller
+from whimbrel.cli.terminal import complain, notice
+from whimbrel.deployment.deployed import Deployment, find
+from whimbrel.deployment.moving import Moved, Progress, ask_to_abort, move, refuse_while_moved
+from whimbrel.deployment.recovering import bring_back
+from whimbrel.errors import MoveError, UnsafeStateError, UsageError
+from whimbrel.observe.migration_events import MigrationEvents
+from whimbrel.predict.goals import Choice, Goal
+from whimbrel.records.store import forget_unmade
+from whimbrel.report.load import figures_of
+from whimbrel.spec.overrides import migration_with
+from whimbrel.system.provenance import commit
+from whimbrel.system.root import need_root
+from whimbrel.trial.notes import Origin
+from whimbrel.units import format_bytes
+
+_SHOW_EVERY_S = 0.5
+_FIGURES = ("total_s", "qemu_downtime_ms", "libvirt_downtime_ms", "blackout_ms", "reachability_gap_ms", "transferred_bytes")
+
+
+def migrate(
+    name: Deployed,
+    to: Annotated[Literal["a", "b"], typer.Option(help="The host it is moved to.")],
+    technique: Annotated[str | None, typer.Option(help="How ('whimbrel techniques'); default: as its file says.")] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="An option of the move, such as max_downtime='100 ms'.")
+    ] = None,
+    goal: Annotated[
+        str | None,
+        typer.Option(help="Choose how by prediction: shortest-gap, 'finish-within 30s', least-bytes or least-load."),
+    ] = None,
+    max_gap: Annotated[str | None, typer.Option(metavar="DURATION", help="With --goal: the longest service gap.")] = None,
+    learn: Annotated[
+        list[Path] | None, typer.Option(metavar="FOLDER", help="With --goal: results of earlier moves here; several times.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="With --goal: only say what would be done, and why.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Show how the move goes, twice a second.")] = False,
+    out: Annotated[Path | None, typer.Option(help="Keep the record of the move in this folder, for 'show' and 'report'.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
+) -> int:
+    """Moves a deployed service to the other host and says what the move took. Ctrl-C aborts the move, and the service stays."""
+    need_root("a move")
+    deployment = find(name)
+    refuse_while_moved(deployment)
+    wish = _wish(goal, max_gap, dry_run, technique, set_)
+    migration = migration_with(deployment.spec.migration, technique, set_ or [])
+    origin = Origin(command=shlex.join(["whimbrel", *sys.argv[1:]]), commit=commit())
+    choice: Choice | None = None
+    with held(deployment, "aborting the move") as site, _kept(out) as folder:
+        if wish is not None:
+            choice = pick(deployment, site, wish, learn or [])
+            if choice.candidate is None:
+                raise MoveError(f"{name} was not moved: nothing meets the goal", details=choice.why)
+            if dry_run:
+                print(choice.why)
+                return 0
+            complain(choice.why)
+            migration = migration_of(deployment, choice.candidate)
+        watcher = _Watcher()
+        progress = Progress(notice(), watcher.show if watch else lambda _: None, watcher.end)
+        moved = move(deployment, site, to, migration, folder, origin, progress)
+        figures = figures_of(moved.stored)
+    if out is not None:
+        give_to_caller(out)
+    _tell(deployment, moved, figures, choice, as_json)
+    if isinstance(moved.error, UnsafeStateError):
+        complain(f"'whimbrel recover {name}' looks at both hosts and brings it back where that is safe")
+    if moved.error is not None:
+        raise moved.error
+    return 0
+
+
+def _wish(goal: str | None, max_gap: str | None, dry_run: bool, technique: str | None, sets: list[str] | None) -> Goal | None:
+    """The goal that was given; UsageError when it does not go with the rest."""
+    if goal is not None:
+        if technique is not None or sets:
+            raise UsageError("a goal chooses technique and options itself: give --goal, or --technique and --set")
+        return parse_goal(goal, max_gap)
+    if max_gap is not None or dry_run:
+        raise UsageError("--max-gap and --dry-run go with --goal")
+    return None
+
+
+def abort(name: Deployed) -> int:
+    """Stops a move that is under way, and waits for its end. Exit code 1 when it was too late: then it has moved."""
+    need_root("aborting a move")
+    deployment = find(name)
+    ended = ask_to_abort(deployment)
+    if ended == "unsafe":
+        raise UnsafeStateError(f"it is unclear where {name} runs", resolution=f"'whimbrel recover {name}'")
+    if ended == "moved":
+        complain("too late to abort: the move had passed its point of no return, and ended well")
+        return 1
+    print(f"the move of {name} was stopped ({ended}); it runs where it ran before")
+    return 0
+
+
+def recover(
+    name: Deployed,
+    boot_anew: Annotated[
+        bool, typer.Option("--boot-anew", help="When no copy can go on: start it from its disk, without what was in memory.")
+    ] = False,
+) -> None:
+    """Brings a service whose move was interrupted to one running copy, or says why it cannot."""
+    need_root("recovering a move")
+    deployment = find(name)
+    refuse_while_moved(deployment)
+    with held(deployment, "stopping; recover it again later") as site:
+        for died in site.mend():
+            complain(f"host {died} had died and was started again")
+        where = bring_back(deployment, site, boot_anew, lambda decision: complain(f"{decision.step}: {decision.why}"))
+    print(f"{name} runs on host {where}, and nowhere else")
+
+
+@contextmanager
+def _kept(out: Path | None) -> Iterator[Path]:
+    """Where the record is written: kept when asked for."""
+    if out is not None:
+        ours = not out.exists()
+        try:
+            yield out.absolute()
+        except BaseException:
+            if ours:
+                forget_unmade(out)
+            raise
+        return
+    with tempfile.TemporaryDirectory(prefix="whimbrel-") as folder:
+        yield Path(folder)
+
+
+class _Watcher:
+    """Shows how a move goes: a line that is written over on a terminal, lines elsewhere."""
+
+    def __init__(self) -> None:
+        self._shown_s = 0.0
+        self._live = sys.stderr.isatty()
+
+    def show(self, events: MigrationEvents) -> None:
+        """What is known now, at most twice a second."""
+        if time.monotonic() - self._shown_s < _SHOW_EVERY_S:
+            return
+        self._shown_s = time.monotonic()
+        seen = events.events
+        marks = [event for event in seen if event.name == "move called"]
+        if not marks or any(event.name == "move returned" for event in seen):
+            return
+        text = (
+            f"{(time.monotonic_ns() - marks[0].seen_ns) / 1e9:6.1f} s  {phase_reached(seen, *events.way):14s} {_amounts(events)}"
+        )
+        line = f"\r{text:<78}" if self._live else f"{text}\n"
+        # Whoever read it may have gone; the move goes on.
+        with suppress(OSError):
+            os.write(2, line.encode())
+
+    def end(self) -> None:
+        """What follows begins on a line of its own."""
+        if self._live and self._shown_s:
+            with suppress(OSError):
+                os.write(2, b"\n")
+
+
+def _amounts(events: MigrationEvents) -> str:
+    job = events.job
+    if job is None:
+        carriers = [event.name for event in events.events if event.source == "carrier"]
+        return carriers[-1] if carriers else ""
+    parts = [f"round {job['iteration']}" if job["iteration"] else "", _amount(job["transferred_bytes"], "sent"),
+             _amount(job["remaining_bytes"], "left")]  # fmt: skip
+    if job["dirty_pages_per_s"]:
+        parts.append(f"{job['dirty_pages_per_s']} pages/s dirtied")
+    return "  ".join(filter(None, parts))
+
+
+def _amount(size_bytes: int | None, what: str) -> str:
+    return "" if size_bytes is None else f"{format_bytes(size_bytes)} {what}"
+
+
+def _tell(deployment: Deployment, moved: Moved, figures: TrialFigures, choice: Choice | None, as_json: bool) -> None:
+    """The figures of a move; of one that failed, what is known."""
+    record = moved.stored.record
+    values = {key: getattr(figures, key) for key in _FIGURES}
+    if as_json:
+        content = {
+            "name": deployment.name, "result": record.outcome.result, "runs_on": record.outcome.runs_on,
+            "technique": record.spec.migration.technique, **values,
+            "phases": {phase.name: phase.length_s for phase in figures.phases},
+            "rounds": [found.model_dump(mode="json") for found in figures.rounds],
+            "error": record.outcome.error,
+            "goal": {"why": choice.why, "expected": asdict(choice.candidate.expected) | {"stalls": None}}
+            if choice and choice.candidate else None,
+        }  # fmt: skip
+        print(json.dumps(content, indent=1))
+        return
+    if not record.outcome.succeeded:
+        return
+    print(f"{deployment.name} runs on host {' and '.join(record.outcome.runs_on)}")
+    for key, value in values.items():
+        words, _, unit = key.rpartition("_")
+        shown = "unknown" if value is None else format_bytes(value) if unit == "bytes" else f"{value:.4g} {unit}"
+        print(f"{words.replace('_', ' '):20s}{shown}")
+    for phase in figures.phases:
+        print(f"phase {phase.name:14s}{'unknown' if phase.length_s is None else f'{phase.length_s:.3f} s'}")
+    if choice is not None and choice.candidate is not None:
+        print("\n".join(how_it_turned_out(choice.candidate, figures)))

@@ -1,0 +1,73 @@
+"""``predict GUEST``: what a move of a deployed service would cost."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Literal
+
+from whimbrel.cli.held import held
+from whimbrel.cli.profile import profile_with_bar
+from whimbrel.deployment.deployed import find
+from whimbrel.deployment.predicting import expectation_of, overheads_from
+from whimbrel.errors import UsageError
+from whimbrel.predict.expectation import Expectation, Overheads, Range
+from whimbrel.spec.overrides import migration_with
+from whimbrel.system.root import need_root
+from whimbrel.units import format_bytes, format_duration, format_rate
+
+_SAMPLE_PAGES = 16384
+
+
+def predict_guest(name: str, to: Literal["a", "b"], seconds: str, sets: list[str], learn_from: list[Path], as_json: bool) -> None:
+    """Profiles it where it runs, and says what a move to the other host would take."""
+    need_root("profiling a guest")
+    deployment = find(name)
+    migration = migration_with(deployment.spec.migration, None, sets)
+    overheads = overheads_from(learn_from)
+    with held(deployment, "stopping") as site:
+        profiled = profile_with_bar(deployment, site, seconds, _SAMPLE_PAGES)
+    if profiled.host == to:
+        raise UsageError(f"{name} runs on host {to} already")
+    found = expectation_of(profiled, deployment.spec, migration, overheads)
+    if as_json:
+        content = {"name": name, "to": to, "learned_from": overheads.learned_from, **asdict(found)}
+        content["stalls"] = [{"buffer_s": buffer_s, "stalls": stalls} for buffer_s, stalls in found.stalls.items()]
+        print(json.dumps(content, indent=1))
+        return
+    _tell(found, overheads, migration.max_downtime_s)
+
+
+def _tell(found: Expectation, overheads: Overheads, limit_s: float) -> None:
+    print(_verdict(found))
+    for what, figure in (("total", found.total_s), ("downtime", found.downtime_s), ("blackout", found.blackout_s),
+                         ("reachability gap", found.reachability_gap_s), ("service gap", found.service_gap_s)):  # fmt: skip
+        if figure is not None:
+            print(f"{what:18s}{_durations(figure)}")
+    if found.sent_bytes is not None:
+        sent = found.sent_bytes
+        print(f"{'sent':18s}{format_bytes(sent.middle)} ({format_bytes(sent.least)} to {format_bytes(sent.most)})")
+    print(f"a pause of {format_duration(limit_s)} needs more than {format_rate(found.bandwidth_needed_bytes_per_s)};"
+          f" this link can reach any pause above {format_duration(found.shortest_pause_s)}, given time")  # fmt: skip
+    for buffer_s, stalls in found.stalls.items():
+        said = {True: "runs out of film", False: "plays on", None: "may run out of film"}[stalls]
+        print(f"a player that holds {format_duration(buffer_s)} {said}")
+    if overheads.learned_from:
+        print(f"what a move takes beside its memory was learned from {overheads.learned_from} earlier moves")
+    else:
+        print("what a move takes beside its memory is not known here: --learn names results of earlier moves")
+
+
+def _verdict(found: Expectation) -> str:
+    if found.forced:
+        return f"memory changes faster than the link carries it: only the limit on rounds ends the move, in round {found.rounds}"
+    return {
+        True: f"it converges, in {found.rounds} round{'s' if found.rounds != 1 else ''}",
+        False: "it does not converge: memory changes faster than the link carries it",
+        None: "it may not converge: what was measured leaves that open",
+    }[found.converges]
+
+
+def _durations(figure: Range) -> str:
+    return f"{format_duration(figure.middle)} ({format_duration(figure.least)} to {format_duration(figure.most)})"

@@ -1,0 +1,97 @@
+"""``profile``: how a deployed service dirties its memory."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import Progress
+
+from whimbrel.cli.deploy import Deployed
+from whimbrel.cli.held import held
+from whimbrel.cli.run import give_to_caller
+from whimbrel.cli.terminal import complain
+from whimbrel.deployment.bringing_up import AnySite
+from whimbrel.deployment.deployed import Deployment, find
+from whimbrel.deployment.profiling import Profiled
+from whimbrel.deployment.profiling import profile as profile_it
+from whimbrel.errors import UsageError
+from whimbrel.observe.dirty_profile import expected_s
+from whimbrel.predict.profile import PAGE_BYTES
+from whimbrel.system.root import need_root
+from whimbrel.units import format_bytes, format_duration, format_rate, parse_duration
+
+# Two windows, also where only whole seconds can be had.
+_LEAST_S = 2.0
+
+
+def profile(
+    name: Deployed,
+    seconds: Annotated[str, typer.Option("--for", metavar="DURATION", help="The longest window that is measured.")] = "60 s",
+    sample: Annotated[int, typer.Option(min=256, max=1 << 20, help="How many pages are looked at, drawn at random.")] = 16384,
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the curve, for 'predict --curve'.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, with errors.")] = False,
+) -> None:
+    """Measures how many different pages a running guest dirties in windows of growing length, and what the link gives.
+
+    The guest goes on meanwhile. On this machine a sample of its pages is read some fifty times; on hosts by URI QEMU calculates.
+    """
+    need_root("profiling a guest")
+    deployment = find(name)
+    with held(deployment, "stopping") as site:
+        found = profile_with_bar(deployment, site, seconds, sample)
+    if out is not None:
+        out.write_text(found.profile.as_json() + "\n")
+        give_to_caller(out)
+    _tell(found, as_json)
+
+
+def profile_with_bar(deployment: Deployment, site: AnySite, seconds: str, sample: int) -> Profiled:
+    """Profiles it, and shows how far that has come; UsageError when ``seconds`` is no duration."""
+    longest_s = _seconds(seconds)
+    takes_s = expected_s(longest_s, by_qemu=deployment.spec.hosts is not None)
+    complain(f"profiling {deployment.name} takes {format_duration(takes_s)}; it goes on meanwhile")
+    bar = Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty())
+    with bar:
+        task = bar.add_task("profiling", total=takes_s)
+        return profile_it(deployment, site, longest_s, sample, lambda over_s: bar.update(task, completed=over_s))
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = parse_duration(text)
+    except ValueError as error:
+        raise UsageError(f"--for: {error}") from error
+    if seconds < _LEAST_S:
+        raise UsageError(f"--for {text}: a curve needs at least {_LEAST_S:.0f} s")
+    return seconds
+
+
+def _tell(found: Profiled, as_json: bool) -> None:
+    profile = found.profile
+    if as_json:
+        content = {
+            "host": found.host,
+            "curve": profile.curve.model_dump(mode="json"),
+            "windows": [asdict(window) for window in profile.windows],
+            "link_bytes_per_s": found.link_bytes_per_s,
+            "took_s": found.took_s,
+            "cpu_s": found.cpu_s,
+        }
+        print(json.dumps(content, indent=1))
+        return
+    print(f"{format_bytes(profile.pages_total * PAGE_BYTES)} on host {found.host}, of which"
+          f" {format_bytes(profile.pages_zero * PAGE_BYTES)} are zeros")  # fmt: skip
+    print("window    different pages dirtied    as a rate")
+    for window in profile.windows:
+        rate = format_bytes(window.dirty_pages * PAGE_BYTES / window.window_s)
+        print(f"{format_duration(window.window_s):8s}  {window.dirty_pages:10.0f} +- {window.error_pages:<10.0f}  {rate}/s")
+    rate_bytes_per_s = found.link_bytes_per_s
+    said = "was not tried" if rate_bytes_per_s is None else f"gave {format_rate(rate_bytes_per_s)}"
+    print(f"the link to the other host {said}")
+    print(f"took {format_duration(found.took_s)}, {found.cpu_s:.2f} s of CPU")

@@ -1,0 +1,91 @@
+"""Puts a service up on one host, and takes it away again."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from contextlib import ExitStack, suppress
+
+from whimbrel.deployment.deployed import NAME_PATTERN, Deployment, deployed
+from whimbrel.engines.libvirt import Connection
+from whimbrel.errors import UsageError, WhimbrelError
+from whimbrel.guests import guest as the_guest
+from whimbrel.hosts.host import Host
+from whimbrel.hosts.inside import Inside
+from whimbrel.hosts.remote import RemoteSite
+from whimbrel.lab.lab import Lab
+from whimbrel.records.trial import HostName
+from whimbrel.spec.campaign import CampaignSpec
+from whimbrel.system.ledger import Entry
+from whimbrel.trial.starts import Starts
+from whimbrel.trial.subject import Setting, subject_of
+
+AnySite = Lab | RemoteSite
+
+
+def refuse_name(name: str) -> None:
+    """UsageError when the name is taken, or is none."""
+    if not re.fullmatch(NAME_PATTERN, name):
+        raise UsageError(f"{name!r} cannot be a name: small letters, digits and '-', a letter first, at most 30")
+    if any(deployment.name == name for deployment in deployed()):
+        raise UsageError(f"{name!r} is deployed already", resolution=f"'whimbrel undeploy {name}', or choose another --name")
+
+
+def bring_up(site: AnySite, spec: CampaignSpec, name: str, on: HostName, made_lab: bool) -> Deployment:
+    """Starts the service from a saved state and waits until it answers; ``spec`` is of one arm."""
+    hosts: dict[HostName, Host] = {"a": site.host_a, "b": site.host_b}
+    the_guest.refuse_another(list(hosts.values()))
+    scenario = spec.scenarios[0]
+    sketch = Deployment(name=name, spec=spec, id="", accelerator="tcg", versions={}, description=None, made_lab=made_lab)
+    plan = sketch.plan(on)
+    state = Starts(site).get(spec, plan)
+    # The site's ledger lists it, so it goes when the site goes.
+    if Entry("folder", str(sketch.folder)) not in site.ledger.entries:
+        site.ledger.add("folder", str(sketch.folder))
+    sketch.folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with ExitStack() as holding:
+            subject = subject_of(Setting(site, spec, plan, hosts[on], hosts[plan.destination]), state)
+            inside, _ = subject.bring_up(holding)
+            if not sketch.moves_container:
+                start_what_was_beside_it(spec, inside)
+            if scenario.service != "none":
+                subject.wait_until_it_serves(inside)
+        deployment = sketch.model_copy(
+            update={"id": state.id, "accelerator": state.accelerator, "versions": state.versions,
+                    "description": None if sketch.moves_container else _description(hosts[on])}
+        )  # fmt: skip
+        deployment.write()
+    except BaseException:
+        with suppress(WhimbrelError):
+            take_down(site, sketch)
+        raise
+    return deployment
+
+
+def start_what_was_beside_it(spec: CampaignSpec, inside: Inside) -> None:
+    """What the file lets run beside the service in a VM: what changes memory, and the witness."""
+    if spec.guest.dirtier is not None:
+        the_guest.start_dirtier(inside, spec.guest.dirtier)
+    if spec.observe.witness:
+        the_guest.start_witness(inside)
+
+
+def take_down(site: AnySite, deployment: Deployment) -> None:
+    """Ends the service wherever it is and forgets it; the lab stays."""
+    for host in (site.host_a, site.host_b):
+        if host.gone:
+            continue
+        with Connection.open(host.libvirt_uri) as connection:
+            found = connection.find(the_guest.GUEST_NAME)
+            if found is not None:
+                found.destroy()
+    shutil.rmtree(deployment.folder, ignore_errors=True)
+    site.ledger.strike(Entry("folder", str(deployment.folder)))
+
+
+def _description(host: Host) -> str:
+    with Connection.open(host.libvirt_uri) as connection:
+        domain = connection.find(the_guest.GUEST_NAME)
+        assert domain is not None
+        return domain.description

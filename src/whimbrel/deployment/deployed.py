@@ -1,0 +1,153 @@
+"""What is deployed: one folder per service, which also holds the journal of its last move."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from whimbrel.errors import UsageError
+from whimbrel.guests.carrier import CONTAINER
+from whimbrel.guests.guest import GUEST_NAME
+from whimbrel.hosts.site import Accelerator
+from whimbrel.records.store import read_json, write_json
+from whimbrel.records.trial import HostName, Plan
+from whimbrel.spec.arms import ArmSpec
+from whimbrel.spec.campaign import CampaignSpec
+from whimbrel.spec.fields import RECORD
+from whimbrel.spec.migration import MigrationSpec
+from whimbrel.system.places import home
+
+log = logging.getLogger(__name__)
+
+_FILE = "deployment.json"
+NAME_PATTERN = r"^[a-z][a-z0-9-]{0,29}$"
+
+
+class Deployment(BaseModel):
+    """A service that was put up and left.
+
+    ``spec`` is the scenario file as it is in the one arm that was chosen. ``description`` is what its VM was started from (None
+    for a container between carriers), and ``made_lab`` says whether its lab was made for it, and goes with it.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    schema_version: Literal[1] = 1
+    name: Annotated[str, Field(pattern=NAME_PATTERN)]
+    spec: CampaignSpec
+    id: str
+    accelerator: Accelerator
+    versions: dict[str, str]
+    description: str | None
+    made_lab: bool
+
+    @property
+    def arm(self) -> ArmSpec:
+        """The arm that was chosen."""
+        return self.spec.scenarios[0].every_arm[0]
+
+    @property
+    def moves_container(self) -> bool:
+        """Whether it is the container that moves, between two carriers."""
+        return self.spec.migration.moves == "container"
+
+    @property
+    def guest(self) -> str:
+        """What a place is asked for."""
+        return CONTAINER if self.moves_container else GUEST_NAME
+
+    @property
+    def folder(self) -> Path:
+        """What is kept of it."""
+        return _folder(self.name)
+
+    @property
+    def journal_file(self) -> Path:
+        """The journal of its last move."""
+        return self.folder / "move.jsonl"
+
+    @property
+    def abort_file(self) -> Path:
+        """There while its move is to be aborted."""
+        return self.folder / "abort"
+
+    def plan(self, source: HostName) -> Plan:
+        """A move from this host, as a trial of a campaign would have it."""
+        scenario, arm = self.spec.scenarios[0], self.arm
+        assert arm.name is not None
+        return Plan(scenario=scenario.name, arm=arm.name, form=arm.form or scenario.form, viewers=0, engine=arm.engine,
+                    block=1, order=1, source=source, state_boot=1)  # fmt: skip
+
+    def with_migration(self, migration: MigrationSpec) -> CampaignSpec:
+        """Its file, with another way to move it."""
+        content = self.spec.model_dump(mode="json", by_alias=True)
+        content["migration"] = migration.model_dump(mode="json", by_alias=True)
+        return CampaignSpec.model_validate(content, context=RECORD)
+
+    def write(self) -> None:
+        """Keeps it."""
+        write_json(self.folder / _FILE, json.loads(self.model_dump_json()))
+
+
+def one_arm_of(spec: CampaignSpec, name: str | None) -> CampaignSpec:
+    """The file as it is in one arm, and without viewers of ours; UsageError when it is unclear which."""
+    names = [arm.name for scenario in spec.scenarios for arm in scenario.every_arm if arm.moves]
+    if name is None and len(names) != 1:
+        raise UsageError(
+            "the file has several arms: choose one with --arm", resolution=f"it has: {', '.join(filter(None, names))}"
+        )
+    if name is not None and name not in names:
+        raise UsageError(
+            f"there is no arm {name!r} that moves in the file", resolution=f"it has: {', '.join(filter(None, names))}"
+        )
+    scenario, arm = spec.find_arm(name or str(names[0]))
+    if (arm.form or scenario.form) == "container":
+        raise UsageError(
+            f"arm {arm.name!r} has a container on the servers themselves, which is moved by campaigns only so far",
+            resolution="'whimbrel run' moves it; deploy an arm of the form 'nested', whose container moves between VMs",
+        )
+    content = spec.in_arm(arm).model_dump(mode="json", by_alias=True)
+    chosen = next(found for found in content["scenarios"] if found["name"] == scenario.name)
+    chosen |= {"factors": {}, "trials": 1, "thresholds": {}, "arms": [
+        {"name": arm.name, "form": arm.form or scenario.form, "engine": arm.engine}
+    ]}  # fmt: skip
+    content |= {"scenarios": [chosen], "evidence": None, "thresholds": {}}
+    return CampaignSpec.model_validate(content, context=RECORD)
+
+
+def find(name: str) -> Deployment:
+    """The deployment of this name; UsageError when there is none."""
+    folder = _folder(name)
+    if not (folder / _FILE).is_file():
+        known = ", ".join(deployment.name for deployment in deployed()) or "nothing"
+        raise UsageError(f"nothing is deployed under the name {name!r}", resolution=f"deployed: {known}; 'whimbrel deploy FILE'")
+    return _read(folder / _FILE)
+
+
+def deployed() -> Iterator[Deployment]:
+    """Everything that is deployed on this machine, or from it; of one that cannot be read only a warning is heard."""
+    for file in sorted((home() / "deployments").glob(f"*/{_FILE}")):
+        try:
+            yield _read(file)
+        except UsageError as error:
+            log.warning("%s", error)
+
+
+def _folder(name: str) -> Path:
+    return home() / "deployments" / name
+
+
+def _read(file: Path) -> Deployment:
+    try:
+        return Deployment.model_validate(read_json(file), context=RECORD)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise UsageError(
+            f"{file}: {'.'.join(map(str, first['loc']))}: {first['msg']}",
+            resolution="undeploy it with the whimbrel that deployed it",
+        ) from error

@@ -1,0 +1,285 @@
+"""Moves what is deployed: finds it, asks for the move, measures it, and keeps its journal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from whimbrel.analysis.phases import phase_reached
+from whimbrel.deployment.bringing_up import AnySite, start_what_was_beside_it
+from whimbrel.deployment.deployed import Deployment
+from whimbrel.engines.guest_agent import GuestAgent
+from whimbrel.engines.libvirt import Connection
+from whimbrel.errors import InstrumentError, UsageError, WhimbrelError
+from whimbrel.guests import guest as the_guest
+from whimbrel.guests.carrier import Carrier
+from whimbrel.guests.forms import FORMS, wait_for_service
+from whimbrel.hosts.host import GuestState, Host, Place
+from whimbrel.migrate.carry_out import carry_out
+from whimbrel.migrate.journal import WrittenJournal, note_end, note_left, read_history
+from whimbrel.migrate.storage import keep_only_copy
+from whimbrel.migrate.technique import MoveRequest
+from whimbrel.migrate.techniques import technique_of
+from whimbrel.migrate.verify import exactly_one
+from whimbrel.observe.host_clock import clock_of, clock_of_guest
+from whimbrel.observe.migration_events import MigrationEvents
+from whimbrel.records.store import CampaignFolder, StoredTrial
+from whimbrel.records.trial import HostName
+from whimbrel.spec.campaign import CampaignSpec
+from whimbrel.spec.migration import MigrationSpec
+from whimbrel.system.clock import read_pair
+from whimbrel.system.deadline import Deadline, pause
+from whimbrel.system.instrument import Instrument
+from whimbrel.trial.instruments import Instruments
+from whimbrel.trial.notes import Notes, Origin, host_name, now
+
+_WATCH_AFTER_S = 3.0
+_LOOK_EVERY_S = 0.25
+# Longer than any technique waits for the end of a move.
+_LONGEST_S = 1200.0
+
+
+@dataclass(frozen=True)
+class NoCarrier:
+    """Where the carrier of a host was. Implements ``hosts.host.Place``."""
+
+    name: str
+    gone: bool = True
+
+    def state_of(self, what: str) -> GuestState:
+        """There is nothing that could hold it."""
+        return "absent"
+
+
+def places_of(deployment: Deployment, site: AnySite, holding: ExitStack) -> tuple[Place, Place]:
+    """Where a copy of it may be, a before b; carriers are reached for as long as ``holding`` is open."""
+    if not deployment.moves_container:
+        return site.host_a, site.host_b
+    found: list[Place] = []
+    for host in (site.host_a, site.host_b):
+        domain = None if host.gone else holding.enter_context(Connection.open(host.libvirt_uri)).find(the_guest.GUEST_NAME)
+        if domain is None:
+            found.append(NoCarrier(host.name))
+        else:
+            found.append(Carrier(host, GuestAgent(domain), site.carrier_address(host.name)))
+    return found[0], found[1]
+
+
+def request_for(
+    deployment: Deployment, site: AnySite, migration: MigrationSpec, source: HostName, places: tuple[Place, Place]
+) -> MoveRequest:
+    """What is asked of the technique, from ``source`` to the other host."""
+    hosts: dict[HostName, Host] = {"a": site.host_a, "b": site.host_b}
+    ordered = places if source == "a" else (places[1], places[0])
+    carriers = [place for place in ordered if isinstance(place, Carrier)]
+    if deployment.moves_container and len(carriers) < 2:
+        raise UsageError(f"a carrier of {deployment.name} is gone", resolution=f"'whimbrel undeploy {deployment.name}'")
+    here, there = hosts[source], hosts["b" if source == "a" else "a"]
+    lies_shared = deployment.spec.migration.storage == "shared"
+    if lies_shared != (migration.storage == "shared"):
+        raise UsageError(
+            f"the disk of {deployment.name} lies where {'both hosts see it' if lies_shared else 'only its host sees it'}",
+            resolution="deploy it with the 'migration.storage' that it is to be moved with",
+        )
+
+    def start_service_again(agent: GuestAgent) -> None:
+        agent.set_clock()
+        scenario, arm = deployment.spec.scenarios[0], deployment.arm
+        if scenario.service != "none":
+            FORMS[arm.form or scenario.form].start_service(agent)
+            wait_for_service(agent, scenario.service)
+        start_what_was_beside_it(deployment.spec, agent)
+
+    return MoveRequest(
+        guest=deployment.guest,
+        source=here,
+        destination=there,
+        memory_bytes=deployment.spec.guest.memory_bytes,
+        disk_bytes=deployment.spec.guest.disk_bytes,
+        spec=migration,
+        carriers=(carriers[0], carriers[1]) if carriers else None,
+        disks=None if lies_shared else the_guest.own_disks(site, here, there),
+        after_boot=start_service_again,
+        told_to_abort=deployment.abort_file.exists,
+    )
+
+
+def refuse_while_moved(deployment: Deployment) -> None:
+    """UsageError while somebody else moves it."""
+    history = read_history(deployment.journal_file)
+    if history is not None and history.driven:
+        raise UsageError(
+            f"{deployment.name} is being moved by process {history.intent.pid}",
+            resolution=f"wait for it, or 'whimbrel abort {deployment.name}'",
+        )
+
+
+def where_it_runs(deployment: Deployment, places: tuple[Place, Place]) -> HostName:
+    """The host on which its one copy runs; UsageError when a move was interrupted, UnsafeStateError when nobody can say."""
+    history = read_history(deployment.journal_file)
+    if history is not None and history.ended is None:
+        raise UsageError(
+            f"a move of {deployment.name} was interrupted (last step: {history.last})",
+            resolution=f"'whimbrel recover {deployment.name}'",
+        )
+    return host_name(exactly_one(deployment.guest, places))
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Who is told how a move goes: of its steps, of all that is known, several times a second while it lasts, and of its end."""
+
+    step: Callable[[str], None]
+    events: Callable[[MigrationEvents], None]
+    ended: Callable[[], None] = lambda: None
+
+
+@dataclass(frozen=True)
+class Moved:
+    """A move's record, and what made it fail."""
+
+    stored: StoredTrial
+    error: WhimbrelError | None
+
+
+def move(
+    deployment: Deployment, site: AnySite, to: HostName, migration: MigrationSpec, out: Path, origin: Origin, progress: Progress
+) -> Moved:
+    """Moves it to a host; writes a campaign of this one move into ``out``."""
+    with ExitStack() as holding:
+        places = places_of(deployment, site, holding)
+        source = where_it_runs(deployment, places)
+        if source == to:
+            raise UsageError(f"{deployment.name} runs on host {to} already")
+        spec = deployment.with_migration(migration)
+        plan = deployment.plan(source)
+        request = request_for(deployment, site, migration, source, places)
+        folder = CampaignFolder.create(out, spec, origin.command, [plan])
+        workplace = folder.workplace(plan.order)
+        workplace.mkdir(parents=True)
+        attempt = _Attempt(deployment, site, spec, request, workplace, progress)
+        error = attempt.make()
+        record = attempt.notes.record(spec, plan, deployment, site, origin, read_pair())
+        return Moved(folder.commit(workplace, record), error)
+
+
+class _Attempt:
+    """One move, watched from the call to a little after it."""
+
+    def __init__(
+        self, deployment: Deployment, site: AnySite, spec: CampaignSpec, request: MoveRequest, workplace: Path, progress: Progress
+    ) -> None:
+        self._deployment = deployment
+        self._spec = spec
+        self._request = request
+        self._workplace = workplace
+        self._progress = progress
+        self.notes = Notes(now(), read_pair())
+        hosts = [request.source, request.destination]
+        self._instruments = Instruments(site, spec, deployment.plan(host_name(request.source.name)), hosts, workplace)
+
+    def make(self) -> WhimbrelError | None:
+        """Makes the move; what made it fail, or None. What it was is in ``notes`` either way."""
+        notes, request = self.notes, self._request
+        with Connection.open(request.source.libvirt_uri) as connection:
+            notes.host_versions = connection.versions()
+        self._read_clock(request.source)
+        error: WhimbrelError | None = None
+        try:
+            error = self._measure()
+        except InstrumentError as failed:
+            # The move itself has ended, and its end is known.
+            error = InstrumentError(
+                f"{self._deployment.name} {notes.result} and runs on {' and '.join(notes.runs_on)}, but that was not measured",
+                details=str(failed),
+            )
+            notes.failure = str(error)
+        notes.unmeasured = {what: why for host in (request.source, request.destination) for what, why in host.unmeasured.items()}
+        return error
+
+    def _measure(self) -> WhimbrelError | None:
+        notes, request = self.notes, self._request
+        with ExitStack() as instruments:
+            running: list[Instrument] = []
+            if self._spec.observe.probe_every_s is not None:
+                running.append(instruments.enter_context(self._instruments.probe(self._spec.observe.probe_every_s)))
+            events = instruments.enter_context(MigrationEvents(the_guest.GUEST_NAME, request.source, request.destination))
+            events.on_look(self._progress.events)
+            try:
+                error = self._carry_out(events)
+                self._progress.ended()
+                self._progress.step("watching after the move")
+                self._watch(running)
+            finally:
+                notes.events = events.events
+                notes.qemu_downtime_ms, notes.parameters = events.qemu_downtime_ms, events.parameters
+                events.write_job(self._workplace / "job.parquet")
+            if error is None:
+                self._read_clock(request.destination)
+            for instrument in running:
+                instrument.tell_to_end()
+        return error
+
+    def _carry_out(self, events: MigrationEvents) -> WhimbrelError | None:
+        deployment, request, notes = self._deployment, self._request, self.notes
+        deployment.abort_file.unlink(missing_ok=True)
+        journal = WrittenJournal(deployment.journal_file, events)
+        journal.begin(request.source.name, request.destination.name, request.spec)
+        self._progress.step(f"moving to host {request.destination.name}")
+        try:
+            ending = carry_out(
+                technique_of(request.spec), request, journal,
+                lambda: phase_reached(events.events, request.source.name, request.destination.name),
+            )  # fmt: skip
+        except KeyboardInterrupt:
+            # The technique has aborted the move before it let us go.
+            where = exactly_one(request.guest, request.places)
+            keep_only_copy(request, where)
+            note_end(deployment.journal_file, "moved" if where == request.destination.name else "aborted")
+            self._progress.step(f"interrupted: {deployment.name} runs on host {where}")
+            raise
+        notes.report, notes.result = ending.report, ending.result
+        notes.runs_on = [host_name(name) for name in ending.runs_on]
+        notes.failure = None if ending.error is None else str(ending.error)
+        if ending.result == "unsafe":
+            # It stays one that is to be recovered, and not by us.
+            note_left(deployment.journal_file)
+        else:
+            note_end(deployment.journal_file, ending.result)
+        return ending.error
+
+    def _watch(self, running: list[Instrument]) -> None:
+        deadline = Deadline(_WATCH_AFTER_S)
+        while not deadline.passed:
+            pause(min(_LOOK_EVERY_S, deadline.left_s))
+            for instrument in running:
+                instrument.check()
+
+    def _read_clock(self, host: Host) -> None:
+        self.notes.clocks[host.name] = clock_of(host, the_guest.GUEST_NAME)
+        if self._deployment.moves_container:
+            with ExitStack() as holding:
+                self.notes.clocks[f"carrier@{host.name}"] = clock_of_guest(the_guest.agent_on(host, holding), host.name)
+
+
+def ask_to_abort(deployment: Deployment) -> str:
+    """Asks whoever moves it to abort, and waits for the end of the move; how it ended.
+
+    UsageError when nothing moves it.
+    """
+    history = read_history(deployment.journal_file)
+    if history is None or history.ended is not None:
+        raise UsageError(f"{deployment.name} is not being moved")
+    if not history.driven:
+        raise UsageError(
+            f"nobody drives the move of {deployment.name} any more (last step: {history.last})",
+            resolution=f"'whimbrel recover {deployment.name}'",
+        )
+    deployment.abort_file.touch()
+    deadline = Deadline(_LONGEST_S)
+    while history.driven and not deadline.passed:
+        pause(_LOOK_EVERY_S)
+        history = read_history(deployment.journal_file) or history
+    return history.ended or "unsafe"

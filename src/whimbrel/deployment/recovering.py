@@ -1,0 +1,102 @@
+"""Brings a deployed service whose move was interrupted to one running copy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+
+from whimbrel.deployment.bringing_up import AnySite
+from whimbrel.deployment.deployed import Deployment
+from whimbrel.deployment.moving import places_of, refuse_while_moved, request_for
+from whimbrel.engines.guest_agent import GuestAgent
+from whimbrel.engines.libvirt import Connection
+from whimbrel.errors import UnsafeStateError
+from whimbrel.guests.carrier import Carrier
+from whimbrel.hosts.host import Place
+from whimbrel.migrate.cold import BOOT_THERE, SHUTTING_DOWN
+from whimbrel.migrate.journal import POST_COPY, History, note_end, read_history
+from whimbrel.migrate.recover import ContainerSides, Sides, VmSides, recover
+from whimbrel.migrate.recovery import Decision, Intention
+from whimbrel.migrate.technique import MoveRequest
+from whimbrel.migrate.verify import exactly_one
+from whimbrel.records.trial import HostName
+from whimbrel.spec.migration import MigrationSpec
+from whimbrel.trial.notes import host_name
+
+_BOOT_S = 300.0
+
+
+def bring_back(deployment: Deployment, site: AnySite, boot_anew: bool, told: Callable[[Decision], None]) -> str:
+    """The host on which its one copy runs in the end. Also of use where no move is known: something else may have gone wrong.
+
+    UsageError when its move is still driven by somebody, UnsafeStateError when there can be no running copy.
+    """
+    refuse_while_moved(deployment)
+    history = read_history(deployment.journal_file)
+    interrupted = history if history is not None and history.ended is None else None
+    migration: MigrationSpec = interrupted.intent.spec if interrupted is not None else deployment.spec.migration
+    with ExitStack() as holding:
+        places = places_of(deployment, site, holding)
+        if deployment.moves_container and not all(isinstance(place, Carrier) for place in places):
+            where = _on_the_carrier_that_is_left(deployment, places)
+        else:
+            request = request_for(deployment, site, migration, _source(history), places)
+            intention = _intention(interrupted, boot_anew)
+            sides: Sides = (
+                ContainerSides(request)
+                if request.carriers is not None
+                else VmSides(request, deployment.description or "", intention.switched, _shutting_down(interrupted))
+            )
+            where = recover(sides, request, intention, told)
+            if interrupted is not None and interrupted.has(SHUTTING_DOWN):
+                _see_to_its_service(where, request)
+    if interrupted is not None:
+        note_end(deployment.journal_file, "moved" if where == interrupted.intent.destination else "failed")
+    deployment.abort_file.unlink(missing_ok=True)
+    return where
+
+
+def _source(history: History | None) -> HostName:
+    """Where it was before the move that was interrupted; or where the last one left it."""
+    if history is None:
+        return "a"
+    return host_name(history.intent.destination if history.ended == "moved" else history.intent.source)
+
+
+def _on_the_carrier_that_is_left(deployment: Deployment, places: tuple[Place, Place]) -> str:
+    """A container without its other carrier runs on the one that is left, or nowhere."""
+    try:
+        return exactly_one(deployment.guest, places)
+    except UnsafeStateError as error:
+        raise UnsafeStateError(
+            f"{deployment.name} does not run on the carrier that is left",
+            details=error.brief,
+            resolution=f"'whimbrel undeploy {deployment.name}', and deploy it anew",
+        ) from error
+
+
+def _see_to_its_service(where: str, request: MoveRequest) -> None:
+    """After a boot that nobody saw to its end: clock and service as they are to be."""
+    host = request.source if request.source.name == where else request.destination
+    with Connection.open(host.libvirt_uri) as connection:
+        domain = connection.find(request.guest)
+        if domain is not None:
+            agent = GuestAgent(domain)
+            agent.wait(_BOOT_S)
+            request.after_boot(agent)
+
+
+def _shutting_down(interrupted: History | None) -> bool:
+    return interrupted is not None and interrupted.has(SHUTTING_DOWN) and not interrupted.has("powered off")
+
+
+def _intention(interrupted: History | None, boot_anew: bool) -> Intention:
+    if interrupted is None:
+        return Intention(boot_anew=boot_anew)
+    spec = interrupted.intent.spec
+    left_to_restart = spec.technique == "restart" and interrupted.has("leave")
+    # Once it was booted there, only a disk that both hosts see is certain to be the newest.
+    off = interrupted.has(SHUTTING_DOWN) and not (interrupted.has(BOOT_THERE) and spec.storage != "shared")
+    # virsh gives its own order to switch, and writes nothing down.
+    by_virsh = spec.by == "virsh" and spec.technique == "pre-post-copy"
+    return Intention(switched=interrupted.has(POST_COPY) or by_virsh, between=off or left_to_restart, boot_anew=boot_anew)

@@ -1,0 +1,86 @@
+"""A guest's disk in the folder that only one server sees: ``/srv/own``, at the same path on every server."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from whimbrel.errors import UsageError
+from whimbrel.hosts.site import DiskFacts
+from whimbrel.lab.server import Server
+
+_PID_FILE = "/run/whimbrel-nbd.pid"
+# It ends by itself once it was read; one that nobody came to is ended here. Its address is free again when it has gone.
+_END_SERVING = f"""\
+pid=$(cat {_PID_FILE}) || exit 0
+kill "$pid" 2>/dev/null || true
+while kill -0 "$pid" 2>/dev/null; do sleep 0.05; done
+rm -f {_PID_FILE}
+"""
+
+
+class LabOwnDisk:
+    """One guest's disk on one server. Implements ``hosts.site.OwnDisk``."""
+
+    def __init__(self, disk: str, server: Server) -> None:
+        self.path = f"/srv/own/{disk}.qcow2"
+        self._here = server.place.own / f"{disk}.qcow2"
+        self._server = server
+
+    def put(self, saved: Path) -> None:
+        """A copy of a disk that was saved."""
+        shutil.copyfile(saved, self._here)
+
+    def facts(self) -> DiskFacts:
+        """What qemu-img says of it, without the lock that a running guest holds."""
+        said = self._server.run(["qemu-img", "info", "--force-share", "--output=json", self.path]).stdout
+        return disk_facts(said)
+
+    def make(self, like: DiskFacts, over_backing: bool) -> None:
+        """An empty qcow2 image."""
+        over: list[str] = []
+        if over_backing:
+            if like.backing is None or like.backing_format is None:
+                raise UsageError("the guest's disk lies over no other image", resolution="set 'migration.storage' to full")
+            over = ["-b", like.backing, "-F", like.backing_format]
+        self._server.run(["qemu-img", "create", "-q", "-f", "qcow2", *over, self.path, str(like.size_bytes)])
+
+    @contextmanager
+    def served(self, whole: bool) -> Iterator[str]:
+        """By NBD, on the address that the other server moves guests to, so that it goes where memory would go."""
+        address = self._server.place.move_address
+        self._server.run(
+            ["qemu-nbd", "--fork", "--read-only", f"--format={'qcow2' if whole else 'raw'}", f"--bind={address}",
+             f"--pid-file={_PID_FILE}", self.path],
+            counted=True,
+        )  # fmt: skip
+        try:
+            yield f"nbd://{address}"
+        finally:
+            self._server.run(["sh", "-c", _END_SERVING])
+
+    def fetch(self, url: str, whole: bool, bytes_per_s: float | None, timeout_s: float) -> None:
+        """With qemu-img, which leaves out what is zero; past the page cache, as guests write."""
+        rate = ["-r", str(round(bytes_per_s))] if bytes_per_s is not None else []
+        into = ["-n", "--target-is-zero", "-O", "qcow2"] if whole else ["-O", "raw"]
+        self._server.run(
+            ["qemu-img", "convert", *rate, "-t", "none", "-f", "raw", *into, url, self.path], timeout_s=timeout_s, counted=True
+        )
+
+    def remove(self) -> None:
+        """From here, so that it works for a server that has died as well."""
+        self._here.unlink(missing_ok=True)
+
+
+def disk_facts(said: str) -> DiskFacts:
+    """From what ``qemu-img info --output=json`` prints."""
+    found = json.loads(said)
+    return DiskFacts(
+        size_bytes=int(found["virtual-size"]),
+        held_bytes=int(found["actual-size"]),
+        backing=found.get("backing-filename"),
+        backing_format=found.get("backing-filename-format"),
+    )

@@ -1,0 +1,90 @@
+"""A move by plain ``virsh migrate``, as an operator would type it on the source: what our own moves are compared with.
+
+Nothing is reserved and no limit on rounds is kept: virsh has none of that. Its time-out, and an abort that is asked for, end it.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from whimbrel.engines.domain import Domain
+from whimbrel.engines.libvirt import Connection
+from whimbrel.migrate.live import completed_job, find_running
+from whimbrel.migrate.technique import Journal, MoveReport, MoveRequest
+from whimbrel.spec.migration import MigrationSpec
+from whimbrel.system.deadline import Deadline
+from whimbrel.system.process import start
+
+_MIB = 2**20
+_LOOK_EVERY_S = 0.05
+_ABORT_PATIENCE_S = 60.0
+
+
+class ByVirsh:
+    """Implements ``migrate.technique.Technique``."""
+
+    moves = "vm"
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def move(self, request: MoveRequest, journal: Journal) -> MoveReport:
+        """Runs virsh on the source and waits for it; its last words are what is known of a failure."""
+        called_ns = journal.mark("move called")
+        with (
+            Connection.open(request.source.libvirt_uri) as source,
+            Connection.open(request.destination.libvirt_uri) as destination,
+        ):
+            domain = find_running(source, request)
+            error, aborted = self._run(domain, request)
+            return MoveReport(
+                called_ns=called_ns,
+                returned_ns=journal.mark("move returned"),
+                result="moved" if error is None else "aborted" if aborted else "failed",
+                error=error,
+                reserved_memory_bytes=0,
+                reserved_disk_bytes=0,
+                completed=completed_job(destination, request.guest) if error is None else None,
+            )
+
+    @staticmethod
+    def _run(domain: Domain, request: MoveRequest) -> tuple[str | None, bool]:
+        """What virsh said of its failure, None when it did not fail; and whether we made it stop."""
+        deadline = Deadline(request.spec.timeout_s)
+        aborted = False
+        with tempfile.TemporaryDirectory(prefix="whimbrel-") as folder:
+            words = Path(folder) / "virsh.log"
+            running = start(request.source.command(virsh_words(request)), log_file=words)
+            try:
+                while running.wait(_LOOK_EVERY_S) is None:
+                    if not aborted and (deadline.passed or request.told_to_abort()):
+                        aborted = True
+                        domain.abort_job()
+            finally:
+                # An end of virsh alone would let libvirt go on; where it has ended there is no job any more.
+                domain.abort_job()
+                code = running.stop(_ABORT_PATIENCE_S, ask=False)
+            said = words.read_text(errors="replace").strip() if words.exists() else ""
+        return (None, False) if code == 0 else (said or f"virsh ended with exit code {code}", aborted)
+
+
+def virsh_words(request: MoveRequest) -> list[str]:
+    """The command (virsh(1), migrate): ``virsh migrate --p2p --live guest qemu+tcp://server-b/system --migrateuri ...``."""
+    return [
+        "virsh", "migrate", "--p2p", "--abort-on-error", *_options(request.spec), request.guest, request.destination.peer_uri,
+        "--migrateuri", request.destination.move_uri,
+    ]  # fmt: skip
+
+
+def _options(spec: MigrationSpec) -> list[str]:
+    words = [] if spec.technique == "paused" else ["--live"]
+    # virsh's own switch comes after the first pass over memory.
+    words += ["--postcopy", "--postcopy-after-precopy"] if spec.technique == "pre-post-copy" else []
+    words += ["--auto-converge"] if spec.auto_converge else []
+    words += ["--compressed", "--comp-methods", spec.compression] if spec.compression != "none" else []
+    words += ["--parallel", "--parallel-connections", str(spec.connections)] if spec.connections > 1 else []
+    words += ["--tls"] if spec.tls else []
+    if spec.bandwidth_bytes_per_s is not None:
+        words += ["--bandwidth", str(int(spec.bandwidth_bytes_per_s / _MIB))]
+    return words

@@ -1,0 +1,260 @@
+"""Brings an interrupted move to one running copy: looks at both sides, decides (``recovery``), takes one step, looks again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
+from typing import Protocol
+
+from whimbrel.engines.domain import Domain
+from whimbrel.engines.guest_agent import GuestAgent
+from whimbrel.engines.libvirt import Connection
+from whimbrel.errors import EngineError, GuestError, UnsafeStateError
+from whimbrel.guests import carrier
+from whimbrel.hosts.host import Host, Place
+from whimbrel.migrate.container.side import Side
+from whimbrel.migrate.live import options_of
+from whimbrel.migrate.recovery import Decision, Intention, SideState, Situation, Step, decide
+from whimbrel.migrate.storage import fit_for_both, keep_only_copy
+from whimbrel.migrate.technique import MoveRequest
+from whimbrel.migrate.verify import exactly_one
+from whimbrel.system.deadline import Deadline, pause
+
+_PATIENCE_S = 900.0
+_LOOK_EVERY_S = 1.0
+# "cannot" is the last word only when it stays so: a host may be starting, a job may be ending.
+_SURE_AFTER_S = 15.0
+# A post-copy move that sends nothing for so long has lost its link without having noticed.
+_STUCK_S = 15.0
+_BOOT_S = 300.0
+_POWER_OFF_S = 120.0
+
+
+class Sides(Protocol):
+    """Both sides of a move that was interrupted."""
+
+    def look(self) -> Situation:
+        """What they say now: first whether anything moves it, then where it is, so that no end of a move falls in between."""
+
+    def take(self, step: Step) -> None:
+        """Takes a step that is neither ``done`` nor ``cannot``. EngineError when it was refused: it is then tried again."""
+
+    def clear(self) -> None:
+        """Removes what the move used, once one copy runs."""
+
+
+def recover(
+    sides: Sides,
+    request: MoveRequest,
+    intention: Intention,
+    told: Callable[[Decision], None],
+    look_every_s: float = _LOOK_EVERY_S,
+    sure_after_s: float = _SURE_AFTER_S,
+) -> str:
+    """The host on which it runs in the end; ``told`` hears of each decision once.
+
+    A step is taken when two looks in a row ask for it. UnsafeStateError when it cannot be brought to one running copy: it says
+    why, and what could be done.
+    """
+    deadline = Deadline(_PATIENCE_S)
+    before: Decision | None = None
+    since = Deadline(sure_after_s)
+    refused = ""
+    booted = False
+    while True:
+        decision = decide(sides.look(), intention)
+        if decision != before:
+            told(decision)
+            before, since = decision, Deadline(sure_after_s)
+        elif decision.step == "done":
+            sides.clear()
+            where = exactly_one(request.guest, request.places)
+            # A guest that was booted may have an older disk than the one on the other host.
+            if not booted:
+                keep_only_copy(request, where)
+            return where
+        elif deadline.passed or (decision.step == "cannot" and since.passed):
+            raise UnsafeStateError(
+                f"{request.guest} cannot be brought to one running copy",
+                details=f"{decision.why}. {refused}".rstrip(". ") + ".",
+                resolution="mend what is named and recover again; 'virsh list --all' on both hosts shows what is there",
+            )
+        elif decision.step != "cannot":
+            booted = booted or decision.step == "boot"
+            try:
+                sides.take(decision.step)
+            except EngineError as error:
+                refused = f"The step '{decision.step}' was refused: {error}"
+        pause(look_every_s)
+
+
+class VmSides:
+    """Two hosts. Implements ``Sides``.
+
+    ``description`` is what the guest is booted from; ``shutting_down`` says that it was told to power off, which takes its time.
+    """
+
+    def __init__(self, request: MoveRequest, description: str, switched: bool, shutting_down: bool) -> None:
+        self._request = request
+        self._description = description
+        self._switched = switched
+        self._sent: int | None = None
+        self._sent_until = Deadline(_STUCK_S)
+        self._limit = Deadline(request.spec.timeout_s)
+        self._powering_off = Deadline(_POWER_OFF_S if shutting_down else 0.0)
+
+    def look(self) -> Situation:
+        """From libvirt's job, QEMU's own word on it, and libvirt's states, in this order."""
+        guest, source, destination = self._request.guest, self._request.source, self._request.destination
+        with ExitStack() as stack:
+            try:
+                here, there = (_domain(host, guest, stack) for host in (source, destination))
+                job = here is not None and here.job_stats() is not None
+            except EngineError:
+                return Situation(_state_of(source, guest), _state_of(destination, guest))
+            moved = here.monitor("query-migrate") if here is not None else None
+            status = moved.get("status") if moved is not None else None
+            states = _state_of(source, guest), _state_of(destination, guest)
+            if here is not None and moved is None and states[0] != "absent":
+                # Not to know whether everything was sent is not the same as that it was not.
+                states = "silent", states[1]
+            split = status == "postcopy-paused" or self._half_is_lost(there, states)
+            moving = job and not split
+            # While a job runs the destination's monitor would answer only when it has ended.
+            there_says = there.monitor("query-status") if there is not None and not moving and not split else None
+            return Situation(
+                *states,
+                under_way=moving or (states[0] == "runs" and not self._powering_off.passed),
+                split=split,
+                sent=status == "completed",
+                whole=there_says is not None and there_says.get("status") != "inmigrate",
+            )
+
+    @staticmethod
+    def _half_is_lost(there: Domain | None, states: tuple[SideState, SideState]) -> bool:
+        """The source is gone, and the destination still waited for memory of it."""
+        return states[0] == "absent" and there is not None and (there.split or there.in_post_copy)
+
+    def take(self, step: Step) -> None:
+        """Through libvirt."""
+        request = self._request
+        with ExitStack() as stack:
+            here, there = (_domain(host, request.guest, stack) for host in (request.source, request.destination))
+            actor = here if step in ("wait", "resume post-copy", "source goes on", "end source") else there
+            if step == "boot":
+                self._boot([domain for domain in (here, there) if domain is not None])
+            elif actor is None:
+                return  # it has gone since we looked: the next look says so
+            elif step == "wait":
+                self._limit_the_wait(actor)
+            elif step == "resume post-copy":
+                actor.migrate(options_of(request, resume=True))
+            elif step.endswith("goes on"):
+                actor.resume()
+            else:
+                actor.destroy()
+
+    def clear(self) -> None:
+        """libvirt removes what it made."""
+
+    def _limit_the_wait(self, here: Domain) -> None:
+        """Interrupts a post-copy move that sends nothing, so that it can be taken up again; aborts a pre-copy that never ends."""
+        stats = here.job_stats() or {}
+        if stats.get("memory_processed") != self._sent:
+            self._sent, self._sent_until = stats.get("memory_processed"), Deadline(_STUCK_S)
+        elif self._sent_until.passed:
+            # A move that has not gone over to post-copy refuses it.
+            with suppress(EngineError):
+                here.interrupt_post_copy()
+        if self._limit.passed and not self._switched:
+            # Whoever kept its limits has died; libvirt refuses once memory follows the guest.
+            here.abort_job()
+
+    def _boot(self, left: list[Domain]) -> None:
+        """Where its newest disk is: on its source, unless it moves along and the switch was ordered."""
+        request = self._request
+        shared = request.spec.storage == "shared"
+        first, second = request.source, request.destination
+        if self._switched and not shared:
+            first, second = second, first
+        if first.gone and not shared:
+            raise UnsafeStateError(
+                f"the disk of {request.guest} lies on host {first.name}, which has died",
+                details=f"the copy on host {second.name} may not be whole",
+                resolution="start that host again, and recover again",
+            )
+        for domain in left:
+            domain.destroy()
+        with Connection.open((second if first.gone else first).libvirt_uri) as connection:
+            agent = GuestAgent(connection.create(fit_for_both(request, self._description)))
+            agent.wait(_BOOT_S)
+            request.after_boot(agent)
+
+
+class ContainerSides:
+    """Two carriers. Implements ``Sides``."""
+
+    def __init__(self, request: MoveRequest) -> None:
+        assert request.carriers is not None
+        self._guest = request.guest
+        self._depart = Side("source", request.carriers[0])
+        self._arrive = Side("destination", request.carriers[1])
+        self._told = False
+
+    def look(self) -> Situation:
+        """From the scripts, their journals, and the carriers' groups, in this order."""
+        under_way = _asked(lambda: self._depart.running) or _asked(lambda: self._arrive.running)
+        has_all = _asked(lambda: self._arrive.has_said("complete"))
+        may_have_run = has_all or _asked(lambda: self._arrive.has_said("restored"))
+        states = _state_of(self._depart.carrier, self._guest), _state_of(self._arrive.carrier, self._guest)
+        return Situation(*states, under_way=under_way, sent=may_have_run, whole=has_all)
+
+    def take(self, step: Step) -> None:
+        """Through the scripts, which know their groups."""
+        if step == "wait":
+            self._end_what_waits()
+        elif step == "boot":
+            carrier.start(self._depart.carrier.inside)
+        else:
+            side = self._depart if "source" in step else self._arrive
+            side.settle("go on" if step.endswith("goes on") else "end")
+
+    def _end_what_waits(self) -> None:
+        """A side that waits for orders or for the other one is told to end; one that has been told to leave ends by itself."""
+        if not self._told:
+            self._depart.order("abort")
+            self._told = True
+        elif not _asked(lambda: self._depart.running) and _state_of(self._depart.carrier, self._guest) == "runs":
+            self._arrive.end()
+
+    def clear(self) -> None:
+        """Ends both scripts and gives their memory back, on carriers that are there."""
+        for side in (self._depart, self._arrive):
+            with suppress(EngineError, GuestError):
+                side.end()
+                side.clear()
+
+
+def _asked(question: Callable[[], bool]) -> bool:
+    """The answer of a carrier; one that has ended says nothing."""
+    try:
+        return question()
+    except (EngineError, GuestError):
+        return False
+
+
+def _state_of(place: Place, guest: str) -> SideState:
+    if place.gone:
+        return "absent"
+    try:
+        return place.state_of(guest)
+    except EngineError:
+        return "absent" if place.gone else "silent"
+
+
+def _domain(host: Host, guest: str, stack: ExitStack) -> Domain | None:
+    """The guest on a host, while ``stack`` is open; None on one that has died."""
+    if host.gone:
+        return None
+    found = stack.enter_context(Connection.open(host.libvirt_uri)).find(guest)
+    return found if found is not None and found.active else None

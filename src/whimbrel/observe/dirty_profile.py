@@ -1,0 +1,77 @@
+"""How many different pages a running guest dirties in windows of growing length, found without stopping it.
+
+On this machine: a sample of its pages is looked at through its QEMU's memory again and again; a page whose fingerprint
+differs between two looks was dirtied between them. On hosts by URI: QEMU's own calculation, which says whole MiB/s.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+from whimbrel.engines.domain import Domain
+from whimbrel.predict.profile import WINDOWS_S, Looks, Profile, profile_of_rates
+from whimbrel.system.deadline import pause
+from whimbrel.system.process_memory import PAGE_BYTES, ProcessMemory
+
+_SEED = 20230427
+_MIB = 2**20
+
+
+def look_at(memory: ProcessMemory, seconds: float, sample: int, told: Callable[[float], None]) -> Looks:
+    """Looks at ``sample`` pages, drawn at random, over so many seconds; ``told`` hears how many seconds are over.
+
+    Looks come close together at first and then further apart, so that every window has several pairs, and the guest is read from
+    for a few per cent of the time.
+    """
+    dice = np.random.default_rng(_SEED)
+    pages = np.sort(dice.choice(memory.pages, size=min(sample, memory.pages), replace=False))
+    numbers = [int(page) for page in pages]
+    weights = dice.integers(1, 2**63, size=PAGE_BYTES // 8, dtype=np.uint64) | np.uint64(1)
+    content = np.zeros((len(numbers), PAGE_BYTES // 8), dtype=np.uint64)
+    times_s: list[float] = []
+    prints: list[np.ndarray] = []
+    zero = 0.0
+    began_s = time.monotonic()
+    for due_s in schedule(seconds):
+        pause(max(0.0, began_s + due_s - time.monotonic()))
+        times_s.append(time.monotonic() - began_s)
+        memory.read(numbers, content)
+        # A weighted sum modulo 2^64: two contents of a page have the same one by a chance of 1 in 2^64.
+        prints.append((content * weights).sum(axis=1, dtype=np.uint64))
+        zero = float(np.count_nonzero(~content.any(axis=1))) / len(numbers)
+        told(times_s[-1])
+    return Looks(memory.pages, tuple(times_s), np.stack(prints), zero)
+
+
+def schedule(seconds: float) -> list[float]:
+    """When to look, in seconds from the beginning, the end included: every 0.1 s, then further and further apart."""
+    due_s: list[float] = []
+    at_s = 0.0
+    while at_s < seconds:
+        due_s.append(at_s)
+        at_s = round(at_s + (0.1 if at_s < 1 else 0.5 if at_s < 6 else 2.5 if at_s < 30 else 5.0), 3)
+    return [*due_s, seconds]
+
+
+def ask_qemu(domain: Domain, seconds: float, told: Callable[[float], None]) -> Profile:
+    """By QEMU's calculation with page sampling, one window after the other, whole seconds each."""
+    windows_s = [window_s for window_s in WINDOWS_S if window_s >= 1 and window_s <= seconds]
+    rates: list[tuple[float, float]] = []
+    over_s = 0.0
+    for window_s in windows_s:
+        rates.append((window_s, domain.dirty_rate_mib_per_s(round(window_s)) * float(_MIB)))
+        over_s += window_s
+        told(over_s)
+    pages = domain.memory_bytes // PAGE_BYTES
+    resident = domain.resident_bytes
+    # What QEMU has never touched reads as zeros.
+    zero = max(0.0, 1.0 - resident / PAGE_BYTES / pages) if resident is not None else 0.0
+    return profile_of_rates(pages, zero, rates, resolution_bytes_per_s=float(_MIB))
+
+
+def expected_s(seconds: float, by_qemu: bool) -> float:
+    """How long a profile takes, in seconds."""
+    return sum(window_s for window_s in WINDOWS_S if 1 <= window_s <= seconds) if by_qemu else seconds

@@ -1,0 +1,230 @@
+"""What to expect of a move of one guest over one link: each figure with the interval that the measurements leave. Pure."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import median
+
+from whimbrel.predict.as_qemu import QemuMove, move_as_qemu
+from whimbrel.predict.capacity import bandwidth_for, shortest_pause_s
+from whimbrel.predict.curve import DirtyCurve
+from whimbrel.predict.post_copy import predict_post_copy
+from whimbrel.predict.profile import Profile
+from whimbrel.predict.switch import viewers_stall
+
+
+@dataclass(frozen=True)
+class Range:
+    """What is expected, at least and at most."""
+
+    middle: float
+    least: float
+    most: float
+
+    def plus(self, other: Range) -> Range:
+        """Both, one after the other."""
+        return Range(self.middle + other.middle, self.least + other.least, self.most + other.most)
+
+
+@dataclass(frozen=True)
+class Overheads:
+    """What a move takes beside its memory, in seconds: before the first byte, and after the guest runs.
+
+    And by how much the blackout is longer than QEMU's downtime, the reachability gap than the blackout, the service gap than
+    that.
+    """
+
+    before_s: Range
+    after_s: Range
+    switch_s: Range
+    announce_s: Range
+    packet_s: Range
+    learned_from: int
+
+
+# Where no move was seen yet: wide, as they must be to hold for emulated guests and for KVM.
+UNKNOWN = Overheads(
+    before_s=Range(0.3, 0.05, 1.5),
+    after_s=Range(0.2, 0.02, 1.0),
+    switch_s=Range(0.05, 0.005, 0.2),
+    announce_s=Range(0.05, 0.0, 0.2),
+    packet_s=Range(0.05, 0.0, 0.25),
+    learned_from=0,
+)
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a move that was made took beside its memory, in seconds; None where it was not measured."""
+
+    before_s: float | None
+    after_s: float | None
+    switch_s: float | None
+    announce_s: float | None
+    packet_s: float | None
+
+
+def learn(moves: Sequence[Seen]) -> Overheads:
+    """From moves that were made at the same place: medians, least and most; what none of them says stays unknown."""
+
+    def of(values: Sequence[float | None], unknown: Range) -> Range:
+        known = [value for value in values if value is not None]
+        return Range(median(known), min(known), max(known)) if known else unknown
+
+    return Overheads(
+        before_s=of([seen.before_s for seen in moves], UNKNOWN.before_s),
+        after_s=of([seen.after_s for seen in moves], UNKNOWN.after_s),
+        switch_s=of([seen.switch_s for seen in moves], UNKNOWN.switch_s),
+        announce_s=of([seen.announce_s for seen in moves], UNKNOWN.announce_s),
+        packet_s=of([seen.packet_s for seen in moves], UNKNOWN.packet_s),
+        learned_from=len(moves),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Expectation:
+    """What to expect; None for figures of a move that may never end.
+
+    ``converges`` is None when the measurements leave it open; ``forced`` says that only the limit on rounds ends the move.
+    ``stalls`` says for each player buffer, in seconds, whether viewers will run out of film; None when that is open.
+    """
+
+    converges: bool | None
+    forced: bool = False
+    rounds: int | None = None
+    total_s: Range | None = None
+    downtime_s: Range | None = None
+    blackout_s: Range | None = None
+    reachability_gap_s: Range | None = None
+    service_gap_s: Range | None = None
+    sent_bytes: Range | None = None
+    bandwidth_needed_bytes_per_s: float
+    shortest_pause_s: float
+    stalls: dict[float, bool | None]
+
+
+def expect(
+    profile: Profile,
+    link_bytes_per_s: Range,
+    pause_limit_s: float,
+    most_rounds: int,
+    overheads: Overheads,
+    buffers_s: Sequence[float] = (),
+) -> Expectation:
+    """From a guest's profile and what its link gives. The interval is that of the model at the corners of what was measured."""
+    corners = [
+        move_as_qemu(DirtyCurve(profile.shifted(errors)), rate, pause_limit_s, most_rounds)
+        for errors, rate in itertools.product((-1.0, 1.0), (link_bytes_per_s.least, link_bytes_per_s.most))
+    ]
+    curve = DirtyCurve(profile.curve)
+    middle = move_as_qemu(curve, link_bytes_per_s.middle, pause_limit_s, most_rounds)
+    verdicts = {corner.converges and not corner.forced for corner in (*corners, middle)}
+    needed = bandwidth_for(curve, pause_limit_s)
+    reachable_s = shortest_pause_s(curve, link_bytes_per_s.middle)
+    if not middle.converges or not all(corner.converges for corner in corners):
+        return Expectation(
+            converges=False if verdicts == {False} else None,
+            bandwidth_needed_bytes_per_s=needed,
+            shortest_pause_s=reachable_s,
+            stalls=dict.fromkeys(buffers_s),
+        )
+    downtime_s = _pause(middle, corners)
+    blackout_s = downtime_s.plus(overheads.switch_s)
+    reachability_gap_s = blackout_s.plus(overheads.announce_s)
+    service_gap_s = reachability_gap_s.plus(overheads.packet_s)
+    memory_s = _range(_memory_s(middle), [_memory_s(corner) for corner in corners])
+    return Expectation(
+        converges=next(iter(verdicts)) if len(verdicts) == 1 else None,
+        forced=middle.forced,
+        total_s=overheads.before_s.plus(memory_s).plus(blackout_s).plus(overheads.after_s),
+        rounds=middle.rounds,
+        downtime_s=downtime_s,
+        blackout_s=blackout_s,
+        reachability_gap_s=reachability_gap_s,
+        service_gap_s=service_gap_s,
+        sent_bytes=_range(_sent(middle), [_sent(corner) for corner in corners]),
+        bandwidth_needed_bytes_per_s=needed,
+        shortest_pause_s=reachable_s,
+        stalls={ahead_s: _stalls(service_gap_s, ahead_s) for ahead_s in buffers_s},
+    )
+
+
+def expect_standing_still(profile: Profile, link_bytes_per_s: Range, overheads: Overheads) -> Expectation:
+    """``paused``: everything is sent while the guest stands still."""
+    curve = DirtyCurve(profile.curve)
+    size_bytes = curve.first_round_bytes
+    memory_s = _over(size_bytes, link_bytes_per_s)
+    blackout_s = memory_s.plus(overheads.switch_s)
+    gap_s = blackout_s.plus(overheads.announce_s)
+    return Expectation(
+        converges=True,
+        rounds=1,
+        total_s=overheads.before_s.plus(blackout_s).plus(overheads.after_s),
+        downtime_s=memory_s,
+        blackout_s=blackout_s,
+        reachability_gap_s=gap_s,
+        service_gap_s=gap_s.plus(overheads.packet_s),
+        sent_bytes=Range(size_bytes, size_bytes, size_bytes),
+        bandwidth_needed_bytes_per_s=0.0,
+        shortest_pause_s=memory_s.middle,
+        stalls={},
+    )
+
+
+def expect_post_copy(profile: Profile, link_bytes_per_s: Range, overheads: Overheads) -> Expectation:
+    """``post-copy``: the guest goes first, and waits for each page that it touches before it came.
+
+    How long its service is silent meanwhile lies between the switch alone and the whole transfer: which pages it needs first
+    nobody knows beforehand (``post_copy.predict_post_copy`` has the least of it).
+    """
+    curve = DirtyCurve(profile.curve)
+    size_bytes = curve.first_round_bytes
+    memory_s = _over(size_bytes, link_bytes_per_s)
+    blackout_s = overheads.switch_s.plus(overheads.switch_s)
+    stalled_s = predict_post_copy(curve, link_bytes_per_s.middle, overheads.switch_s.least).stalled_s
+    gap_s = blackout_s.plus(overheads.announce_s)
+    total_s = overheads.before_s.plus(blackout_s).plus(memory_s).plus(overheads.after_s)
+    service_s = Range(min(gap_s.middle + stalled_s, total_s.middle), gap_s.least, gap_s.most + memory_s.most)
+    return Expectation(
+        converges=True,
+        rounds=0,
+        total_s=total_s,
+        downtime_s=overheads.switch_s,
+        blackout_s=blackout_s,
+        reachability_gap_s=gap_s,
+        service_gap_s=service_s,
+        sent_bytes=Range(size_bytes, size_bytes, size_bytes * 1.02),
+        bandwidth_needed_bytes_per_s=0.0,
+        shortest_pause_s=blackout_s.middle,
+        stalls={},
+    )
+
+
+def _over(size_bytes: float, link_bytes_per_s: Range) -> Range:
+    return Range(*(size_bytes / rate for rate in (link_bytes_per_s.middle, link_bytes_per_s.most, link_bytes_per_s.least)))
+
+
+def _pause(middle: QemuMove, corners: Sequence[QemuMove]) -> Range:
+    every = (middle, *corners)
+    least = min(move.least_pause_s or 0.0 for move in every)
+    return Range(middle.pause_s or 0.0, least, max(move.most_pause_s or 0.0 for move in every))
+
+
+def _range(middle: float, corners: Sequence[float]) -> Range:
+    return Range(middle, min(middle, *corners), max(middle, *corners))
+
+
+def _memory_s(move: QemuMove) -> float:
+    return move.memory_s or 0.0
+
+
+def _sent(move: QemuMove) -> float:
+    return move.sent_bytes or 0.0
+
+
+def _stalls(gap_s: Range, ahead_s: float) -> bool | None:
+    """None when the interval leaves it open."""
+    least, most = viewers_stall(gap_s.least, ahead_s), viewers_stall(gap_s.most, ahead_s)
+    return least if least == most else None

@@ -1,0 +1,69 @@
+"""``key=value`` from the command line, and a way to move that differs from a file's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from pydantic import ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from whimbrel.errors import UsageError
+from whimbrel.spec.fields import RECORD, MisfitError
+from whimbrel.spec.migration import MigrationSpec
+
+_OF_EVERY_TECHNIQUE = ("moves", "timeout", "bandwidth", "tls", "storage")
+
+
+def parse_override(text: str, example: str) -> tuple[str, Any]:
+    """``guest.memory=2 GiB`` to key and value, as YAML reads it; UsageError when it is not of that form."""
+    key, separator, value = text.partition("=")
+    key = key.strip()
+    if not separator or not all(key.split(".")):
+        raise UsageError(f"--set {text!r} is not of the form key=value, such as {example}")
+    try:
+        return key, YAML(typ="safe", pure=True).load(value)
+    except YAMLError as error:
+        raise UsageError(f"--set {text!r}: the value is malformed YAML") from error
+
+
+def migration_with(base: MigrationSpec, technique: str | None, sets: Sequence[str]) -> MigrationSpec:
+    """A way to move: ``base``, with another technique or other options, each as ``key=value``; UsageError when it cannot be.
+
+    With another technique the options that ``base`` had for its own no longer count, but for its limits of time and rate.
+    """
+    given = dict(parse_override(text, "max_downtime='100 ms'") for text in sets)
+    if technique is not None:
+        given["technique"] = technique
+    _refuse(given, "moves", "which container or VM moves was decided when it was deployed")
+    content = base.model_dump(mode="json", by_alias=True)
+    if given.get("technique", base.technique) != base.technique:
+        content = {key: content[key] for key in _OF_EVERY_TECHNIQUE if content[key] is not None}
+    _check_each(given)
+    try:
+        return MigrationSpec.model_validate(content | given, context=RECORD)
+    except ValidationError as error:
+        raise _usage(error) from error
+
+
+def _refuse(given: dict[str, Any], key: str, why: str) -> None:
+    if key in given:
+        raise UsageError(f"--set {key}: {why}")
+
+
+def _check_each(given: dict[str, Any]) -> None:
+    """Each option by itself, as a scenario file must have it: a quantity with its unit."""
+    try:
+        MigrationSpec.model_validate(given)
+    except ValidationError as error:
+        if any(found["loc"] for found in error.errors()):
+            raise _usage(error) from error
+
+
+def _usage(error: ValidationError) -> UsageError:
+    first = next((found for found in error.errors() if found["loc"]), error.errors()[0])
+    cause = first.get("ctx", {}).get("error")
+    key = ".".join(map(str, cause.key if isinstance(cause, MisfitError) else first["loc"]))
+    said = first["msg"].removeprefix("Value error, ")
+    return UsageError(f"--set {key}: {said}", resolution="docs/techniques.md lists techniques and their options")

@@ -1,0 +1,37 @@
+"""Where a campaign, or a deployed service, happens: a lab on this machine, or hosts that the file names."""
+
+from __future__ import annotations
+
+from whimbrel.errors import UsageError
+from whimbrel.guests.guest import GUEST_NAME, GUEST_UUID
+from whimbrel.hosts.remote import RemoteSite, hosts_ledger
+from whimbrel.images.store import ImageStore
+from whimbrel.lab.lab import Lab, ledger_of
+from whimbrel.spec.campaign import CampaignSpec
+from whimbrel.system.ledger import Ledger
+
+
+def ledger_for(spec: CampaignSpec) -> Ledger:
+    """The ledger of the place."""
+    return hosts_ledger(spec.hosts.name) if spec.hosts is not None else ledger_of(spec.lab.name)
+
+
+def site_for(spec: CampaignSpec, store: ImageStore, ledger: Ledger) -> Lab | RemoteSite:
+    """The place; it is not up yet."""
+    if spec.hosts is not None:
+        return RemoteSite(spec.hosts, store, ledger, GUEST_NAME, GUEST_UUID)
+    return Lab(spec.lab, store, ledger)
+
+
+def is_up(spec: CampaignSpec, ledger: Ledger) -> bool:
+    """Whether a lab of this name was left up on purpose and is the one that is wanted; UsageError for any other one."""
+    if not ledger.entries or spec.hosts is not None:
+        return False
+    if ledger.kept and ledger.note == spec.lab.model_dump_json():
+        return True
+    name = spec.lab.name
+    if ledger.kept:
+        raise UsageError(
+            f"a lab {name!r} is up that differs from the file's", resolution=f"'whimbrel lab down {name}' removes it"
+        )
+    raise UsageError(f"a lab {name!r} was left behind by a crash", resolution="'whimbrel gc' removes it")

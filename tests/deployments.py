@@ -1,0 +1,82 @@
+"""A service that is put up in the tests' lab, moved beside us, and met in the middle."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from tests.labs import quick
+from whimbrel.deployment.bringing_up import bring_up, take_down
+from whimbrel.deployment.deployed import Deployment, one_arm_of
+from whimbrel.deployment.moving import Moved, Progress, move
+from whimbrel.deployment.recovering import bring_back
+from whimbrel.lab.lab import Lab
+from whimbrel.migrate.journal import History, read_history
+from whimbrel.migrate.recovery import Decision
+from whimbrel.migrate.verify import find_copies
+from whimbrel.records.trial import HostName
+from whimbrel.spec.overrides import migration_with
+from whimbrel.system.deadline import Deadline, wait_until
+from whimbrel.trial.notes import Origin
+
+QUIET = Progress(lambda _: None, lambda _: None)
+
+
+@dataclass
+class Deployed:
+    """A service that was put up in the tests' lab, on host A."""
+
+    lab: Lab
+    deployment: Deployment
+    folder: Path
+    moves: int = 0
+    ended: list[Moved] = field(default_factory=list)
+
+    def move(self, to: HostName, technique: str | None = None, *sets: str) -> Moved:
+        self.moves += 1
+        migration = migration_with(self.deployment.spec.migration, technique, sets)
+        moved = move(self.deployment, self.lab, to, migration, self.folder / str(self.moves), Origin("test", None), QUIET)
+        self.ended.append(moved)
+        return moved
+
+    def begin(self, to: HostName, technique: str | None = None, *sets: str) -> threading.Thread:
+        """The same, beside us."""
+        thread = threading.Thread(target=self.move, args=(to, technique, *sets), daemon=True)
+        thread.start()
+        return thread
+
+    def history(self) -> History:
+        found = read_history(self.deployment.journal_file)
+        assert found is not None
+        return found
+
+    def come_to(self, step: str) -> None:
+        """Waits until the journal of the move that was begun has this step."""
+        self.wait_for(lambda: self.deployment.journal_file.exists() and self.history().has(step), f"the step {step}")
+
+    def wait_for(self, true: Callable[[], bool], what: str) -> None:
+        wait_until(lambda: (True, "") if true() else (None, "not yet"), what, Deadline(120))
+
+    def copies(self) -> list[str]:
+        found = find_copies(self.deployment.guest, [self.lab.host_a, self.lab.host_b])
+        assert found.standing == []
+        return found.running
+
+    def recover(self, boot_anew: bool = False) -> tuple[str, list[str]]:
+        steps: list[Decision] = []
+        where = bring_back(self.deployment, self.lab, boot_anew, steps.append)
+        return where, [decision.step for decision in steps]
+
+
+@pytest.fixture
+def deployed(lab: Lab, tmp_path: Path) -> Iterator[Deployed]:
+    spec = one_arm_of(quick("observe.witness=true"), "vm-1")
+    deployment = bring_up(lab, spec, "tested", "a", made_lab=False)
+    try:
+        yield Deployed(lab, deployment, tmp_path)
+    finally:
+        take_down(lab, deployment)

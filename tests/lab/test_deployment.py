@@ -1,0 +1,200 @@
+"""A service that is put up, moved by hand, stopped in the middle, and brought back: as a user does it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.deployments import Deployed
+from tests.labs import QUICK, quick
+from tests.saboteur import power_cut, set_link
+from tests.snapshot import snapshot
+from whimbrel.deployment.bringing_up import bring_up, take_down
+from whimbrel.deployment.deployed import one_arm_of
+from whimbrel.deployment.moving import ask_to_abort
+from whimbrel.errors import UnsafeStateError, UsageError
+from whimbrel.lab.lab import Lab
+from whimbrel.records.trial import HostName
+
+PROJECT = Path(__file__).parents[2]
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(PROJECT / "src")}
+# Slow enough to be met in the middle.
+SLOW = "bandwidth=4 MiB/s"
+
+
+def whimbrel(*words: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "whimbrel", *map(str, words)], capture_output=True, text=True, timeout=600, env=ENVIRONMENT
+    )
+
+
+def test_as_a_user_does_it(tmp_path: Path) -> None:
+    before = snapshot()
+    options = ["--set", "lab.name=byhand", "--set", "lab.link_rate=1 Gbit/s"]
+    put_up = whimbrel("deploy", QUICK, "--arm", "vm-1", "--name", "web", *options)
+    try:
+        assert put_up.returncode == 0, put_up.stderr
+        assert "web runs on host a" in put_up.stdout
+        assert "already deployed" not in put_up.stderr
+        assert whimbrel("deploy", QUICK, "--arm", "vm-1", "--name", "web", *options).returncode == 2
+        moved = whimbrel("migrate", "web", "--to", "b", "--watch", "--out", tmp_path / "kept", "--json")
+        assert moved.returncode == 0, moved.stderr
+        told = json.loads(moved.stdout)
+        assert (told["result"], told["runs_on"], told["technique"]) == ("moved", ["b"], "pre-copy")
+        for figure in ("total_s", "qemu_downtime_ms", "libvirt_downtime_ms", "blackout_ms", "reachability_gap_ms"):
+            assert told[figure] > 0, figure
+        assert told["reachability_gap_ms"] >= told["blackout_ms"]
+        assert "sent" in moved.stderr
+        assert whimbrel("show", tmp_path / "kept", "1").returncode == 0
+        again = whimbrel("migrate", "web", "--to", "b")
+        assert again.returncode == 2
+        assert "runs on host b already" in again.stderr
+        [listed] = json.loads(whimbrel("deployed", "--json").stdout)
+        assert (listed["name"], listed["runs_on"]) == ("web", ["b"])
+        back = whimbrel("migrate", "web", "--to", "a", "--technique", "post-copy")
+        assert back.returncode == 0, back.stderr
+        assert "web runs on host a" in back.stdout
+        assert whimbrel("abort", "web").returncode == 2
+        nothing_wrong = whimbrel("recover", "web")
+        assert nothing_wrong.returncode == 0, nothing_wrong.stderr
+        assert "web runs on host a, and nowhere else" in nothing_wrong.stdout
+        # Somebody else's campaign does not end what was put up here.
+        refused = whimbrel("run", QUICK, "--only", "vm", *options, "--out", tmp_path / "campaign")
+        assert refused.returncode == 2
+        assert "already has a guest" in refused.stderr
+    finally:
+        assert whimbrel("undeploy", "web").returncode == 0
+    assert snapshot() == before
+    assert whimbrel("migrate", "web", "--to", "b").returncode == 2
+
+
+def test_a_move_that_is_aborted_leaves_it_where_it_was(deployed: Deployed) -> None:
+    moving = deployed.begin("b", None, SLOW)
+    deployed.come_to("reserved")
+    assert ask_to_abort(deployed.deployment) == "aborted"
+    moving.join(60)
+    assert deployed.copies() == ["a"]
+    assert deployed.move("b").error is None
+    assert deployed.copies() == ["b"]
+
+
+def test_a_move_past_its_point_of_no_return_is_not_aborted(deployed: Deployed) -> None:
+    moving = deployed.begin("b", "post-copy", "bandwidth=10 MiB/s")
+    deployed.come_to("post-copy")
+    assert ask_to_abort(deployed.deployment) == "moved"
+    moving.join(60)
+    assert deployed.copies() == ["b"]
+
+
+@pytest.mark.long
+def test_a_cold_move_is_aborted_before_it_boots_there(deployed: Deployed) -> None:
+    moving = deployed.begin("b", "cold")
+    deployed.come_to("reserved")
+    assert ask_to_abort(deployed.deployment) == "aborted"
+    moving.join(300)
+    assert deployed.copies() == ["a"]
+
+
+def killed(deployed: Deployed, word: str, *words: str) -> None:
+    """A move by the command line, killed when its journal comes to this step."""
+    kept = deployed.lab.ledger
+    kept.release()
+    try:
+        running = subprocess.Popen(
+            [sys.executable, "-m", "whimbrel", "migrate", deployed.deployment.name, "--to", "b", *words],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT,
+        )  # fmt: skip
+        deployed.come_to(word)
+        running.send_signal(signal.SIGKILL)
+        running.communicate(timeout=60)
+    finally:
+        kept.acquire()
+    assert deployed.history().ended is None
+    assert not deployed.history().intent.driven
+
+
+@pytest.mark.parametrize(
+    ("word", "words"),
+    [
+        ("reserved", ("--set", "bandwidth=20 MiB/s")),
+        pytest.param("post-copy", ("--technique", "post-copy", "--set", "bandwidth=20 MiB/s"), marks=pytest.mark.long),
+    ],
+    ids=["pre-copy", "post-copy"],
+)
+def test_after_whimbrel_was_killed_it_is_found_running_once(deployed: Deployed, word: str, words: tuple[str, ...]) -> None:
+    killed(deployed, word, *words)
+    with pytest.raises(UsageError, match="was interrupted"):
+        deployed.move("b")
+    with pytest.raises(UsageError, match="has died"):
+        ask_to_abort(deployed.deployment)
+    where, steps = deployed.recover()
+    # libvirt went on with it without us.
+    assert steps == ["wait", "done"]
+    assert where == "b"
+    assert deployed.copies() == [where]
+    other: HostName = "b" if where == "a" else "a"
+    assert deployed.move(other).error is None
+
+
+@pytest.mark.long
+def test_what_was_shut_down_and_not_booted_is_booted(deployed: Deployed) -> None:
+    killed(deployed, "shutting down", "--technique", "cold")
+    where, steps = deployed.recover()
+    assert "boot" in steps
+    assert where == "a"
+    assert deployed.copies() == ["a"]
+
+
+@pytest.mark.long
+def test_a_post_copy_move_whose_link_was_cut_goes_on(deployed: Deployed) -> None:
+    moving = deployed.begin("b", "post-copy", "bandwidth=10 MiB/s")
+    deployed.come_to("post-copy")
+    set_link(deployed.lab, "b", "down")
+    try:
+        moving.join(180)
+    finally:
+        set_link(deployed.lab, "b", "up")
+    assert not moving.is_alive()
+    assert deployed.history().ended is None
+    where, steps = deployed.recover()
+    print(steps)
+    assert where == "b"
+    assert "resume post-copy" in steps
+    assert deployed.copies() == ["b"]
+
+
+@pytest.mark.long
+def test_what_is_lost_in_the_middle_of_post_copy_is_only_booted_when_asked(deployed: Deployed) -> None:
+    moving = deployed.begin("b", "post-copy", "bandwidth=10 MiB/s")
+    deployed.come_to("post-copy")
+    power_cut("b")(deployed.lab)
+    moving.join(180)
+    deployed.lab.mend()
+    with pytest.raises(UnsafeStateError, match="--boot-anew"):
+        deployed.recover()
+    where, steps = deployed.recover(boot_anew=True)
+    print(steps)
+    assert deployed.copies() == [where]
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("word", ["reserved", "leave"])
+def test_a_container_whose_mover_was_killed_is_found_running_once(lab: Lab, tmp_path: Path, word: str) -> None:
+    settings: dict[str, Any] = {"moves": "container", "technique": "pre-copy"}
+    spec = one_arm_of(quick(*(f"migration.{key}={value}" for key, value in settings.items())), "nested-1")
+    deployment = bring_up(lab, spec, "tested", "a", made_lab=False)
+    deployed = Deployed(lab, deployment, tmp_path)
+    try:
+        killed(deployed, word)
+        where, steps = deployed.recover()
+        print(where, steps)
+        assert deployed.move("b" if where == "a" else "a", "checkpoint").error is None
+    finally:
+        take_down(lab, deployment)

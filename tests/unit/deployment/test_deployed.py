@@ -1,0 +1,99 @@
+"""What is deployed: one arm of a file, kept in a folder, found again by name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
+
+import pytest
+
+from tests.fakes import FakeHost
+from whimbrel.deployment.deployed import Deployment, deployed, find, one_arm_of
+from whimbrel.deployment.moving import request_for
+from whimbrel.errors import UsageError
+from whimbrel.lab.lab import Lab
+from whimbrel.spec.campaign import CampaignSpec
+from whimbrel.spec.load import load_campaign
+from whimbrel.spec.migration import MigrationSpec
+
+SCENARIOS = Path(__file__).parents[3] / "scenarios"
+
+
+@pytest.fixture(autouse=True)
+def at_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("WHIMBREL_HOME", str(tmp_path))
+
+
+def one(arm: str, file: str = "referee") -> CampaignSpec:
+    return one_arm_of(load_campaign(SCENARIOS / f"{file}.yaml"), arm)
+
+
+def deploy(name: str, spec: CampaignSpec) -> Deployment:
+    found = Deployment(name=name, spec=spec, id="state", accelerator="tcg", versions={}, description="<domain/>", made_lab=True)
+    found.folder.mkdir(parents=True)
+    found.write()
+    return found
+
+
+def test_one_arm_is_left_of_a_file_with_its_settings_and_nobody_watches() -> None:
+    spec = one("vm-1-idle-docker")
+    assert [arm.name for scenario in spec.scenarios for arm in scenario.every_arm] == ["vm-1-idle-docker"]
+    arm = spec.scenarios[0].every_arm[0]
+    assert (arm.engine, arm.viewers, arm.form) == ("docker", 0, "vm")
+    assert spec.evidence is None
+
+
+def test_an_arm_s_own_settings_become_the_file_s() -> None:
+    spec = load_campaign(SCENARIOS / "containers.yaml")
+    for scenario in spec.scenarios:
+        for arm in scenario.every_arm:
+            assert one_arm_of(spec, arm.name).migration == spec.in_arm(arm).migration
+
+
+def test_an_unclear_arm_is_refused_and_those_there_are_named() -> None:
+    with pytest.raises(UsageError, match=r"several arms[^$]*vm-10"):
+        one_arm_of(load_campaign(SCENARIOS / "referee.yaml"), None)
+    with pytest.raises(UsageError, match="no arm 'vm-2'"):
+        one("vm-2")
+    # A control that stays where it is cannot be moved.
+    with pytest.raises(UsageError, match="no arm 'vm-1-stays' that moves"):
+        one("vm-1-stays")
+
+
+def test_a_container_on_the_servers_is_left_to_campaigns() -> None:
+    with pytest.raises(UsageError, match="moved by campaigns only so far"):
+        one("checkpoint", "servers")
+
+
+def test_it_is_found_again_by_its_name() -> None:
+    kept = deploy("web", one("vm-1"))
+    assert find("web") == kept
+    assert [deployment.name for deployment in deployed()] == ["web"]
+    with pytest.raises(UsageError, match=r"'mail'[^$]*deployed: web"):
+        find("mail")
+
+
+def test_a_damaged_one_is_named() -> None:
+    kept = deploy("web", one("vm-1"))
+    (kept.folder / "deployment.json").write_text('{"name": "web"}')
+    with pytest.raises(UsageError, match=r"deployment\.json: spec"):
+        find("web")
+
+
+def test_a_move_of_it_is_planned_from_where_it_is() -> None:
+    kept = deploy("web", one("nested-1"))
+    plan = kept.plan("b")
+    assert (plan.form, plan.source, plan.destination, plan.viewers) == ("nested", "b", "a", 0)
+    assert kept.with_migration(MigrationSpec(technique="paused")).migration.technique == "paused"
+    assert kept.guest == "guest"
+    assert deploy("inner", one("checkpoint", "containers")).guest == "origin"
+
+
+def test_a_disk_is_moved_from_where_it_was_deployed_to() -> None:
+    deployment = deploy("one", one("vm-1-idle-docker"))
+    hosts = FakeHost("a"), FakeHost("b")
+    site = cast("Lab", SimpleNamespace(host_a=hosts[0], host_b=hosts[1]))
+    assert request_for(deployment, site, MigrationSpec(), "a", hosts).disks is None
+    with pytest.raises(UsageError, match="lies where both hosts see it"):
+        request_for(deployment, site, MigrationSpec(storage="full"), "a", hosts)

@@ -1,0 +1,52 @@
+"""What an operator would type, from what a scenario asks for."""
+
+from __future__ import annotations
+
+import pytest
+from pydantic import ValidationError
+
+from tests.fakes import FakeHost
+from whimbrel.migrate.by_virsh import virsh_words
+from whimbrel.migrate.technique import MoveRequest
+from whimbrel.migrate.techniques import technique_of
+from whimbrel.spec.migration import MigrationSpec
+
+
+def words(**options: object) -> str:
+    spec = MigrationSpec.model_validate({"by": "virsh", **options})
+    return " ".join(virsh_words(MoveRequest("guest", FakeHost("a"), FakeHost("b"), 2**30, 2**30, spec)))
+
+
+def test_the_plain_command() -> None:
+    assert words() == ("virsh migrate --p2p --abort-on-error --live guest qemu+tcp://b/system --migrateuri tcp://192.0.2.1")
+
+
+def test_options_have_their_words() -> None:
+    assert "--live" not in words(technique="paused")
+    assert "--postcopy --postcopy-after-precopy" in words(technique="pre-post-copy")
+    assert "--bandwidth 20" in words(bandwidth="20 MiB/s")
+    assert "--parallel --parallel-connections 4" in words(connections=4)
+    assert "--compressed --comp-methods zstd" in words(connections=2, compression="zstd")
+    assert "--auto-converge" in words(auto_converge=True)
+    assert "--tls" in words(tls=True)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"technique": "cold"}, "cannot do cold"),
+        ({"technique": "post-copy"}, "cannot do post-copy"),
+        ({"technique": "pre-post-copy", "pre_copy_for": "1 s"}, "no counterpart"),
+        ({"max_downtime": "100 ms"}, "no counterpart"),
+        ({"storage": "full"}, "no counterpart"),
+        ({"moves": "container", "technique": "checkpoint"}, "virsh moves VMs"),
+    ],
+)
+def test_what_it_has_no_word_for_is_refused(options: dict[str, str], said: str) -> None:
+    with pytest.raises(ValidationError, match=said):
+        MigrationSpec.model_validate({"by": "virsh", **options})
+
+
+def test_it_takes_our_place_only_when_asked_to() -> None:
+    assert type(technique_of(MigrationSpec.model_validate({"by": "virsh"}))).__name__ == "ByVirsh"
+    assert type(technique_of(MigrationSpec())).__name__ == "LiveMove"

@@ -1,0 +1,169 @@
+"""A disk that moves along: what is booked for it, what is made for it, and that no copy is left over; on fake disks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from tests.fakes import FakeDisk, FakeHost, FakeJournal, FakeTechnique
+from whimbrel.errors import MoveError, ReservationError, ToolError
+from whimbrel.hosts.host import GuestState
+from whimbrel.hosts.site import DiskFacts
+from whimbrel.migrate import recover as recovering
+from whimbrel.migrate import verify
+from whimbrel.migrate.carry_out import Ending, carry_out
+from whimbrel.migrate.recovery import Intention, Situation, Step
+from whimbrel.migrate.storage import disk_to_book_bytes, disk_to_move, make_room, send
+from whimbrel.migrate.technique import MoveRequest
+from whimbrel.spec.migration import MigrationSpec, StorageName
+
+FACTS = DiskFacts(3 * 2**30, 40 * 2**20, "/srv/images/disk.raw", "raw")
+
+
+@pytest.fixture(autouse=True)
+def little_patience(monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> None:
+    monkeypatch.setattr(verify, "_PATIENCE_S", 0.0)
+    monkeypatch.setattr(recovering, "_LOOK_EVERY_S", 0.0)
+    monkeypatch.setenv("WHIMBREL_HOME", str(tmp_path))
+
+
+class Pair:
+    def __init__(self) -> None:
+        self.a, self.b = FakeHost("a"), FakeHost("b")
+        self.a.guests["guest"] = "runs"
+        self.at_a, self.at_b = FakeDisk(FACTS), FakeDisk(None)
+
+    def request(self, storage: StorageName) -> MoveRequest:
+        return MoveRequest("guest", self.a, self.b, 2**20, 2**20, MigrationSpec(storage=storage), disks=(self.at_a, self.at_b))
+
+    def move(self, storage: StorageName, trouble: Callable[[MoveRequest], str | None] = lambda _: None) -> Ending:
+        request = self.request(storage)
+        make_room(request, disk_to_move(request))
+        return carry_out(FakeTechnique([self.a, self.b], trouble), request, FakeJournal(), lambda: "storage")
+
+    def leave(self, at_a: GuestState, at_b: GuestState) -> Callable[[MoveRequest], str]:
+        def trouble(_: MoveRequest) -> str:
+            self.a.guests["guest"], self.b.guests["guest"] = at_a, at_b
+            return "the cable came off"
+
+        return trouble
+
+
+class Interrupted:
+    """Both sides of a move that was interrupted, on fake hosts; implements ``migrate.recover.Sides``."""
+
+    def __init__(self, pair: Pair) -> None:
+        self._pair = pair
+
+    def look(self) -> Situation:
+        return Situation(self._pair.a.state_of("guest"), self._pair.b.state_of("guest"))
+
+    def take(self, step: Step) -> None:
+        assert step == "boot"
+        self._pair.a.guests["guest"] = "runs"
+
+    def clear(self) -> None:
+        return None
+
+
+@pytest.fixture
+def pair() -> Pair:
+    return Pair()
+
+
+@pytest.mark.parametrize(("storage", "booked_bytes"), [("shared", 2**20), ("full", 3 * 2**30), ("incremental", 40 * 2**20)])
+def test_what_is_booked_is_what_may_be_written(pair: Pair, storage: StorageName, booked_bytes: int) -> None:
+    request = pair.request(storage)
+    assert disk_to_book_bytes(request, disk_to_move(request)) == booked_bytes
+
+
+@pytest.mark.parametrize(("storage", "over"), [("full", None), ("incremental", "/srv/images/disk.raw")])
+def test_room_is_made_as_large_and_over_the_same_image_or_over_none(pair: Pair, storage: StorageName, over: str | None) -> None:
+    request = pair.request(storage)
+    make_room(request, disk_to_move(request))
+    made = pair.at_b.facts()
+    assert (made.size_bytes, made.held_bytes, made.backing) == (FACTS.size_bytes, 0, over)
+
+
+def test_a_shared_disk_is_left_alone(pair: Pair) -> None:
+    assert pair.move("shared").result == "moved"
+    assert (pair.at_a.image, pair.at_b.image) == (FACTS, None)
+
+
+@pytest.mark.parametrize("storage", ["full", "incremental"])
+def test_one_copy_is_left_where_the_guest_is(pair: Pair, storage: StorageName) -> None:
+    assert pair.move(storage).result == "moved"
+    assert pair.at_a.image is None
+    assert pair.at_b.image is not None
+
+
+def test_after_a_failure_the_copy_that_was_begun_is_removed(pair: Pair) -> None:
+    assert pair.move("full", pair.leave("runs", "absent")).result == "failed"
+    assert (pair.at_a.image, pair.at_b.image) == (FACTS, None)
+
+
+def test_where_the_guest_runs_decides_and_not_what_was_said(pair: Pair) -> None:
+    assert pair.move("full", pair.leave("absent", "runs")).result == "moved"
+    assert pair.at_a.image is None
+    assert pair.at_b.image is not None
+
+
+@pytest.mark.parametrize(("at_a", "at_b"), [("absent", "absent"), ("runs", "runs"), ("stands still", "runs")])
+def test_nothing_is_removed_while_it_is_not_certain(pair: Pair, at_a: GuestState, at_b: GuestState) -> None:
+    assert pair.move("full", pair.leave(at_a, at_b)).result == "unsafe"
+    assert pair.at_a.image is not None
+    assert pair.at_b.image is not None
+
+
+def test_an_image_that_cannot_be_made_stops_the_move_before_it_begins(pair: Pair) -> None:
+    pair.at_b.trouble = ToolError("qemu-img failed")
+    request = pair.request("full")
+    with pytest.raises(ReservationError, match="host b could not make an image") as caught:
+        make_room(request, disk_to_move(request))
+    assert "qemu-img failed" in str(caught.value)
+
+
+@pytest.mark.parametrize("storage", ["full", "incremental"])
+def test_a_disk_of_a_guest_that_is_off_is_copied(pair: Pair, storage: StorageName) -> None:
+    request, journal = pair.request(storage), FakeJournal()
+    make_room(request, disk_to_move(request))
+    send(request, journal)
+    assert pair.at_b.facts().held_bytes == FACTS.held_bytes
+    assert [(name, data) for _, name, data in journal.marks] == [
+        ("disk copy begun", {}),
+        ("disk copied", {"held_bytes": FACTS.held_bytes}),
+    ]
+
+
+def test_a_disk_that_was_not_copied_is_not_served_any_longer(pair: Pair) -> None:
+    request, journal = pair.request("full"), FakeJournal()
+    make_room(request, disk_to_move(request))
+    pair.at_b.trouble = ToolError("qemu-img failed")
+    with pytest.raises(ToolError):
+        send(request, journal)
+    assert not pair.at_a.open
+    assert [name for _, name, _ in journal.marks] == ["disk copy begun"]
+
+
+def test_a_disk_that_moves_must_be_known(pair: Pair) -> None:
+    request = MoveRequest("guest", pair.a, pair.b, 2**20, 2**20, MigrationSpec(storage="full"))
+    with pytest.raises(MoveError, match="not known where the disk"):
+        disk_to_move(request)
+
+
+def test_recovering_removes_the_copy_that_an_interrupted_move_had_begun(pair: Pair) -> None:
+    request = pair.request("full")
+    make_room(request, disk_to_move(request))
+    assert recovering.recover(Interrupted(pair), request, Intention(), lambda _: None) == "a"
+    assert (pair.at_a.image, pair.at_b.image) == (FACTS, None)
+
+
+def test_recovering_keeps_both_disks_when_the_guest_had_to_be_booted(pair: Pair) -> None:
+    # What was booted may be older than what lies on the other host.
+    request = pair.request("full")
+    make_room(request, disk_to_move(request))
+    del pair.a.guests["guest"]
+    assert recovering.recover(Interrupted(pair), request, Intention(between=True), lambda _: None) == "a"
+    assert pair.at_a.image is not None
+    assert pair.at_b.image is not None

@@ -1,0 +1,113 @@
+"""What to expect of a move, from a profile whose truth is known; QEMU's own rule when to stop."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from whimbrel.errors import UsageError
+from whimbrel.predict.as_qemu import move_as_qemu
+from whimbrel.predict.curve import DirtyCurve
+from whimbrel.predict.expectation import UNKNOWN, Range, Seen, expect, learn
+from whimbrel.predict.profile import Profile, Window
+
+PAGE = 4096 + 8
+# 1,000 pages/s.
+LINK = 1000.0 * PAGE
+
+
+def guest(rate: float, working_set: float = math.inf, pages: int = 10_000, zero: float = 0.0, error: float = 0.0) -> Profile:
+    """Dirties ``rate`` different pages/s until its working set is dirty."""
+    windows = tuple(
+        Window(window_s, min(rate * window_s, working_set), error * min(rate * window_s, working_set))
+        for window_s in (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 60.0)
+    )
+    return Profile(pages, zero * pages, windows)
+
+
+def curve(*args: float, **options: float) -> DirtyCurve:
+    return DirtyCurve(guest(*args, **options).curve)  # type: ignore[arg-type]
+
+
+def test_a_guest_that_dirties_nothing_stops_for_what_is_left_at_the_limit() -> None:
+    move = move_as_qemu(curve(0.0), LINK, 1.0, 30)
+    assert move.rounds == 1
+    assert move.memory_s == pytest.approx(9.025)
+    assert (move.pause_s, move.least_pause_s, move.most_pause_s) == (
+        pytest.approx(0.975), 0.0, pytest.approx(0.975))  # fmt: skip
+    assert move.sent_bytes == pytest.approx(10_000 * PAGE)
+
+
+def test_pages_of_zeros_are_counted_but_take_nothing() -> None:
+    move = move_as_qemu(curve(0.0, zero=0.5), LINK, 1.0, 30)
+    assert move.pause_s is not None
+    assert move.most_pause_s is not None
+    assert move.pause_s == pytest.approx(move.most_pause_s / 2)
+
+
+def test_rounds_follow_until_what_was_dirtied_fits_as_well() -> None:
+    # A tenth of the link: rounds of about 9.7 s, 0.9 s, 0.1 s, ...; what each dirties is a tenth of what it sent.
+    move = move_as_qemu(curve(100.0), LINK, 0.3, 30)
+    assert move.converges
+    assert not move.forced
+    assert move.rounds is not None
+    assert 2 <= move.rounds <= 4
+    assert move.pause_s is not None
+    assert move.pause_s <= 0.3
+
+
+def test_a_guest_that_is_quicker_than_the_link_is_stopped_by_the_limit_on_rounds_or_never() -> None:
+    forced = move_as_qemu(curve(2000.0), LINK, 0.3, 3)
+    assert forced.converges
+    assert forced.forced
+    assert forced.rounds == 4
+    assert not move_as_qemu(curve(2000.0), LINK, 0.3, 1000).converges
+
+
+def test_the_middle_lies_within_the_interval_and_errors_widen_it() -> None:
+    link = Range(LINK, LINK * 0.97, LINK * 1.03)
+    narrow = expect(guest(100.0), Range(LINK, LINK, LINK), 0.3, 30, UNKNOWN)
+    wide = expect(guest(100.0, error=0.5), link, 0.3, 30, UNKNOWN)
+    for found in (narrow, wide):
+        for figure in (
+            found.total_s,
+            found.downtime_s,
+            found.blackout_s,
+            found.reachability_gap_s,
+            found.service_gap_s,
+            found.sent_bytes,
+        ):
+            assert figure is not None
+            assert figure.least <= figure.middle <= figure.most
+    assert narrow.total_s is not None
+    assert wide.total_s is not None
+    assert wide.total_s.most - wide.total_s.least > narrow.total_s.most - narrow.total_s.least
+    assert narrow.converges
+    assert wide.converges
+
+
+def test_whether_it_converges_is_open_when_the_measurements_leave_it_open() -> None:
+    link = Range(LINK, LINK, LINK)
+    assert expect(guest(2000.0), link, 0.3, 1000, UNKNOWN).converges is False
+    assert expect(guest(950.0, error=0.2), link, 0.3, 1000, UNKNOWN).converges is None
+    assert expect(guest(2000.0), link, 0.3, 3, UNKNOWN).forced
+
+
+def test_viewers_stall_when_the_gap_outlasts_their_buffer() -> None:
+    found = expect(guest(0.0), Range(LINK, LINK, LINK), 0.5, 30, UNKNOWN, buffers_s=(0.001, 0.3, 30.0))
+    assert found.stalls == {0.001: True, 0.3: None, 30.0: False}
+
+
+def test_what_was_seen_narrows_what_is_not_known() -> None:
+    seen = [Seen(0.4, 0.1, 0.006, 0.05, None), Seen(0.5, 0.2, 0.008, 0.06, None), Seen(0.6, None, None, None, None)]
+    found = learn(seen)
+    assert found.before_s == Range(0.5, 0.4, 0.6)
+    assert found.after_s == Range(pytest.approx(0.15), 0.1, 0.2)
+    assert found.packet_s == UNKNOWN.packet_s
+    assert found.learned_from == 3
+
+
+def test_a_link_that_carries_nothing_is_refused() -> None:
+    with pytest.raises(UsageError):
+        move_as_qemu(curve(1.0), 0.0, 0.3, 30)
