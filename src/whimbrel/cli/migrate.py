@@ -29,13 +29,14 @@ from whimbrel.deployment.recovering import bring_back
 from whimbrel.errors import MoveError, UnsafeStateError, UsageError
 from whimbrel.observe.migration_events import MigrationEvents
 from whimbrel.predict.goals import Choice, Goal
+from whimbrel.predict.outlook import Outlook
 from whimbrel.records.store import forget_unmade
 from whimbrel.report.load import figures_of
 from whimbrel.spec.overrides import migration_with
 from whimbrel.system.provenance import commit
 from whimbrel.system.root import need_root
 from whimbrel.trial.notes import Origin
-from whimbrel.units import format_bytes
+from whimbrel.units import format_bytes, format_duration
 
 _SHOW_EVERY_S = 0.5
 _FIGURES = ("total_s", "qemu_downtime_ms", "libvirt_downtime_ms", "blackout_ms", "reachability_gap_ms", "transferred_bytes")
@@ -170,7 +171,7 @@ class _Watcher:
         text = (
             f"{(time.monotonic_ns() - marks[0].seen_ns) / 1e9:6.1f} s  {phase_reached(seen, *events.way):14s} {_amounts(events)}"
         )
-        line = f"\r{text:<78}" if self._live else f"{text}\n"
+        line = f"\r{text:<110}" if self._live else f"{text}\n"
         # Whoever read it may have gone; the move goes on.
         with suppress(OSError):
             os.write(2, line.encode())
@@ -191,7 +192,14 @@ def _amounts(events: MigrationEvents) -> str:
              _amount(job["remaining_bytes"], "left")]  # fmt: skip
     if job["dirty_pages_per_s"]:
         parts.append(f"{job['dirty_pages_per_s']} pages/s dirtied")
+    parts.append(_left(events.outlook))
     return "  ".join(filter(None, parts))
+
+
+def _left(found: Outlook) -> str:
+    if found.converges is False:
+        return "does not converge"
+    return "" if found.left_s is None else f"about {format_duration(found.left_s)} to go"
 
 
 def _amount(size_bytes: int | None, what: str) -> str:

@@ -36,7 +36,7 @@ def bring_up(site: AnySite, spec: CampaignSpec, name: str, on: HostName, made_la
     hosts: dict[HostName, Host] = {"a": site.host_a, "b": site.host_b}
     the_guest.refuse_another(list(hosts.values()))
     scenario = spec.scenarios[0]
-    sketch = Deployment(name=name, spec=spec, id="", accelerator="tcg", versions={}, description=None, made_lab=made_lab)
+    sketch = Deployment(name=name, spec=spec, on=on, id="", accelerator="tcg", versions={}, description=None, made_lab=made_lab)
     plan = sketch.plan(on)
     state = Starts(site).get(spec, plan)
     # The site's ledger lists it, so it goes when the site goes.

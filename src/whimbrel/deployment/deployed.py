@@ -31,8 +31,9 @@ NAME_PATTERN = r"^[a-z][a-z0-9-]{0,29}$"
 class Deployment(BaseModel):
     """A service that was put up and left.
 
-    ``spec`` is the scenario file as it is in the one arm that was chosen. ``description`` is what its VM was started from (None
-    for a container between carriers), and ``made_lab`` says whether its lab was made for it, and goes with it.
+    ``spec`` is the scenario file as it is in the one arm that was chosen, ``on`` the host where the service was put.
+    ``description`` is what its VM was started from (None for a container between carriers), and ``made_lab`` says whether its lab
+    was made for it, and goes with it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -40,6 +41,7 @@ class Deployment(BaseModel):
     schema_version: Literal[1] = 1
     name: Annotated[str, Field(pattern=NAME_PATTERN)]
     spec: CampaignSpec
+    on: HostName
     id: str
     accelerator: Accelerator
     versions: dict[str, str]

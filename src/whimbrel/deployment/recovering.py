@@ -20,7 +20,6 @@ from whimbrel.migrate.recovery import Decision, Intention
 from whimbrel.migrate.technique import MoveRequest
 from whimbrel.migrate.verify import exactly_one
 from whimbrel.records.trial import HostName
-from whimbrel.spec.migration import MigrationSpec
 from whimbrel.trial.notes import host_name
 
 _BOOT_S = 300.0
@@ -34,32 +33,39 @@ def bring_back(deployment: Deployment, site: AnySite, boot_anew: bool, told: Cal
     refuse_while_moved(deployment)
     history = read_history(deployment.journal_file)
     interrupted = history if history is not None and history.ended is None else None
-    migration: MigrationSpec = interrupted.intent.spec if interrupted is not None else deployment.spec.migration
     with ExitStack() as holding:
         places = places_of(deployment, site, holding)
         if deployment.moves_container and not all(isinstance(place, Carrier) for place in places):
             where = _on_the_carrier_that_is_left(deployment, places)
         else:
-            request = request_for(deployment, site, migration, _source(history), places)
-            intention = _intention(interrupted, boot_anew)
-            sides: Sides = (
-                ContainerSides(request)
-                if request.carriers is not None
-                else VmSides(request, deployment.description or "", intention.switched, _shutting_down(interrupted))
-            )
-            where = recover(sides, request, intention, told)
-            if interrupted is not None and interrupted.has(SHUTTING_DOWN):
-                _see_to_its_service(where, request)
+            migration = interrupted.intent.spec if interrupted is not None else deployment.spec.migration
+            request = request_for(deployment, site, migration, _source(deployment, history), places)
+            where = _bring_back(deployment, request, interrupted, boot_anew, told)
     if interrupted is not None:
         note_end(deployment.journal_file, "moved" if where == interrupted.intent.destination else "failed")
     deployment.abort_file.unlink(missing_ok=True)
     return where
 
 
-def _source(history: History | None) -> HostName:
-    """Where it was before the move that was interrupted; or where the last one left it."""
+def _bring_back(
+    deployment: Deployment, request: MoveRequest, interrupted: History | None, boot_anew: bool, told: Callable[[Decision], None]
+) -> str:
+    intention = _intention(interrupted, boot_anew)
+    sides: Sides = (
+        ContainerSides(request)
+        if request.carriers is not None
+        else VmSides(request, deployment.description or "", intention.switched, _shutting_down(interrupted))
+    )
+    where = recover(sides, request, intention, told)
+    if interrupted is not None and interrupted.has(SHUTTING_DOWN):
+        _see_to_its_service(where, request)
+    return where
+
+
+def _source(deployment: Deployment, history: History | None) -> HostName:
+    """Where it was before the move that was interrupted; or where the last one left it, or where it was put."""
     if history is None:
-        return "a"
+        return deployment.on
     return host_name(history.intent.destination if history.ended == "moved" else history.intent.source)
 
 

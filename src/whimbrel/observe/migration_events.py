@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -16,6 +17,7 @@ from whimbrel.engines.domain import JobStats
 from whimbrel.engines.libvirt import Connection, LifecycleEvent, MonitorEvent
 from whimbrel.errors import InstrumentError
 from whimbrel.hosts.host import Host
+from whimbrel.predict.outlook import Outlook, Reading, outlook
 from whimbrel.records.series import JOB_SCHEMA, write_series
 from whimbrel.records.trial import Event, HostName
 from whimbrel.system.child import jitter_of
@@ -23,6 +25,7 @@ from whimbrel.system.child import jitter_of
 _LOOK_EVERY_S = 0.05
 # After the guest has stopped QEMU soon goes, and with it the only copy of its own downtime figure.
 _LOOK_AT_END_EVERY_S = 0.005
+_LOOKS_FOR_OUTLOOK = 40
 
 _JOB_FIELDS = {
     "iteration": "memory_iteration",
@@ -60,6 +63,7 @@ class MigrationEvents:
         self.qemu_downtime_ms: int | None = None
         self.parameters: dict[str, Any] | None = None
         self._parameters_final = False
+        self._foretold: int | None = None
         self._on_look: Callable[[MigrationEvents], None] = lambda _: None
 
     def on_look(self, told: Callable[[MigrationEvents], None]) -> None:
@@ -147,6 +151,7 @@ class MigrationEvents:
                 stats = domain.job_stats()
                 if stats is not None:
                     self._job.append(job_row(time.monotonic_ns(), stats))
+                    self._renew_outlook()
                     # Before the first byte they may still be those of an earlier move.
                     if not self._parameters_final:
                         self._parameters_final = bool(stats.get("memory_processed"))
@@ -159,6 +164,24 @@ class MigrationEvents:
                 self._wait(_LOOK_AT_END_EVERY_S if self._stopped.is_set() and self.qemu_downtime_ms is None else _LOOK_EVERY_S)
         except BaseException as error:  # a thread has nobody to raise to: kept for __exit__
             self._failure = error
+
+    def _renew_outlook(self) -> None:
+        """Writes down, once a round, how much longer the move will take as things are then."""
+        number = self._job[-1]["iteration"]
+        if number is not None and number != self._foretold and self.outlook.left_s is not None:
+            self._foretold = number
+            self.mark("outlook", round=number, **asdict(self.outlook))
+
+    @property
+    def outlook(self) -> Outlook:
+        """How much longer it will take, as things are now."""
+        last = self._job[-_LOOKS_FOR_OUTLOOK:]
+        return outlook(
+            [
+                Reading(int(row["t_ns"] or 0), row["transferred_bytes"], row["remaining_bytes"], row["dirty_pages_per_s"])
+                for row in last
+            ]
+        )
 
     def _wait(self, seconds: float) -> None:
         due_s = time.monotonic() + seconds

@@ -30,7 +30,9 @@ def one(arm: str, file: str = "referee") -> CampaignSpec:
 
 
 def deploy(name: str, spec: CampaignSpec) -> Deployment:
-    found = Deployment(name=name, spec=spec, id="state", accelerator="tcg", versions={}, description="<domain/>", made_lab=True)
+    found = Deployment(
+        name=name, spec=spec, on="a", id="state", accelerator="tcg", versions={}, description="<domain/>", made_lab=True
+    )
     found.folder.mkdir(parents=True)
     found.write()
     return found
