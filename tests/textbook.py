@@ -144,7 +144,8 @@ def _weighted_medians(values: Floats, weights: npt.NDArray[np.int64]) -> Floats:
     reached = np.cumsum(weights[:, order], axis=1)
     half = reached[:, -1:] / 2
     lower, upper = values[order][np.argmax(reached >= half, axis=1)], values[order][np.argmax(reached > half, axis=1)]
-    return (lower + upper) / 2
+    found: Floats = (lower + upper) / 2
+    return found
 
 
 def tail_share(clusters: int) -> float:

@@ -117,7 +117,7 @@ def killed(deployed: Deployed, word: str, *words: str) -> None:
     finally:
         kept.acquire()
     assert deployed.history().ended is None
-    assert not deployed.history().intent.driven
+    assert not deployed.history().driven
 
 
 @pytest.mark.parametrize(
