@@ -152,10 +152,10 @@ def run_plainly(agent: GuestAgent, address: str) -> None:
 
 def move_plainly(serving: Carrier, waiting: Carrier) -> None:
     """As the manuals have it (podman-container-checkpoint(1)); the archive is copied as fast as the link goes."""
-    waiting.agent.shell(f"systemd-run --quiet --unit=plain-copy sh -c 'nc -l {_PORT} >{_ARCHIVE}'")
-    serving.agent.shell(f"podman container checkpoint --tcp-established --export {_ARCHIVE} {CONTAINER}", timeout_s=180)
-    serving.agent.shell(f"nc -N {waiting.address} {_PORT} <{_ARCHIVE}", timeout_s=180)
-    waiting.agent.shell(
+    waiting.inside.shell(f"systemd-run --quiet --unit=plain-copy sh -c 'nc -l {_PORT} >{_ARCHIVE}'")
+    serving.inside.shell(f"podman container checkpoint --tcp-established --export {_ARCHIVE} {CONTAINER}", timeout_s=180)
+    serving.inside.shell(f"nc -N {waiting.address} {_PORT} <{_ARCHIVE}", timeout_s=180)
+    waiting.inside.shell(
         f"while systemctl is-active --quiet plain-copy; do sleep 0.05; done;"
         f" podman container restore --tcp-established --import {_ARCHIVE}",
         timeout_s=180,

@@ -8,10 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from whimbrel.engines.guest_agent import GuestAgent
 from whimbrel.errors import EngineError, MoveError, WhimbrelError
 from whimbrel.guests.forms import Identity
 from whimbrel.hosts.host import Capacity, GuestState, SamplePoints
+from whimbrel.hosts.inside import Inside
 from whimbrel.hosts.site import DiskFacts
 from whimbrel.migrate.reservation import reserved
 from whimbrel.migrate.technique import Journal, MoveReport, MoveRequest
@@ -181,14 +181,14 @@ class FakeForm:
 
     name: FormName = "vm"
 
-    def start_service(self, agent: GuestAgent) -> None:
+    def start_service(self, inside: Inside) -> None:
         return None
 
-    def identity(self, agent: GuestAgent) -> Identity:
+    def identity(self, inside: Inside) -> Identity:
         return Identity("fake boot", None)
 
-    def versions(self, agent: GuestAgent) -> dict[str, str]:
+    def versions(self, inside: Inside) -> dict[str, str]:
         return {"nginx": "1.0"}
 
-    def start_reach_check(self, agent: GuestAgent, every_s: float) -> bool:
+    def start_reach_check(self, inside: Inside, every_s: float) -> bool:
         return False

@@ -14,9 +14,9 @@ from whimbrel.system.places import home
 
 def snapshot() -> dict[str, set[str]]:
     """Namespaces, groups, mounts, links, lab folders, half-made images, processes in our groups, and ledger entries."""
-    groups = {
-        str(path) for mount in set(hierarchies().mounts.values()) for path in (mount / "whimbrel").rglob("*") if path.is_dir()
-    }
+    where = hierarchies()
+    mounts = {*where.mounts.values(), *([where.core] if where.core is not None else [])}
+    groups = {str(path) for mount in mounts for path in (mount / "whimbrel").rglob("*") if path.is_dir()}
     # By name and number: a server that was made to start again has the same programs, though not the same processes.
     programs = Counter(f"{path}: {program}" for path in groups for program in _members(Path(path)))
     processes = {f"{name} {number}" for name, count in programs.items() for number in range(1, count + 1)}

@@ -7,8 +7,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from whimbrel.analysis.exclusion import spoilt
-from whimbrel.errors import UnsafeStateError, UsageError
+from whimbrel.errors import CapabilityError, UnsafeStateError, UsageError
 from whimbrel.hosts.site import Site
+from whimbrel.images.store import ImageStore
+from whimbrel.lab.criu_check import examine_criu
+from whimbrel.migrate.techniques import lacks
 from whimbrel.records.store import CampaignFolder, StoredTrial
 from whimbrel.records.trial import Plan
 from whimbrel.spec.arms import ArmSpec
@@ -100,6 +103,21 @@ class _Member:
         )
 
 
+def need_possible(spec: CampaignSpec, plans: Sequence[Plan], store: ImageStore) -> None:
+    """CapabilityError when this machine cannot make a move that is planned; tried only where that depends on the machine."""
+    arms = {plan.arm for plan in plans if plan.form == "container" and plan.moves}
+    findings = examine_criu(store) if arms else []
+    for arm in sorted(arms):
+        technique = spec.in_arm(spec.find_arm(arm)[1]).migration.technique
+        reason = lacks(technique, findings)
+        if reason is not None:
+            raise CapabilityError(
+                f"a container cannot be moved between servers by {technique} here, as arm {arm!r} wants it",
+                details=reason,
+                resolution="'whimbrel techniques' lists what can be done; the form 'nested' moves it between VMs",
+            )
+
+
 def estimate_trial_s(spec: CampaignSpec) -> float:
     """About how long a trial takes, in seconds."""
     observe = spec.observe
@@ -116,7 +134,8 @@ def estimate_campaign_s(spec: CampaignSpec, plans: Sequence[Plan]) -> float:
 
 def estimate_states_s(plans: list[Plan]) -> float:
     """About how long making every saved state takes when none is there yet, in seconds."""
-    return len({(plan.scenario, plan.form, plan.engine, plan.state_boot) for plan in plans}) * _MAKING_A_STATE_S
+    saved = {(plan.scenario, plan.form, plan.engine, plan.state_boot) for plan in plans if plan.form != "container"}
+    return len(saved) * _MAKING_A_STATE_S
 
 
 @dataclass(frozen=True)

@@ -55,6 +55,7 @@ def test_a_move_leaves_one_copy_on_the_destination_and_says_what_it_took(stage: 
     assert stage.source.state_of(the_guest.GUEST_NAME) == "absent"
     assert stage.destination.state_of(the_guest.GUEST_NAME) == "runs"
     assert report.called_ns <= report.returned_ns
+    assert report.reserved_memory_bytes is not None
     assert report.reserved_memory_bytes > 2**30
     names = [name for _, name, _ in journal.marks]
     assert names[0] == "move called"

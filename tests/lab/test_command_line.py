@@ -89,7 +89,7 @@ def test_a_guest_that_is_lost_is_unsafe_and_stops_the_campaign(tmp_path: Path) -
     before = snapshot()
     running = begin(tmp_path / "results", "--repeat", "2")
     wait_for_word(running, "watching after the move")
-    [init] = [process for process in Cgroup("byhand/server-b").processes() if process.pid_inside == 1]
+    [init] = [process for process in Cgroup("byhand/server-b").processes() if process.pids_inside == (1,)]
     assert init.kill()
     _, stderr = running.communicate(timeout=120)
     assert running.returncode == 4, stderr

@@ -61,7 +61,7 @@ def carriers(lab: Lab, states: CarrierStates) -> Iterator[Carriers]:
             assert domain is not None
             stack.callback(domain.destroy)
             found[host.name] = Carrier(host, agent, state.berth.address)
-        announce(found["a"].agent)
+        announce(found["a"].inside)
         yield Carriers(lab, found["a"], found["b"])
 
 
@@ -107,7 +107,7 @@ if [ "$2" = 7002 ]; then /usr/bin/nc "$@" | tr e f; else exec /usr/bin/nc "$@"; 
 def test_after_harm_the_container_goes_on_where_it_was(
     carriers: Carriers, technique: ContainerTechniqueName, harm: str, tmp_path: Path
 ) -> None:
-    lab, destination = carriers.lab, carriers.b.agent
+    lab, destination = carriers.lab, carriers.b.inside
     harms: dict[str, tuple[str, Callable[[], object]]] = {
         "page server killed": ("connected", lambda: destination.shell(KILL_PAGE_SERVER)),
         "images tampered": ("", lambda: None),
@@ -134,7 +134,7 @@ def test_after_harm_the_container_goes_on_where_it_was(
 
 def test_a_carrier_without_room_refuses_and_nothing_moves(carriers: Carriers) -> None:
     # What it has written counts as well, and goes into memory there.
-    carriers.a.agent.shell(f"fallocate -l 900M {HOME}/upper/large")
+    carriers.a.inside.shell(f"fallocate -l 900M {HOME}/upper/large")
     with pytest.raises(ReservationError, match="has no room for origin"):
         carriers.move("checkpoint", carriers.a, carriers.b, FakeJournal())
     assert [carrier.state_of("origin") for carrier in (carriers.a, carriers.b)] == ["runs", "absent"]

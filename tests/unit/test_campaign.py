@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from whimbrel.campaign import estimate_trial_s, plan_again, plan_trials
+from whimbrel.campaign import estimate_states_s, estimate_trial_s, need_possible, plan_again, plan_trials
 from whimbrel.errors import UsageError
+from whimbrel.images.store import ImageStore
 from whimbrel.spec.campaign import CampaignSpec
 from whimbrel.spec.load import load_campaign
 
@@ -51,6 +52,19 @@ def test_only_and_repeat(paper: CampaignSpec) -> None:
 def test_the_estimate_grows_with_memory(paper: CampaignSpec) -> None:
     larger = paper.model_copy(update={"guest": paper.guest.model_copy(update={"memory_bytes": 4 * 2**30})})
     assert estimate_trial_s(larger) > estimate_trial_s(paper)
+
+
+def test_containers_on_servers_start_anew(paper: CampaignSpec) -> None:
+    servers = load_campaign(Path(__file__).parents[2] / "scenarios" / "servers.yaml")
+    assert {plan.form for plan in plan_trials(servers)} == {"container"}
+    assert estimate_states_s(plan_trials(servers)) == 0
+    assert estimate_states_s(plan_trials(paper)) > 0
+
+
+def test_vms_ask_nothing_of_this_kernel(paper: CampaignSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WHIMBREL_HOME", str(tmp_path))
+    need_possible(paper, plan_trials(paper), ImageStore())
+    assert list(tmp_path.iterdir()) == []
 
 
 EVIDENCE = """

@@ -11,6 +11,8 @@ import typer
 
 from whimbrel.errors import CapabilityError
 from whimbrel.hosts.remote import examine_hosts
+from whimbrel.images.store import ImageStore
+from whimbrel.lab.criu_check import what_is_known
 from whimbrel.spec.load import load_campaign
 from whimbrel.system.capabilities import Finding, examine
 
@@ -34,4 +36,4 @@ def doctor(
 
 def _findings(file: Path | None) -> list[Finding]:
     hosts = load_campaign(file).hosts if file is not None else None
-    return examine() if hosts is None else examine_hosts(hosts)
+    return [*examine(), *what_is_known(ImageStore())] if hosts is None else examine_hosts(hosts)

@@ -14,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from whimbrel.campaign import Campaign, Progress, estimate_campaign_s, estimate_states_s, plan_trials
+from whimbrel.campaign import Campaign, Progress, estimate_campaign_s, estimate_states_s, need_possible, plan_trials
 from whimbrel.cli.interrupts import Interrupts
 from whimbrel.cli.terminal import Steps, complain, print_table
 from whimbrel.errors import UsageError
@@ -83,6 +83,7 @@ def run(
         raise UsageError(f"--junit {junit}: there is no folder {junit.absolute().parent}")
     if spec.hosts is None:
         need_capabilities()
+        need_possible(spec, plans, ImageStore(complain))
     folder = folder.absolute()
     with ledger_for(spec) as ledger, Interrupts(ledger):
         if resume is not None and ledger.entries and not ledger.kept:

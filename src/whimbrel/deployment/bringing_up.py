@@ -7,11 +7,11 @@ import shutil
 from contextlib import ExitStack, suppress
 
 from whimbrel.deployment.deployed import NAME_PATTERN, Deployment, deployed
-from whimbrel.engines.guest_agent import GuestAgent
 from whimbrel.engines.libvirt import Connection
 from whimbrel.errors import UsageError, WhimbrelError
 from whimbrel.guests import guest as the_guest
 from whimbrel.hosts.host import Host
+from whimbrel.hosts.inside import Inside
 from whimbrel.hosts.remote import RemoteSite
 from whimbrel.lab.lab import Lab
 from whimbrel.records.trial import HostName
@@ -46,11 +46,11 @@ def bring_up(site: AnySite, spec: CampaignSpec, name: str, on: HostName, made_la
     try:
         with ExitStack() as holding:
             subject = subject_of(Setting(site, spec, plan, hosts[on], hosts[plan.destination]), state)
-            agent, _ = subject.bring_up(holding)
+            inside, _ = subject.bring_up(holding)
             if not sketch.moves_container:
-                start_what_was_beside_it(spec, agent)
+                start_what_was_beside_it(spec, inside)
             if scenario.service != "none":
-                subject.wait_until_it_serves(agent)
+                subject.wait_until_it_serves(inside)
         deployment = sketch.model_copy(
             update={"id": state.id, "accelerator": state.accelerator, "versions": state.versions,
                     "description": None if sketch.moves_container else _description(hosts[on])}
@@ -63,12 +63,12 @@ def bring_up(site: AnySite, spec: CampaignSpec, name: str, on: HostName, made_la
     return deployment
 
 
-def start_what_was_beside_it(spec: CampaignSpec, agent: GuestAgent) -> None:
+def start_what_was_beside_it(spec: CampaignSpec, inside: Inside) -> None:
     """What the file lets run beside the service in a VM: what changes memory, and the witness."""
     if spec.guest.dirtier is not None:
-        the_guest.start_dirtier(agent, spec.guest.dirtier)
+        the_guest.start_dirtier(inside, spec.guest.dirtier)
     if spec.observe.witness:
-        the_guest.start_witness(agent)
+        the_guest.start_witness(inside)
 
 
 def take_down(site: AnySite, deployment: Deployment) -> None:

@@ -108,6 +108,11 @@ def one_arm_of(spec: CampaignSpec, name: str | None) -> CampaignSpec:
             f"there is no arm {name!r} that moves in the file", resolution=f"it has: {', '.join(filter(None, names))}"
         )
     scenario, arm = spec.find_arm(name or str(names[0]))
+    if (arm.form or scenario.form) == "container":
+        raise UsageError(
+            f"arm {arm.name!r} has a container on the servers themselves, which is moved by campaigns only so far",
+            resolution="'whimbrel run' moves it; deploy an arm of the form 'nested', whose container moves between VMs",
+        )
     content = spec.in_arm(arm).model_dump(mode="json", by_alias=True)
     chosen = next(found for found in content["scenarios"] if found["name"] == scenario.name)
     chosen |= {"factors": {}, "trials": 1, "thresholds": {}, "arms": [

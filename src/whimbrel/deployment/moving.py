@@ -259,9 +259,9 @@ class _Attempt:
 
     def _read_clock(self, host: Host) -> None:
         self.notes.clocks[host.name] = clock_of(host, the_guest.GUEST_NAME)
-        for carrier in self._request.carriers or ():
-            if carrier.host is host:
-                self.notes.clocks[f"carrier@{host.name}"] = clock_of_guest(carrier.agent, host.name)
+        if self._deployment.moves_container:
+            with ExitStack() as holding:
+                self.notes.clocks[f"carrier@{host.name}"] = clock_of_guest(the_guest.agent_on(host, holding), host.name)
 
 
 def ask_to_abort(deployment: Deployment) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import shlex
 import time
 from collections.abc import Sequence
 
@@ -12,6 +13,9 @@ from whimbrel.errors import EngineError, GuestError
 from whimbrel.system.deadline import Deadline, wait_until
 
 _CHUNK_BYTES = 1 << 16
+# Nothing outlives by much whoever started it and asks no more; and a job that is told to end has this long for it.
+_LONGEST_JOB_S = 1800
+_END_OF_JOB_S = 40
 
 
 class GuestAgent:
@@ -73,6 +77,23 @@ class GuestAgent:
                     return content
         finally:
             self._domain.agent("guest-file-close", {"handle": handle})
+
+    def start_job(self, name: str, command: Sequence[str], errors: str) -> None:
+        """Starts a program as a unit of systemd: told to end, it ends what it has started, and what is left is killed."""
+        self.shell(
+            f"systemctl reset-failed {name} 2>/dev/null;"
+            f" systemd-run --quiet --collect --unit={name} --property=StandardError=file:{errors}"
+            f" --property=KillMode=mixed --property=TimeoutStopSec={_END_OF_JOB_S} --property=RuntimeMaxSec={_LONGEST_JOB_S}"
+            f" {shlex.join(command)}"
+        )
+
+    def job_runs(self, name: str) -> bool:
+        """Whether the unit is active."""
+        return self.shell(f"systemctl is-active {name} || true").strip() in ("active", "activating")
+
+    def end_job(self, name: str) -> None:
+        """Stops the unit."""
+        self.shell(f"systemctl stop {name} 2>/dev/null || true", timeout_s=_END_OF_JOB_S + 20)
 
     def time_ns(self) -> int:
         """The guest's wall clock."""

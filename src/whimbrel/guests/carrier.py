@@ -1,4 +1,4 @@
-"""Carriers: VMs between which a container moves.
+"""Carriers: between them a container moves. They are VMs; for a container on the servers themselves, cells (guests/in_cells.py).
 
 The container has an address and a link of its own, which are there on both sides before it comes; only where the link joins
 the carrier's bridge does anybody hear of it.
@@ -9,11 +9,11 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
-from whimbrel.engines.guest_agent import GuestAgent
 from whimbrel.errors import EngineError, GuestError
 from whimbrel.guests.guest import GUEST_NAME, WITNESS_PORT, memory_of
-from whimbrel.guests.oci import description
+from whimbrel.guests.oci import MOST_OPEN_FILES, description
 from whimbrel.hosts.host import GuestState, Host
+from whimbrel.hosts.inside import Cell, Inside
 
 CONTAINER = "origin"
 HOME = f"/srv/{CONTAINER}"
@@ -29,10 +29,10 @@ _GROUPS = "/sys/fs/cgroup/whimbrel"
 
 @dataclass(frozen=True)
 class Carrier:
-    """A VM that may hold the container: the host it is on, its agent, and its own address. Implements ``hosts.host.Place``."""
+    """A VM that may hold the container: the host it is on, its inside, and its own address. Implements ``hosts.host.Place``."""
 
     host: Host
-    agent: GuestAgent
+    inside: Inside
     address: str
 
     @property
@@ -48,10 +48,10 @@ class Carrier:
     def state_of(self, what: str) -> GuestState:
         """Of a container: whether it is there, and whether it is frozen."""
         try:
-            said = self.agent.shell(f"cat {_GROUPS}/{what}/cgroup.events 2>/dev/null || true").split()
+            said = self.inside.shell(f"cat {_GROUPS}/{what}/cgroup.events 2>/dev/null || true").split()
         except (GuestError, EngineError) as error:
             # A carrier that has ended holds nothing.
-            if self.host.state_of(GUEST_NAME) == "absent":
+            if self._ended:
                 return "absent"
             raise EngineError(f"the carrier on host {self.name} does not answer", details=str(error)) from error
         found = dict(zip(said[::2], said[1::2], strict=False))
@@ -59,29 +59,54 @@ class Carrier:
             return "absent"
         return "stands still" if found.get("frozen") == "1" else "runs"
 
+    @property
+    def _ended(self) -> bool:
+        return self.host.state_of(GUEST_NAME) == "absent"
+
+
+@dataclass(frozen=True)
+class CellCarrier(Carrier):
+    """A cell on a host, in a carrier's place."""
+
+    cell: Cell
+
+    @property
+    def gone(self) -> bool:
+        """Whether its host has died, or the cell alone."""
+        return self.host.gone or self.cell.gone
+
+    @property
+    def _ended(self) -> bool:
+        return self.cell.gone
+
 
 @dataclass(frozen=True)
 class Needs:
-    """What a container takes of its carrier: its memory, and what it has written into files."""
+    """What a container takes of its carrier: its memory, and what it has written into files.
 
-    memory_bytes: int
+    ``memory_bytes`` is None where nothing counts it: a cell's groups freeze and end, and need not have the controller of memory.
+    """
+
+    memory_bytes: int | None
     files_bytes: int
 
 
-def needs(agent: GuestAgent) -> Needs:
+def needs(inside: Inside) -> Needs:
     """What the container takes now, as its control group and its file system say."""
-    said = agent.shell(f"cat {_GROUPS}/{CONTAINER}/memory.current; du -s -B1 {HOME}/upper | cut -f1").split()
-    return Needs(int(said[0]), int(said[1]))
+    memory, files = inside.shell(
+        f"cat {_GROUPS}/{CONTAINER}/memory.current 2>/dev/null || echo unknown; du -s -B1 {HOME}/upper | cut -f1"
+    ).split()
+    return Needs(int(memory) if memory.isdecimal() else None, int(files))
 
 
-def free_memory_bytes(agent: GuestAgent) -> int:
+def free_memory_bytes(inside: Inside) -> int:
     """What a carrier could still give: memory that is free, or page cache that it would give up."""
-    return memory_of(agent).available_bytes
+    return memory_of(inside).available_bytes
 
 
-def unpack(agent: GuestAgent) -> None:
+def unpack(inside: Inside) -> None:
     """Puts the container's root file system from the payload disk into place; done once, when the carriers' disk is made."""
-    agent.shell(
+    inside.shell(
         f"mkdir -p /run/payload {HOME}/lower {HOME}/upper {HOME}/work {HOME}/bundle/rootfs"
         f" && mount -o ro /dev/vdc /run/payload && tar -x -C {HOME}/lower -f /run/payload/rootfs.tar && umount /run/payload"
         " && sync",
@@ -94,13 +119,11 @@ def command() -> str:
     return f"witness {WITNESS_PORT} {_WITNESS_PAGES} /srv/witness & exec nginx -g 'daemon off;'"
 
 
-def prepare(agent: GuestAgent, container_address: str, prefix_length: int) -> None:
+def prepare(inside: Inside, container_address: str, prefix_length: int) -> None:
     """Makes bridge, network and bundle, and everything warm that a move will need; the container's link joins nothing yet."""
-    config = description(CONTAINER, ["/bin/sh", "-c", command()], f"/run/netns/{CONTAINER}", ["/srv/film"], CRIU_CONFIG)
-    agent.write(f"{HOME}/bundle/config.json", json.dumps(config, indent=1))
-    agent.write(f"{HOME}/place", f"ADDRESS={container_address}/{prefix_length}\nMAC={CONTAINER_MAC}\n")
-    agent.shell(
-        f"""set -e
+    put_bundle(inside, f"ADDRESS={container_address}/{prefix_length}\nMAC={CONTAINER_MAC}\n")
+    inside.shell(
+        """set -e
         modprobe -a veth bridge overlay inet_diag tcp_diag udp_diag unix_diag af_packet_diag netlink_diag 2>/dev/null || true
         own=$(ip -o -4 address show dev eth0 | while read -r _ _ _ address _; do echo "$address"; done)
         # udev would give both carriers' bridges the same MAC, made of the machine id that they share.
@@ -109,6 +132,27 @@ def prepare(agent: GuestAgent, container_address: str, prefix_length: int) -> No
         ip link set eth0 master br0
         ip address add "$own" dev br0
         ip link set br0 up
+        """,
+        timeout_s=_START_S,
+    )
+    make_network(inside, container_address, prefix_length)
+
+
+def put_bundle(inside: Inside, place: str, begin: str = "", open_files: int = MOST_OPEN_FILES) -> None:
+    """Writes what runc is to run, and ``place``, what the scripts of a move are to know of this side.
+
+    ``begin`` is what the container's shell does before it starts the service.
+    """
+    serve = ["/bin/sh", "-c", begin + command()]
+    config = description(CONTAINER, serve, f"/run/netns/{CONTAINER}", ["/srv/film"], CRIU_CONFIG, open_files)
+    inside.write(f"{HOME}/bundle/config.json", json.dumps(config, indent=1))
+    inside.write(f"{HOME}/place", place)
+
+
+def make_network(inside: Inside, container_address: str, prefix_length: int) -> None:
+    """The container's own network, with its address; and what a move will need, warm."""
+    inside.shell(
+        f"""set -e
         ip netns add {CONTAINER}
         ip link add veth-{CONTAINER} type veth peer name eth0 netns {CONTAINER} address {CONTAINER_MAC}
         ip link set veth-{CONTAINER} up
@@ -125,9 +169,9 @@ def prepare(agent: GuestAgent, container_address: str, prefix_length: int) -> No
     )
 
 
-def start(agent: GuestAgent) -> None:
+def start(inside: Inside) -> None:
     """Runs the container here, joins its link, and waits until it answers."""
-    agent.shell(
+    inside.shell(
         f"""set -e
         mountpoint -q {HOME}/bundle/rootfs ||
             mount -t overlay overlay -o lowerdir={HOME}/lower,upperdir={HOME}/upper,workdir={HOME}/work {HOME}/bundle/rootfs
@@ -142,21 +186,21 @@ def start(agent: GuestAgent) -> None:
     )
 
 
-def versions(agent: GuestAgent) -> dict[str, str]:
+def versions(inside: Inside) -> dict[str, str]:
     """What moves the container, as the programs say it."""
-    criu = agent.shell("criu --version").splitlines()[0].rpartition(" ")[2]
-    runc = agent.shell("runc --version").splitlines()[0].rpartition(" ")[2]
-    return {"kernel": agent.shell("uname -r").strip(), "criu": criu, "runc": runc}
+    criu = inside.shell("criu --version").splitlines()[0].rpartition(" ")[2]
+    runc = inside.shell("runc --version").splitlines()[0].rpartition(" ")[2]
+    return {"kernel": inside.shell("uname -r").strip(), "criu": criu, "runc": runc}
 
 
-def announce(agent: GuestAgent) -> None:
+def announce(inside: Inside) -> None:
     """Lets neighbours and switches learn on which side the container is; QEMU announces only the carrier itself."""
-    agent.shell(f"ip -n {CONTAINER} link set eth0 address {CONTAINER_MAC}")
+    inside.shell(f"ip -n {CONTAINER} link set eth0 address {CONTAINER_MAC}")
 
 
-def wait_until_it_serves(agent: GuestAgent) -> None:
+def wait_until_it_serves(inside: Inside) -> None:
     """Waits until the container answers on this carrier the way its viewers will ask; GuestError when it does not."""
-    agent.shell(
+    inside.shell(
         f"i=0; until ip netns exec {CONTAINER} bash -c 'exec 3<>/dev/tcp/127.0.0.1/1935 4<>/dev/tcp/127.0.0.1/80' 2>/dev/null;"
         " do i=$((i+1)); [ $i -lt 300 ] || exit 1; sleep 0.1; done",
         timeout_s=60,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from whimbrel.engines.guest_agent import GuestAgent
+from whimbrel.hosts.inside import Inside
 from whimbrel.spec.service import FormName, ServiceName
 
 # Emulated guests are slow to start a container engine; these are limits, not expectations.
@@ -27,16 +27,16 @@ class Form(Protocol):
 
     name: FormName
 
-    def start_service(self, agent: GuestAgent) -> None:
+    def start_service(self, inside: Inside) -> None:
         """Starts the stream's origin and waits until it answers."""
 
-    def identity(self, agent: GuestAgent) -> Identity:
+    def identity(self, inside: Inside) -> Identity:
         """What tells this copy from every other."""
 
-    def versions(self, agent: GuestAgent) -> dict[str, str]:
+    def versions(self, inside: Inside) -> dict[str, str]:
         """Versions of what serves, as the programs say them."""
 
-    def start_reach_check(self, agent: GuestAgent, every_s: float) -> bool:
+    def start_reach_check(self, inside: Inside, every_s: float) -> bool:
         """Starts asking between the VM's service and the container's; False where there is no container."""
 
 
@@ -45,19 +45,19 @@ class VmForm:
 
     name: FormName = "vm"
 
-    def start_service(self, agent: GuestAgent) -> None:
+    def start_service(self, inside: Inside) -> None:
         """Starts nginx."""
-        agent.shell("systemctl start nginx.service", timeout_s=_START_S)
+        inside.shell("systemctl start nginx.service", timeout_s=_START_S)
 
-    def identity(self, agent: GuestAgent) -> Identity:
+    def identity(self, inside: Inside) -> Identity:
         """The boot's id."""
-        return Identity(_boot_id(agent), None)
+        return Identity(_boot_id(inside), None)
 
-    def versions(self, agent: GuestAgent) -> dict[str, str]:
+    def versions(self, inside: Inside) -> dict[str, str]:
         """nginx."""
-        return {"nginx": agent.shell("nginx -v 2>&1").strip().rpartition("/")[2]}
+        return {"nginx": inside.shell("nginx -v 2>&1").strip().rpartition("/")[2]}
 
-    def start_reach_check(self, agent: GuestAgent, every_s: float) -> bool:
+    def start_reach_check(self, inside: Inside, every_s: float) -> bool:
         """A VM alone has no neighbour."""
         return False
 
@@ -67,32 +67,32 @@ class NestedForm:
 
     name: FormName = "nested"
 
-    def start_service(self, agent: GuestAgent) -> None:
+    def start_service(self, inside: Inside) -> None:
         """Starts the VM's own small service, Docker, and the container, which may be there from before."""
-        start_engine(agent)
-        agent.shell("systemctl start neighbour.service", timeout_s=_START_S)
-        agent.shell(
+        start_engine(inside)
+        inside.shell("systemctl start neighbour.service", timeout_s=_START_S)
+        inside.shell(
             f"docker start {_CONTAINER} 2>/dev/null ||"
             f" docker run --detach --name {_CONTAINER} --publish 1935:1935 --publish 80:80"
             f" --volume /srv/film:/srv/film:ro {_CONTAINER} nginx -g 'daemon off;'",
             timeout_s=_START_S,
         )
 
-    def identity(self, agent: GuestAgent) -> Identity:
+    def identity(self, inside: Inside) -> Identity:
         """The boot's id and the container's, with its start and whether it runs: a restarted or dead one is another."""
-        container = agent.shell(
+        container = inside.shell(
             f"docker inspect --format '{{{{.Id}}}} {{{{.State.StartedAt}}}} running={{{{.State.Running}}}}' {_CONTAINER}"
         )
-        return Identity(_boot_id(agent), container.strip())
+        return Identity(_boot_id(inside), container.strip())
 
-    def versions(self, agent: GuestAgent) -> dict[str, str]:
+    def versions(self, inside: Inside) -> dict[str, str]:
         """nginx in the container, and Docker."""
-        nginx = agent.shell(f"docker exec {_CONTAINER} nginx -v 2>&1").strip().rpartition("/")[2]
-        return {"nginx": nginx, **engine_versions(agent)}
+        nginx = inside.shell(f"docker exec {_CONTAINER} nginx -v 2>&1").strip().rpartition("/")[2]
+        return {"nginx": nginx, **engine_versions(inside)}
 
-    def start_reach_check(self, agent: GuestAgent, every_s: float) -> bool:
+    def start_reach_check(self, inside: Inside, every_s: float) -> bool:
         """Asks the container from the VM, and the VM from inside the container's network."""
-        agent.shell(
+        inside.shell(
             f"""set -e
             pid=$(docker inspect --format '{{{{.State.Pid}}}}' {_CONTAINER})
             inner=$(docker inspect --format '{{{{range .NetworkSettings.Networks}}}}{{{{.IPAddress}}}}{{{{end}}}}' {_CONTAINER})
@@ -110,19 +110,19 @@ class NestedForm:
 FORMS: dict[FormName, Form] = {"vm": VmForm(), "nested": NestedForm()}
 
 
-def start_engine(agent: GuestAgent) -> None:
+def start_engine(inside: Inside) -> None:
     """Starts Docker, whether or not a container is to run in it."""
-    agent.shell("systemctl start docker.service", timeout_s=_START_S)
+    inside.shell("systemctl start docker.service", timeout_s=_START_S)
 
 
-def engine_versions(agent: GuestAgent) -> dict[str, str]:
+def engine_versions(inside: Inside) -> dict[str, str]:
     """Docker, as its server says."""
-    return {"docker": agent.shell("docker version --format '{{.Server.Version}}'").strip()}
+    return {"docker": inside.shell("docker version --format '{{.Server.Version}}'").strip()}
 
 
-def import_container(agent: GuestAgent) -> None:
+def import_container(inside: Inside) -> None:
     """Makes the container's image from the payload disk; done once, when the nested disk is made."""
-    agent.shell(
+    inside.shell(
         f"mkdir -p /run/payload && mount -o ro /dev/vdc /run/payload && systemctl start docker.service"
         f" && docker import /run/payload/rootfs.tar {_CONTAINER} && umount /run/payload"
         f" && systemctl stop docker.service docker.socket containerd.service && sync",
@@ -130,20 +130,20 @@ def import_container(agent: GuestAgent) -> None:
     )
 
 
-def wait_for_service(agent: GuestAgent, service: ServiceName) -> None:
+def wait_for_service(inside: Inside, service: ServiceName) -> None:
     """Waits until the origin answers in the guest, the way its viewers will ask: port 80 and port 1935."""
     if service == "stream":
-        agent.shell(
+        inside.shell(
             "i=0; until bash -c 'exec 3<>/dev/tcp/127.0.0.1/1935 && exec 4<>/dev/tcp/127.0.0.1/80' 2>/dev/null;"
             " do i=$((i+1)); [ $i -lt 300 ] || exit 1; sleep 0.1; done",
             timeout_s=60,
         )
 
 
-def read_reach_log(agent: GuestAgent) -> list[str]:
+def read_reach_log(inside: Inside) -> list[str]:
     """The lines that the reach check has written so far."""
-    return agent.shell("cat /run/reach.log 2>/dev/null || true").splitlines()
+    return inside.shell("cat /run/reach.log 2>/dev/null || true").splitlines()
 
 
-def _boot_id(agent: GuestAgent) -> str:
-    return agent.shell("cat /proc/sys/kernel/random/boot_id").strip()
+def _boot_id(inside: Inside) -> str:
+    return inside.shell("cat /proc/sys/kernel/random/boot_id").strip()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from whimbrel.engines.libvirt import Connection
 from whimbrel.errors import GuestError, UsageError
 from whimbrel.guests.domain_xml import Disk, DomainPlan, domain_xml, with_disk_at
 from whimbrel.hosts.host import Host
+from whimbrel.hosts.inside import Inside
 from whimbrel.hosts.site import Accelerator, OwnDisk, Site
 from whimbrel.spec.service import DirtierSpec, GuestSpec
 from whimbrel.system.deadline import Deadline, wait_until
@@ -103,6 +105,14 @@ def power_off(domain: Domain, agent: GuestAgent) -> None:
     )  # fmt: skip
 
 
+def agent_on(host: Host, holding: ExitStack) -> GuestAgent:
+    """The agent of the guest on a host, while ``holding`` is open; GuestError when it is not there."""
+    domain = holding.enter_context(Connection.open(host.libvirt_uri)).find(GUEST_NAME)
+    if domain is None:
+        raise GuestError(f"the guest is not on host {host.name}")
+    return GuestAgent(domain)
+
+
 def own_disks(site: Site, source: Host, destination: Host) -> tuple[OwnDisk, OwnDisk]:
     """The guest's disk on either host, where neither sees the other's."""
     name = usual_berth(site).disk
@@ -163,9 +173,9 @@ def _bring_into_page_cache(file: Path) -> None:
             pass
 
 
-def start_dirtier(agent: GuestAgent, dirtier: DirtierSpec) -> None:
+def start_dirtier(inside: Inside, dirtier: DirtierSpec) -> None:
     """Lets memory change as asked; returns when every page of the working set is there."""
-    agent.shell(
+    inside.shell(
         "systemd-run --quiet --unit=dirtier --property=StandardOutput=file:/run/dirtier.log"
         f" /usr/local/bin/dirtier {dirtier.rate_bytes_per_s:.0f} {dirtier.working_set_bytes} {dirtier.pattern}"
         " && i=0; until grep -q ready /run/dirtier.log 2>/dev/null; do i=$((i+1)); [ $i -lt 600 ] || exit 1; sleep 0.1; done",
@@ -173,9 +183,9 @@ def start_dirtier(agent: GuestAgent, dirtier: DirtierSpec) -> None:
     )
 
 
-def start_witness(agent: GuestAgent) -> None:
+def start_witness(inside: Inside) -> None:
     """Starts the witness, which goes on from its file where there is one; returns when it can be asked."""
-    agent.shell(
+    inside.shell(
         "systemd-run --quiet --collect --unit=witness"
         f" /usr/local/bin/witness {WITNESS_PORT} {_WITNESS_PAGES} /var/lib/witness"
         f" && i=0; until bash -c 'exec 3<>/dev/tcp/127.0.0.1/{WITNESS_PORT}' 2>/dev/null;"
@@ -184,10 +194,10 @@ def start_witness(agent: GuestAgent) -> None:
     )
 
 
-def memory_of(agent: GuestAgent) -> Memory:
+def memory_of(inside: Inside) -> Memory:
     """What the guest says of its memory."""
     table = {}
-    for line in agent.shell("cat /proc/meminfo").splitlines():
+    for line in inside.shell("cat /proc/meminfo").splitlines():
         key, _, value = line.partition(":")
         table[key] = int(value.split()[0]) * 1024
     return Memory(table["MemTotal"], table["MemAvailable"], table["Cached"])

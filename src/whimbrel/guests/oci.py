@@ -13,12 +13,20 @@ from typing import Any
 _CAPABILITIES = ["CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_KILL", "CAP_NET_BIND_SERVICE", "CAP_SETGID", "CAP_SETUID"]
 
 
+MOST_OPEN_FILES = 65536
+
+
 def description(
-    name: str, command: Sequence[str], netns: str, readonly_folders: Sequence[str], criu_config: str
+    name: str,
+    command: Sequence[str],
+    netns: str,
+    readonly_folders: Sequence[str],
+    criu_config: str,
+    open_files: int = MOST_OPEN_FILES,
 ) -> dict[str, Any]:
     """The bundle's config.json; ``readonly_folders`` of the carrier are in the container at the same path.
 
-    ``criu_config`` is a file of options for CRIU on the carrier.
+    ``criu_config`` is a file of options for CRIU on the carrier. ``open_files`` is a limit, which must be the same on both sides.
     """
     return {
         "ociVersion": "1.0.2",
@@ -32,7 +40,7 @@ def description(
             "noNewPrivileges": True,
             "args": list(command),
             "env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"],
-            "rlimits": [{"type": "RLIMIT_NOFILE", "hard": 65536, "soft": 65536}],
+            "rlimits": [{"type": "RLIMIT_NOFILE", "hard": open_files, "soft": open_files}],
             "capabilities": dict.fromkeys(("bounding", "effective", "permitted"), _CAPABILITIES),
         },
         "root": {"path": "rootfs", "readonly": False},

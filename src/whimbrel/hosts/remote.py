@@ -14,6 +14,7 @@ from whimbrel.engines.libvirt_storage import Pool, pool
 from whimbrel.errors import CapabilityError, UsageError
 from whimbrel.hosts.by_libvirt import libvirt_state_of
 from whimbrel.hosts.host import Capacity, GuestState, Host, SamplePoints
+from whimbrel.hosts.inside import Cell
 from whimbrel.hosts.site import Accelerator, OwnDisk
 from whimbrel.images.recipes import content_hash
 from whimbrel.images.store import ImageStore
@@ -229,6 +230,10 @@ class RemoteSite:
 
     def carrier_address(self, side: str) -> str:
         """Carriers need addresses that the file does not give."""
+        raise UsageError("containers do not move between hosts by URI yet", resolution="move the VM, or use a lab")
+
+    def open_cell(self, host: Host) -> Cell:
+        """libvirt opens no door to a host itself."""
         raise UsageError("containers do not move between hosts by URI yet", resolution="move the VM, or use a lab")
 
     @property

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from whimbrel.hosts.host import Host, Vantage
+from whimbrel.hosts.inside import Cell
 from whimbrel.images.store import ImageStore
 from whimbrel.system.ledger import Ledger
 from whimbrel.system.standby_memory import StandbyMemory
@@ -116,6 +117,9 @@ class Site(Protocol):
 
     def carrier_address(self, side: str) -> str:
         """The address of the carrier on host a or b, whose container then has the guest's; UsageError when there is none."""
+
+    def open_cell(self, host: Host) -> Cell:
+        """Room for a container on the host itself; UsageError when there is none to be had, or somebody has it."""
 
     @property
     def prefix_length(self) -> int:

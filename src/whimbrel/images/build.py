@@ -9,7 +9,7 @@ from pathlib import Path
 
 from whimbrel.errors import ToolError
 from whimbrel.images.film import cut_film, make_film
-from whimbrel.images.recipes import DiskRecipe, FilmRecipe, TreeRecipe
+from whimbrel.images.recipes import DiskRecipe, FilmRecipe, LibraryRecipe, TreeRecipe
 from whimbrel.system.cgroups import Cgroup, machine_cpus
 from whimbrel.system.ledger import Ledger
 from whimbrel.system.process import run, start
@@ -54,12 +54,20 @@ def tree(recipe: TreeRecipe, out: Path, ledger: Ledger) -> None:
     shutil.rmtree(target / "var" / "cache" / "apt", ignore_errors=True)
 
 
-def _compile(source: str, program: Path, out: Path) -> None:
-    """A static program from C, so that it runs whatever the tree's own libraries are."""
-    file = out / f"{program.name}.c"
+def library(recipe: LibraryRecipe, out: Path) -> None:
+    """``NAME.so`` in ``out``. It needs the C library alone, and of that nothing newer than this machine has."""
+    _compile(recipe.source, out / f"{recipe.name}.so", out, ("-shared", "-fPIC"))
+
+
+# A static program runs whatever the tree's own libraries are.
+_STATIC = ("-static", "-pthread")
+
+
+def _compile(source: str, target: Path, out: Path, how: Sequence[str] = _STATIC) -> None:
+    file = out / f"{target.stem}.c"
     file.write_text(source)
-    program.parent.mkdir(parents=True, exist_ok=True)
-    run(["gcc", "-O2", "-static", "-pthread", "-Wall", "-Wextra", "-Werror", "-s", "-o", program, file])
+    target.parent.mkdir(parents=True, exist_ok=True)
+    run(["gcc", "-O2", *how, "-Wall", "-Wextra", "-Werror", "-s", "-o", target, file])
     file.unlink()
 
 

@@ -60,7 +60,16 @@ class PayloadRecipe:
     kind: str = "payload"
 
 
-Recipe = TreeRecipe | DiskRecipe | FilmRecipe | PayloadRecipe
+@dataclass(frozen=True)
+class LibraryRecipe:
+    """A library of ours in C, for LD_PRELOAD into programs of a server's tree."""
+
+    name: str
+    source: str
+    kind: str = "library"
+
+
+Recipe = TreeRecipe | DiskRecipe | FilmRecipe | PayloadRecipe | LibraryRecipe
 
 
 def recipe_id(recipe: Recipe) -> str:
@@ -80,7 +89,16 @@ def _text(name: str) -> str:
 
 def _programs(*names: str) -> dict[str, str]:
     """Sources of our own programs by name; they are built without libraries, so that any tree can hold them."""
-    return {name: (files("whimbrel.images") / "programs" / f"{name}.c").read_text() for name in names}
+    return {name: _source(name) for name in names}
+
+
+def _source(name: str) -> str:
+    return (files("whimbrel.images") / "programs" / f"{name}.c").read_text()
+
+
+def criu_aid() -> LibraryRecipe:
+    """What CRIU needs where it works in a server, without a guest's kernel around it."""
+    return LibraryRecipe("criu-aid", _source("criu-aid"))
 
 
 def server_tree() -> TreeRecipe:

@@ -18,6 +18,7 @@ from whimbrel.images.recipes import (
     PayloadRecipe,
     Recipe,
     container_tree,
+    criu_aid,
     guest_tree,
     recipe_id,
     server_tree,
@@ -77,16 +78,28 @@ class ImageStore:
         recipe = FilmRecipe(bitrate_bytes_per_s=bitrate_bytes_per_s, length_s=length_s)
         return self.ensure(recipe, f"a film of {length_s:.0f} s", lambda out, _: build.film(recipe, out))
 
+    def container_tree(self) -> Path:
+        """The root file system of containers."""
+        recipe = container_tree()
+        return (
+            self.ensure(recipe, "the container tree (Debian packages)", lambda out, ledger: build.tree(recipe, out, ledger))
+            / "tree"
+        )
+
     def container_payload(self) -> Path:
         """A folder with ``disk.raw``, a file system that holds the container's rootfs.tar."""
-        tree_recipe = container_tree()
-        tree = self.ensure(
-            tree_recipe,
-            "the container tree (Debian packages)",
-            lambda out, ledger: build.tree(tree_recipe, out, ledger),
-        )
-        recipe = PayloadRecipe(tree=recipe_id(tree_recipe))
-        return self.ensure(recipe, "the container image", lambda out, _: build.payload(tree / "tree", out))
+        tree = self.container_tree()
+        recipe = PayloadRecipe(tree=recipe_id(container_tree()))
+        return self.ensure(recipe, "the container image", lambda out, _: build.payload(tree, out))
+
+    def criu_aid(self) -> Path:
+        """A library for CRIU in a server."""
+        recipe = criu_aid()
+        return self.ensure(recipe, "a library for CRIU", lambda out, _: build.library(recipe, out)) / f"{recipe.name}.so"
+
+    def has(self, recipe: Recipe) -> bool:
+        """Whether the recipe's image is there already."""
+        return (self.folder / recipe_id(recipe) / _MANIFEST).exists()
 
     def ensure(self, recipe: Recipe, what: str, make: Callable[[Path, Ledger], None]) -> Path:
         """The folder of the recipe's image, made by ``make`` when it is not there."""

@@ -12,6 +12,7 @@ from whimbrel.hosts.host import Host, SamplePoints
 from whimbrel.hosts.site import Accelerator
 from whimbrel.images.store import ImageStore
 from whimbrel.lab.accelerator import choose_accelerator
+from whimbrel.lab.cell import LabCell
 from whimbrel.lab.own_disk import LabOwnDisk
 from whimbrel.lab.server import Server, ServerPlace
 from whimbrel.spec.lab import LabSpec, MigrationLinkSpec
@@ -142,6 +143,10 @@ class Lab:
         """The address of the carrier on server A or B."""
         return self.spec.address(_CARRIERS[side])
 
+    def open_cell(self, host: Host) -> LabCell:
+        """A cell of server A or B."""
+        return LabCell.open(self._server_of(host))
+
     @property
     def prefix_length(self) -> int:
         """Of the lab's network."""
@@ -163,7 +168,10 @@ class Lab:
 
     def own_disk(self, disk: str, host: Host) -> LabOwnDisk:
         """In the server's own folder."""
-        return LabOwnDisk(disk, self.server_a if host.name == "a" else self.server_b)
+        return LabOwnDisk(disk, self._server_of(host))
+
+    def _server_of(self, host: Host) -> Server:
+        return self.server_a if host.name == self.server_a.name else self.server_b
 
     def accelerator(self, kernel_folder: Path) -> Accelerator:
         """KVM when this kernel boots in it on server A."""

@@ -72,7 +72,7 @@ class Server:
         self.place = place
         self.name = place.name
         self.address = place.address
-        self._cgroup = Cgroup(place.cgroup)
+        self.cgroup = Cgroup(place.cgroup)
         self._running: Running | None = None
 
     @property
@@ -97,14 +97,14 @@ class Server:
         if place.tls:
             equip_host(Authority(place.folder.parent / "ca"), _host_name(self.name), [place.address, place.move_address],
                        place.folder / "upper" / "etc" / "pki")  # fmt: skip
-        self._cgroup.create(cpus=place.cpus, memory_bytes=place.memory_bytes)
+        self.cgroup.create(cpus=place.cpus, memory_bytes=place.memory_bytes)
         with as_file(files("whimbrel.lab") / "server.sh") as script:
             self._running = start(
                 [*netns.inside(place.netns), "unshare", "--mount", "--pid", "--uts", "--ipc", "--fork", "sh", script],
                 env={"TREE": str(place.tree), "FOLDER": str(place.folder), "IMAGES": str(place.images),
                      "SHARED": str(place.shared), "NAME": _host_name(place.name)},
                 log_file=place.folder / "server.log",
-                cgroup_procs=self._cgroup.procs_files,
+                cgroup_procs=self.cgroup.procs_files,
             )  # fmt: skip
             wait_until(self._look, f"libvirtd of server {self.name}", Deadline(_READY_S))
         with Connection.open(self.libvirt_uri) as connection:
@@ -146,15 +146,15 @@ class Server:
 
     def init(self) -> ProcessId:
         """The process that is PID 1 inside: the server lives as long as it does."""
-        for process in self._cgroup.processes():
-            if process.pid_inside == 1:
+        for process in self.cgroup.processes():
+            if process.pids_inside == (1,):
                 return process
         raise TrialError(f"server {self.name} does not run", details=self.own_log()[-500:])
 
     @property
     def gone(self) -> bool:
         """Whether its PID 1 has ended: the kernel lets that happen only when every other process inside has."""
-        return not any(process.pid_inside == 1 for process in self._cgroup.processes())
+        return not any(process.pids_inside == (1,) for process in self.cgroup.processes())
 
     def state_of(self, what: str) -> GuestState:
         """What its libvirtd says of the guest."""
@@ -162,7 +162,7 @@ class Server:
 
     def command(self, argv: Sequence[str]) -> Sequence[str]:
         """In its group and its namespaces."""
-        return [*map(str, joining(self._cgroup.procs_files)), *self._enter(argv)]
+        return [*map(str, joining(self.cgroup.procs_files)), *self._enter(argv)]
 
     def run(self, command: Sequence[str], *, check: bool = True, timeout_s: float = 60, counted: bool = False) -> Completed:
         """Runs a command inside the server; ``counted`` with what the server itself takes."""
@@ -195,7 +195,7 @@ class Server:
 
     def process_of(self, guest: str) -> int | None:
         """QEMU names the guest on its command line (-name guest=NAME,...)."""
-        for process in self._cgroup.processes():
+        for process in self.cgroup.processes():
             with suppress(OSError):
                 words = Path(f"/proc/{process.pid}/cmdline").read_text(errors="replace").split("\0")
                 if "qemu-system" in words[0] and any(word.startswith(f"guest={guest},") for word in words):

@@ -1,6 +1,6 @@
 #!/bin/sh
 # PID 1 of a server's namespaces: builds its root file system and becomes its init.
-# Wants TREE (the image), FOLDER (this server's own), IMAGES and SHARED in the environment.
+# Wants TREE (the image), FOLDER (this server's own), IMAGES and SHARED in the environment; WHIMBREL_RUN is run instead of libvirtd.
 set -eu
 root=$FOLDER/root
 mount --make-rprivate /
@@ -36,6 +36,7 @@ pivot_root . .old
 umount -l /.old
 rmdir /.old
 # A server outlives its libvirtd and starts it again, as systemd does on a machine.
-exec env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin tini -- sh -c '
+libvirt='
     virtlogd -d
     while :; do libvirtd --listen; sleep 0.5; done'
+exec env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin tini -- sh -c "${WHIMBREL_RUN:-$libvirt}"

@@ -217,7 +217,7 @@ class ContainerSides:
         if step == "wait":
             self._end_what_waits()
         elif step == "boot":
-            carrier.start(self._depart.carrier.agent)
+            carrier.start(self._depart.carrier.inside)
         else:
             side = self._depart if "source" in step else self._arrive
             side.settle("go on" if step.endswith("goes on") else "end")

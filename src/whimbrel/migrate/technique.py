@@ -27,10 +27,10 @@ class Journal(Protocol):
 class MoveRequest:
     """Which guest goes where, and how.
 
-    ``carriers`` are the VMs between which a container moves, source and destination; ``disks`` are the guest's disk on
-    source and destination, when it moves along. ``after_boot`` starts the service again after a technique that boots the guest
-    anew. ``told_to_abort`` is asked again and again whether the move is to end where it began; it is heeded until the point of
-    no return, and not after it.
+    ``carriers`` are what a container moves between, source and destination; ``disks`` are the guest's disk on source and
+    destination, when it moves along. ``after_boot`` starts the service again after a technique that boots the guest anew.
+    ``told_to_abort`` is asked again and again whether the move is to end where it began; it is heeded until the point of no
+    return, and not after it.
     """
 
     guest: str
@@ -52,13 +52,16 @@ class MoveRequest:
 
 @dataclass(frozen=True)
 class MoveReport:
-    """How a move went; times on the monotonic clock. ``completed`` are libvirt's statistics of the job, as reported."""
+    """How a move went; times on the monotonic clock. ``completed`` are libvirt's statistics of the job, as reported.
+
+    ``reserved_memory_bytes`` None: nobody counts the memory of what moves, so its room was not checked.
+    """
 
     called_ns: int
     returned_ns: int
     result: Literal["moved", "failed", "aborted"]
     error: str | None
-    reserved_memory_bytes: int
+    reserved_memory_bytes: int | None
     reserved_disk_bytes: int
     completed: dict[str, int] | None
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import get_args
 
+from whimbrel.lab.criu_check import DUMP, LAZY_PAGES, TRACKING
 from whimbrel.migrate.by_virsh import ByVirsh
 from whimbrel.migrate.cold import Cold
 from whimbrel.migrate.container.move import ContainerMove
@@ -12,6 +13,7 @@ from whimbrel.migrate.live import LiveMove
 from whimbrel.migrate.technique import Technique
 from whimbrel.spec.migration import ContainerTechniqueName, MigrationSpec, Promise, TechniqueName
 from whimbrel.spec.service import FormName
+from whimbrel.system.capabilities import Finding
 
 TECHNIQUES: dict[TechniqueName, Technique] = {
     "cold": Cold(),
@@ -31,6 +33,13 @@ BY_VIRSH: dict[TechniqueName, Technique] = {
     "paused": ByVirsh("paused"),
     "pre-copy": ByVirsh("pre-copy"),
     "pre-post-copy": ByVirsh("pre-post-copy"),
+}
+# What each needs of the servers' own kernel when there is no VM around the container; in a carrier, its own kernel has it all.
+_NEEDS: dict[str, tuple[str, ...]] = {
+    "checkpoint": (DUMP,),
+    "pre-copy": (DUMP, TRACKING),
+    "post-copy": (DUMP, LAZY_PAGES),
+    "restart": (),
 }
 EVERYTHING: frozenset[Promise] = frozenset({"memory", "counter", "file", "connection"})
 _FILE: frozenset[Promise] = frozenset({"file"})
@@ -58,12 +67,31 @@ class Possibility:
     reason: str | None
 
 
-def possibilities() -> list[Possibility]:
-    """Every form with every technique, those of the VM first."""
-    found = []
-    for form in get_args(FormName):
-        found += [Possibility(form, name, "vm", True, None) for name in TECHNIQUES]
-        reason = None if form == "nested" else "there is no container in it"
-        found += [Possibility(form, name, "container", reason is None, reason) for name in CONTAINER_TECHNIQUES]
-    between = "containers move between carrier VMs: what runs on the servers themselves is not moved yet"
-    return found + [Possibility("container", name, "container", False, between) for name in CONTAINER_TECHNIQUES]
+def possibilities(findings: Sequence[Finding]) -> list[Possibility]:
+    """Every form with every technique, those of the VM first; ``findings`` are those of ``lab.criu_check``."""
+    no_vm = dict.fromkeys(TECHNIQUES, "there is no VM around it")
+    no_container = dict.fromkeys(CONTAINER_TECHNIQUES, "there is no container in it")
+    lacking = {name: lacks(name, findings) for name in CONTAINER_TECHNIQUES}
+    return [
+        *_pairs("vm", {}, no_container),
+        *_pairs("nested", {}, {}),
+        *_pairs("container", no_vm, {name: reason for name, reason in lacking.items() if reason is not None}),
+    ]
+
+
+def _pairs(
+    form: FormName, of_the_vm: Mapping[TechniqueName, str], of_the_container: Mapping[ContainerTechniqueName, str]
+) -> list[Possibility]:
+    """A form's, given why some cannot be done."""
+    found = [Possibility(form, name, "vm", name not in of_the_vm, of_the_vm.get(name)) for name in TECHNIQUES]
+    return found + [
+        Possibility(form, name, "container", name not in of_the_container, of_the_container.get(name))
+        for name in CONTAINER_TECHNIQUES
+    ]
+
+
+def lacks(name: str, findings: Sequence[Finding]) -> str | None:
+    """What this machine lacks to move a container between its servers by a technique, and why; None when nothing."""
+    seen = {finding.name: finding for finding in findings}
+    missing = [seen[need] for need in _NEEDS[name] if not seen[need].works]
+    return "; ".join(f"no {finding.name}: {finding.seen}" for finding in missing) or None

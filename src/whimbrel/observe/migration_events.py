@@ -42,9 +42,12 @@ _JOB_FIELDS = {
 
 
 class MigrationEvents:
-    """Listens on both hosts and looks at the source's job; a failure of the looking thread is raised at exit."""
+    """Listens on both hosts and looks at the source's job; a failure of the looking thread is raised at exit.
 
-    def __init__(self, guest: str, source: Host, destination: Host) -> None:
+    ``guest`` None: no VM has a part in the move, and only what is marked and quoted is kept.
+    """
+
+    def __init__(self, guest: str | None, source: Host, destination: Host) -> None:
         self._guest = guest
         self._hosts = (source, destination)
         self._stack = ExitStack()
@@ -138,6 +141,8 @@ class MigrationEvents:
         write_series(pl.DataFrame(self._job, schema=JOB_SCHEMA), file)
 
     def _look(self, connection: Connection) -> None:
+        if self._guest is None:
+            return
         try:
             domain = connection.find(self._guest)
             if domain is None:

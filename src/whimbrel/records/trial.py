@@ -117,12 +117,12 @@ class MoveRecord(Record):
     """The call that moved the guest, and what engines said of it.
 
     ``qemu_downtime_ms`` is QEMU's own figure (query-migrate); ``completed`` are libvirt's statistics of the completed job,
-    from the destination, as reported.
+    from the destination, as reported. ``reserved_memory_bytes`` is None where nobody counts the memory of what moves.
     """
 
     called_ns: int
     returned_ns: int
-    reserved_memory_bytes: int
+    reserved_memory_bytes: int | None
     reserved_disk_bytes: int
     qemu_downtime_ms: int | None
     completed: dict[str, int] | None
@@ -187,7 +187,10 @@ class InstrumentCost(Record):
 
 
 class Provenance(Record):
-    """On what the trial ran; a version is None for a program that had no part in it."""
+    """On what the trial ran; a version is None for a program that had no part in it.
+
+    ``accelerator`` is "none" for a container on the hosts themselves, which nothing virtualises.
+    """
 
     whimbrel: str
     commit: str | None
@@ -196,7 +199,7 @@ class Provenance(Record):
     machine_cpu: str
     machine_cpus: int
     machine_memory_bytes: int
-    accelerator: Literal["kvm", "tcg"]
+    accelerator: Literal["kvm", "tcg", "none"]
     cpu_placement: dict[str, list[int]]
     versions: dict[str, str | None]
     saved_state: str
@@ -208,8 +211,9 @@ class Provenance(Record):
 class TrialRecord(Record):
     """Everything raw about one trial, but the series.
 
-    ``restored_in_s`` is what libvirt took to start the saved state; ``unmeasured`` says what could not be seen, and why.
-    ``registration`` is the hash of what the campaign was to show, as it was before its first trial.
+    ``restored_in_s`` is what libvirt took to start the saved state, or what a fresh container took until it answered.
+    ``unmeasured`` says what could not be seen, and why. ``registration`` is the hash of what the campaign was to show, as it was
+    before its first trial.
     """
 
     schema_version: Literal[2]

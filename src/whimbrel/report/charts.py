@@ -34,7 +34,7 @@ def inline(rows: Rows) -> alt.InlineData:
     return alt.InlineData(values=rows)
 
 
-def timeline_chart(trial: ReportedTrial, name: str, title: str, paper_figure: str) -> NamedChart:
+def timeline_chart(trial: ReportedTrial, name: str, title: str, paper_figure: str | None) -> NamedChart:
     """Phases, CPU, memory, network, disk and packets of one trial on one axis that zooms as a whole."""
     rows = host_rows(trial)
     extent = _extent(rows, trial)
@@ -58,8 +58,9 @@ def timeline_chart(trial: ReportedTrial, name: str, title: str, paper_figure: st
         chart = alt.vconcat(*panels, spacing=6).resolve_scale(color="independent").add_params(zoom)
     plan = trial.stored.record.plan
     way = f"from {plan.source.upper()} to {plan.destination.upper()}"
+    counterpart = f"; counterpart of the paper's {paper_figure}" if paper_figure is not None else ""
     caption = (
-        f"Trial {plan.order}, {way}: both servers over the whole move; counterpart of the paper's {paper_figure}. "
+        f"Trial {plan.order}, {way}: both servers over the whole move{counterpart}. "
         "Time in seconds since the move was called; drag to pan, scroll to zoom, double-click to reset. "
         "Memory is without page cache."
     )

@@ -18,6 +18,11 @@ from whimbrel.units import format_bytes, format_duration, format_rate
 MOST_VCPU_WAIT_SHARE = 0.15
 # Of an instrument's own loop, at its 99th percentile. The probe asks every few ms; a viewer's packets are ms apart.
 MOST_JITTER_MS = {"probe": 20.0, "player": 20.0, "migration events": 100.0}
+_ACCELERATORS = {
+    "kvm": "KVM",
+    "tcg": "none: guests are emulated (TCG)",
+    "none": "none is needed: the container runs on the servers themselves",
+}
 
 
 @dataclass(frozen=True)
@@ -120,7 +125,7 @@ def _environment(trials: list[ReportedTrial]) -> list[tuple[str, str]]:
     record = trials[-1].stored.record
     where, spec = record.provenance, record.spec
     commits = sorted({trial.stored.record.provenance.commit or "unknown" for trial in trials})
-    accelerator = "KVM" if where.accelerator == "kvm" else "none: guests are emulated (TCG)"
+    accelerator = _ACCELERATORS[where.accelerator]
     apart = "; ".join(
         f"{host} {clock.offset_ns / 1e6:+.1f} ms, known to {clock.offset_error_ns / 1e6:.1f} ms"
         for host, clock in sorted(record.host_clocks.items())

@@ -36,7 +36,7 @@ def charts_of(report: Report) -> list[NamedChart]:
         if shown is not None:
             record = shown.stored.record
             scenario = next(scenario for scenario in record.spec.scenarios if scenario.name == record.plan.scenario)
-            figure = figures["none" if scenario.service == "none" else scenario.form]
+            figure = figures.get("none" if scenario.service == "none" else scenario.form)
             charts.append(timeline_chart(shown, f"timeline-{scenario.name}", scenario.title, figure))
     charts += [chart for chart in (load_chart(trials), crowd_chart(trials), rest_chart(trials)) if chart is not None]
     return charts

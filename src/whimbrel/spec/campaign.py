@@ -86,8 +86,8 @@ class ScenarioSpec(Spec):
         where = "arms" if self.arms else "factors"
         for arm in self.every_arm:
             form = arm.form or self.form
-            if form == "nested" and self.service == "none":
-                raise MisfitError("a nested form needs a service: 'service: stream'", "form")
+            if form != "vm" and self.service == "none":
+                raise MisfitError(f"the form {form!r} needs a service: 'service: stream'", "form")
             if arm.engine != "none" and form != "vm":
                 raise MisfitError("an engine that idles runs beside a service in a VM: 'form: vm'", where)
             if self.service == "none" and (arm.viewers or arm.hls_viewers):

@@ -17,6 +17,8 @@ from whimbrel.spec.campaign import CampaignSpec
 from whimbrel.spec.document import parse_yaml, read_text, spec_error
 from whimbrel.spec.overrides import parse_override
 
+_FORMS_THAT_HAVE = {"vm": ("vm", "nested"), "container": ("nested", "container")}
+
 
 def load_campaign(file: Path, overrides: Sequence[str] = ()) -> CampaignSpec:
     """The campaign that ``file`` describes, with ``key=value`` overrides applied; SpecError when it is wrong."""
@@ -35,10 +37,12 @@ def load_campaign(file: Path, overrides: Sequence[str] = ()) -> CampaignSpec:
                 first = error.errors()[0]
                 key = ".".join(map(str, first["loc"]))
                 raise SpecError(f"in arm {arm.name!r}: {first['msg']}", file=file, line=line, key=key) from error
-            if moves == "container" and (arm.form or scenario.form) != "nested":
+            form = arm.form or scenario.form
+            if form not in _FORMS_THAT_HAVE[moves]:
+                what = "a VM" if moves == "vm" else "a container"
                 raise SpecError(
-                    f"arm {arm.name!r} moves a container, and there is none in it", file=file, line=line,
-                    key=f"scenarios.{position}", resolution="'form: nested', or 'migration: {moves: vm}'",
+                    f"arm {arm.name!r} moves {what}, and there is none in the form {form!r}", file=file, line=line,
+                    key=f"scenarios.{position}", resolution="give it another 'form', or say what moves: 'migration.moves'",
                 )  # fmt: skip
     return spec
 

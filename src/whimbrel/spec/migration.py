@@ -37,6 +37,7 @@ class MigrationSpec(Spec):
     ``pre-post-copy`` switches to post-copy after ``pre_copy_rounds`` passes, or after ``pre_copy_for`` where that is given.
     ``connections`` above 1 sends memory over that many at once (QEMU's multifd). ``tls`` encrypts what is sent.
     ``moves: container`` moves the container of the nested form out of its VM and into another; the VMs stay where they are.
+    In the form ``container`` it moves from server to server, with no VM around it.
     ``storage`` is ``shared`` when both hosts see the guest's disk. Else it lies where only its host sees it, and moves along:
     all of it (``full``), or what it holds over an image that both hosts have (``incremental``).
     ``by: virsh`` lets plain ``virsh migrate`` do it in our place, for comparison.

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from whimbrel.spec.fields import Bytes, BytesPerSecond, Count, MisfitError, PositiveSeconds, Share, Spec
 
-FormName = Literal["vm", "nested"]
+FormName = Literal["vm", "nested", "container"]
 ServiceName = Literal["none", "stream"]
 
 

@@ -17,7 +17,7 @@ from whimbrel.system.process import run
 from whimbrel.units import format_bytes
 
 # Another one may be examining at this moment, which takes it half a second.
-_TURN_S = 30.0
+TURN_S = 30.0
 _NAMESPACE = "whimbrel-doctor"
 _LAB_DISK_BYTES = 8 * 2**30
 _LAB_MEMORY_BYTES = 4 * 2**30
@@ -44,7 +44,7 @@ def examine() -> list[Finding]:
         attempt("network devices for guests", True, _tun),
     ]
     if findings[0].works and findings[1].works:
-        with Ledger("doctor", _TURN_S) as ledger:
+        with Ledger("doctor", TURN_S) as ledger:
             ledger.undo_all()
             try:
                 findings += [

@@ -23,10 +23,15 @@ _TOP = "whimbrel"
 
 @dataclass(frozen=True)
 class Hierarchies:
-    """Where each controller is mounted; ``unified`` when it is version 2."""
+    """Where each controller is mounted; ``unified`` when it is version 2.
+
+    ``core`` is where version 2 is mounted, for what needs no controller: it freezes and ends a group as a whole. Beside version
+    1 it is often there as well; None when it is not.
+    """
 
     unified: bool
     mounts: dict[str, Path]
+    core: Path | None
 
 
 @dataclass(frozen=True)
@@ -57,15 +62,15 @@ def read_mounts(mountinfo: str) -> Hierarchies:
     version_2: Path | None = None
     for line in mountinfo.splitlines():
         left, _, right = line.partition(" - ")
-        mount = Path(left.split()[4])
+        mount, writable = Path(left.split()[4]), "ro" not in left.split()[5].split(",")
         kind, _, options = right.split(" ", 2)
         if kind == "cgroup":
             version_1 |= {name: mount for name in options.split(",") if name in _CONTROLLERS}
-        elif kind == "cgroup2" and version_2 is None:
+        elif kind == "cgroup2" and writable and version_2 is None:
             version_2 = mount
     if len(version_1) == len(_CONTROLLERS) or version_2 is None:
-        return Hierarchies(False, version_1)
-    return Hierarchies(True, dict.fromkeys(_CONTROLLERS, version_2))
+        return Hierarchies(False, version_1, version_2)
+    return Hierarchies(True, dict.fromkeys(_CONTROLLERS, version_2), version_2)
 
 
 class Cgroup:
@@ -82,7 +87,12 @@ class Cgroup:
     @property
     def folders(self) -> Sequence[Path]:
         """Every folder that makes up the group, each once."""
-        return sorted({self.folder(controller) for controller in _CONTROLLERS})
+        return sorted(mount / _TOP / self.name for mount in self._mounts)
+
+    @property
+    def _mounts(self) -> set[Path]:
+        core = self._where.core
+        return {self._where.mounts[controller] for controller in _CONTROLLERS} | ({core} if core is not None else set())
 
     @property
     def procs_files(self) -> Sequence[Path]:
@@ -137,18 +147,24 @@ class Cgroup:
         """Ends every process of the group: first the inits of PID namespaces, which take the rest with them."""
         deadline = Deadline(patience_s)
         while members := self.processes():
-            for member in sorted(members, key=lambda member: member.pid_inside != 1):
+            for member in sorted(members, key=lambda member: (member.pids_inside[-1:] != (1,), len(member.pids_inside))):
                 member.kill(deadline.left_s)
             if deadline.passed:
                 raise CleanUpError(f"{len(members)} processes of {self.name} do not end", details=_named(members))
             pause(0.01)
+
+    def remove_inner(self) -> None:
+        """Removes the groups that were made within it; their processes must have ended."""
+        for folder in self.folders:
+            for inner in [path for path in folder.iterdir() if path.is_dir()]:
+                _remove_folder(inner)
 
     def remove(self) -> None:
         """Removes the group and its parents where they are empty; its processes must have ended."""
         for folder in self.folders:
             _remove_folder(folder)
             for parent in folder.parents:
-                if parent in self._where.mounts.values():
+                if parent in self._mounts:
                     break
                 with contextlib.suppress(OSError):
                     parent.rmdir()

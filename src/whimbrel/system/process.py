@@ -38,9 +38,10 @@ def run(
     stdin: str | None = None,
     timeout_s: float | None = 600,
     env: Mapping[str, str] | None = None,
+    cgroup_procs: Sequence[Path] = (),
 ) -> Completed:
-    """Runs a program to its end; ToolError with its last words when ``check`` and it fails."""
-    argv = tuple(str(part) for part in command)
+    """Runs a program to its end; ToolError with its last words when ``check`` and it fails. ``cgroup_procs``: see ``start``."""
+    argv = tuple(str(part) for part in (*joining(cgroup_procs), *command))
     log.debug("run: %s", shlex.join(argv))
     try:
         done = subprocess.run(
@@ -191,14 +192,13 @@ class ProcessId:
         return ProcessId.of(self.pid) == self
 
     @property
-    def pid_inside(self) -> int | None:
-        """Its number in its innermost PID namespace; None when it is in ours, or has ended."""
+    def pids_inside(self) -> tuple[int, ...]:
+        """Its numbers in the PID namespaces within ours, outermost first; none when it is in ours, or has ended."""
         with contextlib.suppress(OSError):
             for line in Path(f"/proc/{self.pid}/status").read_text().splitlines():
                 if line.startswith("NSpid:"):
-                    numbers = line.split()[1:]
-                    return int(numbers[-1]) if len(numbers) > 1 else None
-        return None
+                    return tuple(int(number) for number in line.split()[2:])
+        return ()
 
     def kill(self, patience_s: float = 10.0) -> bool:
         """Kills it and waits; True when it has gone."""

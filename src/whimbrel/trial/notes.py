@@ -54,11 +54,11 @@ class Started(Protocol):
 
     @property
     def id(self) -> str:
-        """Of the saved state."""
+        """Of the saved state, or of what a fresh container is made from."""
 
     @property
-    def accelerator(self) -> Accelerator:
-        """Whether it is emulated."""
+    def accelerator(self) -> Accelerator | Literal["none"]:
+        """Whether it is emulated, or not even virtualised."""
 
     @property
     def versions(self) -> dict[str, str]:
@@ -137,10 +137,10 @@ class Notes:
             witness=self.witness,
             restored_in_s=self.restored_in_s,
             registration=origin.registration,
-            provenance=self._provenance(spec, state, site, origin),
+            provenance=self._provenance(spec, plan, state, site, origin),
         )
 
-    def _provenance(self, spec: CampaignSpec, state: Started, site: Site, origin: Origin) -> Provenance:
+    def _provenance(self, spec: CampaignSpec, plan: Plan, state: Started, site: Site, origin: Origin) -> Provenance:
         here = machine()
         return Provenance(
             whimbrel=__version__,
@@ -154,15 +154,16 @@ class Notes:
             cpu_placement=site.cpu_placement,
             versions=_NO_PART | self.host_versions | state.versions,
             saved_state=state.id,
-            images=_images(site, spec),
+            images=_images(site, spec, plan),
             started_at=self.started_at,
             ended_at=now(),
         )
 
 
-def _images(site: Site, spec: CampaignSpec) -> list[str]:
-    film = site.store.film(spec.stream.bitrate_bytes_per_s, spec.stream.length_s)
-    return [site.platform, site.store.guest_disk(spec.guest.disk_bytes).name, film.name]
+def _images(site: Site, spec: CampaignSpec, plan: Plan) -> list[str]:
+    store = site.store
+    root = store.container_tree().parent if plan.form == "container" else store.guest_disk(spec.guest.disk_bytes)
+    return [site.platform, root.name, store.film(spec.stream.bitrate_bytes_per_s, spec.stream.length_s).name]
 
 
 def count_reach(lines: Sequence[str], before: int, until_after_move: int) -> ReachCounts:

@@ -1,8 +1,9 @@
-"""From which saved state a trial of a campaign starts; made when it is missing."""
+"""From what a trial of a campaign starts: a saved state, made when it is missing, or what a fresh container needs."""
 
 from __future__ import annotations
 
 from whimbrel.guests.carrier_states import CarrierStates
+from whimbrel.guests.in_cells import FreshContainer, fresh_container
 from whimbrel.guests.states import StateStore
 from whimbrel.hosts.site import Site
 from whimbrel.records.trial import Plan
@@ -11,15 +12,21 @@ from whimbrel.trial.subject import Start
 
 
 class Starts:
-    """The saved states of a site, of every kind of guest that its arms ask for."""
+    """What there is to start from at a site, of every kind of guest that its arms ask for."""
 
     def __init__(self, site: Site) -> None:
         self._site = site
         self._states: dict[str, StateStore] = {}
         self._carriers: dict[str, CarrierStates] = {}
+        self._fresh: dict[str, FreshContainer] = {}
 
     def get(self, spec: CampaignSpec, plan: Plan) -> Start:
-        """The state for one trial; ``spec`` as it is in the trial's arm."""
+        """The start of one trial; ``spec`` as it is in the trial's arm."""
+        if plan.form == "container":
+            stream = spec.stream.model_dump_json()
+            if stream not in self._fresh:
+                self._fresh[stream] = fresh_container(self._site, spec.stream)
+            return self._fresh[stream]
         key = spec.guest.model_dump_json() + spec.stream.model_dump_json()
         if spec.migration.moves == "container":
             if key not in self._carriers:

@@ -1,22 +1,30 @@
-"""What moves in a trial: a VM as a whole, or the container in one carrier VM to another. Brings it up, and knows where to ask."""
+"""What moves in a trial: a VM as a whole, the container in one carrier VM to another, or one on the servers themselves.
+
+Brings it up, knows where to ask, and takes it away again.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+import time
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Protocol
+from urllib.parse import urlsplit
 
 from whimbrel.engines.guest_agent import GuestAgent
 from whimbrel.engines.libvirt import Connection
-from whimbrel.errors import GuestError
-from whimbrel.guests import carrier
+from whimbrel.errors import GuestError, WhimbrelError
+from whimbrel.guests import carrier, in_cells
 from whimbrel.guests import guest as the_guest
-from whimbrel.guests.carrier import Carrier
+from whimbrel.guests.carrier import Carrier, CellCarrier
 from whimbrel.guests.carrier_states import CarrierPair
 from whimbrel.guests.forms import FORMS, Identity, wait_for_service
+from whimbrel.guests.in_cells import FreshContainer
 from whimbrel.guests.states import StateInfo
 from whimbrel.hosts.host import Host, Place
+from whimbrel.hosts.inside import Cell, Inside
 from whimbrel.hosts.site import OwnDisk, Site
 from whimbrel.migrate.technique import MoveRequest
 from whimbrel.observe.host_clock import clock_of, clock_of_guest
@@ -24,7 +32,9 @@ from whimbrel.records.trial import HostClock, Plan
 from whimbrel.spec.campaign import CampaignSpec
 from whimbrel.spec.service import ServiceName
 
-Start = StateInfo | CarrierPair
+log = logging.getLogger(__name__)
+
+Start = StateInfo | CarrierPair | FreshContainer
 
 
 @dataclass(frozen=True)
@@ -51,39 +61,49 @@ class Subject(Protocol):
         """What a place is asked for."""
 
     @property
+    def vm(self) -> str | None:
+        """The VM whose events tell of the move, or that it is in; None where there is none."""
+
+    @property
     def places(self) -> tuple[Place, Place]:
         """Where a copy may be: source, destination."""
 
-    def bring_up(self, holding: ExitStack) -> tuple[GuestAgent, float]:
-        """Starts it on the source from its saved state; the agent of the VM there, and in how many seconds it started."""
+    def bring_up(self, holding: ExitStack) -> tuple[Inside, float]:
+        """Starts it on the source, from its saved state where it has one; what it is in, and how many seconds its start took."""
 
-    def agent_on(self, host: Host, holding: ExitStack) -> GuestAgent:
-        """The agent of the VM that has it, or may have it, on a host."""
+    def inside_on(self, host: Host, holding: ExitStack) -> Inside:
+        """What has it, or may have it, on a host."""
 
-    def identity(self, agent: GuestAgent) -> Identity | None:
+    def identity(self, inside: Inside) -> Identity | None:
         """What tells this copy from every other; None where only the witness can tell."""
+
+    def memory_at_rest(self, inside: Inside) -> tuple[int, int | None]:
+        """Bytes that it uses, and of page cache; None where that cannot be told apart."""
 
     def clocks(self, host: Host) -> dict[str, HostClock]:
         """Whose stamps its events carry on a host, and how far those clocks are from ours."""
 
-    def wait_until_it_serves(self, agent: GuestAgent) -> None:
+    def wait_until_it_serves(self, inside: Inside) -> None:
         """Waits until it answers; GuestError when it does not."""
 
     def request(self, after_boot: Callable[[GuestAgent], None]) -> MoveRequest:
         """What is asked of the technique."""
 
+    def discard(self) -> None:
+        """Ends it, wherever it is; a host that does not answer is told of, and what is on it goes with the lab."""
+
 
 class WholeVm:
     """The VM itself, with all that is in it. Implements ``Subject``."""
 
-    name = the_guest.GUEST_NAME
+    name = vm = the_guest.GUEST_NAME
 
     def __init__(self, setting: Setting, state: StateInfo) -> None:
         self._setting = setting
         self._state = state
         self.places = (setting.source, setting.destination)
 
-    def bring_up(self, holding: ExitStack) -> tuple[GuestAgent, float]:
+    def bring_up(self, holding: ExitStack) -> tuple[Inside, float]:
         """Restores it on the source."""
         connection = holding.enter_context(Connection.open(self._setting.source.libvirt_uri))
         own: OwnDisk | None = None
@@ -96,32 +116,41 @@ class WholeVm:
     def _disks(self) -> tuple[OwnDisk, OwnDisk]:
         return the_guest.own_disks(self._setting.site, self._setting.source, self._setting.destination)
 
-    def agent_on(self, host: Host, holding: ExitStack) -> GuestAgent:
-        """The guest's agent."""
-        return _agent_on(host, holding)
+    def inside_on(self, host: Host, holding: ExitStack) -> Inside:
+        """The guest, by its agent."""
+        return the_guest.agent_on(host, holding)
 
-    def identity(self, agent: GuestAgent) -> Identity | None:
+    def identity(self, inside: Inside) -> Identity | None:
         """Its boot, and its container's where there is one."""
-        return FORMS["vm" if self._setting.service == "none" else self._setting.plan.form].identity(agent)
+        return FORMS["vm" if self._setting.service == "none" else self._setting.plan.form].identity(inside)
+
+    def memory_at_rest(self, inside: Inside) -> tuple[int, int | None]:
+        """What the guest says."""
+        return _memory_of_vm(inside)
 
     def clocks(self, host: Host) -> dict[str, HostClock]:
         """The host's: QEMU stamps by it."""
         return {host.name: clock_of(host, self.name)}
 
-    def wait_until_it_serves(self, agent: GuestAgent) -> None:
+    def wait_until_it_serves(self, inside: Inside) -> None:
         """As its viewers will ask."""
-        wait_for_service(agent, self._setting.service)
+        wait_for_service(inside, self._setting.service)
 
     def request(self, after_boot: Callable[[GuestAgent], None]) -> MoveRequest:
         """All of its memory and disk."""
         request = _request(self._setting, self.name, None, after_boot)
         return request if self._setting.spec.migration.storage == "shared" else replace(request, disks=self._disks())
 
+    def discard(self) -> None:
+        """Takes its power away."""
+        _take_power_away(self.places)
+
 
 class InnerContainer:
     """The container, between two carriers that stay where they are. Implements ``Subject``."""
 
     name = carrier.CONTAINER
+    vm = the_guest.GUEST_NAME
 
     def __init__(self, setting: Setting, states: CarrierPair) -> None:
         self._setting = setting
@@ -135,7 +164,7 @@ class InnerContainer:
             raise GuestError("the carriers are not up")
         return self._carriers
 
-    def bring_up(self, holding: ExitStack) -> tuple[GuestAgent, float]:
+    def bring_up(self, holding: ExitStack) -> tuple[Inside, float]:
         """Restores both carriers, the one that waits first."""
         found = []
         took_s = 0.0
@@ -147,34 +176,136 @@ class InnerContainer:
             agent, took_s = the_guest.restore(self._setting.site, connection, state.folder, state.berth.disk)
             found.append(Carrier(host, agent, state.berth.address))
         self._carriers = (found[1], found[0])
-        carrier.announce(found[1].agent)
-        return found[1].agent, took_s
+        carrier.announce(found[1].inside)
+        return found[1].inside, took_s
 
-    def agent_on(self, host: Host, holding: ExitStack) -> GuestAgent:
-        """The carrier's agent."""
-        return next(place for place in self.places if place.host is host).agent
+    def inside_on(self, host: Host, holding: ExitStack) -> Inside:
+        """The carrier."""
+        return _on(host, self.places).inside
 
-    def identity(self, agent: GuestAgent) -> Identity | None:
+    def identity(self, inside: Inside) -> Identity | None:
         """It has another boot around it afterwards, and other process ids outside: the witness knows."""
         return None
 
+    def memory_at_rest(self, inside: Inside) -> tuple[int, int | None]:
+        """What its VM says."""
+        return _memory_of_vm(inside)
+
     def clocks(self, host: Host) -> dict[str, HostClock]:
         """The carrier's own, besides the host's."""
-        place = next(place for place in self.places if place.host is host)
-        return {host.name: clock_of(host, the_guest.GUEST_NAME), f"carrier@{host.name}": clock_of_guest(place.agent, host.name)}
+        with ExitStack() as holding:
+            of_carrier = clock_of_guest(the_guest.agent_on(host, holding), host.name)
+        return {host.name: clock_of(host, the_guest.GUEST_NAME), f"carrier@{host.name}": of_carrier}
 
-    def wait_until_it_serves(self, agent: GuestAgent) -> None:
+    def wait_until_it_serves(self, inside: Inside) -> None:
         """In its own network."""
-        carrier.wait_until_it_serves(agent)
+        carrier.wait_until_it_serves(inside)
 
     def request(self, after_boot: Callable[[GuestAgent], None]) -> MoveRequest:
         """Its memory is not known beforehand."""
         return _request(self._setting, self.name, self.places, after_boot)
 
+    def discard(self) -> None:
+        """Takes both carriers' power away."""
+        _take_power_away((self._setting.source, self._setting.destination))
+
+
+class OuterContainer:
+    """The container on the servers themselves, in a cell on each. Implements ``Subject``."""
+
+    name = carrier.CONTAINER
+    vm = None
+
+    def __init__(self, setting: Setting, state: FreshContainer) -> None:
+        self._setting = setting
+        self._state = state
+        self._cells: list[Cell] = []
+        self._carriers: tuple[CellCarrier, CellCarrier] | None = None
+
+    @property
+    def places(self) -> tuple[CellCarrier, CellCarrier]:
+        """Both cells, once they are there."""
+        if self._carriers is None:
+            raise GuestError("the cells are not there")
+        return self._carriers
+
+    def bring_up(self, holding: ExitStack) -> tuple[Inside, float]:
+        """Makes both cells, and starts the container in the source's; it starts when runc is called, and ends when it answers."""
+        self._carriers = (self._carrier(self._setting.source), self._carrier(self._setting.destination))
+        cell = self._carriers[0].cell
+        began_s = time.monotonic()
+        carrier.start(cell)
+        took_s = time.monotonic() - began_s
+        carrier.announce(cell)
+        return cell, took_s
+
+    def _carrier(self, host: Host) -> CellCarrier:
+        site = self._setting.site
+        cell = site.open_cell(host)
+        self._cells.append(cell)
+        in_cells.prepare(cell, self._state, site.guest_address, site.prefix_length)
+        # Its images take the way that a guest's memory takes.
+        return CellCarrier(host, cell, urlsplit(host.move_uri).hostname or host.address, cell)
+
+    def inside_on(self, host: Host, holding: ExitStack) -> Inside:
+        """The cell."""
+        return _on(host, self.places).inside
+
+    def identity(self, inside: Inside) -> Identity | None:
+        """It has other process ids outside afterwards: the witness knows."""
+        return None
+
+    def memory_at_rest(self, inside: Inside) -> tuple[int, int | None]:
+        """That of its processes; page cache is the server's."""
+        return in_cells.memory_bytes(inside), None
+
+    def clocks(self, host: Host) -> dict[str, HostClock]:
+        """The host's: the scripts of a move stamp by it."""
+        return {host.name: clock_of(host, self.name)}
+
+    def wait_until_it_serves(self, inside: Inside) -> None:
+        """In its own network."""
+        carrier.wait_until_it_serves(inside)
+
+    def request(self, after_boot: Callable[[GuestAgent], None]) -> MoveRequest:
+        """Its memory is not known beforehand."""
+        return _request(self._setting, self.name, self.places, after_boot)
+
+    def discard(self) -> None:
+        """Ends both cells."""
+        for cell in self._cells:
+            try:
+                cell.close()
+            except (WhimbrelError, OSError) as error:
+                log.warning("a container may still run: %s", error)
+        self._cells.clear()
+
 
 def subject_of(setting: Setting, state: Start) -> Subject:
     """What this trial moves."""
-    return WholeVm(setting, state) if isinstance(state, StateInfo) else InnerContainer(setting, state)
+    if isinstance(state, StateInfo):
+        return WholeVm(setting, state)
+    return InnerContainer(setting, state) if isinstance(state, CarrierPair) else OuterContainer(setting, state)
+
+
+def _on(host: Host, places: Sequence[Carrier]) -> Carrier:
+    return next(place for place in places if place.host is host)
+
+
+def _memory_of_vm(inside: Inside) -> tuple[int, int | None]:
+    memory = the_guest.memory_of(inside)
+    return memory.total_bytes - memory.available_bytes, memory.cached_bytes
+
+
+def _take_power_away(hosts: Sequence[Host]) -> None:
+    for host in hosts:
+        try:
+            with Connection.open(host.libvirt_uri) as connection:
+                domain = connection.find(the_guest.GUEST_NAME)
+                if domain is not None:
+                    domain.destroy()
+        except WhimbrelError as error:
+            log.warning("the guest may still run on host %s: %s", host.name, error)
 
 
 def _request(
@@ -190,11 +321,3 @@ def _request(
         carriers=carriers,
         after_boot=after_boot,
     )
-
-
-def _agent_on(host: Host, holding: ExitStack) -> GuestAgent:
-    connection = holding.enter_context(Connection.open(host.libvirt_uri))
-    domain = connection.find(the_guest.GUEST_NAME)
-    if domain is None:
-        raise GuestError(f"the guest is not on host {host.name}")
-    return GuestAgent(domain)

@@ -15,6 +15,7 @@ from whimbrel.errors import GuestError, TrialError, UnsafeStateError, WhimbrelEr
 from whimbrel.guests import guest as the_guest
 from whimbrel.guests.forms import FORMS, read_reach_log, wait_for_service
 from whimbrel.hosts.host import Host
+from whimbrel.hosts.inside import Inside
 from whimbrel.hosts.site import Site
 from whimbrel.migrate.carry_out import carry_out, evidence, running_on
 from whimbrel.migrate.techniques import EVERYTHING, promises_of, technique_of
@@ -84,11 +85,12 @@ class Trial:
             notes.failure = self._failed(error)
             self._keep_logs()
         except BaseException:
-            self._discard_guest()
+            self._subject.discard()
             raise
         if notes.failure is None or not self._keep_on_failure:
-            self._discard_guest()
-            the_guest.keep_memory_for(self._site, self._state.folder)
+            self._subject.discard()
+            if self._state.folder is not None:
+                the_guest.keep_memory_for(self._site, self._state.folder)
         for log_file in self._workplace.glob("*.log"):
             if log_file.stat().st_size == 0:
                 log_file.unlink()
@@ -98,29 +100,29 @@ class Trial:
     def _observe(self) -> None:
         notes = self._notes
         observe = self._spec.observe
-        self._notice("restoring the saved state")
+        self._notice("restoring the saved state" if self._state.folder is not None else "starting the container")
         with ExitStack() as holding, ExitStack() as instruments:
             notes.host_versions = holding.enter_context(Connection.open(self._source.libvirt_uri)).versions()
-            agent, notes.restored_in_s = self._subject.bring_up(holding)
-            notes.identity_before = self._subject.identity(agent)
+            inside, notes.restored_in_s = self._subject.bring_up(holding)
+            notes.identity_before = self._subject.identity(inside)
             notes.clocks |= self._subject.clocks(self._source)
             if self._spec.guest.dirtier is not None:
                 self._notice("making memory change")
-                the_guest.start_dirtier(agent, self._spec.guest.dirtier)
+                the_guest.start_dirtier(inside, self._spec.guest.dirtier)
             sampler = instruments.enter_context(self._instruments.sampler())
             self._notice("at rest")
-            self._look_at_rest(agent, [sampler])
-            reaching = self._start_reach_check(agent)
+            self._look_at_rest(inside, [sampler])
+            reaching = self._start_reach_check(inside)
             running = [sampler]
             if observe.probe_every_s is not None:
                 running.append(instruments.enter_context(self._instruments.probe(observe.probe_every_s)))
-            witness = self._start_witness(agent, instruments, running)
+            witness = self._start_witness(inside, instruments, running)
             player = self._start_viewers(self._instruments.player, self._plan.viewers, instruments, running)
             hls_player = self._start_viewers(self._instruments.hls_player, self._plan.hls_viewers, instruments, running)
             self._notice("watching before the move")
             self._watch(observe.before_s, running)
-            lines_before = len(read_reach_log(agent)) if reaching else 0
-            events = instruments.enter_context(MigrationEvents(the_guest.GUEST_NAME, self._source, self._destination))
+            lines_before = len(read_reach_log(inside)) if reaching else 0
+            events = instruments.enter_context(MigrationEvents(self._subject.vm, self._source, self._destination))
             self._notice("moving" if self._plan.moves else "watching a guest that stays")
             try:
                 if self._plan.moves:
@@ -148,36 +150,37 @@ class Trial:
         notes.costs.append(InstrumentCost(name="migration events", **events.cost))
         notes.events = [event for event in notes.events if event.source != "player"] + _player_events(player)
 
-    def _look_at_rest(self, agent: GuestAgent, running: list[Instrument]) -> None:
-        memory = the_guest.memory_of(agent)
+    def _look_at_rest(self, inside: Inside, running: list[Instrument]) -> None:
+        used_bytes, cached_bytes = self._subject.memory_at_rest(inside)
+        saved = self._state.folder
         from_ns = read_pair().monotonic_ns
         with ExitStack() as meanwhile:
             link = self._instruments.try_link(meanwhile)
             self._watch(self._spec.observe.at_rest_s, running)
             link_bytes_per_s = link()
         self._notes.rest = RestRecord(
-            guest_memory_used_bytes=memory.total_bytes - memory.available_bytes,
-            guest_cached_bytes=memory.cached_bytes,
+            guest_memory_used_bytes=used_bytes,
+            guest_cached_bytes=cached_bytes,
             disk_used_bytes=self._state.disk_used_bytes,
-            state_memory_bytes=(self._state.folder / "memory.save").stat().st_size,
+            state_memory_bytes=(saved / "memory.save").stat().st_size if saved is not None else None,
             link_bytes_per_s=link_bytes_per_s,
             from_ns=from_ns,
             to_ns=read_pair().monotonic_ns,
         )
 
-    def _start_reach_check(self, agent: GuestAgent) -> bool:
+    def _start_reach_check(self, inside: Inside) -> bool:
         """Whether services of the VM and of the container now ask each other."""
         every_s = self._spec.observe.reach_every_s
         if self._scenario.service == "none" or every_s is None or self._spec.migration.moves == "container":
             return False
-        return FORMS[self._plan.form].start_reach_check(agent, every_s)
+        return FORMS[self._plan.form].start_reach_check(inside, every_s)
 
-    def _start_witness(self, agent: GuestAgent, instruments: ExitStack, running: list[Instrument]) -> Instrument | None:
+    def _start_witness(self, inside: Inside, instruments: ExitStack, running: list[Instrument]) -> Instrument | None:
         if not self._spec.observe.witness:
             return None
         # A container that moves has one in it from the beginning.
         if self._spec.migration.moves == "vm":
-            the_guest.start_witness(agent)
+            the_guest.start_witness(inside)
         witness = instruments.enter_context(self._instruments.witness())
         running.append(witness)
         witness.wait_for(lambda said: any(line["say"] == "hears" for line in said), "to hear the witness", _PLAYING_S)
@@ -273,13 +276,13 @@ class Trial:
 
     def _reach_lines(self) -> list[str]:
         with ExitStack() as holding:
-            return read_reach_log(self._subject.agent_on(self._end, holding))
+            return read_reach_log(self._subject.inside_on(self._end, holding))
 
     def _check_arrival(self) -> None:
         """What arrived is what left, and it still serves."""
         with ExitStack() as holding:
-            agent = self._subject.agent_on(self._end, holding)
-            self._notes.identity_after = self._subject.identity(agent)
+            inside = self._subject.inside_on(self._end, holding)
+            self._notes.identity_after = self._subject.identity(inside)
             same = self._notes.identity_after == self._notes.identity_before
             if not same and "memory" in promises_of(self._spec.migration):
                 raise TrialError(
@@ -288,7 +291,7 @@ class Trial:
                     resolution="look at the guest's console log for a reboot",
                 )
             try:
-                self._subject.wait_until_it_serves(agent)
+                self._subject.wait_until_it_serves(inside)
             except GuestError as error:
                 raise GuestError("the service does not answer after the move", details=error.details) from error
 
@@ -303,17 +306,6 @@ class Trial:
         for host in self._hosts:
             for name, text in host.logs().items():
                 (folder / name).write_text(text)
-
-    def _discard_guest(self) -> None:
-        """Takes the guest's power away on both hosts; one that does not answer is told of, and goes with the lab."""
-        for host in self._hosts:
-            try:
-                with Connection.open(host.libvirt_uri) as connection:
-                    domain = connection.find(the_guest.GUEST_NAME)
-                    if domain is not None:
-                        domain.destroy()
-            except WhimbrelError as error:
-                log.warning("the guest may still run on host %s: %s", host.name, error)
 
 
 def _player_events(player: Instrument | None) -> list[Event]:

@@ -63,6 +63,11 @@ def test_an_unclear_arm_is_refused_and_those_there_are_named() -> None:
         one("vm-1-stays")
 
 
+def test_a_container_on_the_servers_is_left_to_campaigns() -> None:
+    with pytest.raises(UsageError, match="moved by campaigns only so far"):
+        one("checkpoint", "servers")
+
+
 def test_it_is_found_again_by_its_name() -> None:
     kept = deploy("web", one("vm-1"))
     assert find("web") == kept

@@ -12,6 +12,14 @@ def test_version_1_with_each_controller_on_its_own() -> None:
     assert not found.unified
     assert found.mounts["memory"] == Path("/sys/fs/cgroup/memory")
     assert found.mounts["cpuset"] == Path("/sys/fs/cgroup/cpuset")
+    assert found.core == Path("/sys/fs/cgroup/unified")
+
+
+def test_version_1_alone_freezes_nothing_as_a_whole() -> None:
+    lines = (RECORDED / "mountinfo-cgroup-v1.txt").read_text().splitlines()
+    found = read_mounts("\n".join(line for line in lines if " - cgroup2 " not in line))
+    assert not found.unified
+    assert found.core is None
 
 
 def test_version_2() -> None:
@@ -19,6 +27,7 @@ def test_version_2() -> None:
     found = read_mounts(line)
     assert found.unified
     assert set(found.mounts.values()) == {Path("/sys/fs/cgroup")}
+    assert found.core == Path("/sys/fs/cgroup")
 
 
 def test_none_at_all() -> None:

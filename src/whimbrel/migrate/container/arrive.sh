@@ -54,7 +54,7 @@ run_anew() {
 }
 
 restore() { # OPTION...; in the background, so that a signal is heeded meanwhile
-    CRIU_CONFIG_FILE=$MOVE/criu.conf timeout "$FILES_S" runc restore --detach --tcp-established --image-path "$MOVE/images/final" \
+    CRIU_CONFIG_FILE=$MOVE/criu.conf timeout -k 5 "$FILES_S" runc restore --detach --tcp-established --image-path "$MOVE/images/final" \
         --work-path "$MOVE/work/restore" --bundle "$BUNDLE" "$@" "$NAME" </dev/null >/dev/null 2>work/restore.err &
     wait "$!"
 }

@@ -6,7 +6,7 @@ NAME=origin
 HOME_OF=/srv/$NAME
 BUNDLE=$HOME_OF/bundle
 MOVE=/run/move
-# ADDRESS and MAC of the container, the same on both sides.
+# ADDRESS and MAC of the container, the same on both sides; where CRIU is helped, LD_PRELOAD.
 . "$HOME_OF/place"
 GROUP=/sys/fs/cgroup/whimbrel/$NAME
 CONTROL_PORT=7000 PAGES_PORT=7001 FILES_PORT=7002
@@ -65,6 +65,11 @@ end_container() { # whatever state it is in; succeeds when nothing of it is left
         until_group_says populated 0 20 || return 1
     fi
     runc delete --force "$NAME" >/dev/null 2>&1
+    # A restore that was broken off leaves its root file system mounted where runc would make the next one.
+    if [ -e "/run/runc/$NAME" ]; then
+        umount -l "/run/runc/$NAME/criu-root" 2>/dev/null
+        rm -rf --one-file-system "/run/runc/$NAME"
+    fi
     clear_the_way
 }
 

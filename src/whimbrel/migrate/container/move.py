@@ -67,17 +67,19 @@ class ContainerMove:
         )
 
 
-def _reserve(request: MoveRequest, technique: str) -> int:
+def _reserve(request: MoveRequest, technique: str) -> int | None:
     """What the destination must have free in memory, in bytes; ReservationError when it has not.
 
     Images and files lie in memory there until they have been restored, so a dumped container needs its memory twice; one that
-    is started anew, or whose pages are fetched from the source, needs it once.
+    is started anew, or whose pages are fetched from the source, needs it once. None, and no check, where nobody counts it.
     """
     assert request.carriers is not None
     source, destination = request.carriers
-    needs = carrier.needs(source.agent)
+    needs = carrier.needs(source.inside)
+    if needs.memory_bytes is None:
+        return None
     needed_bytes = needs.memory_bytes * (2 if technique in ("checkpoint", "pre-copy") else 1) + needs.files_bytes
-    free_bytes = carrier.free_memory_bytes(destination.agent)
+    free_bytes = carrier.free_memory_bytes(destination.inside)
     if needed_bytes > free_bytes:
         raise ReservationError(
             f"the carrier on host {destination.name} has no room for {request.guest}",

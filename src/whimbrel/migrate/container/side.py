@@ -13,8 +13,7 @@ from whimbrel.guests.carrier import CRIU_CONFIG, Carrier
 Role = Literal["source", "destination"]
 MOVE = "/run/move"
 _SCRIPTS: dict[Role, str] = {"source": "depart.sh", "destination": "arrive.sh"}
-_UNITS: dict[Role, str] = {"source": "whimbrel-depart", "destination": "whimbrel-arrive"}
-_LONGEST_S = 1800
+_JOBS: dict[Role, str] = {"source": "whimbrel-depart", "destination": "whimbrel-arrive"}
 # What both CRIUs are told (criu(8)). We cut the network, at the bridge: CRIU need not lock it, and leaves no rules behind.
 _OPTIONS = ("network-lock skip", "skip-in-flight", "ghost-limit 64M", f"action-script {MOVE}/hook.sh")
 
@@ -35,33 +34,30 @@ class Side:
         self.carrier = carrier
         self._read = 0
         self._begun = False
-        self._unit = _UNITS[role]
+        self._job = _JOBS[role]
 
     def begin(self, settings: Mapping[str, str | int]) -> None:
         """Puts scripts and settings in place and starts this side."""
-        agent = self.carrier.agent
+        inside = self.carrier.inside
         # What an earlier move left goes first; whoever drove it may have died. The folder is in memory, and of a size that the
         # usual one of /run would not allow; programs may run from it, as they may not in /run.
-        agent.shell(
-            f"systemctl stop {' '.join(_UNITS.values())} 2>/dev/null; while mountpoint -q {MOVE}; do umount -l {MOVE}; done;"
+        for job in _JOBS.values():
+            inside.end_job(job)
+        inside.shell(
+            f"while mountpoint -q {MOVE}; do umount -l {MOVE}; done;"
             f" mkdir -p {MOVE} && mount -t tmpfs -o size=60%,mode=700 move {MOVE}"
         )
         folder = files("whimbrel.migrate.container")
         for name in ("common.sh", "hook.sh", "on.sh", _SCRIPTS[self.role]):
-            agent.write(f"{MOVE}/{name}", (folder / name).read_text())
+            inside.write(f"{MOVE}/{name}", (folder / name).read_text())
         given = {"SIDE": self.role, "SELF": self.carrier.address, **settings}
-        agent.write(f"{MOVE}/settings", "".join(f"{key}={value}\n" for key, value in given.items()))
+        inside.write(f"{MOVE}/settings", "".join(f"{key}={value}\n" for key, value in given.items()))
         options = [*_OPTIONS, *([f"address {self.carrier.address}"] if settings["TECHNIQUE"] == "post-copy" else [])]
-        agent.write(f"{MOVE}/criu.conf", "\n".join(options) + "\n")
+        inside.write(f"{MOVE}/criu.conf", "\n".join(options) + "\n")
         # runc asks CRIU to log everything, which takes a good part of the time in which the container stands still.
-        agent.write(CRIU_CONFIG, "verbosity 2\n")
-        agent.shell(
-            f"chmod +x {MOVE}/hook.sh && touch {MOVE}/journal && systemctl reset-failed {self._unit} 2>/dev/null;"
-            # The script is told to end, and ends what it has started; nothing outlives it by much when nobody asks any more.
-            f" systemd-run --quiet --collect --unit={self._unit} --property=StandardError=file:{MOVE}/{self._unit}.err"
-            f" --property=KillMode=mixed --property=TimeoutStopSec=40 --property=RuntimeMaxSec={_LONGEST_S}"
-            f" bash {MOVE}/{_SCRIPTS[self.role]}"
-        )
+        inside.write(CRIU_CONFIG, "verbosity 2\n")
+        inside.shell(f"chmod +x {MOVE}/hook.sh && touch {MOVE}/journal")
+        inside.start_job(self._job, ["bash", f"{MOVE}/{_SCRIPTS[self.role]}"], f"{MOVE}/{self._job}.err")
         self._read, self._begun = 0, True
 
     def news(self) -> list[Line]:
@@ -69,47 +65,47 @@ class Side:
         if not self._begun:
             return []
         # A line that is being written is read with the next look.
-        lines = self.carrier.agent.read(f"{MOVE}/journal").decode(errors="replace").split("\n")[:-1]
+        lines = self.carrier.inside.read(f"{MOVE}/journal").decode(errors="replace").split("\n")[:-1]
         fresh, self._read = lines[self._read :], len(lines)
         return [parse_line(line) for line in fresh]
 
     def has_said(self, words: str) -> bool:
         """Whether its journal has this line; for one that somebody else began."""
-        found = self.carrier.agent.shell(f"cat {MOVE}/journal 2>/dev/null || true")
+        found = self.carrier.inside.shell(f"cat {MOVE}/journal 2>/dev/null || true")
         return any(line.partition(" ")[2] == words for line in found.splitlines())
 
     def order(self, word: str) -> None:
         """Tells the source what comes next."""
         # Opened for reading as well, so that it does not wait for a script that has gone.
-        self.carrier.agent.shell(f"[ ! -p {MOVE}/orders ] || echo {word} 1<>{MOVE}/orders")
+        self.carrier.inside.shell(f"[ ! -p {MOVE}/orders ] || echo {word} 1<>{MOVE}/orders")
 
     @property
     def running(self) -> bool:
         """Whether the script still runs."""
-        return self.carrier.agent.shell(f"systemctl is-active {self._unit} || true").strip() in ("active", "activating")
+        return self.carrier.inside.job_runs(self._job)
 
     def end(self) -> None:
         """Lets the script end, which then leaves one copy or none on this side."""
-        self.carrier.agent.shell(f"systemctl stop {self._unit} 2>/dev/null || true", timeout_s=60)
+        self.carrier.inside.end_job(self._job)
 
     def settle(self, how: Literal["go on", "end"]) -> None:
         """Lets a container that stands still here go on, or ends it."""
         # The link joins only with a container behind it: another one may have its address by now.
         then = "end_container" if how == "end" else 'has populated 1 && echo 0 >"$GROUP/cgroup.freeze" && attach'
-        self.carrier.agent.run(["/bin/bash", "-c", f". {MOVE}/common.sh; cd {MOVE}; {then}"])
+        self.carrier.inside.run(["/bin/bash", "-c", f". {MOVE}/common.sh; cd {MOVE}; {then}"])
 
     def clear(self) -> None:
         """Gives back the memory of the move's folder, in which the container's own may be."""
-        self.carrier.agent.shell(f"while mountpoint -q {MOVE}; do umount -l {MOVE}; done")
+        self.carrier.inside.shell(f"while mountpoint -q {MOVE}; do umount -l {MOVE}; done")
 
     def fetch(self, path: str) -> bytes | None:
         """A small file of the move's folder; None when there is none."""
-        encoded = self.carrier.agent.shell(f"base64 {MOVE}/{path} 2>/dev/null || true")
+        encoded = self.carrier.inside.shell(f"base64 {MOVE}/{path} 2>/dev/null || true")
         return base64.b64decode(encoded) if encoded else None
 
     def last_words(self) -> str:
         """What its logs say of a failure."""
-        return self.carrier.agent.shell(
+        return self.carrier.inside.shell(
             f"cd {MOVE} && tail -n 3 journal; cat *.err work/*.err work/*/*.err work/*.log 2>/dev/null | tail -n 5;"
             " grep -h Error work/*/*.log 2>/dev/null | tail -n 5"
         ).strip()

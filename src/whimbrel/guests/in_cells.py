@@ -1,0 +1,85 @@
+"""The container on the servers themselves: cells take the place of carrier VMs, and each trial starts it anew."""
+
+from __future__ import annotations
+
+import resource
+from dataclasses import dataclass
+from typing import Literal
+
+from whimbrel.guests import carrier
+from whimbrel.guests.carrier import CONTAINER, CONTAINER_MAC, HOME
+from whimbrel.guests.oci import MOST_OPEN_FILES
+from whimbrel.hosts.inside import Cell, Inside
+from whimbrel.hosts.site import Site
+from whimbrel.spec.service import StreamSpec
+
+# Without CAP_SYS_RESOURCE CRIU may ask for the limits of its own user's processes only (prlimit(2)), so the whole service is
+# root's.
+_AS_ROOT = "sed -i 's/^user .*/user root;/' /etc/nginx/nginx.conf; "
+
+
+@dataclass(frozen=True)
+class FreshContainer:
+    """From what a trial of this form starts: its root file system, its film, and the library for CRIU, where the hosts find them.
+
+    A process of the host cannot be saved and restored as often as a VM can, so nothing is saved.
+    """
+
+    id: str
+    root: str
+    film: str
+    criu_aid: str
+    versions: dict[str, str]
+
+    @property
+    def accelerator(self) -> Literal["none"]:
+        """Nothing is virtualised."""
+        return "none"
+
+    @property
+    def disk_used_bytes(self) -> None:
+        """It has no disk of its own."""
+
+    @property
+    def folder(self) -> None:
+        """Nothing is saved."""
+
+
+def fresh_container(site: Site, stream: StreamSpec) -> FreshContainer:
+    """The container of this site and stream; CapabilityError or UsageError when its hosts have no room for one."""
+    store, files = site.store, site.files_of(CONTAINER)
+    tree, film = store.container_tree(), store.film(stream.bitrate_bytes_per_s, stream.length_s)
+    cell = site.open_cell(site.host_a)
+    try:
+        versions = carrier.versions(cell)
+    finally:
+        cell.close()
+    return FreshContainer(
+        f"fresh-{tree.parent.name}", files.image(tree), files.image(film), files.image(store.criu_aid()), versions
+    )
+
+
+def prepare(cell: Cell, state: FreshContainer, address: str, prefix_length: int) -> None:
+    """Makes everything that the container needs in a cell, and warm what a move needs; nothing runs yet."""
+    cell.shell(
+        f"""set -e
+        mkdir -p {HOME}/upper {HOME}/work {HOME}/bundle/rootfs /srv/film
+        ln -s {state.root} {HOME}/lower
+        mount --bind {state.film} /srv/film
+        """
+    )
+    place = f"ADDRESS={address}/{prefix_length}\nMAC={CONTAINER_MAC}\nexport LD_PRELOAD={state.criu_aid}\n"
+    carrier.put_bundle(cell, place, _AS_ROOT, _open_files())
+    carrier.make_network(cell, address, prefix_length)
+
+
+def _open_files() -> int:
+    """As many as in a VM, where that is not more than root may have here."""
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    return MOST_OPEN_FILES if most == resource.RLIM_INFINITY else min(MOST_OPEN_FILES, most)
+
+
+def memory_bytes(inside: Inside) -> int:
+    """What its processes take, each page shared among those that share it (proc_pid_smaps(5), ``Pss``)."""
+    said = inside.shell(f"cat $(sed 's,.*,/proc/&/smaps_rollup,' /sys/fs/cgroup/whimbrel/{CONTAINER}/cgroup.procs)")
+    return sum(int(line.split()[1]) * 1024 for line in said.splitlines() if line.startswith("Pss:"))

@@ -1,0 +1,42 @@
+"""What can be done inside something that holds a service: a guest, by its agent, or a server's cell, through its namespaces."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+
+class Inside(Protocol):
+    """Commands, small files and jobs. Implemented by ``engines.guest_agent.GuestAgent`` and ``lab.cell.LabCell``."""
+
+    def run(self, command: Sequence[str], *, timeout_s: float = 60, check: bool = True) -> str:
+        """Runs a program and returns what it printed; GuestError when it fails."""
+
+    def shell(self, script: str, *, timeout_s: float = 60, check: bool = True) -> str:
+        """Runs a line of shell."""
+
+    def write(self, path: str, text: str) -> None:
+        """Writes a small file, over what is there."""
+
+    def read(self, path: str) -> bytes:
+        """A small file; GuestError when there is none."""
+
+    def start_job(self, name: str, command: Sequence[str], errors: str) -> None:
+        """Starts a program that goes on by itself; what it complains of goes into the file ``errors``."""
+
+    def job_runs(self, name: str) -> bool:
+        """Whether it still does."""
+
+    def end_job(self, name: str) -> None:
+        """Tells it to end, waits, and kills what is left of it; nothing happens when there is none."""
+
+
+class Cell(Inside, Protocol):
+    """Namespaces of their own on a host, for a container and what moves it."""
+
+    @property
+    def gone(self) -> bool:
+        """Whether its first process has ended, and with it all that was inside."""
+
+    def close(self) -> None:
+        """Ends all that is inside."""

@@ -1,0 +1,53 @@
+/* criu-aid: answers two questions of CRIU 4.1 that a new kernel, or one that gives root less, refuses. For LD_PRELOAD; a container
+   never sees it. Where the kernel answers by itself, nothing is changed.
+
+   Sockets: since Linux 6.16 only sockets that can pass credentials may be asked for SO_PASSCRED and SO_PASSSEC. CRIU before 4.2 asks
+   every socket, and gives up (criu issue 2705). Of the others the answer can only be: off.
+
+   Pipes: without CAP_SYS_RESOURCE none grows beyond pipe-max-size. For post-copy CRIU asks for one as large as a kernel could ever
+   give (page-pipe.c, pipe_read_dest_init). It passes on what lies in other pipes of its own, which are under the same limit: so
+   one as large as they may be will do. One that has this size already is refused as before, as CRIU then takes another. */
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+
+static const char LIMIT[] = "/proc/sys/fs/pipe-max-size";
+
+int getsockopt(int socket, int level, int name, void *value, socklen_t *length) {
+    static int (*next)(int, int, int, void *, socklen_t *);
+    if (!next) next = (int (*)(int, int, int, void *, socklen_t *))dlsym(RTLD_NEXT, "getsockopt");
+    int result = next(socket, level, name, value, length);
+    if (result == 0 || errno != EOPNOTSUPP || level != SOL_SOCKET || (name != SO_PASSCRED && name != SO_PASSSEC)) return result;
+    memset(value, 0, *length);
+    return 0;
+}
+
+static long pipe_limit(void) {
+    long limit = 0;
+    FILE *file = fopen(LIMIT, "re");
+    if (file) {
+        if (fscanf(file, "%ld", &limit) != 1) limit = 0;
+        fclose(file);
+    }
+    return limit;
+}
+
+int fcntl64(int fd, int command, ...) {
+    static int (*next)(int, int, ...);
+    if (!next) next = (int (*)(int, int, ...))dlsym(RTLD_NEXT, "fcntl64");
+    va_list rest;
+    va_start(rest, command);
+    void *argument = va_arg(rest, void *);
+    va_end(rest);
+    int result = next(fd, command, argument);
+    if (result >= 0 || errno != EPERM || command != F_SETPIPE_SZ) return result;
+    long limit = pipe_limit();
+    if (next(fd, F_GETPIPE_SZ, 0) < limit) return next(fd, F_SETPIPE_SZ, limit);
+    errno = EPERM;
+    return -1;
+}

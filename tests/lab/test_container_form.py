@@ -1,0 +1,186 @@
+"""A container on the servers themselves moves from one to the other, by each technique that this machine's kernel can do."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import get_args
+from urllib.parse import urlsplit
+
+import pytest
+
+from tests.fakes import FakeJournal
+from tests.lab.test_containers import TAMPERING, VIEWERS, Saboteur, instrument
+from tests.labs import PROJECT, quick
+from whimbrel.guests import carrier, in_cells
+from whimbrel.guests import guest as the_guest
+from whimbrel.guests.carrier import CellCarrier
+from whimbrel.guests.in_cells import FreshContainer
+from whimbrel.hosts.host import Host
+from whimbrel.lab.criu_check import examine_criu
+from whimbrel.lab.lab import Lab
+from whimbrel.migrate.container.move import ContainerMove
+from whimbrel.migrate.technique import MoveReport, MoveRequest
+from whimbrel.migrate.techniques import lacks
+from whimbrel.spec.migration import ContainerTechniqueName, MigrationSpec
+from whimbrel.system.capabilities import Finding
+from whimbrel.system.deadline import pause
+
+SERVERS = PROJECT / "scenarios" / "servers.yaml"
+
+
+@dataclass
+class Cells:
+    """A cell on each server; the container runs in the first."""
+
+    lab: Lab
+    a: CellCarrier
+    b: CellCarrier
+
+    def move(self, technique: ContainerTechniqueName, journal: FakeJournal, back: bool = False) -> MoveReport:
+        source, destination = (self.b, self.a) if back else (self.a, self.b)
+        request = MoveRequest(
+            guest="origin", source=source.host, destination=destination.host, memory_bytes=0, disk_bytes=0,
+            spec=MigrationSpec.model_validate({"timeout": "60 s"}), carriers=(source, destination),
+        )  # fmt: skip
+        return ContainerMove(technique).move(request, journal)
+
+    @property
+    def states(self) -> list[str]:
+        return [each.state_of("origin") for each in (self.a, self.b)]
+
+
+@pytest.fixture(scope="module")
+def findings(lab: Lab) -> list[Finding]:
+    return examine_criu(lab.store)
+
+
+@pytest.fixture(scope="module")
+def fresh(lab: Lab) -> FreshContainer:
+    return in_cells.fresh_container(lab, quick().stream)
+
+
+@pytest.fixture
+def cells(lab: Lab, fresh: FreshContainer) -> Iterator[Cells]:
+    with ExitStack() as stack:
+
+        def on(host: Host) -> CellCarrier:
+            cell = lab.open_cell(host)
+            stack.callback(cell.close)
+            in_cells.prepare(cell, fresh, lab.guest_address, lab.prefix_length)
+            return CellCarrier(host, cell, urlsplit(host.move_uri).hostname or host.address, cell)
+
+        found = Cells(lab, on(lab.host_a), on(lab.host_b))
+        carrier.start(found.a.cell)
+        carrier.announce(found.a.cell)
+        yield found
+
+
+def test_doctor_says_what_it_saw(findings: list[Finding]) -> None:
+    print(findings)
+    assert len(findings) == 3
+    assert all(finding.seen and not finding.needed for finding in findings)
+
+
+@pytest.mark.parametrize("technique", get_args(ContainerTechniqueName))
+def test_a_container_moves_between_servers_with_its_viewers(
+    cells: Cells, findings: list[Finding], technique: ContainerTechniqueName, tmp_path: Path
+) -> None:
+    reason = lacks(technique, findings)
+    if reason is not None:
+        pytest.skip(reason)
+    lab = cells.lab
+    stream = {"url": f"rtmp://{lab.guest_address}/film/film.flv", "viewers": VIEWERS, "read_ahead_s": 3.0, "length_s": 240.0}
+    with ExitStack() as watching:
+        witness = watching.enter_context(instrument(lab, "witness", {"port": the_guest.WITNESS_PORT}, tmp_path))
+        player = watching.enter_context(instrument(lab, "player", stream, tmp_path))
+        witness.wait_for(lambda said: any(line["say"] == "hears" for line in said), "to hear", 20)
+        player.wait_for(lambda said: sum(line["say"] == "playing" for line in said) == VIEWERS, "to play", 30)
+        pause(2)
+        journal = FakeJournal()
+        report = cells.move(technique, journal)
+        assert report.result == "moved", report.error
+        # Within a cell nobody need count memory; what is not known is not 0.
+        assert report.reserved_memory_bytes != 0
+        assert cells.states == ["absent", "runs"]
+        pause(3)
+        # What was left on the first server is not in the way of coming back.
+        report = cells.move(technique, journal, back=True)
+        assert report.result == "moved", report.error
+        assert cells.states == ["runs", "absent"]
+        pause(4)
+        witness.tell_to_end()
+        player.tell_to_end()
+    verified = next(line for line in witness.said if line["say"] == "verified")
+    print(technique, verified, [name for _, name, _ in journal.marks])
+    assert verified["found"] is not None
+    if technique == "restart":
+        # Only the file is promised: the counter goes on from what was in it.
+        assert verified["found"]["started"] > 0
+        return
+    assert [line for line in player.said if line["say"] == "lost"] == []
+    assert (verified["found"]["wrong"], verified["found"]["started"]) == (0, 0)
+    assert (verified["connections"], verified["misnumbered"], verified["went_back"]) == (1, 0, False)
+
+
+@pytest.mark.parametrize(
+    ("technique", "harm"),
+    [("checkpoint", "images tampered"), ("checkpoint", "destination killed"), ("post-copy", "destination killed")],
+)
+def test_after_harm_the_container_goes_on_on_its_server(
+    cells: Cells, findings: list[Finding], technique: ContainerTechniqueName, harm: str, tmp_path: Path
+) -> None:
+    reason = lacks(technique, findings)
+    if reason is not None:
+        pytest.skip(reason)
+    harms: dict[str, tuple[str, Callable[[], object]]] = {
+        "images tampered": ("", lambda: None),
+        "destination killed": ("frozen", cells.b.cell.close),
+    }
+    if harm == "images tampered":
+        cells.b.cell.shell("mkdir -p /run/bin && mount --bind /run/bin /usr/local/bin")
+        cells.b.cell.write("/run/bin/nc", TAMPERING)
+        cells.b.cell.shell("chmod +x /run/bin/nc")
+    with instrument(cells.lab, "witness", {"port": the_guest.WITNESS_PORT}, tmp_path) as witness:
+        witness.wait_for(lambda said: any(line["say"] == "hears" for line in said), "to hear", 20)
+        report = cells.move(technique, Saboteur(*harms[harm]))
+        assert report.result == "failed", report
+        assert report.error is not None
+        assert cells.states == ["runs", "absent"]
+        pause(1)
+        witness.tell_to_end()
+    verified = next(line for line in witness.said if line["say"] == "verified")
+    assert verified["found"] is not None
+    assert (verified["found"]["wrong"], verified["found"]["started"], verified["misnumbered"]) == (0, 0, 0)
+
+
+def whimbrel_run(*words: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "whimbrel", "run", str(SERVERS), *map(str, words)], capture_output=True, text=True, timeout=300,
+        env={**os.environ, "PYTHONPATH": str(PROJECT / "src")},
+    )  # fmt: skip
+
+
+def test_a_trial_of_what_cannot_be_done_ends_before_anything_is_made(lab: Lab, findings: list[Finding], tmp_path: Path) -> None:
+    reason = lacks("pre-copy", findings)
+    if reason is None:
+        pytest.skip("this kernel tracks memory: every technique can be done")
+    folder = tmp_path / "results"
+    arm = "scenarios.container.arms.checkpoint.set={migration.technique: pre-copy}"
+    done = whimbrel_run("--set", arm, "--out", folder)
+    assert done.returncode == 3, done.stderr
+    assert "memory tracking outside a guest" in done.stderr
+    assert not folder.exists()
+
+
+def test_a_trial_of_this_form_is_measured(lab: Lab, findings: list[Finding], tmp_path: Path) -> None:
+    reason = lacks("checkpoint", findings) or lacks("post-copy", findings)
+    if reason is not None:
+        pytest.skip(reason)
+    done = whimbrel_run("--set", "lab.name=outer", "--out", tmp_path / "results", "--json")
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,87 @@
+"""Where a container is, as its carrier says it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+import pytest
+
+from tests.fakes import FakeHost
+from whimbrel.errors import EngineError, GuestError
+from whimbrel.guests.carrier import CellCarrier, Needs, needs, put_bundle
+
+
+class FakeCell:
+    """A cell that says what it is told to; implements ``hosts.inside.Cell``."""
+
+    def __init__(self, events: str = "") -> None:
+        self.events = events
+        self.gone = False
+        self.silent = False
+        self.files: dict[str, str] = {}
+
+    def run(self, command: Sequence[str], *, timeout_s: float = 60, check: bool = True) -> str:
+        if self.gone or self.silent:
+            raise GuestError("the cell does not answer")
+        return self.events
+
+    def shell(self, script: str, *, timeout_s: float = 60, check: bool = True) -> str:
+        return self.run(["/bin/sh", "-c", script])
+
+    def write(self, path: str, text: str) -> None:
+        self.files[path] = text
+
+    def read(self, path: str) -> bytes:
+        return self.files[path].encode()
+
+    def start_job(self, name: str, command: Sequence[str], errors: str) -> None:
+        raise NotImplementedError
+
+    def job_runs(self, name: str) -> bool:
+        return False
+
+    def end_job(self, name: str) -> None:
+        return None
+
+    def close(self) -> None:
+        self.gone = True
+
+
+@pytest.mark.parametrize(
+    ("events", "state"),
+    [("populated 1\nfrozen 0\n", "runs"), ("populated 1\nfrozen 1\n", "stands still"), ("populated 0\nfrozen 1\n", "absent"),
+     ("", "absent")],
+)  # fmt: skip
+def test_its_group_says_whether_it_runs(events: str, state: str) -> None:
+    cell = FakeCell(events)
+    assert CellCarrier(FakeHost("a"), cell, "192.0.2.1", cell).state_of("origin") == state
+
+
+def test_a_cell_that_has_ended_holds_nothing_and_one_that_is_silent_may() -> None:
+    host, cell = FakeHost("a"), FakeCell("populated 1\nfrozen 0\n")
+    place = CellCarrier(host, cell, "192.0.2.1", cell)
+    cell.silent = True
+    with pytest.raises(EngineError, match="does not answer"):
+        place.state_of("origin")
+    assert not place.gone
+    cell.close()
+    assert place.state_of("origin") == "absent"
+    assert place.gone
+    assert not host.gone
+
+
+@pytest.mark.parametrize(("said", "found"), [("8388608\n4096\n", Needs(8 * 2**20, 4096)), ("unknown\n4096\n", Needs(None, 4096))])
+def test_memory_that_nobody_counts_is_not_known(said: str, found: Needs) -> None:
+    assert needs(FakeCell(said)) == found
+
+
+def test_both_sides_run_the_same_bundle() -> None:
+    cell, other = FakeCell(), FakeCell()
+    for each in (cell, other):
+        put_bundle(each, "ADDRESS=192.0.2.100/24\n", "echo first; ", open_files=4096)
+    assert cell.files == other.files
+    config = json.loads(cell.files["/srv/origin/bundle/config.json"])
+    assert config["process"]["args"][2].startswith("echo first; witness ")
+    assert config["process"]["rlimits"] == [{"type": "RLIMIT_NOFILE", "hard": 4096, "soft": 4096}]
+    assert cell.files["/srv/origin/place"] == "ADDRESS=192.0.2.100/24\n"
