@@ -86,6 +86,7 @@ def test_a_move_that_is_aborted_leaves_it_where_it_was(deployed: Deployed) -> No
     assert deployed.copies() == ["b"]
 
 
+@pytest.mark.long
 def test_a_move_past_its_point_of_no_return_is_not_aborted(deployed: Deployed) -> None:
     moving = deployed.begin("b", "post-copy", "bandwidth=10 MiB/s")
     deployed.come_to("post-copy")

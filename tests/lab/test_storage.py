@@ -155,7 +155,11 @@ def test_what_a_disk_is_books_its_room(lab: Lab, states: StateStore) -> None:
 # The copy of an overlay is over before it can be harmed.
 @pytest.mark.parametrize(
     ("storage", "phase"),
-    [("full", "storage"), ("incremental", "pre-copy"), pytest.param("full", "pre-copy", marks=pytest.mark.long)],
+    [
+        pytest.param("full", "storage", marks=pytest.mark.long),
+        ("incremental", "pre-copy"),
+        pytest.param("full", "pre-copy", marks=pytest.mark.long),
+    ],
 )
 def test_a_failure_leaves_the_guest_and_its_disk_on_a_and_nothing_on_b(
     lab: Lab, states: StateStore, storage: str, phase: str, tmp_path: Path

@@ -200,7 +200,11 @@ class _Attempt:
         return "\n".join(said)
 
     def _note_statistics(self) -> None:
-        """What CRIU says of the last dump and of the restore; of a post-copy dump it says nonsense."""
+        """What CRIU says of the last dump and of the restore; of a post-copy dump it says nonsense. A side may have died since."""
+        with contextlib.suppress(WhimbrelError):
+            self._note_what_criu_says()
+
+    def _note_what_criu_says(self) -> None:
         dumped = self._depart.fetch("work/final/stats-dump")
         if dumped is not None and self._name != "post-copy":
             self._journal.mark("dump", **vars(dump_stats(dumped)))
