@@ -200,7 +200,7 @@ class _Attempt:
         return "\n".join(said)
 
     def _note_statistics(self) -> None:
-        """What CRIU says of the last dump and of the restore; of a post-copy dump it says nonsense. A side may have died since."""
+        """What CRIU says of dump and restore; of a post-copy dump it says nonsense, and of a side that has died nothing."""
         with contextlib.suppress(WhimbrelError):
             self._note_what_criu_says()
 
