@@ -169,10 +169,9 @@ def test_a_post_copy_move_whose_link_was_cut_goes_on(deployed: Deployed) -> None
         set_link(deployed.lab, "b", "up")
     assert not moving.is_alive()
     assert deployed.history().ended is None
+    # QEMU's own connection outlives a cable that is out for a minute; libvirt has given up, and QEMU goes on.
     where, steps = deployed.recover()
-    print(steps)
-    assert where == "b"
-    assert "resume post-copy" in steps
+    assert (where, steps[-1]) == ("b", "done")
     assert deployed.copies() == ["b"]
 
 
