@@ -18,6 +18,7 @@ from tests.snapshot import snapshot
 from whimbrel.deployment.bringing_up import bring_up, take_down
 from whimbrel.deployment.deployed import one_arm_of
 from whimbrel.deployment.moving import ask_to_abort
+from whimbrel.engines.libvirt import Connection
 from whimbrel.errors import UnsafeStateError, UsageError
 from whimbrel.lab.lab import Lab
 from whimbrel.records.trial import HostName
@@ -173,6 +174,29 @@ def test_a_post_copy_move_whose_link_was_cut_goes_on(deployed: Deployed) -> None
     where, steps = deployed.recover()
     assert (where, steps[-1]) == ("b", "done")
     assert deployed.copies() == ["b"]
+
+
+@pytest.mark.long
+def test_a_post_copy_move_that_was_broken_off_is_taken_up_again_or_given_up(deployed: Deployed) -> None:
+    moving = deployed.begin("b", "post-copy", "bandwidth=10 MiB/s")
+    deployed.come_to("post-copy")
+    pause(2)
+    with Connection.open(deployed.lab.host_a.libvirt_uri) as connection:
+        guest = connection.find(deployed.deployment.guest)
+        assert guest is not None
+        guest.interrupt_post_copy()
+    moving.join(60)
+    assert deployed.history().ended is None
+    refused = ""
+    try:
+        where, steps = deployed.recover()
+    except UnsafeStateError as error:
+        # QEMU's main thread may wait for a page that only its main thread could let in: then nobody can take it up.
+        refused = str(error)
+        where, steps = deployed.recover(boot_anew=True)
+    assert "resume post-copy" in steps
+    assert ("answers nobody" in refused) == ("boot" in steps)
+    assert deployed.copies() == [where]
 
 
 @pytest.mark.long

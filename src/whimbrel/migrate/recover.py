@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from typing import Protocol
@@ -26,6 +27,8 @@ _LOOK_EVERY_S = 1.0
 _SURE_AFTER_S = 15.0
 # A post-copy move that sends nothing for so long has lost its link without having noticed.
 _STUCK_S = 15.0
+# A post-copy move that is taken up again begins to send at once, or not at all (QEMU issue 1052).
+_TAKEN_UP_S = 60.0
 _BOOT_S = 300.0
 _POWER_OFF_S = 120.0
 
@@ -102,6 +105,9 @@ class VmSides:
         self._sent_until = Deadline(_STUCK_S)
         self._limit = Deadline(request.spec.timeout_s)
         self._powering_off = Deadline(_POWER_OFF_S if shutting_down else 0.0)
+        self._resuming: _Resuming | None = None
+        # When the move, once it is to be taken up again, should have begun to send.
+        self._taken_up: Deadline | None = None
 
     def look(self) -> Situation:
         """From libvirt's job, QEMU's own word on it, and libvirt's states, in this order."""
@@ -129,6 +135,7 @@ class VmSides:
                 *states,
                 under_way=moving or (states[0] == "runs" and not self._powering_off.passed),
                 split=split,
+                deaf=split and self._taken_up is not None and self._taken_up.passed,
                 sent=status == "completed",
                 whole=there_says is not None and there_says.get("status") != "inmigrate",
             )
@@ -151,7 +158,7 @@ class VmSides:
             elif step == "wait":
                 self._limit_the_wait(actor)
             elif step == "resume post-copy":
-                actor.migrate(options_of(request, resume=True))
+                self._resume()
             elif step.endswith("goes on"):
                 actor.resume()
             else:
@@ -159,6 +166,16 @@ class VmSides:
 
     def clear(self) -> None:
         """libvirt removes what it made."""
+
+    def _resume(self) -> None:
+        """Begins to take the move up again, once; EngineError when that was refused, and it may be tried again."""
+        self._taken_up = self._taken_up or Deadline(_TAKEN_UP_S)
+        if self._resuming is None:
+            self._resuming = _Resuming(self._request)
+        error = self._resuming.error
+        if error is not None:
+            self._resuming = None
+            raise error
 
     def _limit_the_wait(self, here: Domain) -> None:
         """Interrupts a post-copy move that sends nothing, so that it can be taken up again; aborts a pre-copy that never ends."""
@@ -192,6 +209,24 @@ class VmSides:
             agent = GuestAgent(connection.create(fit_for_both(request, self._description)))
             agent.wait(_BOOT_S)
             request.after_boot(agent)
+
+
+class _Resuming:
+    """A call that takes a post-copy move up again. On a thread of its own: it lasts until memory is there, or for ever."""
+
+    def __init__(self, request: MoveRequest) -> None:
+        self._request = request
+        self.error: EngineError | None = None
+        threading.Thread(target=self._call, name="resume", daemon=True).start()
+
+    def _call(self) -> None:
+        try:
+            with Connection.open(self._request.source.libvirt_uri) as connection:
+                domain = connection.find(self._request.guest)
+                if domain is not None:
+                    domain.migrate(options_of(self._request, resume=True))
+        except EngineError as error:
+            self.error = error
 
 
 class ContainerSides:

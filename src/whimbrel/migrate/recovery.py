@@ -21,14 +21,16 @@ class Situation:
     """What both sides say.
 
     ``under_way``: something still moves it. ``split``: a post-copy move has stopped in the middle, and each side has a part of
-    the memory. ``sent``: the destination may have gone on, as the source has sent everything or the destination says that it
-    runs. ``whole``: the destination has all that it needs to go on.
+    the memory; ``deaf``: it was to be taken up again, and the destination's QEMU does not answer. ``sent``: the destination may
+    have gone on, as the source has sent everything or the destination says that it runs. ``whole``: the destination has all
+    that it needs to go on.
     """
 
     source: SideState
     destination: SideState
     under_way: bool = False
     split: bool = False
+    deaf: bool = False
     sent: bool = False
     whole: bool = False
 
@@ -84,6 +86,10 @@ def _split(now: Situation, then: Intention) -> Decision:
     if "absent" in (now.source, now.destination):
         lost, left = ("source", "destination") if now.source == "absent" else ("destination", "source")
         return _boot_or_not(then, f"the {lost} is gone with its part of the memory; what the {left} has is not whole")
+    if now.deaf:
+        return _boot_or_not(
+            then, "the destination's QEMU waits for a page in the very thread that would take it, and answers nobody"
+        )
     return Decision("resume post-copy", "each side has a part of the memory: the rest has still to be sent")
 
 

@@ -30,6 +30,8 @@ SIDES: tuple[SideState, ...] = (*get_args(GuestState), "silent")
         (Situation("stands still", "absent"), Intention(switched=True, boot_anew=True), "boot"),
         (Situation("stands still", "stands still", split=True), Intention(switched=True), "resume post-copy"),
         (Situation("stands still", "runs", split=True), Intention(switched=True), "resume post-copy"),
+        (Situation("stands still", "stands still", split=True, deaf=True), Intention(switched=True), "cannot"),
+        (Situation("stands still", "stands still", split=True, deaf=True), Intention(boot_anew=True), "boot"),
         (Situation("absent", "stands still", split=True), Intention(switched=True), "cannot"),
         (Situation("absent", "runs", split=True), Intention(switched=True), "cannot"),
         (Situation("stands still", "absent", split=True), Intention(switched=True, boot_anew=True), "boot"),
@@ -55,9 +57,9 @@ def test_the_next_step(now: Situation, then: Intention, step: Step) -> None:
 
 def everything() -> list[tuple[Situation, Intention]]:
     return [
-        (Situation(source, destination, *flags[:4]), Intention(*flags[4:]))
+        (Situation(source, destination, *flags[:5]), Intention(*flags[5:]))
         for source, destination in itertools.product(SIDES, repeat=2)
-        for flags in itertools.product((False, True), repeat=7)
+        for flags in itertools.product((False, True), repeat=8)
     ]
 
 
