@@ -83,7 +83,7 @@ def test_a_goal_is_read_as_it_is_written() -> None:
         ("least-bytes 3 s", None, "has a duration"),
         ("finish-within 30", None, "--goal: '30' is no duration"),
         ("shortest-gap", "200", "--max-gap: '200' is no duration"),
-        ("finish-within 0 s", None, "takes no time"),
+        ("finish-within 0 s", None, "at least 0.001 s"),
     ],
 )
 def test_what_is_no_goal_is_refused(text: str, most_gap: str | None, said: str) -> None:

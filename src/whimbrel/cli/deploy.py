@@ -47,14 +47,12 @@ def deploy(
     with ledger_for(spec) as ledger, Interrupts(ledger):
         left_up = is_up(spec, ledger)
         site = site_for(spec, ImageStore(notice()), ledger)
-        if not left_up:
-            site.up()
-        try:
-            bring_up(site, spec, name, on, made_lab=not left_up)
-        except BaseException:
+        with ExitStack() as undo:
             if not left_up:
-                site.down()
-            raise
+                site.up()
+                undo.callback(site.down)
+            bring_up(site, spec, name, on, made_lab=not left_up)
+            undo.pop_all()
         if not left_up:
             ledger.keep(spec.lab.model_dump_json(), elsewhere=spec.hosts is not None)
     if as_json:

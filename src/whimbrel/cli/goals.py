@@ -7,18 +7,21 @@ from typing import get_args
 
 from whimbrel.analysis.figures import TrialFigures
 from whimbrel.cli.profile import profile_with_bar
+from whimbrel.cli.quantities import duration_s
 from whimbrel.deployment.bringing_up import AnySite
 from whimbrel.deployment.deployed import Deployment
 from whimbrel.deployment.predicting import candidates_for, overheads_from
 from whimbrel.errors import UsageError
+from whimbrel.observe.dirty_profile import USUAL_SAMPLE
 from whimbrel.predict.expectation import Range
 from whimbrel.predict.goals import Candidate, Choice, Goal, GoalName, choose
 from whimbrel.spec.migration import MigrationSpec
 from whimbrel.spec.overrides import migration_with
-from whimbrel.units import format_duration, parse_duration
+from whimbrel.units import format_duration
 
 _PROFILED_FOR = "20 s"
-_SAMPLE_PAGES = 16384
+# Nothing takes no time.
+_LEAST_S = 0.001
 
 
 def parse_goal(text: str, most_gap: str | None) -> Goal:
@@ -29,22 +32,13 @@ def parse_goal(text: str, most_gap: str | None) -> Goal:
         raise UsageError(f"--goal {text!r} is not known", resolution=f"it is one of {', '.join(get_args(GoalName))}")
     if (name == "finish-within") != bool(rest):
         raise UsageError(f"--goal {text!r}: only finish-within has a duration, as in 'finish-within 30s'")
-    return Goal(name, _duration("--goal", rest) if rest else None, _duration("--max-gap", most_gap) if most_gap else None)
-
-
-def _duration(option: str, text: str) -> float:
-    try:
-        seconds = parse_duration(text)
-    except ValueError as error:
-        raise UsageError(f"{option}: {error}") from error
-    if seconds == 0:
-        raise UsageError(f"{option}: nothing takes no time")
-    return seconds
+    within_s = duration_s("--goal", rest, _LEAST_S) if rest else None
+    return Goal(name, within_s, duration_s("--max-gap", most_gap, _LEAST_S) if most_gap else None)
 
 
 def pick(deployment: Deployment, site: AnySite, goal: Goal, learn: list[Path]) -> Choice:
     """Profiles the service, and chooses."""
-    profiled = profile_with_bar(deployment, site, _PROFILED_FOR, _SAMPLE_PAGES)
+    profiled = profile_with_bar(deployment, site, _PROFILED_FOR, USUAL_SAMPLE)
     return choose(candidates_for(profiled, deployment.spec, overheads_from(learn)), goal)
 
 

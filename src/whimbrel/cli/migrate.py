@@ -143,10 +143,9 @@ def _kept(out: Path | None) -> Iterator[Path]:
         ours = not out.exists()
         try:
             yield out.absolute()
-        except BaseException:
+        finally:
             if ours:
                 forget_unmade(out)
-            raise
         return
     with tempfile.TemporaryDirectory(prefix="whimbrel-") as folder:
         yield Path(folder)

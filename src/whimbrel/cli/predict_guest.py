@@ -12,12 +12,11 @@ from whimbrel.cli.profile import profile_with_bar
 from whimbrel.deployment.deployed import find
 from whimbrel.deployment.predicting import expectation_of, overheads_from
 from whimbrel.errors import UsageError
+from whimbrel.observe.dirty_profile import USUAL_SAMPLE
 from whimbrel.predict.expectation import Expectation, Overheads, Range
 from whimbrel.spec.overrides import migration_with
 from whimbrel.system.root import need_root
 from whimbrel.units import format_bytes, format_duration, format_rate
-
-_SAMPLE_PAGES = 16384
 
 
 def predict_guest(name: str, to: Literal["a", "b"], seconds: str, sets: list[str], learn_from: list[Path], as_json: bool) -> None:
@@ -27,7 +26,7 @@ def predict_guest(name: str, to: Literal["a", "b"], seconds: str, sets: list[str
     migration = migration_with(deployment.spec.migration, None, sets)
     overheads = overheads_from(learn_from)
     with held(deployment, "stopping") as site:
-        profiled = profile_with_bar(deployment, site, seconds, _SAMPLE_PAGES)
+        profiled = profile_with_bar(deployment, site, seconds, USUAL_SAMPLE)
     if profiled.host == to:
         raise UsageError(f"{name} runs on host {to} already")
     found = expectation_of(profiled, deployment.spec, migration, overheads)

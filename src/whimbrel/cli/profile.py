@@ -14,17 +14,17 @@ from rich.progress import Progress
 
 from whimbrel.cli.deploy import Deployed
 from whimbrel.cli.held import held
+from whimbrel.cli.quantities import duration_s
 from whimbrel.cli.run import give_to_caller
 from whimbrel.cli.terminal import complain
 from whimbrel.deployment.bringing_up import AnySite
 from whimbrel.deployment.deployed import Deployment, find
 from whimbrel.deployment.profiling import Profiled
 from whimbrel.deployment.profiling import profile as profile_it
-from whimbrel.errors import UsageError
-from whimbrel.observe.dirty_profile import expected_s
+from whimbrel.observe.dirty_profile import USUAL_SAMPLE, expected_s
 from whimbrel.predict.profile import PAGE_BYTES
 from whimbrel.system.root import need_root
-from whimbrel.units import format_bytes, format_duration, format_rate, parse_duration
+from whimbrel.units import format_bytes, format_duration, format_rate
 
 # Two windows, also where only whole seconds can be had.
 _LEAST_S = 2.0
@@ -33,7 +33,9 @@ _LEAST_S = 2.0
 def profile(
     name: Deployed,
     seconds: Annotated[str, typer.Option("--for", metavar="DURATION", help="The longest window that is measured.")] = "60 s",
-    sample: Annotated[int, typer.Option(min=256, max=1 << 20, help="How many pages are looked at, drawn at random.")] = 16384,
+    sample: Annotated[
+        int, typer.Option(min=256, max=1 << 20, help="How many pages are looked at, drawn at random.")
+    ] = USUAL_SAMPLE,
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the curve, for 'predict --curve'.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, with errors.")] = False,
 ) -> None:
@@ -53,23 +55,13 @@ def profile(
 
 def profile_with_bar(deployment: Deployment, site: AnySite, seconds: str, sample: int) -> Profiled:
     """Profiles it, and shows how far that has come; UsageError when ``seconds`` is no duration."""
-    longest_s = _seconds(seconds)
+    longest_s = duration_s("--for", seconds, _LEAST_S)
     takes_s = expected_s(longest_s, by_qemu=deployment.spec.hosts is not None)
     complain(f"profiling {deployment.name} takes {format_duration(takes_s)}; it goes on meanwhile")
     bar = Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty())
     with bar:
         task = bar.add_task("profiling", total=takes_s)
         return profile_it(deployment, site, longest_s, sample, lambda over_s: bar.update(task, completed=over_s))
-
-
-def _seconds(text: str) -> float:
-    try:
-        seconds = parse_duration(text)
-    except ValueError as error:
-        raise UsageError(f"--for: {error}") from error
-    if seconds < _LEAST_S:
-        raise UsageError(f"--for {text}: a curve needs at least {_LEAST_S:.0f} s")
-    return seconds
 
 
 def _tell(found: Profiled, as_json: bool) -> None:

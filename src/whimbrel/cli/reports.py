@@ -10,6 +10,7 @@ import typer
 from pydantic import BaseModel
 
 from whimbrel.analysis.figures import TrialFigures
+from whimbrel.cli.quantities import duration_s
 from whimbrel.cli.run import print_findings
 from whimbrel.errors import UsageError
 from whimbrel.records.store import CampaignFolder
@@ -19,7 +20,6 @@ from whimbrel.report.content import build_report
 from whimbrel.report.load import ReportedTrial
 from whimbrel.spec.curve import CurveSpec
 from whimbrel.spec.load import schema_text
-from whimbrel.units import parse_duration
 
 Folder = Annotated[Path, typer.Argument(help="A folder that 'whimbrel run' has written.")]
 Buffers = Annotated[
@@ -70,10 +70,7 @@ def show(
 
 
 def _seconds(buffers: list[str] | None) -> list[float]:
-    try:
-        return [parse_duration(text) for text in buffers or []]
-    except ValueError as error:
-        raise UsageError(f"--buffer: {error}") from error
+    return [duration_s("--buffer", text) for text in buffers or []]
 
 
 def _find(trials: list[ReportedTrial], number: int) -> ReportedTrial:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import re
 import shutil
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 
-from whimbrel.deployment.deployed import NAME_PATTERN, Deployment, deployed
+from whimbrel.deployment.deployed import NAME_PATTERN, Deployment, deployed, plan_of
 from whimbrel.engines.libvirt import Connection
-from whimbrel.errors import UsageError, WhimbrelError
+from whimbrel.errors import UsageError
 from whimbrel.guests import guest as the_guest
 from whimbrel.hosts.host import Host
-from whimbrel.hosts.inside import Inside
 from whimbrel.hosts.remote import RemoteSite
 from whimbrel.lab.lab import Lab
 from whimbrel.records.trial import HostName
@@ -35,51 +34,34 @@ def bring_up(site: AnySite, spec: CampaignSpec, name: str, on: HostName, made_la
     """Starts the service from a saved state and waits until it answers; ``spec`` is of one arm."""
     hosts: dict[HostName, Host] = {"a": site.host_a, "b": site.host_b}
     the_guest.refuse_another(list(hosts.values()))
-    scenario = spec.scenarios[0]
-    sketch = Deployment(name=name, spec=spec, on=on, id="", accelerator="tcg", versions={}, description=None, made_lab=made_lab)
-    plan = sketch.plan(on)
+    plan = plan_of(spec, on)
     state = Starts(site).get(spec, plan)
+    deployment = Deployment(name=name, spec=spec, on=on, id=state.id, accelerator=state.accelerator, versions=state.versions,
+                            description=None, made_lab=made_lab)  # fmt: skip
     # The site's ledger lists it, so it goes when the site goes.
-    if Entry("folder", str(sketch.folder)) not in site.ledger.entries:
-        site.ledger.add("folder", str(sketch.folder))
-    sketch.folder.mkdir(parents=True, exist_ok=True)
-    try:
-        with ExitStack() as holding:
-            subject = subject_of(Setting(site, spec, plan, hosts[on], hosts[plan.destination]), state)
-            inside, _ = subject.bring_up(holding)
-            if not sketch.moves_container:
-                start_what_was_beside_it(spec, inside)
-            if scenario.service != "none":
-                subject.wait_until_it_serves(inside)
-        deployment = sketch.model_copy(
-            update={"id": state.id, "accelerator": state.accelerator, "versions": state.versions,
-                    "description": None if sketch.moves_container else _description(hosts[on])}
-        )  # fmt: skip
+    if Entry("folder", str(deployment.folder)) not in site.ledger.entries:
+        site.ledger.add("folder", str(deployment.folder))
+    with ExitStack() as undo, ExitStack() as holding:
+        undo.callback(take_down, site, deployment)
+        deployment.folder.mkdir(parents=True, exist_ok=True)
+        subject = subject_of(Setting(site, spec, plan, hosts[on], hosts[plan.destination]), state)
+        inside, _ = subject.bring_up(holding)
+        if not deployment.moves_container:
+            the_guest.start_beside(inside, spec.guest.dirtier, spec.observe.witness)
+        if spec.scenarios[0].service != "none":
+            subject.wait_until_it_serves(inside)
+        if not deployment.moves_container:
+            deployment = deployment.model_copy(update={"description": _description(hosts[on])})
         deployment.write()
-    except BaseException:
-        with suppress(WhimbrelError):
-            take_down(site, sketch)
-        raise
+        undo.pop_all()
     return deployment
-
-
-def start_what_was_beside_it(spec: CampaignSpec, inside: Inside) -> None:
-    """What the file lets run beside the service in a VM: what changes memory, and the witness."""
-    if spec.guest.dirtier is not None:
-        the_guest.start_dirtier(inside, spec.guest.dirtier)
-    if spec.observe.witness:
-        the_guest.start_witness(inside)
 
 
 def take_down(site: AnySite, deployment: Deployment) -> None:
     """Ends the service wherever it is and forgets it; the lab stays."""
     for host in (site.host_a, site.host_b):
-        if host.gone:
-            continue
-        with Connection.open(host.libvirt_uri) as connection:
-            found = connection.find(the_guest.GUEST_NAME)
-            if found is not None:
-                found.destroy()
+        if not host.gone:
+            the_guest.take_power_away(host)
     shutil.rmtree(deployment.folder, ignore_errors=True)
     site.ledger.strike(Entry("folder", str(deployment.folder)))
 

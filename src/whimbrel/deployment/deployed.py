@@ -78,13 +78,6 @@ class Deployment(BaseModel):
         """There while its move is to be aborted."""
         return self.folder / "abort"
 
-    def plan(self, source: HostName) -> Plan:
-        """A move from this host, as a trial of a campaign would have it."""
-        scenario, arm = self.spec.scenarios[0], self.arm
-        assert arm.name is not None
-        return Plan(scenario=scenario.name, arm=arm.name, form=arm.form or scenario.form, viewers=0, engine=arm.engine,
-                    block=1, order=1, source=source, state_boot=1)  # fmt: skip
-
     def with_migration(self, migration: MigrationSpec) -> CampaignSpec:
         """Its file, with another way to move it."""
         content = self.spec.model_dump(mode="json", by_alias=True)
@@ -94,6 +87,15 @@ class Deployment(BaseModel):
     def write(self) -> None:
         """Keeps it."""
         write_json(self.folder / _FILE, json.loads(self.model_dump_json()))
+
+
+def plan_of(spec: CampaignSpec, source: HostName) -> Plan:
+    """A move from this host of a file of one arm, as a trial of a campaign would have it."""
+    scenario = spec.scenarios[0]
+    [arm] = scenario.every_arm
+    assert arm.name is not None
+    return Plan(scenario=scenario.name, arm=arm.name, form=arm.form or scenario.form, viewers=0, engine=arm.engine,
+                block=1, order=1, source=source, state_boot=1)  # fmt: skip
 
 
 def one_arm_of(spec: CampaignSpec, name: str | None) -> CampaignSpec:

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from whimbrel.analysis.phases import phase_reached
-from whimbrel.deployment.bringing_up import AnySite, start_what_was_beside_it
-from whimbrel.deployment.deployed import Deployment
+from whimbrel.deployment.bringing_up import AnySite
+from whimbrel.deployment.deployed import Deployment, plan_of
 from whimbrel.engines.guest_agent import GuestAgent
 from whimbrel.engines.libvirt import Connection
 from whimbrel.errors import InstrumentError, UsageError, WhimbrelError
 from whimbrel.guests import guest as the_guest
 from whimbrel.guests.carrier import Carrier
-from whimbrel.guests.forms import FORMS, wait_for_service
+from whimbrel.guests.forms import start_again
 from whimbrel.hosts.host import GuestState, Host, Place
 from whimbrel.migrate.carry_out import carry_out
 from whimbrel.migrate.journal import WrittenJournal, note_end, note_left, read_history
@@ -23,7 +23,6 @@ from whimbrel.migrate.storage import keep_only_copy
 from whimbrel.migrate.technique import MoveRequest
 from whimbrel.migrate.techniques import technique_of
 from whimbrel.migrate.verify import exactly_one
-from whimbrel.observe.host_clock import clock_of, clock_of_guest
 from whimbrel.observe.migration_events import MigrationEvents
 from whimbrel.records.store import CampaignFolder, StoredTrial
 from whimbrel.records.trial import HostName
@@ -32,8 +31,9 @@ from whimbrel.spec.migration import MigrationSpec
 from whimbrel.system.clock import read_pair
 from whimbrel.system.deadline import Deadline, pause
 from whimbrel.system.instrument import Instrument
-from whimbrel.trial.instruments import Instruments
+from whimbrel.trial.instruments import Instruments, watch
 from whimbrel.trial.notes import Notes, Origin, host_name, now
+from whimbrel.trial.subject import clocks_of
 
 _WATCH_AFTER_S = 3.0
 _LOOK_EVERY_S = 0.25
@@ -85,12 +85,9 @@ def request_for(
         )
 
     def start_service_again(agent: GuestAgent) -> None:
-        agent.set_clock()
-        scenario, arm = deployment.spec.scenarios[0], deployment.arm
-        if scenario.service != "none":
-            FORMS[arm.form or scenario.form].start_service(agent)
-            wait_for_service(agent, scenario.service)
-        start_what_was_beside_it(deployment.spec, agent)
+        spec, scenario = deployment.spec, deployment.spec.scenarios[0]
+        form = deployment.arm.form or scenario.form
+        start_again(agent, form, scenario.service, spec.guest.dirtier, spec.observe.witness)
 
     return MoveRequest(
         guest=deployment.guest,
@@ -154,7 +151,7 @@ def move(
         if source == to:
             raise UsageError(f"{deployment.name} runs on host {to} already")
         spec = deployment.with_migration(migration)
-        plan = deployment.plan(source)
+        plan = plan_of(spec, source)
         request = request_for(deployment, site, migration, source, places)
         folder = CampaignFolder.create(out, spec, origin.command, [plan])
         workplace = folder.workplace(plan.order)
@@ -178,7 +175,7 @@ class _Attempt:
         self._progress = progress
         self.notes = Notes(now(), read_pair())
         hosts = [request.source, request.destination]
-        self._instruments = Instruments(site, spec, deployment.plan(host_name(request.source.name)), hosts, workplace)
+        self._instruments = Instruments(site, spec, plan_of(spec, host_name(request.source.name)), hosts, workplace)
 
     def make(self) -> WhimbrelError | None:
         """Makes the move; what made it fail, or None. What it was is in ``notes`` either way."""
@@ -211,11 +208,9 @@ class _Attempt:
                 error = self._carry_out(events)
                 self._progress.ended()
                 self._progress.step("watching after the move")
-                self._watch(running)
+                watch(_WATCH_AFTER_S, running)
             finally:
-                notes.events = events.events
-                notes.qemu_downtime_ms, notes.parameters = events.qemu_downtime_ms, events.parameters
-                events.write_job(self._workplace / "job.parquet")
+                notes.keep(events, self._workplace)
             if error is None:
                 self._read_clock(request.destination)
             for instrument in running:
@@ -240,8 +235,7 @@ class _Attempt:
             note_end(deployment.journal_file, "moved" if where == request.destination.name else "aborted")
             self._progress.step(f"interrupted: {deployment.name} runs on host {where}")
             raise
-        notes.report, notes.result = ending.report, ending.result
-        notes.runs_on = [host_name(name) for name in ending.runs_on]
+        notes.keep_ending(ending)
         notes.failure = None if ending.error is None else str(ending.error)
         if ending.result == "unsafe":
             # It stays one that is to be recovered, and not by us.
@@ -250,18 +244,8 @@ class _Attempt:
             note_end(deployment.journal_file, ending.result)
         return ending.error
 
-    def _watch(self, running: list[Instrument]) -> None:
-        deadline = Deadline(_WATCH_AFTER_S)
-        while not deadline.passed:
-            pause(min(_LOOK_EVERY_S, deadline.left_s))
-            for instrument in running:
-                instrument.check()
-
     def _read_clock(self, host: Host) -> None:
-        self.notes.clocks[host.name] = clock_of(host, the_guest.GUEST_NAME)
-        if self._deployment.moves_container:
-            with ExitStack() as holding:
-                self.notes.clocks[f"carrier@{host.name}"] = clock_of_guest(the_guest.agent_on(host, holding), host.name)
+        self.notes.clocks |= clocks_of(host, with_carrier=self._deployment.moves_container)
 
 
 def ask_to_abort(deployment: Deployment) -> str:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from whimbrel.deployment.bringing_up import AnySite
-from whimbrel.deployment.deployed import Deployment
+from whimbrel.deployment.deployed import Deployment, plan_of
 from whimbrel.deployment.moving import places_of, where_it_runs
 from whimbrel.engines.libvirt import Connection
 from whimbrel.errors import UsageError
@@ -41,7 +41,7 @@ def profile(deployment: Deployment, site: AnySite, seconds: float, sample: int, 
     with ExitStack() as holding:
         source = where_it_runs(deployment, places_of(deployment, site, holding))
         hosts: dict[HostName, Host] = {"a": site.host_a, "b": site.host_b}
-        plan = deployment.plan(source)
+        plan = plan_of(deployment.spec, source)
         found = _look(hosts[source], deployment, seconds, sample, told)
         folder = Path(holding.enter_context(tempfile.TemporaryDirectory(prefix="whimbrel-")))
         instruments = Instruments(site, deployment.spec, plan, [hosts[source], hosts[plan.destination]], folder)

@@ -8,9 +8,8 @@ from contextlib import ExitStack
 from whimbrel.deployment.bringing_up import AnySite
 from whimbrel.deployment.deployed import Deployment
 from whimbrel.deployment.moving import places_of, refuse_while_moved, request_for
-from whimbrel.engines.guest_agent import GuestAgent
-from whimbrel.engines.libvirt import Connection
 from whimbrel.errors import UnsafeStateError
+from whimbrel.guests import guest as the_guest
 from whimbrel.guests.carrier import Carrier
 from whimbrel.hosts.host import Place
 from whimbrel.migrate.cold import BOOT_THERE, SHUTTING_DOWN
@@ -84,12 +83,10 @@ def _on_the_carrier_that_is_left(deployment: Deployment, places: tuple[Place, Pl
 def _see_to_its_service(where: str, request: MoveRequest) -> None:
     """After a boot that nobody saw to its end: clock and service as they are to be."""
     host = request.source if request.source.name == where else request.destination
-    with Connection.open(host.libvirt_uri) as connection:
-        domain = connection.find(request.guest)
-        if domain is not None:
-            agent = GuestAgent(domain)
-            agent.wait(_BOOT_S)
-            request.after_boot(agent)
+    with ExitStack() as holding:
+        agent = the_guest.agent_on(host, holding)
+        agent.wait(_BOOT_S)
+        request.after_boot(agent)
 
 
 def _shutting_down(interrupted: History | None) -> bool:

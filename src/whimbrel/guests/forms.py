@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+from whimbrel.engines.guest_agent import GuestAgent
+from whimbrel.guests.guest import start_beside
 from whimbrel.hosts.inside import Inside
-from whimbrel.spec.service import FormName, ServiceName
+from whimbrel.spec.service import DirtierSpec, FormName, ServiceName
 
 # Emulated guests are slow to start a container engine; these are limits, not expectations.
 _START_S = 180.0
@@ -138,6 +140,15 @@ def wait_for_service(inside: Inside, service: ServiceName) -> None:
             " do i=$((i+1)); [ $i -lt 300 ] || exit 1; sleep 0.1; done",
             timeout_s=60,
         )
+
+
+def start_again(agent: GuestAgent, form: FormName, service: ServiceName, dirtier: DirtierSpec | None, witness: bool) -> None:
+    """After a boot: the clock, the service, and what ran beside it."""
+    agent.set_clock()
+    if service != "none":
+        FORMS[form].start_service(agent)
+        wait_for_service(agent, service)
+    start_beside(agent, dirtier, witness)
 
 
 def read_reach_log(inside: Inside) -> list[str]:

@@ -127,6 +127,14 @@ def refuse_another(hosts: Sequence[Host]) -> None:
                 raise UsageError(f"host {host.name} already has a guest", resolution="take the lab down ('whimbrel lab down')")
 
 
+def take_power_away(host: Host) -> None:
+    """Ends the guest on a host; nothing happens where there is none."""
+    with Connection.open(host.libvirt_uri) as connection:
+        domain = connection.find(GUEST_NAME)
+        if domain is not None:
+            domain.destroy()
+
+
 def restore(
     site: Site, connection: Connection, state: Path, disk: str = GUEST_NAME, own: OwnDisk | None = None
 ) -> tuple[GuestAgent, float]:
@@ -192,6 +200,14 @@ def start_witness(inside: Inside) -> None:
         " do i=$((i+1)); [ $i -lt 300 ] || exit 1; sleep 0.1; done",
         timeout_s=60,
     )
+
+
+def start_beside(inside: Inside, dirtier: DirtierSpec | None, witness: bool) -> None:
+    """Starts what runs beside a service in a VM: what makes memory change, and the witness."""
+    if dirtier is not None:
+        start_dirtier(inside, dirtier)
+    if witness:
+        start_witness(inside)
 
 
 def memory_of(inside: Inside) -> Memory:

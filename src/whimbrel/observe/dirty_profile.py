@@ -17,6 +17,8 @@ from whimbrel.system.deadline import pause
 from whimbrel.system.process_memory import PAGE_BYTES, ProcessMemory
 
 _SEED = 20230427
+# Pages of a sample: a look at so many takes some tens of ms.
+USUAL_SAMPLE = 16384
 _MIB = 2**20
 
 

@@ -8,14 +8,17 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from whimbrel.errors import TrialError
 from whimbrel.guests.guest import WITNESS_PORT
 from whimbrel.hosts.host import Host
 from whimbrel.hosts.site import Site
 from whimbrel.records.trial import Plan
 from whimbrel.spec.campaign import CampaignSpec
+from whimbrel.system.deadline import Deadline, pause
 from whimbrel.system.instrument import Instrument
 
 _TRYING_S = 20.0
+_WATCH_EVERY_S = 0.25
 
 
 class Instruments:
@@ -110,3 +113,15 @@ class Instruments:
             return found
 
         return rate
+
+
+def watch(seconds: float, running: Sequence[Instrument], hosts: Sequence[Host] = ()) -> None:
+    """Lets time pass; InstrumentError when an instrument ends meanwhile, TrialError when a host dies."""
+    deadline = Deadline(seconds)
+    while not deadline.passed:
+        pause(min(_WATCH_EVERY_S, deadline.left_s))
+        for instrument in running:
+            instrument.check()
+        for host in hosts:
+            if host.gone:
+                raise TrialError(f"host {host.name} died while it was watched", resolution="its logs are beside the record")

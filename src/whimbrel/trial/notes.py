@@ -5,13 +5,16 @@ from __future__ import annotations
 import datetime
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from whimbrel import __version__
 from whimbrel.errors import UsageError
 from whimbrel.guests.forms import Identity
 from whimbrel.hosts.site import Accelerator, Site
+from whimbrel.migrate.carry_out import Ending
 from whimbrel.migrate.technique import MoveReport
+from whimbrel.observe.migration_events import MigrationEvents
 from whimbrel.records.trial import (
     TRIAL_SCHEMA_VERSION,
     ClockReading,
@@ -89,6 +92,17 @@ class Notes:
     identity_after: Identity | None = None
     clocks: dict[str, HostClock] = field(default_factory=dict)
     unmeasured: dict[str, str] = field(default_factory=dict)
+
+    def keep(self, events: MigrationEvents, workplace: Path, beside: Sequence[Event] = ()) -> None:
+        """What was heard of the move, with what others say of it, and its job's series."""
+        self.events = [*events.events, *beside]
+        self.qemu_downtime_ms, self.parameters = events.qemu_downtime_ms, events.parameters
+        events.write_job(workplace / "job.parquet")
+
+    def keep_ending(self, ending: Ending) -> None:
+        """How the move ended."""
+        self.report, self.result = ending.report, ending.result
+        self.runs_on = [host_name(name) for name in ending.runs_on]
 
     def move_record(self) -> MoveRecord | None:
         """The call that moved the guest; None when it was never made, or did not come back."""

@@ -130,7 +130,7 @@ class WholeVm:
 
     def clocks(self, host: Host) -> dict[str, HostClock]:
         """The host's: QEMU stamps by it."""
-        return {host.name: clock_of(host, self.name)}
+        return clocks_of(host, with_carrier=False)
 
     def wait_until_it_serves(self, inside: Inside) -> None:
         """As its viewers will ask."""
@@ -193,9 +193,7 @@ class InnerContainer:
 
     def clocks(self, host: Host) -> dict[str, HostClock]:
         """The carrier's own, besides the host's."""
-        with ExitStack() as holding:
-            of_carrier = clock_of_guest(the_guest.agent_on(host, holding), host.name)
-        return {host.name: clock_of(host, the_guest.GUEST_NAME), f"carrier@{host.name}": of_carrier}
+        return clocks_of(host, with_carrier=True)
 
     def wait_until_it_serves(self, inside: Inside) -> None:
         """In its own network."""
@@ -288,6 +286,15 @@ def subject_of(setting: Setting, state: Start) -> Subject:
     return InnerContainer(setting, state) if isinstance(state, CarrierPair) else OuterContainer(setting, state)
 
 
+def clocks_of(host: Host, with_carrier: bool) -> dict[str, HostClock]:
+    """How far a host's clock is from ours, and that of the carrier on it."""
+    found = {host.name: clock_of(host, the_guest.GUEST_NAME)}
+    if with_carrier:
+        with ExitStack() as holding:
+            found[f"carrier@{host.name}"] = clock_of_guest(the_guest.agent_on(host, holding), host.name)
+    return found
+
+
 def _on(host: Host, places: Sequence[Carrier]) -> Carrier:
     return next(place for place in places if place.host is host)
 
@@ -300,10 +307,7 @@ def _memory_of_vm(inside: Inside) -> tuple[int, int | None]:
 def _take_power_away(hosts: Sequence[Host]) -> None:
     for host in hosts:
         try:
-            with Connection.open(host.libvirt_uri) as connection:
-                domain = connection.find(the_guest.GUEST_NAME)
-                if domain is not None:
-                    domain.destroy()
+            the_guest.take_power_away(host)
         except WhimbrelError as error:
             log.warning("the guest may still run on host %s: %s", host.name, error)
 

@@ -13,7 +13,7 @@ from whimbrel.engines.guest_agent import GuestAgent
 from whimbrel.engines.libvirt import Connection
 from whimbrel.errors import GuestError, TrialError, UnsafeStateError, WhimbrelError
 from whimbrel.guests import guest as the_guest
-from whimbrel.guests.forms import FORMS, read_reach_log, wait_for_service
+from whimbrel.guests.forms import FORMS, read_reach_log, start_again
 from whimbrel.hosts.host import Host
 from whimbrel.hosts.inside import Inside
 from whimbrel.hosts.site import Site
@@ -24,16 +24,14 @@ from whimbrel.observe.migration_events import MigrationEvents
 from whimbrel.records.trial import Event, HostName, InstrumentCost, Plan, RestRecord, StayRecord, TrialRecord, WitnessRecord
 from whimbrel.spec.campaign import CampaignSpec
 from whimbrel.system.clock import read_pair
-from whimbrel.system.deadline import Deadline, pause
 from whimbrel.system.instrument import Instrument
-from whimbrel.trial.instruments import Instruments
+from whimbrel.trial.instruments import Instruments, watch
 from whimbrel.trial.notes import Notes, Origin, count_reach, host_name, now
 from whimbrel.trial.subject import Setting, Start, subject_of
 
 log = logging.getLogger(__name__)
 
 _PLAYING_S = 60.0
-_WATCH_EVERY_S = 0.25
 
 Notice = Callable[[str], None]
 
@@ -106,9 +104,7 @@ class Trial:
             inside, notes.restored_in_s = self._subject.bring_up(holding)
             notes.identity_before = self._subject.identity(inside)
             notes.clocks |= self._subject.clocks(self._source)
-            if self._spec.guest.dirtier is not None:
-                self._notice("making memory change")
-                the_guest.start_dirtier(inside, self._spec.guest.dirtier)
+            self._make_memory_change(inside)
             sampler = instruments.enter_context(self._instruments.sampler())
             self._notice("at rest")
             self._look_at_rest(inside, [sampler])
@@ -135,9 +131,7 @@ class Trial:
                 lines_after = self._reach_lines() if reaching else []
                 notes.clocks |= self._subject.clocks(self._end)
             finally:
-                notes.events = events.events + _player_events(player)
-                notes.qemu_downtime_ms, notes.parameters = events.qemu_downtime_ms, events.parameters
-                events.write_job(self._workplace / "job.parquet")
+                notes.keep(events, self._workplace, _player_events(player))
             self._check_film(player, hls_player)
             if reaching:
                 notes.reach = count_reach(lines_after, lines_before, len(lines_during))
@@ -149,6 +143,11 @@ class Trial:
         notes.costs = [InstrumentCost(name=instrument.name, **instrument.cost) for instrument in running]
         notes.costs.append(InstrumentCost(name="migration events", **events.cost))
         notes.events = [event for event in notes.events if event.source != "player"] + _player_events(player)
+
+    def _make_memory_change(self, inside: Inside) -> None:
+        if self._spec.guest.dirtier is not None:
+            self._notice("making memory change")
+            the_guest.start_dirtier(inside, self._spec.guest.dirtier)
 
     def _look_at_rest(self, inside: Inside, running: list[Instrument]) -> None:
         used_bytes, cached_bytes = self._subject.memory_at_rest(inside)
@@ -220,15 +219,7 @@ class Trial:
         return player
 
     def _watch(self, seconds: float, running: list[Instrument]) -> None:
-        """Lets time pass, and ends the trial when an instrument ends."""
-        deadline = Deadline(seconds)
-        while not deadline.passed:
-            pause(min(_WATCH_EVERY_S, deadline.left_s))
-            for instrument in running:
-                instrument.check()
-            for host in self._hosts:
-                if host.gone:
-                    raise TrialError(f"host {host.name} died while it was watched", resolution="its logs are beside the record")
+        watch(seconds, running, self._hosts)
 
     def _stay(self, running: list[Instrument]) -> None:
         """The control: nothing moves, and the instruments see what they see by themselves."""
@@ -239,7 +230,6 @@ class Trial:
         self._notes.result = "stayed"
 
     def _move(self, events: MigrationEvents) -> None:
-        notes = self._notes
         request = self._subject.request(self._start_service_again)
         ending = carry_out(
             technique_of(self._spec.migration),
@@ -247,18 +237,13 @@ class Trial:
             events,
             lambda: phase_reached(events.events, self._source.name, self._destination.name),
         )
-        notes.report, notes.result = ending.report, ending.result
-        notes.runs_on = [host_name(name) for name in ending.runs_on]
+        self._notes.keep_ending(ending)
         if ending.error is not None:
             raise ending.error
 
     def _start_service_again(self, agent: GuestAgent) -> None:
-        agent.set_clock()
-        if self._spec.observe.witness:
-            the_guest.start_witness(agent)
-        if self._scenario.service != "none":
-            FORMS[self._plan.form].start_service(agent)
-            wait_for_service(agent, self._scenario.service)
+        spec = self._spec
+        start_again(agent, self._plan.form, self._scenario.service, spec.guest.dirtier, spec.observe.witness)
 
     def _failed(self, error: WhimbrelError | OSError) -> str:
         """What is said of a failure. A guest that had moved may be its reason: it has died since, or its host has."""

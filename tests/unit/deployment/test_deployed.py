@@ -9,7 +9,7 @@ from typing import cast
 import pytest
 
 from tests.fakes import FakeHost
-from whimbrel.deployment.deployed import Deployment, deployed, find, one_arm_of
+from whimbrel.deployment.deployed import Deployment, deployed, find, one_arm_of, plan_of
 from whimbrel.deployment.moving import request_for
 from whimbrel.errors import UsageError
 from whimbrel.lab.lab import Lab
@@ -85,7 +85,7 @@ def test_a_damaged_one_is_named() -> None:
 
 def test_a_move_of_it_is_planned_from_where_it_is() -> None:
     kept = deploy("web", one("nested-1"))
-    plan = kept.plan("b")
+    plan = plan_of(kept.spec, "b")
     assert (plan.form, plan.source, plan.destination, plan.viewers) == ("nested", "b", "a", 0)
     assert kept.with_migration(MigrationSpec(technique="paused")).migration.technique == "paused"
     assert kept.guest == "guest"
