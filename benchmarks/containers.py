@@ -32,12 +32,13 @@ from whimbrel.lab.lab import Lab, ledger_of
 from whimbrel.migrate.container.move import ContainerMove
 from whimbrel.migrate.technique import MoveRequest
 from whimbrel.observe.migration_events import MigrationEvents
+from whimbrel.records.trial import Plan
 from whimbrel.spec.campaign import CampaignSpec
 from whimbrel.spec.load import load_campaign
 from whimbrel.spec.migration import ContainerTechniqueName, MigrationSpec
 from whimbrel.system.clock import read_pair
 from whimbrel.system.deadline import pause
-from whimbrel.system.instrument import Instrument
+from whimbrel.trial.instruments import Instruments
 
 SCENARIO = Path(__file__).parents[1] / "scenarios" / "containers.yaml"
 VIEWERS = 2
@@ -61,8 +62,12 @@ class Bench:
 
     def service_gap_s(self, states: Pair, move: Callable[[Carrier, Carrier], None]) -> float:
         """The longest silence at any viewer, in s, that touches a move from carrier A to carrier B."""
+        plan = Plan(
+            scenario="container", arm=f"container-{VIEWERS}", form="nested", viewers=VIEWERS, block=1, order=1, state_boot=1
+        )
+        hosts = [self.lab.host_a, self.lab.host_b]
         with tempfile.TemporaryDirectory() as folder, self._carriers(states) as (serving, waiting):
-            with self._player(Path(folder)) as player:
+            with Instruments(self.lab, self.spec, plan, hosts, Path(folder)).player() as player:
                 player.wait_for(lambda said: sum(line["say"] == "playing" for line in said) == VIEWERS, "to play", 60)
                 pause(_BEFORE_S)
                 from_ns = read_pair().monotonic_ns
@@ -80,20 +85,9 @@ class Bench:
             for host, state in ((self.lab.host_b, states[1]), (self.lab.host_a, states[0])):
                 connection = stack.enter_context(Connection.open(host.libvirt_uri))
                 agent, _ = the_guest.restore(self.lab, connection, state.folder, state.berth.disk)
-                domain = connection.find(the_guest.GUEST_NAME)
-                assert domain is not None
-                stack.callback(domain.destroy)
+                stack.callback(the_guest.take_power_away, host)
                 found.append(Carrier(host, agent, state.berth.address))
             yield found[1], found[0]
-
-    def _player(self, folder: Path) -> Instrument:
-        stream = self.spec.stream
-        configuration = {"url": f"rtmp://{self.lab.guest_address}/film/film.flv", "viewers": VIEWERS,
-                         "read_ahead_s": stream.read_ahead_s, "length_s": stream.length_s}  # fmt: skip
-        return Instrument(
-            "player", "whimbrel.stream.player", configuration, output=folder / "packets.parquet", log_file=folder / "log",
-            procs_files=self.lab.vantage.procs_files, wrap=self.lab.vantage.command,
-        )  # fmt: skip
 
     def by_us(self, technique: ContainerTechniqueName) -> float:
         """The service gap of our own move, in s."""

@@ -15,8 +15,9 @@ from whimbrel.guests import guest as the_guest
 from whimbrel.guests.states import StateInfo, StateStore
 from whimbrel.images.store import ImageStore
 from whimbrel.lab.lab import Lab, ledger_of
+from whimbrel.migrate.by_virsh import ByVirsh
 from whimbrel.migrate.live import LiveMove
-from whimbrel.migrate.technique import MoveRequest
+from whimbrel.migrate.technique import MoveRequest, Technique
 from whimbrel.observe.migration_events import MigrationEvents
 from whimbrel.records.store import CampaignFolder, StoredTrial
 from whimbrel.records.trial import Plan
@@ -24,7 +25,7 @@ from whimbrel.report.load import figures_of
 from whimbrel.spec.campaign import CampaignSpec
 from whimbrel.spec.load import load_campaign
 from whimbrel.system.deadline import pause
-from whimbrel.system.instrument import Instrument
+from whimbrel.trial.instruments import Instruments
 from whimbrel.trial.notes import Origin
 from whimbrel.trial.trial import Trial
 
@@ -46,7 +47,7 @@ class Bench:
     def trial(self, viewers: int) -> StoredTrial:
         """A whole trial of ours, and how long it took beside what it was asked to take."""
         order = len(self.trials) + 1
-        plan = Plan(scenario="vm", arm=f"vm-{viewers}", form="vm", viewers=viewers, block=order, order=order, state_boot=1)
+        plan = vm_plan(viewers, order)
         workplace = self.campaign.workplace(order)
         workplace.mkdir(parents=True)
         began_s = time.monotonic()
@@ -60,51 +61,36 @@ class Bench:
         self.trials.append(stored)
         return stored
 
-    def with_viewers_only(self, move: Callable[[], dict[str, int] | None]) -> float:
-        """libvirt's own total time, in s, of a move that nothing of ours watches but the viewers."""
-        stream = self.spec.stream
-        configuration = {"url": f"rtmp://{self.lab.guest_address}/film/film.flv", "viewers": VIEWERS,
-                         "read_ahead_s": stream.read_ahead_s, "length_s": stream.length_s}  # fmt: skip
+    def with_viewers_only(self, technique: Technique) -> float:
+        """libvirt's own total time, in s, of a move that nothing of ours watches but viewers, and QEMU's own events."""
+        hosts = [self.lab.server_a, self.lab.server_b]
         with tempfile.TemporaryDirectory() as folder, Connection.open(self.lab.server_a.libvirt_uri) as connection:
-            player = Instrument(
-                "player", "whimbrel.stream.player", configuration, output=Path(folder) / "packets.parquet",
-                log_file=Path(folder) / "log", procs_files=self.lab.vantage.procs_files, wrap=self.lab.vantage.command,
-            )  # fmt: skip
+            player = Instruments(self.lab, self.spec, vm_plan(VIEWERS, 1), hosts, Path(folder)).player()
             try:
                 the_guest.restore(self.lab, connection, self.state.folder)
                 with player:
                     player.wait_for(lambda said: sum(line["say"] == "playing" for line in said) == VIEWERS, "to play", 60)
                     pause(self.spec.observe.before_s)
-                    stats = move()
+                    stats = self.without_instruments(technique)
             finally:
-                self.discard()
+                for host in hosts:
+                    the_guest.take_power_away(host)
         assert stats is not None
         return stats["time_elapsed"] / 1000
 
-    def by_virsh(self) -> dict[str, int] | None:
-        """What an operator would type on server A."""
-        self.lab.server_a.run(["virsh", "migrate", "--live", "--p2p", the_guest.GUEST_NAME, self.lab.server_b.peer_uri,
-                               "--migrateuri", self.lab.server_b.move_uri])  # fmt: skip
-        with Connection.open(self.lab.server_b.libvirt_uri) as there:
-            arrived = there.find(the_guest.GUEST_NAME)
-            return arrived.completed_job_stats() if arrived is not None else None
-
-    def by_us(self) -> dict[str, int] | None:
-        """Our move without our instruments."""
+    def without_instruments(self, technique: Technique) -> dict[str, int] | None:
+        """One move by ours or by plain virsh; libvirt's own statistics of it."""
         with MigrationEvents(the_guest.GUEST_NAME, self.lab.server_a, self.lab.server_b) as events:
             request = MoveRequest(the_guest.GUEST_NAME, self.lab.server_a, self.lab.server_b, self.spec.guest.memory_bytes,
                                   self.spec.guest.disk_bytes, self.spec.migration)  # fmt: skip
-            report = LiveMove("pre-copy").move(request, events)
+            report = technique.move(request, events)
         assert report.result == "moved", report.error
         return report.completed
 
-    def discard(self) -> None:
-        """Ends the guest wherever it is."""
-        for server in (self.lab.server_a, self.lab.server_b):
-            with Connection.open(server.libvirt_uri) as connection:
-                found = connection.find(the_guest.GUEST_NAME)
-                if found is not None:
-                    found.destroy()
+
+def vm_plan(viewers: int, order: int) -> Plan:
+    """A streaming VM that so many watch."""
+    return Plan(scenario="vm", arm=f"vm-{viewers}", form="vm", viewers=viewers, block=order, order=order, state_boot=1)
 
 
 @contextmanager
@@ -154,8 +140,8 @@ def compare_moves(here: Bench, rounds: int) -> tuple[Ratio, Ratio]:
     found = take_turns(
         {
             "trial": whole_trial,
-            "bare": lambda: here.with_viewers_only(here.by_us),
-            "virsh": lambda: here.with_viewers_only(here.by_virsh),
+            "bare": lambda: here.with_viewers_only(LiveMove("pre-copy")),
+            "virsh": lambda: here.with_viewers_only(ByVirsh("pre-copy")),
         },
         rounds,
     )

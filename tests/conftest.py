@@ -9,7 +9,7 @@ from hypothesis import settings
 
 from tests.snapshot import snapshot
 
-pytest_plugins = ["tests.labs", "tests.deployments"]
+pytest_plugins = ["tests.labs", "tests.deployments", "tests.bad_days"]
 
 # A checkout may belong to somebody else: nothing is kept in it.
 settings.register_profile("stateless", database=None)

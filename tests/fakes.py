@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from whimbrel.errors import EngineError, MoveError, WhimbrelError
+from whimbrel.errors import EngineError, MoveError, ToolError, WhimbrelError
 from whimbrel.guests.forms import Identity
 from whimbrel.hosts.host import Capacity, GuestState, SamplePoints
 from whimbrel.hosts.inside import Inside
@@ -89,7 +89,8 @@ class FakeDisk:
         self.image = DiskFacts(size_bytes, size_bytes, None, None)
 
     def facts(self) -> DiskFacts:
-        assert self.image is not None
+        if self.image is None:
+            raise ToolError("qemu-img finds no such image")
         return self.image
 
     def make(self, like: DiskFacts, over_backing: bool) -> None:

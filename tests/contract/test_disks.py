@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import pytest
 
 from tests.fakes import FakeDisk
+from whimbrel.errors import WhimbrelError
 from whimbrel.guests.states import StateStore
 from whimbrel.hosts.site import DiskFacts, OwnDisk
 from whimbrel.lab.lab import Lab
@@ -71,3 +72,6 @@ def test_a_disk_that_is_not_there_can_be_removed(disks: Disks) -> None:
     disks.there.remove()
     disks.here.remove()
     disks.here.remove()
+    for disk in (disks.here, disks.there):
+        with pytest.raises(WhimbrelError):
+            disk.facts()

@@ -15,10 +15,10 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.fakes import FakeJournal
-from tests.lab.test_containers import TAMPERING, VIEWERS, Saboteur, instrument
+from tests.lab.test_containers import TAMPERING, Saboteur
 from tests.labs import PROJECT, quick
+from tests.spectators import spectators
 from whimbrel.guests import carrier, in_cells
-from whimbrel.guests import guest as the_guest
 from whimbrel.guests.carrier import CellCarrier
 from whimbrel.guests.in_cells import FreshContainer
 from whimbrel.hosts.host import Host
@@ -94,38 +94,21 @@ def test_a_container_moves_between_servers_with_its_viewers(
     reason = lacks(technique, findings)
     if reason is not None:
         pytest.skip(reason)
-    lab = cells.lab
-    stream = {"url": f"rtmp://{lab.guest_address}/film/film.flv", "viewers": VIEWERS, "read_ahead_s": 3.0, "length_s": 240.0}
-    with ExitStack() as watching:
-        witness = watching.enter_context(instrument(lab, "witness", {"port": the_guest.WITNESS_PORT}, tmp_path))
-        player = watching.enter_context(instrument(lab, "player", stream, tmp_path))
-        witness.wait_for(lambda said: any(line["say"] == "hears" for line in said), "to hear", 20)
-        player.wait_for(lambda said: sum(line["say"] == "playing" for line in said) == VIEWERS, "to play", 30)
-        pause(2)
-        journal = FakeJournal()
-        report = cells.move(technique, journal)
+    with spectators(cells.lab, tmp_path) as seen:
+        report = cells.move(technique, FakeJournal())
         assert report.result == "moved", report.error
         # Within a cell nobody need count memory; what is not known is not 0.
         assert report.reserved_memory_bytes != 0
         assert cells.states == ["absent", "runs"]
         pause(3)
         # What was left on the first server is not in the way of coming back.
-        report = cells.move(technique, journal, back=True)
+        report = cells.move(technique, FakeJournal(), back=True)
         assert report.result == "moved", report.error
         assert cells.states == ["runs", "absent"]
-        pause(4)
-        witness.tell_to_end()
-        player.tell_to_end()
-    verified = next(line for line in witness.said if line["say"] == "verified")
-    print(technique, verified, [name for _, name, _ in journal.marks])
-    assert verified["found"] is not None
     if technique == "restart":
-        # Only the file is promised: the counter goes on from what was in it.
-        assert verified["found"]["started"] > 0
-        return
-    assert [line for line in player.said if line["say"] == "lost"] == []
-    assert (verified["found"]["wrong"], verified["found"]["started"]) == (0, 0)
-    assert (verified["connections"], verified["misnumbered"], verified["went_back"]) == (1, 0, False)
+        seen.assert_it_started_again()
+    else:
+        seen.assert_it_went_on()
 
 
 @pytest.mark.parametrize(
@@ -151,17 +134,12 @@ def test_after_harm_the_container_goes_on_on_its_server(
         cells.b.cell.shell("mkdir -p /run/bin && mount --bind /run/bin /usr/local/bin")
         cells.b.cell.write("/run/bin/nc", TAMPERING)
         cells.b.cell.shell("chmod +x /run/bin/nc")
-    with instrument(cells.lab, "witness", {"port": the_guest.WITNESS_PORT}, tmp_path) as witness:
-        witness.wait_for(lambda said: any(line["say"] == "hears" for line in said), "to hear", 20)
+    with spectators(cells.lab, tmp_path, viewers=0) as seen:
         report = cells.move(technique, Saboteur(*harms[harm]))
         assert report.result == "failed", report
         assert report.error is not None
         assert cells.states == ["runs", "absent"]
-        pause(1)
-        witness.tell_to_end()
-    verified = next(line for line in witness.said if line["say"] == "verified")
-    assert verified["found"] is not None
-    assert (verified["found"]["wrong"], verified["found"]["started"], verified["misnumbered"]) == (0, 0, 0)
+    seen.assert_it_went_on()
 
 
 def whimbrel_run(*words: str | Path) -> subprocess.CompletedProcess[str]:

@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.fakes import FakeJournal
 from tests.labs import quick
+from tests.spectators import spectators
 from whimbrel.engines.libvirt import Connection
 from whimbrel.errors import ReservationError
 from whimbrel.guests import guest as the_guest
@@ -21,10 +21,6 @@ from whimbrel.lab.lab import Lab
 from whimbrel.migrate.container.move import ContainerMove
 from whimbrel.migrate.technique import MoveReport, MoveRequest
 from whimbrel.spec.migration import ContainerTechniqueName, MigrationSpec
-from whimbrel.system.deadline import pause
-from whimbrel.system.instrument import Instrument
-
-VIEWERS = 2
 
 
 @dataclass
@@ -57,9 +53,7 @@ def carriers(lab: Lab, states: CarrierStates) -> Iterator[Carriers]:
         for host, state in ((lab.host_a, states.get("a", "serving", 1)), (lab.host_b, states.get("b", "waiting", 1))):
             connection = stack.enter_context(Connection.open(host.libvirt_uri))
             agent, _ = the_guest.restore(lab, connection, state.folder, state.berth.disk)
-            domain = connection.find(the_guest.GUEST_NAME)
-            assert domain is not None
-            stack.callback(domain.destroy)
+            stack.callback(the_guest.take_power_away, host)
             found[host.name] = Carrier(host, agent, state.berth.address)
         announce(found["a"].inside)
         yield Carriers(lab, found["a"], found["b"])
@@ -78,13 +72,6 @@ class Saboteur(FakeJournal):
         if name == self._word and self._harm is not None:
             harm, self._harm = self._harm, None
             harm()
-
-
-def end_carrier(lab: Lab, host: str) -> None:
-    with Connection.open((lab.host_a if host == "a" else lab.host_b).libvirt_uri) as connection:
-        domain = connection.find(the_guest.GUEST_NAME)
-        assert domain is not None
-        domain.destroy()
 
 
 # As soon as there is one.
@@ -111,25 +98,20 @@ def test_after_harm_the_container_goes_on_where_it_was(
     harms: dict[str, tuple[str, Callable[[], object]]] = {
         "page server killed": ("connected", lambda: destination.shell(KILL_PAGE_SERVER)),
         "images tampered": ("", lambda: None),
-        "carrier ended": ("frozen", lambda: end_carrier(lab, "b")),
+        "carrier ended": ("frozen", lambda: the_guest.take_power_away(lab.host_b)),
         "link cut": ("frozen", lambda: destination.shell("ip link set eth0 nomaster")),
     }
     if harm == "images tampered":
         destination.write("/usr/local/bin/nc", TAMPERING)
         destination.shell("chmod +x /usr/local/bin/nc")
-    with instrument(lab, "witness", {"port": the_guest.WITNESS_PORT}, tmp_path) as witness:
-        witness.wait_for(lambda said: any(line["say"] == "hears" for line in said), "to hear", 20)
+    with spectators(lab, tmp_path, viewers=0) as seen:
         report = carriers.move(technique, carriers.a, carriers.b, Saboteur(*harms[harm]))
         assert report.result == "failed", report
         print(harm, report.error)
         assert report.error is not None
         states = [carrier.state_of("origin") for carrier in (carriers.a, carriers.b)]
         assert states == ["runs", "absent"]
-        pause(1)
-        witness.tell_to_end()
-    verified = next(line for line in witness.said if line["say"] == "verified")
-    assert verified["found"] is not None
-    assert (verified["found"]["wrong"], verified["found"]["started"], verified["misnumbered"]) == (0, 0, 0)
+    seen.assert_it_went_on()
 
 
 def test_a_carrier_without_room_refuses_and_nothing_moves(carriers: Carriers) -> None:
@@ -140,41 +122,13 @@ def test_a_carrier_without_room_refuses_and_nothing_moves(carriers: Carriers) ->
     assert [carrier.state_of("origin") for carrier in (carriers.a, carriers.b)] == ["runs", "absent"]
 
 
-def instrument(lab: Lab, name: str, configuration: dict[str, Any], folder: Path) -> Instrument:
-    return Instrument(
-        name, f"whimbrel.{'stream' if name == 'player' else 'observe'}.{name}", {"address": lab.guest_address, **configuration},
-        output=folder / f"{name}.parquet", log_file=folder / f"{name}.log", wrap=lab.vantage.command,
-    )  # fmt: skip
-
-
 @pytest.mark.parametrize("technique", ["checkpoint", "pre-copy", "post-copy", "restart"])
 def test_a_container_moves_with_its_viewers(carriers: Carriers, technique: ContainerTechniqueName, tmp_path: Path) -> None:
-    lab = carriers.lab
-    stream = {"url": f"rtmp://{lab.guest_address}/film/film.flv", "viewers": VIEWERS, "read_ahead_s": 3.0, "length_s": 240.0}
-    with ExitStack() as watching:
-        witness = watching.enter_context(instrument(lab, "witness", {"port": the_guest.WITNESS_PORT}, tmp_path))
-        player = watching.enter_context(instrument(lab, "player", stream, tmp_path))
-        witness.wait_for(lambda said: any(line["say"] == "hears" for line in said), "to hear", 20)
-        player.wait_for(lambda said: sum(line["say"] == "playing" for line in said) == VIEWERS, "to play", 30)
-        pause(2)
-        journal = FakeJournal()
-        report = carriers.move(technique, carriers.a, carriers.b, journal)
+    with spectators(carriers.lab, tmp_path) as seen:
+        report = carriers.move(technique, carriers.a, carriers.b, FakeJournal())
         assert report.result == "moved", report.error
         assert [carrier.state_of("origin") for carrier in (carriers.a, carriers.b)] == ["absent", "runs"]
-        pause(4)
-        witness.tell_to_end()
-        player.tell_to_end()
-    verified = next(line for line in witness.said if line["say"] == "verified")
-    lost = [line for line in player.said if line["say"] == "lost"]
-    print(technique, verified, [name for _, name, _ in journal.marks])
-    assert verified["found"] is not None
     if technique == "restart":
-        # Only the file is promised: the counter goes on from what was on disk.
-        assert verified["found"]["started"] > 0
-        return
-    assert lost == []
-    assert verified["found"]["wrong"] == 0
-    assert verified["found"]["started"] == 0
-    assert verified["connections"] == 1
-    assert verified["misnumbered"] == 0
-    assert not verified["went_back"]
+        seen.assert_it_started_again()
+    else:
+        seen.assert_it_went_on()

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -157,12 +158,18 @@ def test_what_was_shut_down_and_not_booted_is_booted(deployed: Deployed) -> None
     assert deployed.copies() == ["a"]
 
 
-@pytest.mark.long
-def test_a_post_copy_move_whose_link_was_cut_goes_on(deployed: Deployed) -> None:
+def begun_post_copy(deployed: Deployed) -> threading.Thread:
+    """A slow move whose guest runs on B already."""
     moving = deployed.begin("b", "post-copy", "bandwidth=10 MiB/s")
     deployed.come_to("post-copy")
     # The order is written down before it is given.
     pause(2)
+    return moving
+
+
+@pytest.mark.long
+def test_a_post_copy_move_whose_link_was_cut_goes_on(deployed: Deployed) -> None:
+    moving = begun_post_copy(deployed)
     set_link(deployed.lab, "b", "down")
     try:
         moving.join(180)
@@ -178,9 +185,7 @@ def test_a_post_copy_move_whose_link_was_cut_goes_on(deployed: Deployed) -> None
 
 @pytest.mark.long
 def test_a_post_copy_move_that_was_broken_off_is_taken_up_again_or_given_up(deployed: Deployed) -> None:
-    moving = deployed.begin("b", "post-copy", "bandwidth=10 MiB/s")
-    deployed.come_to("post-copy")
-    pause(2)
+    moving = begun_post_copy(deployed)
     with Connection.open(deployed.lab.host_a.libvirt_uri) as connection:
         guest = connection.find(deployed.deployment.guest)
         assert guest is not None

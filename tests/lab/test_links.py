@@ -9,8 +9,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from tests.lab.test_moves import make_trial
 from tests.labs import quick
+from tests.trials import make_trial
 from whimbrel.errors import CapabilityError
 from whimbrel.guests.states import StateStore
 from whimbrel.images.store import ImageStore

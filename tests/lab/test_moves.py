@@ -8,8 +8,8 @@ import polars as pl
 import pytest
 
 from tests.labs import quick
+from tests.trials import make_trial, no_guest_runs
 from whimbrel.analysis.figures import derive
-from whimbrel.campaign import plan_trials
 from whimbrel.engines.libvirt import Connection
 from whimbrel.errors import ReservationError
 from whimbrel.guests import guest as the_guest
@@ -17,38 +17,13 @@ from whimbrel.guests.states import StateStore
 from whimbrel.lab.lab import Lab
 from whimbrel.migrate.reservation import reserved
 from whimbrel.migrate.techniques import TECHNIQUES
-from whimbrel.migrate.verify import Copies, find_copies
-from whimbrel.records.store import CampaignFolder, StoredTrial
 from whimbrel.records.trial import TrialRecord
 from whimbrel.report.load import figures_of
 from whimbrel.spec.campaign import CampaignSpec
 from whimbrel.spec.migration import TechniqueName
 from whimbrel.system.instrument import Instrument
-from whimbrel.trial.notes import Origin
-from whimbrel.trial.trial import Notice, Trial
 
 SCENARIOS = {"baseline": 0, "vm": 2, "nested": 2}
-
-
-def make_trial(
-    lab: Lab,
-    states: StateStore,
-    spec: CampaignSpec,
-    scenario: str,
-    viewers: int,
-    folder: Path,
-    notice: Notice = print,
-    keep_on_failure: bool = False,
-    hls_viewers: int = 0,
-) -> StoredTrial:
-    chosen = next(found for found in spec.scenarios if found.name == scenario)
-    plan = plan_trials(spec, frozenset({scenario}))[0].model_copy(update={"viewers": viewers, "hls_viewers": hls_viewers})
-    campaign = CampaignFolder.create(folder, spec, "test", [plan])
-    workplace = campaign.workplace(1)
-    workplace.mkdir(parents=True)
-    state = states.get(chosen.form, chosen.service, 1)
-    trial = Trial(lab, spec, plan, state, workplace, Origin("test", None), notice, keep_on_failure)
-    return campaign.commit(workplace, trial.run())
 
 
 # Each technique once and each form with two of them; the other pairs belong to ./check --all.
@@ -137,10 +112,6 @@ def test_hls_viewers_beside_rtmp_viewers(lab: Lab, states: StateStore, tmp_path:
         assert viewer.failed == 0
         # Six seconds are held, and the guest is gone for less than one.
         assert (viewer.late, viewer.stalls, viewer.stalling_mos) == (0, 0, 5)
-
-
-def no_guest_runs(lab: Lab) -> bool:
-    return find_copies(the_guest.GUEST_NAME, [lab.server_a, lab.server_b]) == Copies([], [])
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)

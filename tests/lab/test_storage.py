@@ -7,10 +7,10 @@ from typing import get_args
 
 import pytest
 
-from tests.lab.test_bad_days import A_TRY, assert_it_is_true, discard
-from tests.lab.test_moves import make_trial, no_guest_runs
+from tests.bad_days import assert_a_new_try_succeeds, assert_it_is_true, harmed_trial
 from tests.labs import quick
-from tests.saboteur import Saboteur, kill_program, set_link
+from tests.saboteur import cut_link, kill_program
+from tests.trials import make_trial, no_guest_runs
 from whimbrel.analysis.phases import PHASES, STORAGE
 from whimbrel.guests import guest as the_guest
 from whimbrel.guests.states import StateStore
@@ -129,7 +129,8 @@ def test_a_disk_that_was_fetched_reads_as_the_one_that_was_served(lab: Lab, stat
         with here.served(whole) as url:
             there.fetch(url, whole, None, 300)
         with here.served(whole=True) as url:
-            lab.server_b.run(["qemu-img", "compare", "-q", "-f", "raw", "-F", "qcow2", url, there.path], timeout_s=300)
+            words = ["qemu-img", "compare", "-f", "raw", "-F", "qcow2", url, there.path]
+            assert "Images are identical" in lab.server_b.run(words, timeout_s=300).stdout
     finally:
         here.remove()
         there.remove()
@@ -162,26 +163,17 @@ def test_what_a_disk_is_books_its_room(lab: Lab, states: StateStore) -> None:
     ],
 )
 def test_a_failure_leaves_the_guest_and_its_disk_on_a_and_nothing_on_b(
-    lab: Lab, states: StateStore, storage: str, phase: str, tmp_path: Path
+    mended: Lab, states: StateStore, storage: str, phase: str, tmp_path: Path
 ) -> None:
-    spec = quick(*A_TRY, f"migration.storage={storage}")
-    saboteur = Saboteur(lab, phase, kill_program("b", "qemu-system"))
-    try:
-        with saboteur.at_work():
-            stored = make_trial(
-                lab, states, spec, "vm", 1, tmp_path / "harmed", notice=saboteur.told, keep_on_failure=True
-            )  # fmt: skip
-        print(stored.record.outcome)
-        assert stored.record.outcome.runs_on == ["a"]
-        assert_it_is_true(lab, stored)
-        assert images(lab.server_a) == [IMAGE]
-        assert images(lab.server_b) == []
-    finally:
-        discard(lab)
-        lab.mend()
-    again = make_trial(lab, states, spec, "vm", 1, tmp_path / "again")
-    assert again.record.outcome.succeeded, again.record.outcome.error
-    assert_the_disk_is_on_b_alone(lab, storage)
+    option = f"migration.storage={storage}"
+    stored = harmed_trial(mended, states, kill_program("b", "qemu-system"), phase, tmp_path / "harmed", option)
+    print(stored.record.outcome)
+    assert stored.record.outcome.runs_on == ["a"]
+    assert_it_is_true(mended, stored)
+    assert images(mended.server_a) == [IMAGE]
+    assert images(mended.server_b) == []
+    assert_a_new_try_succeeds(mended, states, tmp_path / "again", option)
+    assert_the_disk_is_on_b_alone(mended, storage)
 
 
 def test_a_disk_that_takes_too_long_is_given_up(lab: Lab, states: StateStore, tmp_path: Path) -> None:
@@ -201,19 +193,10 @@ def test_a_disk_that_takes_too_long_is_given_up(lab: Lab, states: StateStore, tm
 
 
 @pytest.mark.long
-def test_a_link_that_is_cut_for_good_while_the_disk_is_copied(lab: Lab, states: StateStore, tmp_path: Path) -> None:
-    spec = quick(*A_TRY, "migration.storage=full", "migration.timeout=20 s")
-    saboteur = Saboteur(lab, "storage", lambda harmed: set_link(harmed, "b", "down"))
-    try:
-        with saboteur.at_work():
-            stored = make_trial(
-                lab, states, spec, "vm", 1, tmp_path / "harmed", notice=saboteur.told, keep_on_failure=True
-            )  # fmt: skip
-        print(stored.record.outcome)
-        assert stored.record.outcome.runs_on == ["a"]
-        assert_it_is_true(lab, stored)
-        assert images(lab.server_b) == []
-    finally:
-        set_link(lab, "b", "up")
-        discard(lab)
-        lab.mend()
+def test_a_link_that_is_cut_for_good_while_the_disk_is_copied(mended: Lab, states: StateStore, tmp_path: Path) -> None:
+    options = ("migration.storage=full", "migration.timeout=20 s")
+    stored = harmed_trial(mended, states, cut_link("b", None), "storage", tmp_path / "harmed", *options)
+    print(stored.record.outcome)
+    assert stored.record.outcome.runs_on == ["a"]
+    assert_it_is_true(mended, stored)
+    assert images(mended.server_b) == []

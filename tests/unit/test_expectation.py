@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import math
+from dataclasses import astuple
 
 import pytest
 
 from whimbrel.errors import UsageError
 from whimbrel.predict.as_qemu import move_as_qemu
 from whimbrel.predict.curve import DirtyCurve
-from whimbrel.predict.expectation import UNKNOWN, Range, Seen, expect, learn
+from whimbrel.predict.expectation import (
+    UNKNOWN,
+    Expectation,
+    Range,
+    Seen,
+    expect,
+    expect_post_copy,
+    expect_standing_still,
+    learn,
+)
 from whimbrel.predict.profile import Profile, Window
 
 PAGE = 4096 + 8
@@ -66,21 +76,23 @@ def test_a_guest_that_is_quicker_than_the_link_is_stopped_by_the_limit_on_rounds
     assert not move_as_qemu(curve(2000.0), LINK, 0.3, 1000).converges
 
 
+def assert_ordered(found: Expectation) -> None:
+    """Middles lie within intervals, and whoever looks from further away sees nothing for longer."""
+    figures = (found.blackout_s, found.reachability_gap_s, found.service_gap_s, found.total_s, found.sent_bytes)
+    known = [figure for figure in figures if figure is not None]
+    assert len(known) == len(figures)
+    assert all(figure.least <= figure.middle <= figure.most for figure in known)
+    assert known[0].middle < known[1].middle < known[2].middle
+
+
 def test_the_middle_lies_within_the_interval_and_errors_widen_it() -> None:
     link = Range(LINK, LINK * 0.97, LINK * 1.03)
     narrow = expect(guest(100.0), Range(LINK, LINK, LINK), 0.3, 30, UNKNOWN)
     wide = expect(guest(100.0, error=0.5), link, 0.3, 30, UNKNOWN)
     for found in (narrow, wide):
-        for figure in (
-            found.total_s,
-            found.downtime_s,
-            found.blackout_s,
-            found.reachability_gap_s,
-            found.service_gap_s,
-            found.sent_bytes,
-        ):
-            assert figure is not None
-            assert figure.least <= figure.middle <= figure.most
+        assert found.downtime_s is not None
+        assert found.downtime_s.least <= found.downtime_s.middle <= found.downtime_s.most
+        assert_ordered(found)
     assert narrow.total_s is not None
     assert wide.total_s is not None
     assert wide.total_s.most - wide.total_s.least > narrow.total_s.most - narrow.total_s.least
@@ -98,6 +110,37 @@ def test_whether_it_converges_is_open_when_the_measurements_leave_it_open() -> N
 def test_viewers_stall_when_the_gap_outlasts_their_buffer() -> None:
     found = expect(guest(0.0), Range(LINK, LINK, LINK), 0.5, 30, UNKNOWN, buffers_s=(0.001, 0.3, 30.0))
     assert found.stalls == {0.001: True, 0.3: None, 30.0: False}
+
+
+def test_a_guest_that_stands_still_is_dark_for_all_its_memory() -> None:
+    found = expect_standing_still(guest(2000.0), Range(LINK, LINK * 0.9, LINK * 1.1), UNKNOWN, (1.0, 12.0, 60.0))
+    assert_ordered(found)
+    assert found.downtime_s is not None
+    assert astuple(found.downtime_s) == pytest.approx((10.0, 10 / 1.1, 10 / 0.9))
+    assert found.blackout_s is not None
+    assert found.total_s is not None
+    assert found.blackout_s.middle == pytest.approx(10.0 + UNKNOWN.switch_s.middle)
+    assert found.total_s.middle == pytest.approx(10.0 + sum(
+        part.middle for part in (UNKNOWN.before_s, UNKNOWN.switch_s, UNKNOWN.after_s)
+    ))  # fmt: skip
+    assert found.stalls == {1.0: True, 12.0: False, 60.0: False}
+    # It has no rounds, and there is no pause to wish for.
+    assert (found.rounds, found.bandwidth_needed_bytes_per_s, found.shortest_pause_s) == (None, None, None)
+
+
+def test_a_guest_that_goes_first_is_dark_for_the_switch_and_may_stall_until_its_memory_is_there() -> None:
+    found = expect_post_copy(guest(2000.0), Range(LINK, LINK, LINK), UNKNOWN, (0.001, 1.0, 60.0))
+    assert_ordered(found)
+    assert found.downtime_s is None
+    assert found.blackout_s == UNKNOWN.switch_s
+    assert found.total_s is not None
+    assert found.total_s.middle == pytest.approx(10.0 + sum(
+        part.middle for part in (UNKNOWN.before_s, UNKNOWN.switch_s, UNKNOWN.after_s)
+    ))  # fmt: skip
+    assert found.service_gap_s is not None
+    assert found.service_gap_s.most > 10
+    assert found.stalls == {0.001: True, 1.0: None, 60.0: False}
+    assert found.rounds is None
 
 
 def test_what_was_seen_narrows_what_is_not_known() -> None:

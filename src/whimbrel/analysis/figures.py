@@ -12,6 +12,7 @@ from whimbrel.analysis.counters import counter_change, vcpu_wait_share
 from whimbrel.analysis.exclusion import spoilt
 from whimbrel.analysis.gaps import LOST_NS, ends_in_silence, longest_silence
 from whimbrel.analysis.phases import (
+    Moment,
     Phase,
     Round,
     clock_error_ns,
@@ -110,17 +111,11 @@ def derive(
 ) -> TrialFigures:
     """The figures of one trial; a series is None when it was not recorded. ``buffers_s`` are player buffers to ask about."""
     moments = timeline(record)
-    source, destination = record.plan.source, record.plan.destination
     interval = _interval(record)
     measured = record.outcome.succeeded and interval is not None
     moved = measured and record.move is not None
     window = (interval[0], interval[1] + _AFTER_MOVE_NS) if measured and interval else None
-    container = record.spec.migration.moves == "container"
-    resume_ns = find(moments, "carrier", destination, "restored") if container else find(moments, "qemu", destination, "RESUME")
-    phases_of = container_phases if container else pre_copy_phases
-    phases = phases_of(moments, source, destination, _activated_ns(resume_ns, probe, packets))
-    if record.spec.migration.storage != "shared":
-        phases.insert(1, storage_phase(moments, source))
+    phases = _phases(record, moments, probe, packets)
     blackout = next(phase for phase in phases if phase.name == "stop-and-copy")
     buffers = tuple(buffers_s) or record.spec.stream.player_buffers_s
     viewers = viewer_figures(record, moments, packets, window, buffers)
@@ -145,7 +140,7 @@ def derive(
         disk_bytes=_disk_bytes(job, record) if moved else None,
         link_bytes=_link_bytes(hosts, record) if measured else None,
         phases=[_phase_figure(phase) for phase in phases] if record.move else [],
-        rounds=_round_figures(container_rounds(moments, source) if container else rounds(moments, source, _samples(job))),
+        rounds=_round_figures(_rounds(record, moments, job)),
         viewers=viewers,
         hls_viewers=hls_figures(record, moments, segments),
         machine=_machine(hosts, record),
@@ -159,6 +154,26 @@ def _interval(record: TrialRecord) -> tuple[int, int] | None:
     if record.move is not None:
         return record.move.called_ns, record.move.returned_ns
     return (record.stay.from_ns, record.stay.to_ns) if record.stay is not None else None
+
+
+def _phases(
+    record: TrialRecord, moments: Sequence[Moment], probe: pl.DataFrame | None, packets: pl.DataFrame | None
+) -> list[Phase]:
+    """What the move went through, as whatever moved marks it; with the disk's phase when that was moved along."""
+    source, destination = record.plan.source, record.plan.destination
+    container = record.spec.migration.moves == "container"
+    resume_ns = find(moments, "carrier", destination, "restored") if container else find(moments, "qemu", destination, "RESUME")
+    phases_of = container_phases if container else pre_copy_phases
+    phases = phases_of(moments, source, destination, _activated_ns(resume_ns, probe, packets))
+    if record.spec.migration.storage != "shared":
+        phases.insert(1, storage_phase(moments, source))
+    return phases
+
+
+def _rounds(record: TrialRecord, moments: Sequence[Moment], job: pl.DataFrame | None) -> list[Round]:
+    if record.spec.migration.moves == "container":
+        return container_rounds(moments, record.plan.source)
+    return rounds(moments, record.plan.source, _samples(job))
 
 
 def _samples(job: pl.DataFrame | None) -> list[tuple[int, int | None]]:

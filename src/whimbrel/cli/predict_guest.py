@@ -47,8 +47,9 @@ def _tell(found: Expectation, overheads: Overheads, limit_s: float) -> None:
     if found.sent_bytes is not None:
         sent = found.sent_bytes
         print(f"{'sent':18s}{format_bytes(sent.middle)} ({format_bytes(sent.least)} to {format_bytes(sent.most)})")
-    print(f"a pause of {format_duration(limit_s)} needs more than {format_rate(found.bandwidth_needed_bytes_per_s)};"
-          f" this link can reach any pause above {format_duration(found.shortest_pause_s)}, given time")  # fmt: skip
+    if found.bandwidth_needed_bytes_per_s is not None and found.shortest_pause_s is not None:
+        print(f"a pause of {format_duration(limit_s)} needs more than {format_rate(found.bandwidth_needed_bytes_per_s)};"
+              f" this link can reach any pause above {format_duration(found.shortest_pause_s)}, given time")  # fmt: skip
     for buffer_s, stalls in found.stalls.items():
         said = {True: "runs out of film", False: "plays on", None: "may run out of film"}[stalls]
         print(f"a player that holds {format_duration(buffer_s)} {said}")
@@ -61,6 +62,8 @@ def _tell(found: Expectation, overheads: Overheads, limit_s: float) -> None:
 def _verdict(found: Expectation) -> str:
     if found.forced:
         return f"memory changes faster than the link carries it: only the limit on rounds ends the move, in round {found.rounds}"
+    if found.converges and found.rounds is None:
+        return "it ends, whatever the guest does: each page is sent once"
     return {
         True: f"it converges, in {found.rounds} round{'s' if found.rounds != 1 else ''}",
         False: "it does not converge: memory changes faster than the link carries it",

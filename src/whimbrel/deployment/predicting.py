@@ -42,13 +42,12 @@ def expectation_of(profiled: Profiled, spec: CampaignSpec, migration: MigrationS
     if migration.bandwidth_bytes_per_s is not None:
         most = migration.bandwidth_bytes_per_s
         link = Range(min(link.middle, most), min(link.least, most), min(link.most, most))
+    profile, buffers_s = profiled.profile, spec.stream.player_buffers_s
     if migration.technique == "paused":
-        return expect_standing_still(profiled.profile, link, overheads)
+        return expect_standing_still(profile, link, overheads, buffers_s)
     if migration.technique == "post-copy":
-        return expect_post_copy(profiled.profile, link, overheads)
-    return expect(
-        profiled.profile, link, migration.max_downtime_s, migration.max_rounds, overheads, spec.stream.player_buffers_s
-    )  # fmt: skip
+        return expect_post_copy(profile, link, overheads, buffers_s)
+    return expect(profile, link, migration.max_downtime_s, migration.max_rounds, overheads, buffers_s)
 
 
 def candidates_for(profiled: Profiled, spec: CampaignSpec, overheads: Overheads) -> list[Candidate]:

@@ -44,6 +44,7 @@ class Overheads:
     learned_from: int
 
 
+_NOTHING = Range(0.0, 0.0, 0.0)
 # Where no move was seen yet: wide, as they must be to hold for emulated guests and for KVM.
 UNKNOWN = Overheads(
     before_s=Range(0.3, 0.05, 1.5),
@@ -85,7 +86,7 @@ def learn(moves: Sequence[Seen]) -> Overheads:
 
 @dataclass(frozen=True, kw_only=True)
 class Expectation:
-    """What to expect; None for figures of a move that may never end.
+    """What to expect; None for figures of a move that may never end, and for what its technique does not have.
 
     ``converges`` is None when the measurements leave it open; ``forced`` says that only the limit on rounds ends the move.
     ``stalls`` says for each player buffer, in seconds, whether viewers will run out of film; None when that is open.
@@ -100,9 +101,26 @@ class Expectation:
     reachability_gap_s: Range | None = None
     service_gap_s: Range | None = None
     sent_bytes: Range | None = None
-    bandwidth_needed_bytes_per_s: float
-    shortest_pause_s: float
+    # For the wished pause, and on this link: only rounds can come to a pause or miss it.
+    bandwidth_needed_bytes_per_s: float | None = None
+    shortest_pause_s: float | None = None
     stalls: dict[float, bool | None]
+
+
+@dataclass(frozen=True)
+class _Dark:
+    """How long nobody is there, by each observer: docs/measuring.md has the definitions."""
+
+    blackout_s: Range
+    reachability_gap_s: Range
+    service_gap_s: Range
+
+    @staticmethod
+    def after(pause_s: Range, overheads: Overheads) -> _Dark:
+        """From how long the guest stands still until its memory is there."""
+        blackout_s = pause_s.plus(overheads.switch_s)
+        reachability_gap_s = blackout_s.plus(overheads.announce_s)
+        return _Dark(blackout_s, reachability_gap_s, reachability_gap_s.plus(overheads.packet_s))
 
 
 def expect(
@@ -131,75 +149,74 @@ def expect(
             stalls=dict.fromkeys(buffers_s),
         )
     downtime_s = _pause(middle, corners)
-    blackout_s = downtime_s.plus(overheads.switch_s)
-    reachability_gap_s = blackout_s.plus(overheads.announce_s)
-    service_gap_s = reachability_gap_s.plus(overheads.packet_s)
+    dark = _Dark.after(downtime_s, overheads)
     memory_s = _range(_memory_s(middle), [_memory_s(corner) for corner in corners])
     return Expectation(
         converges=next(iter(verdicts)) if len(verdicts) == 1 else None,
         forced=middle.forced,
-        total_s=overheads.before_s.plus(memory_s).plus(blackout_s).plus(overheads.after_s),
+        total_s=_total_s(memory_s, dark, overheads),
         rounds=middle.rounds,
         downtime_s=downtime_s,
-        blackout_s=blackout_s,
-        reachability_gap_s=reachability_gap_s,
-        service_gap_s=service_gap_s,
+        blackout_s=dark.blackout_s,
+        reachability_gap_s=dark.reachability_gap_s,
+        service_gap_s=dark.service_gap_s,
         sent_bytes=_range(_sent(middle), [_sent(corner) for corner in corners]),
         bandwidth_needed_bytes_per_s=needed,
         shortest_pause_s=reachable_s,
-        stalls={ahead_s: _stalls(service_gap_s, ahead_s) for ahead_s in buffers_s},
+        stalls=_stalls(dark.service_gap_s, buffers_s),
     )
 
 
-def expect_standing_still(profile: Profile, link_bytes_per_s: Range, overheads: Overheads) -> Expectation:
+def expect_standing_still(
+    profile: Profile, link_bytes_per_s: Range, overheads: Overheads, buffers_s: Sequence[float] = ()
+) -> Expectation:
     """``paused``: everything is sent while the guest stands still."""
-    curve = DirtyCurve(profile.curve)
-    size_bytes = curve.first_round_bytes
+    size_bytes = DirtyCurve(profile.curve).first_round_bytes
     memory_s = _over(size_bytes, link_bytes_per_s)
-    blackout_s = memory_s.plus(overheads.switch_s)
-    gap_s = blackout_s.plus(overheads.announce_s)
+    dark = _Dark.after(memory_s, overheads)
     return Expectation(
         converges=True,
-        rounds=1,
-        total_s=overheads.before_s.plus(blackout_s).plus(overheads.after_s),
+        total_s=_total_s(_NOTHING, dark, overheads),
         downtime_s=memory_s,
-        blackout_s=blackout_s,
-        reachability_gap_s=gap_s,
-        service_gap_s=gap_s.plus(overheads.packet_s),
+        blackout_s=dark.blackout_s,
+        reachability_gap_s=dark.reachability_gap_s,
+        service_gap_s=dark.service_gap_s,
         sent_bytes=Range(size_bytes, size_bytes, size_bytes),
-        bandwidth_needed_bytes_per_s=0.0,
-        shortest_pause_s=memory_s.middle,
-        stalls={},
+        stalls=_stalls(dark.service_gap_s, buffers_s),
     )
 
 
-def expect_post_copy(profile: Profile, link_bytes_per_s: Range, overheads: Overheads) -> Expectation:
+def expect_post_copy(
+    profile: Profile, link_bytes_per_s: Range, overheads: Overheads, buffers_s: Sequence[float] = ()
+) -> Expectation:
     """``post-copy``: the guest goes first, and waits for each page that it touches before it came.
 
     How long its service is silent meanwhile lies between the switch alone and the whole transfer: which pages it needs first
-    nobody knows beforehand (``post_copy.predict_post_copy`` has the least of it).
+    nobody knows beforehand (``post_copy.predict_post_copy`` has the least of it). What QEMU will call its downtime, which
+    has no memory in it, is not predicted.
     """
     curve = DirtyCurve(profile.curve)
     size_bytes = curve.first_round_bytes
     memory_s = _over(size_bytes, link_bytes_per_s)
-    blackout_s = overheads.switch_s.plus(overheads.switch_s)
+    dark = _Dark.after(_NOTHING, overheads)
     stalled_s = predict_post_copy(curve, link_bytes_per_s.middle, overheads.switch_s.least).stalled_s
-    gap_s = blackout_s.plus(overheads.announce_s)
-    total_s = overheads.before_s.plus(blackout_s).plus(memory_s).plus(overheads.after_s)
-    service_s = Range(min(gap_s.middle + stalled_s, total_s.middle), gap_s.least, gap_s.most + memory_s.most)
+    total_s = _total_s(memory_s, dark, overheads)
+    gap_s = dark.service_gap_s
+    service_gap_s = Range(min(gap_s.middle + stalled_s, total_s.middle), gap_s.least, gap_s.most + memory_s.most)
     return Expectation(
         converges=True,
-        rounds=0,
         total_s=total_s,
-        downtime_s=overheads.switch_s,
-        blackout_s=blackout_s,
-        reachability_gap_s=gap_s,
-        service_gap_s=service_s,
+        blackout_s=dark.blackout_s,
+        reachability_gap_s=dark.reachability_gap_s,
+        service_gap_s=service_gap_s,
         sent_bytes=Range(size_bytes, size_bytes, size_bytes * 1.02),
-        bandwidth_needed_bytes_per_s=0.0,
-        shortest_pause_s=blackout_s.middle,
-        stalls={},
+        stalls=_stalls(service_gap_s, buffers_s),
     )
+
+
+def _total_s(running_s: Range, dark: _Dark, overheads: Overheads) -> Range:
+    """From the call to its return: what goes before, memory while the guest runs here or there, the blackout, what follows."""
+    return overheads.before_s.plus(running_s).plus(dark.blackout_s).plus(overheads.after_s)
 
 
 def _over(size_bytes: float, link_bytes_per_s: Range) -> Range:
@@ -224,7 +241,10 @@ def _sent(move: QemuMove) -> float:
     return move.sent_bytes or 0.0
 
 
-def _stalls(gap_s: Range, ahead_s: float) -> bool | None:
-    """None when the interval leaves it open."""
-    least, most = viewers_stall(gap_s.least, ahead_s), viewers_stall(gap_s.most, ahead_s)
-    return least if least == most else None
+def _stalls(gap_s: Range, buffers_s: Sequence[float]) -> dict[float, bool | None]:
+    """For each buffer; None when the interval leaves it open."""
+    found: dict[float, bool | None] = {}
+    for ahead_s in buffers_s:
+        least, most = viewers_stall(gap_s.least, ahead_s), viewers_stall(gap_s.most, ahead_s)
+        found[ahead_s] = least if least == most else None
+    return found

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from whimbrel.predict.expectation import Expectation
-from whimbrel.units import format_bytes, format_duration
+from whimbrel.units import format_bytes, format_duration, format_rate
 
 GoalName = Literal["shortest-gap", "finish-within", "least-bytes", "least-load"]
 
@@ -49,9 +49,7 @@ def choose(candidates: Sequence[Candidate], goal: Goal) -> Choice:
     """
     ending = [candidate for candidate in candidates if candidate.expected.converges and candidate.expected.total_s is not None]
     if not ending:
-        needed = min(candidate.expected.bandwidth_needed_bytes_per_s for candidate in candidates)
-        return Choice(None, "Nothing that was tried is sure to end: memory changes too fast for this link. It would take a link"
-                            f" above {format_bytes(needed)}/s, or a guest that dirties a smaller working set.")  # fmt: skip
+        return Choice(None, _what_would_end(candidates))
     fitting = [candidate for candidate in ending if _fits(candidate, goal)]
     if not fitting:
         return Choice(None, _what_could(ending, goal))
@@ -90,6 +88,16 @@ def _said(best: Candidate, goal: Goal) -> str:
     return f"have the shortest service gap, at most {gap}, and to be over within {total}"
 
 
+def _what_would_end(candidates: Sequence[Candidate]) -> str:
+    every = [candidate.expected.bandwidth_needed_bytes_per_s for candidate in candidates]
+    known = [needed for needed in every if needed is not None]
+    link = f"a link above {format_rate(min(known))}" if known else "a faster link"
+    return (
+        "Nothing that was tried is sure to end: memory changes too fast for this link."
+        f" It would take {link}, or a guest that dirties a smaller working set."
+    )
+
+
 def _what_could(ending: Sequence[Candidate], goal: Goal) -> str:
     """What the nearest to the goal would be: by time when that is the limit that is missed, else by gap."""
     quick, dark = min(ending, key=_total_s), min(ending, key=_gap_s)
@@ -115,4 +123,4 @@ def _gap_s(candidate: Candidate) -> float:
 
 def _sent_bytes(candidate: Candidate) -> float:
     assert candidate.expected.sent_bytes is not None
-    return candidate.expected.sent_bytes.middle
+    return candidate.expected.sent_bytes.most

@@ -36,7 +36,8 @@ def migration_with(base: MigrationSpec, technique: str | None, sets: Sequence[st
     given = dict(parse_override(text, "max_downtime='100 ms'") for text in sets)
     if technique is not None:
         given["technique"] = technique
-    _refuse(given, "moves", "which container or VM moves was decided when it was deployed")
+    if "moves" in given:
+        raise UsageError("--set moves: which container or VM moves was decided when it was deployed")
     content = base.model_dump(mode="json", by_alias=True)
     if given.get("technique", base.technique) != base.technique:
         content = {key: content[key] for key in _OF_EVERY_TECHNIQUE if content[key] is not None}
@@ -45,11 +46,6 @@ def migration_with(base: MigrationSpec, technique: str | None, sets: Sequence[st
         return MigrationSpec.model_validate(content | given, context=RECORD)
     except ValidationError as error:
         raise _usage(error) from error
-
-
-def _refuse(given: dict[str, Any], key: str, why: str) -> None:
-    if key in given:
-        raise UsageError(f"--set {key}: {why}")
 
 
 def _check_each(given: dict[str, Any]) -> None:

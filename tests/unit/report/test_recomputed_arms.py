@@ -22,23 +22,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
 from tests import textbook
 from tests.published import Published, numbers
+from whimbrel.spec.evidence import FigureName
 
-FIGURES = (
-    "total_s",
-    "qemu_downtime_ms",
-    "libvirt_downtime_ms",
-    "blackout_ms",
-    "reachability_gap_ms",
-    "service_gap_ms",
-    "transferred_bytes",
-    "rounds",
-)
+FIGURES = (*get_args(FigureName), "rounds")
 AT_REST = {
     "guest_memory_used_bytes": "rest_memory_used_bytes",
     "guest_cached_bytes": "rest_cached_bytes",

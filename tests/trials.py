@@ -1,0 +1,40 @@
+"""One trial in the tests' lab, as a campaign makes it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from whimbrel.campaign import plan_trials
+from whimbrel.guests import guest as the_guest
+from whimbrel.guests.states import StateStore
+from whimbrel.lab.lab import Lab
+from whimbrel.migrate.verify import Copies, find_copies
+from whimbrel.records.store import CampaignFolder, StoredTrial
+from whimbrel.spec.campaign import CampaignSpec
+from whimbrel.trial.notes import Origin
+from whimbrel.trial.trial import Notice, Trial
+
+
+def make_trial(
+    lab: Lab,
+    states: StateStore,
+    spec: CampaignSpec,
+    scenario: str,
+    viewers: int,
+    folder: Path,
+    notice: Notice = print,
+    keep_on_failure: bool = False,
+    hls_viewers: int = 0,
+) -> StoredTrial:
+    chosen = next(found for found in spec.scenarios if found.name == scenario)
+    plan = plan_trials(spec, frozenset({scenario}))[0].model_copy(update={"viewers": viewers, "hls_viewers": hls_viewers})
+    campaign = CampaignFolder.create(folder, spec, "test", [plan])
+    workplace = campaign.workplace(1)
+    workplace.mkdir(parents=True)
+    state = states.get(chosen.form, chosen.service, 1)
+    trial = Trial(lab, spec, plan, state, workplace, Origin("test", None), notice, keep_on_failure)
+    return campaign.commit(workplace, trial.run())
+
+
+def no_guest_runs(lab: Lab) -> bool:
+    return find_copies(the_guest.GUEST_NAME, [lab.server_a, lab.server_b]) == Copies([], [])
