@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks.pairs import Ratio, ratio, take_turns
+from whimbrel.analysis.figures import figures_of
 from whimbrel.engines.libvirt import Connection
 from whimbrel.guests import guest as the_guest
 from whimbrel.guests.states import StateInfo, StateStore
@@ -21,7 +22,6 @@ from whimbrel.migrate.technique import MoveRequest, Technique
 from whimbrel.observe.migration_events import MigrationEvents
 from whimbrel.records.store import CampaignFolder, StoredTrial
 from whimbrel.records.trial import Plan
-from whimbrel.report.load import figures_of
 from whimbrel.spec.campaign import CampaignSpec
 from whimbrel.spec.load import load_campaign
 from whimbrel.system.deadline import pause

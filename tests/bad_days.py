@@ -10,12 +10,12 @@ import pytest
 from tests.labs import quick
 from tests.saboteur import Harm, Saboteur, processes, server, set_link
 from tests.trials import make_trial
+from whimbrel.analysis.figures import figures_of
 from whimbrel.engines.libvirt import Connection
 from whimbrel.guests import guest as the_guest
 from whimbrel.guests.states import StateStore
 from whimbrel.lab.lab import Lab
 from whimbrel.records.store import StoredTrial
-from whimbrel.report.load import figures_of
 
 A_TRY = ("observe.before=1 s", "observe.after=3 s", "observe.at_rest=0.3 s")
 

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from whimbrel.campaign import plan_trials
 from whimbrel.records.store import CampaignFolder
@@ -36,6 +37,16 @@ scenarios:
 """
 
 
+def prediction_of(expected_s: float, called_ns: int) -> dict[str, Any]:
+    """A prediction that was made just before a move, give or take a tenth; of its total time alone."""
+    total = {"middle": expected_s, "least": expected_s * 0.9, "most": expected_s * 1.1}
+    unknown = ("rounds", "downtime_s", "blackout_s", "reachability_gap_s", "service_gap_s", "sent_bytes")
+    return dict.fromkeys(unknown) | {
+        "made_ns": called_ns - 1, "profile": "one.json", "link_bytes_per_s": 1e6, "learned_from": 3, "converges": True,
+        "forced": False, "total_s": total,
+    }  # fmt: skip
+
+
 @dataclass
 class Synthetic:
     """How long each trial's move takes, in s, and the trials before which the link was slow."""
@@ -44,6 +55,7 @@ class Synthetic:
     blocks: int = 8
     made: int | None = None
     slow_link: set[int] = field(default_factory=set)
+    expected_s: Callable[[Plan], float] | None = None
 
     def write(self, folder: Path) -> CampaignFolder:
         """The campaign as a folder of records without series."""
@@ -59,6 +71,8 @@ class Synthetic:
             trial["move"]["returned_ns"] = trial["move"]["called_ns"] + round(self.total_s(plan) * 1e9)
             share = 0.5 if plan.order in self.slow_link else 1.0
             trial["rest"]["link_bytes_per_s"] = spec.link_rate_bytes_per_s * 0.956 * share
+            if self.expected_s is not None:
+                trial["prediction"] = prediction_of(self.expected_s(plan), trial["move"]["called_ns"])
             place = folder / "trials" / f"{plan.order:04d}-{plan.arm}"
             place.mkdir()
             (place / "trial.json").write_text(json.dumps(trial))

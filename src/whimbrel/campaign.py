@@ -16,6 +16,7 @@ from whimbrel.records.store import CampaignFolder, StoredTrial
 from whimbrel.records.trial import Plan
 from whimbrel.spec.arms import ArmSpec
 from whimbrel.spec.campaign import CampaignSpec, ScenarioSpec
+from whimbrel.trial.foresight import Foresight
 from whimbrel.trial.notes import Origin
 from whimbrel.trial.starts import Starts
 from whimbrel.trial.subject import Start
@@ -132,6 +133,15 @@ def estimate_campaign_s(spec: CampaignSpec, plans: Sequence[Plan]) -> float:
     return sum(each_s[plan.arm] for plan in plans)
 
 
+def estimate_profiles_s(spec: CampaignSpec, plans: Sequence[Plan]) -> float:
+    """About how long profiling takes, in seconds, when no guest has a profile yet."""
+    for_s = spec.observe.profile_for_s
+    if for_s is None:
+        return 0.0
+    guests = {(plan.scenario, plan.viewers, spec.in_arm(spec.find_arm(plan.arm)[1]).guest, plan.state_boot) for plan in plans}
+    return len(guests) * (for_s + spec.observe.at_rest_s + _AROUND_A_TRIAL_S)
+
+
 def estimate_states_s(plans: list[Plan]) -> float:
     """About how long making every saved state takes when none is there yet, in seconds."""
     saved = {(plan.scenario, plan.form, plan.engine, plan.state_boot) for plan in plans if plan.form != "container"}
@@ -170,11 +180,12 @@ class Campaign:
         self._keep_on_failure = keep_on_failure
         self._rate_bytes_per_s = spec.link_rate_bytes_per_s
         self._starts = Starts(site)
+        self._foresight = Foresight(site, folder, progress.step)
 
     def run(self) -> list[StoredTrial]:
-        """Makes every saved state that is missing, then every trial; returns those made before, too.
+        """Makes every saved state and profile that is missing, then every trial; returns those made before, too.
 
-        States come first: making one keeps the machine busy for a minute, and would do so before some arms more than others.
+        These come first: making one keeps the machine busy for a minute, and would do so before some arms more than others.
 
         A block with a trial that was spoilt before its move began is made again, as often as the file allows.
         UnsafeStateError, once the trial is recorded, when nobody knows where its guest runs: nothing more is started then.
@@ -182,17 +193,21 @@ class Campaign:
         """
         before = {stored.record.plan.order: stored for stored in self._folder.trials()}
         done: list[StoredTrial] = []
-        for plan in self._plans:
-            if plan.order not in before:
-                self._starts.get(self._in_arm(plan), plan)
+        to_make = [plan for plan in self._plans if plan.order not in before]
+        for plan in to_make:
+            self._starts.get(self._in_arm(plan), plan)
         try:
             # A lab that was left up may have the rate of another campaign's last arm.
             self._site.shape_links(self._rate_bytes_per_s)
+            for plan in to_make:
+                spec = self._in_arm(plan)
+                self._foresight.prepare(spec, plan, self._starts.get(spec, plan))
             while len(done) < len(self._plans):
                 plan = self._plans[len(done)]
                 known = before.get(plan.order)
                 stored = known or self._next(plan)
                 done.append(stored)
+                self._foresight.learn(stored)
                 self._see_to_block(done)
                 if self._keep_on_failure and known is None and not stored.record.outcome.succeeded:
                     break
@@ -237,7 +252,10 @@ class Campaign:
         entry.undo()
         workplace.mkdir(parents=True)
         try:
-            trial = Trial(self._site, spec, plan, state, workplace, self._origin, self._progress.step, self._keep_on_failure)
+            trial = Trial(
+                self._site, spec, plan, state, workplace, self._origin, self._progress.step, self._keep_on_failure,
+                self._foresight.of(spec, plan),
+            )  # fmt: skip
             stored = self._folder.commit(workplace, trial.run())
         except BaseException:
             self._site.ledger.undo(entry)

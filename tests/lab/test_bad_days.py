@@ -11,13 +11,13 @@ from tests.bad_days import A_TRY, assert_a_new_try_succeeds, assert_it_is_true, 
 from tests.labs import quick
 from tests.saboteur import PHASE_BEGINS, Harm, Saboteur, cut_link, kill, kill_program, power_cut, set_link
 from tests.trials import make_trial
+from whimbrel.analysis.figures import figures_of
 from whimbrel.engines.libvirt import Connection
 from whimbrel.guests import guest as the_guest
 from whimbrel.guests.states import StateStore
 from whimbrel.lab.lab import Lab
 from whimbrel.records.store import CampaignFolder
 from whimbrel.report.content import build_report
-from whimbrel.report.load import figures_of
 from whimbrel.system.cgroups import Cgroup
 from whimbrel.system.process import run
 

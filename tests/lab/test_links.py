@@ -11,11 +11,11 @@ import pytest
 
 from tests.labs import quick
 from tests.trials import make_trial
+from whimbrel.analysis.figures import figures_of
 from whimbrel.errors import CapabilityError
 from whimbrel.guests.states import StateStore
 from whimbrel.images.store import ImageStore
 from whimbrel.lab.lab import Lab, ledger_of
-from whimbrel.report.load import figures_of
 from whimbrel.spec.campaign import CampaignSpec
 from whimbrel.system.capabilities import examine
 from whimbrel.system.deadline import pause

@@ -9,7 +9,7 @@ import pytest
 
 from tests.labs import quick
 from tests.trials import make_trial, no_guest_runs
-from whimbrel.analysis.figures import derive
+from whimbrel.analysis.figures import derive, figures_of
 from whimbrel.engines.libvirt import Connection
 from whimbrel.errors import ReservationError
 from whimbrel.guests import guest as the_guest
@@ -18,7 +18,6 @@ from whimbrel.lab.lab import Lab
 from whimbrel.migrate.reservation import reserved
 from whimbrel.migrate.techniques import TECHNIQUES
 from whimbrel.records.trial import TrialRecord
-from whimbrel.report.load import figures_of
 from whimbrel.spec.campaign import CampaignSpec
 from whimbrel.spec.migration import TechniqueName
 from whimbrel.system.instrument import Instrument

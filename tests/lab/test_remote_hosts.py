@@ -14,13 +14,13 @@ import pytest
 from tests.calibration.table import say
 from tests.lab.test_command_line import ENVIRONMENT, wait_for_word
 from tests.snapshot import snapshot
+from whimbrel.analysis.figures import figures_of
 from whimbrel.engines.libvirt import Connection
 from whimbrel.errors import EngineError
 from whimbrel.guests import guest as the_guest
 from whimbrel.images.store import ImageStore
 from whimbrel.lab.lab import Lab, ledger_of
 from whimbrel.records.store import CampaignFolder
-from whimbrel.report.load import figures_of
 from whimbrel.spec.lab import LabSpec
 from whimbrel.system.certificates import Authority, equip_client
 

@@ -11,6 +11,7 @@ from tests.bad_days import assert_a_new_try_succeeds, assert_it_is_true, harmed_
 from tests.labs import quick
 from tests.saboteur import cut_link, kill_program
 from tests.trials import make_trial, no_guest_runs
+from whimbrel.analysis.figures import figures_of
 from whimbrel.analysis.phases import PHASES, STORAGE
 from whimbrel.guests import guest as the_guest
 from whimbrel.guests.states import StateStore
@@ -20,7 +21,6 @@ from whimbrel.lab.server import Server
 from whimbrel.migrate.storage import disk_to_book_bytes
 from whimbrel.migrate.technique import MoveRequest
 from whimbrel.records.store import StoredTrial
-from whimbrel.report.load import figures_of
 from whimbrel.spec.migration import StorageName, TechniqueName
 
 IMAGE = f"{the_guest.GUEST_NAME}.qcow2"

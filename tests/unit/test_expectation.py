@@ -116,12 +116,12 @@ def test_a_guest_that_stands_still_is_dark_for_all_its_memory() -> None:
     found = expect_standing_still(guest(2000.0), Range(LINK, LINK * 0.9, LINK * 1.1), UNKNOWN, (1.0, 12.0, 60.0))
     assert_ordered(found)
     assert found.downtime_s is not None
-    assert astuple(found.downtime_s) == pytest.approx((10.0, 10 / 1.1, 10 / 0.9))
+    assert astuple(found.downtime_s) == pytest.approx(astuple(Range(10.0, 10 / 1.1, 10 / 0.9).plus(UNKNOWN.stop_s)))
     assert found.blackout_s is not None
     assert found.total_s is not None
-    assert found.blackout_s.middle == pytest.approx(10.0 + UNKNOWN.switch_s.middle)
+    assert found.blackout_s.middle == pytest.approx(10.0 + UNKNOWN.stop_s.middle + UNKNOWN.switch_s.middle)
     assert found.total_s.middle == pytest.approx(10.0 + sum(
-        part.middle for part in (UNKNOWN.before_s, UNKNOWN.switch_s, UNKNOWN.after_s)
+        part.middle for part in (UNKNOWN.before_s, UNKNOWN.stop_s, UNKNOWN.switch_s, UNKNOWN.after_s)
     ))  # fmt: skip
     assert found.stalls == {1.0: True, 12.0: False, 60.0: False}
     # It has no rounds, and there is no pause to wish for.
@@ -132,10 +132,10 @@ def test_a_guest_that_goes_first_is_dark_for_the_switch_and_may_stall_until_its_
     found = expect_post_copy(guest(2000.0), Range(LINK, LINK, LINK), UNKNOWN, (0.001, 1.0, 60.0))
     assert_ordered(found)
     assert found.downtime_s is None
-    assert found.blackout_s == UNKNOWN.switch_s
+    assert found.blackout_s == UNKNOWN.stop_s.plus(UNKNOWN.switch_s)
     assert found.total_s is not None
     assert found.total_s.middle == pytest.approx(10.0 + sum(
-        part.middle for part in (UNKNOWN.before_s, UNKNOWN.switch_s, UNKNOWN.after_s)
+        part.middle for part in (UNKNOWN.before_s, UNKNOWN.stop_s, UNKNOWN.switch_s, UNKNOWN.after_s)
     ))  # fmt: skip
     assert found.service_gap_s is not None
     assert found.service_gap_s.most > 10
@@ -144,11 +144,16 @@ def test_a_guest_that_goes_first_is_dark_for_the_switch_and_may_stall_until_its_
 
 
 def test_what_was_seen_narrows_what_is_not_known() -> None:
-    seen = [Seen(0.4, 0.1, 0.006, 0.05, None), Seen(0.5, 0.2, 0.008, 0.06, None), Seen(0.6, None, None, None, None)]
+    seen = [
+        Seen(0.4, 0.1, 0.02, 0.006, 0.05, None),
+        Seen(0.5, 0.2, 0.04, 0.008, 0.06, None),
+        Seen(0.6, None, None, None, None, None),
+    ]
     found = learn(seen)
     assert found.before_s == Range(0.5, 0.4, 0.6)
     assert found.after_s.middle == pytest.approx(0.15)
     assert (found.after_s.least, found.after_s.most) == (0.1, 0.2)
+    assert found.stop_s == Range(0.03, 0.02, 0.04)
     assert found.packet_s == UNKNOWN.packet_s
     assert found.learned_from == 3
 

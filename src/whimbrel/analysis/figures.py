@@ -1,4 +1,7 @@
-"""From a trial's record and series to its figures. Pure; what is derived here can always be derived again."""
+"""From a trial's record and series to its figures; what is derived here can always be derived again.
+
+Pure, but for ``figures_of``, which reads what is stored.
+"""
 
 from __future__ import annotations
 
@@ -25,6 +28,7 @@ from whimbrel.analysis.phases import (
     timeline,
 )
 from whimbrel.analysis.viewers import Derived, HlsFigure, ViewerFigure, hls_figures, viewer_figures
+from whimbrel.records.store import StoredTrial
 from whimbrel.records.trial import TrialRecord
 
 DERIVED_VERSION = 4
@@ -98,6 +102,12 @@ class TrialFigures(Derived):
     machine: MachineFigure
     rest: RestFigure | None
     spoilt: list[str]
+
+
+def figures_of(stored: StoredTrial, buffers_s: Sequence[float] = ()) -> TrialFigures:
+    """A stored trial's figures, derived from its record and series; ``buffers_s`` as for ``derive``."""
+    hosts, probe, packets, job, segments = (stored.series(name) for name in ("hosts", "probe", "packets", "job", "segments"))
+    return derive(stored.record, hosts, probe, packets, job, buffers_s, segments)
 
 
 def derive(

@@ -16,7 +16,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from whimbrel.analysis.figures import TrialFigures
+from whimbrel.analysis.figures import TrialFigures, figures_of
 from whimbrel.analysis.phases import phase_reached
 from whimbrel.cli.deploy import Deployed
 from whimbrel.cli.goals import how_it_turned_out, migration_of, parse_goal, pick
@@ -31,7 +31,6 @@ from whimbrel.observe.migration_events import MigrationEvents
 from whimbrel.predict.goals import Choice, Goal
 from whimbrel.predict.outlook import Outlook
 from whimbrel.records.store import forget_unmade
-from whimbrel.report.load import figures_of
 from whimbrel.spec.overrides import migration_with
 from whimbrel.system.provenance import commit
 from whimbrel.system.root import need_root

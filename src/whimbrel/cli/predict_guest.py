@@ -10,10 +10,11 @@ from typing import Literal
 from whimbrel.cli.held import held
 from whimbrel.cli.profile import profile_with_bar
 from whimbrel.deployment.deployed import find
-from whimbrel.deployment.predicting import expectation_of, overheads_from
+from whimbrel.deployment.predicting import overheads_from
 from whimbrel.errors import UsageError
 from whimbrel.observe.dirty_profile import USUAL_SAMPLE
 from whimbrel.predict.expectation import Expectation, Overheads, Range
+from whimbrel.predict.move import expectation_of, why_not
 from whimbrel.spec.overrides import migration_with
 from whimbrel.system.root import need_root
 from whimbrel.units import format_bytes, format_duration, format_rate
@@ -24,12 +25,15 @@ def predict_guest(name: str, to: Literal["a", "b"], seconds: str, sets: list[str
     need_root("profiling a guest")
     deployment = find(name)
     migration = migration_with(deployment.spec.migration, None, sets)
+    reason = why_not(migration)
+    if reason is not None:
+        raise UsageError(reason)
     overheads = overheads_from(learn_from)
     with held(deployment, "stopping") as site:
         profiled = profile_with_bar(deployment, site, seconds, USUAL_SAMPLE)
     if profiled.host == to:
         raise UsageError(f"{name} runs on host {to} already")
-    found = expectation_of(profiled, deployment.spec, migration, overheads)
+    found = expectation_of(profiled.profile, profiled.link_bytes_per_s, deployment.spec, migration, overheads)
     if as_json:
         content = {"name": name, "to": to, "learned_from": overheads.learned_from, **asdict(found)}
         content["stalls"] = [{"buffer_s": buffer_s, "stalls": stalls} for buffer_s, stalls in found.stalls.items()]

@@ -14,7 +14,15 @@ from typing import Annotated
 
 import typer
 
-from whimbrel.campaign import Campaign, Progress, estimate_campaign_s, estimate_states_s, need_possible, plan_trials
+from whimbrel.campaign import (
+    Campaign,
+    Progress,
+    estimate_campaign_s,
+    estimate_profiles_s,
+    estimate_states_s,
+    need_possible,
+    plan_trials,
+)
 from whimbrel.cli.interrupts import Interrupts
 from whimbrel.cli.terminal import Steps, complain, print_table
 from whimbrel.errors import UsageError
@@ -124,12 +132,12 @@ def _interrupted(folder: Path, file: Path | None, changed: list[str]) -> tuple[C
 
 def _print_plan(spec: CampaignSpec, plans: list[Plan], as_json: bool) -> None:
     total_s = estimate_campaign_s(spec, plans)
-    states_s = estimate_states_s(plans)
+    states_s = estimate_states_s(plans) + estimate_profiles_s(spec, plans)
     if as_json:
         content = {
             "trials": [plan.model_dump() for plan in plans],
             "estimated_s": total_s,
-            "saved_states_at_most_s": states_s,
+            "states_and_profiles_at_most_s": states_s,
         }
         print(json.dumps(content, indent=1))
         return
@@ -137,7 +145,10 @@ def _print_plan(spec: CampaignSpec, plans: list[Plan], as_json: bool) -> None:
         way = f"{plan.source} to {plan.destination}" if plan.moves else f"stays on {plan.source}"
         block = f"block {plan.block:3d}" if plan.counts else "warm-up  "
         print(f"{plan.order:4d}  {block}  {plan.arm:30s} {way:10s}  saved state {plan.state_boot}")
-    print(f"{len(plans)} trials, about {format_duration(total_s)}; missing saved states: up to {format_duration(states_s)} more")
+    print(
+        f"{len(plans)} trials, about {format_duration(total_s)};"
+        f" missing saved states and profiles: up to {format_duration(states_s)} more"
+    )
 
 
 class _Run:
@@ -261,5 +272,7 @@ def print_findings(report: Report) -> None:
     for line in report.evidence.words if report.evidence else []:
         print(line)
     print_table(report.table)
+    for line in report.predictor.words if report.predictor else []:
+        print(line)
     for line in report.problems:
         print(line)

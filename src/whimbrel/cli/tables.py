@@ -62,7 +62,7 @@ def query(
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON: a list of objects.")] = False,
 ) -> None:
-    """Asks all campaigns a question in SQL; the tables are trials, viewers, playbacks and instruments."""
+    """Asks all campaigns a question in SQL; the tables are trials, viewers, playbacks, instruments and predictions."""
     answer = _ask(question, _stack(_campaigns(folders or [Path("results")])))
     if as_csv:
         sys.stdout.write(answer.write_csv())

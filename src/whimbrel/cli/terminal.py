@@ -15,8 +15,8 @@ from whimbrel.report.table import Table
 from whimbrel.units import format_duration
 
 # Columns of the main table that a terminal shows; the page shows all.
-_TERMINAL_COLUMNS = ("scenario", "viewers", "moved", "total (s)", "ratio", "paper ratio", "QEMU downtime (ms)", "blackout (ms)",
-                     "reachability gap (ms)", "service gap (ms)")  # fmt: skip
+_TERMINAL_COLUMNS = ("scenario", "viewers", "succeeded", "total (s)", "ratio", "paper ratio", "QEMU downtime (ms)",
+                     "blackout (ms)", "reachability gap (ms)", "service gap (ms)")  # fmt: skip
 _NARROWEST_TABLE = 100
 _WIDTH_WITHOUT_TERMINAL = 160
 

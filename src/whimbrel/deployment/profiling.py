@@ -12,13 +12,11 @@ from pathlib import Path
 from whimbrel.deployment.bringing_up import AnySite
 from whimbrel.deployment.deployed import Deployment, plan_of
 from whimbrel.deployment.moving import places_of, where_it_runs
-from whimbrel.engines.libvirt import Connection
 from whimbrel.errors import UsageError
 from whimbrel.hosts.host import Host
-from whimbrel.observe.dirty_profile import ask_qemu, look_at
-from whimbrel.predict.profile import Profile, profile_of_looks
+from whimbrel.observe.dirty_profile import profile_guest
+from whimbrel.predict.profile import Profile
 from whimbrel.records.trial import HostName
-from whimbrel.system.process_memory import ProcessMemory
 from whimbrel.trial.instruments import Instruments
 
 
@@ -42,21 +40,10 @@ def profile(deployment: Deployment, site: AnySite, seconds: float, sample: int, 
         source = where_it_runs(deployment, places_of(deployment, site, holding))
         hosts: dict[HostName, Host] = {"a": site.host_a, "b": site.host_b}
         plan = plan_of(deployment.spec, source)
-        found = _look(hosts[source], deployment, seconds, sample, told)
+        memory_bytes = deployment.spec.guest.memory_bytes
+        found = profile_guest(hosts[source], deployment.guest, memory_bytes, seconds, sample, told)
         folder = Path(holding.enter_context(tempfile.TemporaryDirectory(prefix="whimbrel-")))
         instruments = Instruments(site, deployment.spec, plan, [hosts[source], hosts[plan.destination]], folder)
         with ExitStack() as meanwhile:
             link = instruments.try_link(meanwhile)()
     return Profiled(source, found, link, time.monotonic() - began_s, time.process_time() - began_cpu_s)
-
-
-def _look(host: Host, deployment: Deployment, seconds: float, sample: int, told: Callable[[float], None]) -> Profile:
-    process = host.process_of(deployment.guest)
-    if process is not None:
-        with ProcessMemory(process, deployment.spec.guest.memory_bytes) as memory:
-            return profile_of_looks(look_at(memory, seconds, sample, told))
-    with Connection.open(host.libvirt_uri) as connection:
-        domain = connection.find(deployment.guest)
-        if domain is None:
-            raise UsageError(f"{deployment.name} is no longer on host {host.name}")
-        return ask_qemu(domain, seconds, told)

@@ -12,7 +12,10 @@ from collections.abc import Callable
 import numpy as np
 
 from whimbrel.engines.domain import Domain
-from whimbrel.predict.profile import WINDOWS_S, Looks, Profile, profile_of_rates
+from whimbrel.engines.libvirt import Connection
+from whimbrel.errors import UsageError
+from whimbrel.hosts.host import Host
+from whimbrel.predict.profile import WINDOWS_S, Looks, Profile, profile_of_looks, profile_of_rates
 from whimbrel.system.deadline import pause
 from whimbrel.system.process_memory import PAGE_BYTES, ProcessMemory
 
@@ -20,6 +23,21 @@ _SEED = 20230427
 # Pages of a sample: a look at so many takes some tens of ms.
 USUAL_SAMPLE = 16384
 _MIB = 2**20
+
+
+def profile_guest(
+    host: Host, guest: str, memory_bytes: int, seconds: float, sample: int, told: Callable[[float], None]
+) -> Profile:
+    """A running guest's profile, over so many seconds; UsageError when it does not run on the host."""
+    process = host.process_of(guest)
+    if process is not None:
+        with ProcessMemory(process, memory_bytes) as memory:
+            return profile_of_looks(look_at(memory, seconds, sample, told))
+    with Connection.open(host.libvirt_uri) as connection:
+        domain = connection.find(guest)
+        if domain is None:
+            raise UsageError(f"{guest} does not run on host {host.name}")
+        return ask_qemu(domain, seconds, told)
 
 
 def look_at(memory: ProcessMemory, seconds: float, sample: int, told: Callable[[float], None]) -> Looks:

@@ -61,6 +61,7 @@ class MigrationEvents:
         self._lateness: list[float] = []
         self._cpu_s: float | None = None
         self.qemu_downtime_ms: int | None = None
+        self.qemu_ram: dict[str, int | float] | None = None
         self.parameters: dict[str, Any] | None = None
         self._parameters_final = False
         self._foretold: int | None = None
@@ -198,6 +199,7 @@ class MigrationEvents:
         """QEMU gives its downtime only when the move has completed; before that the key is absent or an expectation."""
         if answer is not None and answer.get("status") == "completed" and "downtime" in answer:
             self.qemu_downtime_ms = int(answer["downtime"])
+            self.qemu_ram = answer.get("ram")
 
 
 def job_row(t_ns: int, stats: JobStats) -> dict[str, int | None]:

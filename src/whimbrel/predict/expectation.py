@@ -32,12 +32,13 @@ class Range:
 class Overheads:
     """What a move takes beside its memory, in seconds: before the first byte, and after the guest runs.
 
-    And by how much the blackout is longer than QEMU's downtime, the reachability gap than the blackout, the service gap than
-    that.
+    And by how much QEMU's downtime is longer than sending the rest of its memory (``stop_s``), the blackout than the downtime
+    (``switch_s``), the reachability gap than the blackout, the service gap than that.
     """
 
     before_s: Range
     after_s: Range
+    stop_s: Range
     switch_s: Range
     announce_s: Range
     packet_s: Range
@@ -49,6 +50,7 @@ _NOTHING = Range(0.0, 0.0, 0.0)
 UNKNOWN = Overheads(
     before_s=Range(0.3, 0.05, 1.5),
     after_s=Range(0.2, 0.02, 1.0),
+    stop_s=Range(0.03, 0.002, 0.15),
     switch_s=Range(0.05, 0.005, 0.2),
     announce_s=Range(0.05, 0.0, 0.2),
     packet_s=Range(0.05, 0.0, 0.25),
@@ -62,6 +64,7 @@ class Seen:
 
     before_s: float | None
     after_s: float | None
+    stop_s: float | None
     switch_s: float | None
     announce_s: float | None
     packet_s: float | None
@@ -77,6 +80,7 @@ def learn(moves: Sequence[Seen]) -> Overheads:
     return Overheads(
         before_s=of([seen.before_s for seen in moves], UNKNOWN.before_s),
         after_s=of([seen.after_s for seen in moves], UNKNOWN.after_s),
+        stop_s=of([seen.stop_s for seen in moves], UNKNOWN.stop_s),
         switch_s=of([seen.switch_s for seen in moves], UNKNOWN.switch_s),
         announce_s=of([seen.announce_s for seen in moves], UNKNOWN.announce_s),
         packet_s=of([seen.packet_s for seen in moves], UNKNOWN.packet_s),
@@ -111,6 +115,7 @@ class Expectation:
 class _Dark:
     """How long nobody is there, by each observer: docs/measuring.md has the definitions."""
 
+    downtime_s: Range
     blackout_s: Range
     reachability_gap_s: Range
     service_gap_s: Range
@@ -118,9 +123,10 @@ class _Dark:
     @staticmethod
     def after(pause_s: Range, overheads: Overheads) -> _Dark:
         """From how long the guest stands still until its memory is there."""
-        blackout_s = pause_s.plus(overheads.switch_s)
+        downtime_s = pause_s.plus(overheads.stop_s)
+        blackout_s = downtime_s.plus(overheads.switch_s)
         reachability_gap_s = blackout_s.plus(overheads.announce_s)
-        return _Dark(blackout_s, reachability_gap_s, reachability_gap_s.plus(overheads.packet_s))
+        return _Dark(downtime_s, blackout_s, reachability_gap_s, reachability_gap_s.plus(overheads.packet_s))
 
 
 def expect(
@@ -148,15 +154,14 @@ def expect(
             shortest_pause_s=reachable_s,
             stalls=dict.fromkeys(buffers_s),
         )
-    downtime_s = _pause(middle, corners)
-    dark = _Dark.after(downtime_s, overheads)
+    dark = _Dark.after(_pause(middle, corners), overheads)
     memory_s = _range(_memory_s(middle), [_memory_s(corner) for corner in corners])
     return Expectation(
         converges=next(iter(verdicts)) if len(verdicts) == 1 else None,
         forced=middle.forced,
         total_s=_total_s(memory_s, dark, overheads),
         rounds=middle.rounds,
-        downtime_s=downtime_s,
+        downtime_s=dark.downtime_s,
         blackout_s=dark.blackout_s,
         reachability_gap_s=dark.reachability_gap_s,
         service_gap_s=dark.service_gap_s,
@@ -177,7 +182,7 @@ def expect_standing_still(
     return Expectation(
         converges=True,
         total_s=_total_s(_NOTHING, dark, overheads),
-        downtime_s=memory_s,
+        downtime_s=dark.downtime_s,
         blackout_s=dark.blackout_s,
         reachability_gap_s=dark.reachability_gap_s,
         service_gap_s=dark.service_gap_s,

@@ -103,6 +103,11 @@ class CampaignFolder:
         except (ValidationError, TypeError) as error:
             raise UsageError(f"{self.folder / _CAMPAIGN}: plans: {error}", resolution="the record is damaged") from error
 
+    @property
+    def profiles(self) -> Path:
+        """Where the profiles of its guests are, when its moves are predicted; it may not be there yet."""
+        return self.folder / "profiles"
+
     def workplace(self, order: int) -> Path:
         """Where a trial that is being made writes; renamed into place by ``commit``."""
         return self.folder / _TRIALS / f".{order:04d}.partial"

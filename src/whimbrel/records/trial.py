@@ -116,8 +116,9 @@ class StayRecord(Record):
 class MoveRecord(Record):
     """The call that moved the guest, and what engines said of it.
 
-    ``qemu_downtime_ms`` is QEMU's own figure (query-migrate); ``completed`` are libvirt's statistics of the completed job,
-    from the destination, as reported. ``reserved_memory_bytes`` is None where nobody counts the memory of what moves.
+    ``qemu_downtime_ms`` is QEMU's own figure (query-migrate), ``qemu_ram`` what it says of memory then, as reported;
+    ``completed`` are libvirt's statistics of the completed job, from the destination, as reported. ``reserved_memory_bytes`` is
+    None where nobody counts the memory of what moves.
     """
 
     called_ns: int
@@ -125,8 +126,40 @@ class MoveRecord(Record):
     reserved_memory_bytes: int | None
     reserved_disk_bytes: int
     qemu_downtime_ms: int | None
+    qemu_ram: dict[str, int | float] | None = None
     completed: dict[str, int] | None
     parameters: dict[str, Any] | None
+
+
+class Expected(Record):
+    """A figure as it was predicted: what is expected, at least and at most."""
+
+    middle: float
+    least: float
+    most: float
+
+
+class Prediction(Record):
+    """What was expected of the trial's move before it was made.
+
+    ``made_ns`` is when, on the monotonic clock; ``profile`` the file of the campaign with the dirty curve it was made from,
+    ``link_bytes_per_s`` what the link gave just before, ``learned_from`` of how many earlier moves it knew. ``converges`` and
+    ``forced`` are as in ``predict.expectation.Expectation``; figures that were not predicted are None.
+    """
+
+    made_ns: int
+    profile: str
+    link_bytes_per_s: float | None
+    learned_from: int
+    converges: bool | None
+    forced: bool
+    rounds: int | None
+    total_s: Expected | None
+    downtime_s: Expected | None
+    blackout_s: Expected | None
+    reachability_gap_s: Expected | None
+    service_gap_s: Expected | None
+    sent_bytes: Expected | None
 
 
 class ReachCounts(Record):
@@ -230,6 +263,7 @@ class TrialRecord(Record):
     reach: ReachCounts | None
     instruments: list[InstrumentCost]
     witness: WitnessRecord | None = None
+    prediction: Prediction | None = None
     restored_in_s: float | None
     registration: str | None = None
     unmeasured: dict[str, str] = {}

@@ -23,6 +23,7 @@ def summary(report: Report, folder: Path) -> dict[str, object]:
             for tick in report.ticks
         ],
         "evidence": _evidence(report),
+        "predictor": _predictor(report),
         "arms": _arms(report),
         "at_rest": [asdict(cost) for cost in rest_costs(trials)],
         "instruments": [asdict(cost) for cost in instrument_costs(trials)],
@@ -33,6 +34,18 @@ def summary(report: Report, folder: Path) -> dict[str, object]:
 def _arms(report: Report) -> list[dict[str, object]]:
     base = baseline_of(report.arms, report.first_scenario)
     return [asdict(arm) | {"ratio": ratio_to(base, arm), "published_ratio": published_ratio(base, arm)} for arm in report.arms]
+
+
+def _predictor(report: Report) -> dict[str, object] | None:
+    record = report.predictor
+    if record is None:
+        return None
+    return {
+        "figures": [asdict(accuracy) for accuracy in record.accuracies],
+        "verdicts": len(record.judged),
+        "verdicts_open": record.open,
+        "verdicts_wrong": [verdict.trial for verdict in record.wrong],
+    }
 
 
 def _evidence(report: Report) -> dict[str, object] | None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from whimbrel.analysis.evidence import Evidence, evidence_of
 from whimbrel.analysis.exclusion import MOST_LATENESS_MS
+from whimbrel.analysis.predictor import PredictorRecord, record_of
 from whimbrel.analysis.summary import ArmSummary, summarise
 from whimbrel.analysis.thresholds import Tick, ticks_of
 from whimbrel.records.store import CampaignFolder
@@ -40,6 +41,7 @@ class Report:
     rest: Table
     instruments: Table
     evidence: Evidence | None
+    predictor: PredictorRecord | None
     ticks: list[Tick]
     command: str
     environment: list[tuple[str, str]]
@@ -113,6 +115,7 @@ def build_report(folder: CampaignFolder, buffers_s: Sequence[float] = ()) -> Rep
         rest=rest_table([trial.trialled for trial in trials]),
         instruments=instrument_table([trial.trialled for trial in trials]),
         evidence=evidence_of([trial.trialled for trial in trials], {plan.arm for plan in folder.plans}),
+        predictor=record_of([trial.trialled for trial in trials]),
         ticks=ticks_of([trial.trialled for trial in trials]),
         command=str(header["command"]),
         environment=_environment(trials),

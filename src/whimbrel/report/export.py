@@ -1,4 +1,5 @@
-"""A campaign as tidy tables: a row per trial, per viewer of a trial, per viewer and player buffer, per trial and instrument.
+"""A campaign as tidy tables: a row per trial, per viewer of a trial, per viewer and player buffer, per trial and instrument,
+and per trial and figure that was predicted.
 
 Everything the page says of numbers can be computed from these. Columns keep their names and units in every campaign, so
 tables of several campaigns can be stacked.
@@ -11,9 +12,10 @@ from typing import Any
 
 import polars as pl
 
+from whimbrel.analysis.predictor import compare, judge
 from whimbrel.report.load import ReportedTrial
 
-TABLES = ("trials", "viewers", "playbacks", "instruments")
+TABLES = ("trials", "viewers", "playbacks", "instruments", "predictions")
 
 _FIGURES = {
     "total_s": pl.Float64,
@@ -108,6 +110,19 @@ _INSTRUMENT = _KEY | {
     "jitter_p99_ms": pl.Float64,
 }
 
+_PREDICTION = _KEY | {
+    "figure": pl.String,
+    "expected": pl.Float64,
+    "least": pl.Float64,
+    "most": pl.Float64,
+    "measured": pl.Float64,
+    "inside": pl.Boolean,
+    "converges": pl.Boolean,
+    "ended_by_itself": pl.Boolean,
+    "link_bytes_per_s": pl.Float64,
+    "learned_from": pl.Int64,
+}
+
 
 def tables_of(campaign: str, trials: list[ReportedTrial]) -> dict[str, pl.DataFrame]:
     """Every table of ``TABLES``, by its name; ``campaign`` is what its rows call it."""
@@ -115,6 +130,7 @@ def tables_of(campaign: str, trials: list[ReportedTrial]) -> dict[str, pl.DataFr
         "trials": _frame([_trial_row(campaign, trial) for trial in trials], _TRIAL),
         "viewers": _frame([row for trial in trials for row in _viewer_rows(campaign, trial)], _VIEWER),
         "playbacks": _frame([row for trial in trials for row in _playback_rows(campaign, trial)], _PLAYBACK),
+        "predictions": _frame([row for trial in trials for row in _prediction_rows(campaign, trial)], _PREDICTION),
         "instruments": _frame([row for trial in trials for row in _instrument_rows(campaign, trial)], _INSTRUMENT),
     }
 
@@ -224,6 +240,27 @@ def _playback_rows(campaign: str, trial: ReportedTrial) -> list[dict[str, Any]]:
         | viewer.model_dump(include={"startup_s", "stalls", "stalled_s", "stalled_at_end", "stalling_mos"})
         for viewer in trial.figures.hls_viewers
     ]
+
+
+def _prediction_rows(campaign: str, trial: ReportedTrial) -> list[dict[str, Any]]:
+    """Seconds, or bytes for ``bytes sent``."""
+    prediction = trial.stored.record.prediction
+    if prediction is None:
+        return []
+    judged = judge(trial.trialled)
+    of_move = {
+        "converges": prediction.converges,
+        "ended_by_itself": judged.ended if judged is not None else None,
+        "link_bytes_per_s": prediction.link_bytes_per_s,
+        "learned_from": prediction.learned_from,
+    }
+    return [
+        _key(campaign, trial)
+        | {"figure": found.figure, "expected": found.expected.middle, "least": found.expected.least,
+           "most": found.expected.most, "measured": found.measured, "inside": found.inside}
+        | of_move
+        for found in compare(trial.trialled)
+    ]  # fmt: skip
 
 
 def _instrument_rows(campaign: str, trial: ReportedTrial) -> list[dict[str, Any]]:

@@ -18,7 +18,8 @@ from whimbrel.report.charts import NamedChart, crowd_chart, load_chart, rest_cha
 from whimbrel.report.content import Report
 from whimbrel.report.evidence_charts import evidence_charts
 from whimbrel.report.load import ReportedTrial, counting_of
-from whimbrel.report.table import UNKNOWN
+from whimbrel.report.prediction_chart import prediction_chart
+from whimbrel.report.table import UNKNOWN, predictor_table
 
 PAGE = "report.html"
 _FIGURES = "figures"
@@ -38,7 +39,8 @@ def charts_of(report: Report) -> list[NamedChart]:
             scenario = next(scenario for scenario in record.spec.scenarios if scenario.name == record.plan.scenario)
             figure = figures.get("none" if scenario.service == "none" else scenario.form)
             charts.append(timeline_chart(shown, f"timeline-{scenario.name}", scenario.title, figure))
-    charts += [chart for chart in (load_chart(trials), crowd_chart(trials), rest_chart(trials)) if chart is not None]
+    found = (prediction_chart(trials), load_chart(trials), crowd_chart(trials), rest_chart(trials))
+    charts += [chart for chart in found if chart is not None]
     return charts
 
 
@@ -72,7 +74,11 @@ def write_page(folder: CampaignFolder, report: Report) -> Path:
     environment.filters |= {"spread": _spread, "p": _p_value, "resampled": _resampled}
     charts = charts_of(report)
     text = environment.get_template("page.html.j2").render(
-        report=report, charts=charts, bundle=_bundle() if charts else "", specs=[_inline(chart) for chart in charts]
+        report=report,
+        charts=charts,
+        predictor=predictor_table(report.predictor) if report.predictor else None,
+        bundle=_bundle() if charts else "",
+        specs=[_inline(chart) for chart in charts],
     )
     target = folder.folder / PAGE
     fresh = target.with_suffix(".new")

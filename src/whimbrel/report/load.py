@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from whimbrel.analysis.counting import Trialled, counting
-from whimbrel.analysis.figures import TrialFigures, derive
+from whimbrel.analysis.figures import TrialFigures, figures_of
 from whimbrel.records.store import CampaignFolder, StoredTrial, write_json
 
 _DERIVED = "derived.json"
@@ -42,9 +42,3 @@ def load_trials(folder: CampaignFolder, buffers_s: Sequence[float] = ()) -> list
             with contextlib.suppress(OSError):
                 write_json(trial.stored.folder / _DERIVED, json.loads(trial.figures.model_dump_json()))
     return found
-
-
-def figures_of(stored: StoredTrial, buffers_s: Sequence[float] = ()) -> TrialFigures:
-    """The trial's figures, derived from its record and series."""
-    hosts, probe, packets, job, segments = (stored.series(name) for name in ("hosts", "probe", "packets", "job", "segments"))
-    return derive(stored.record, hosts, probe, packets, job, buffers_s, segments)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from whimbrel.analysis.costs import instrument_costs, rest_costs
 from whimbrel.analysis.counting import Trialled
+from whimbrel.analysis.predictor import Accuracy, PredictorRecord
 from whimbrel.analysis.summary import ArmSummary, Spread, baseline_of, published_ratio, ratio_to
 
 UNKNOWN = "–"
@@ -36,7 +37,7 @@ def main_table(arms: list[ArmSummary], first_scenario: str) -> Table:
         Column("scenario", "what ran in the VM"),
         Column("viewers", "how many watched"),
         Column(
-            "moved",
+            "succeeded",
             "guests that moved, or stayed where they were to stay, of trials, and from six trials on the 95 % interval of"
             " their share; only what was measured to the end has durations",
         ),
@@ -167,3 +168,33 @@ def instrument_table(trials: Sequence[Trialled]) -> Table:
         for cost in instrument_costs(trials)
     ]
     return Table(columns, lines)
+
+
+def predictor_table(record: PredictorRecord) -> Table:
+    """A line per figure: how far off its predictions were, and how often its intervals held."""
+    columns = [
+        Column("figure", "what was predicted before the move, and measured"),
+        Column("moves", "how many were both predicted and measured"),
+        Column("median error", "of the absolute error, as a share of what was measured"),
+        Column("95th percentile", "of the absolute error"),
+        Column("bias", "median of the signed error: above 0, more was expected than came"),
+        Column("inside interval", "share of moves whose figure lay within the interval that was given"),
+        Column("usual interval", "half its width, as a share of what was expected; its median"),
+    ]
+    return Table(columns, [_accuracy(accuracy) for accuracy in record.accuracies])
+
+
+def _accuracy(accuracy: Accuracy) -> list[str]:
+    return [
+        accuracy.figure,
+        str(accuracy.trials),
+        _share(accuracy.median_error),
+        _share(accuracy.p95_error),
+        _share(accuracy.bias, "+.1%"),
+        f"{accuracy.covered:.0%}",
+        f"±{accuracy.typical_width:.0%}" if accuracy.typical_width is not None else UNKNOWN,
+    ]
+
+
+def _share(value: float | None, form: str = ".1%") -> str:
+    return format(value, form) if value is not None else UNKNOWN

@@ -18,6 +18,7 @@ from whimbrel.system.deadline import Deadline, pause
 from whimbrel.system.instrument import Instrument
 
 _TRYING_S = 20.0
+_PLAYING_S = 60.0
 _WATCH_EVERY_S = 0.25
 
 
@@ -113,6 +114,18 @@ class Instruments:
             return found
 
         return rate
+
+
+def play(player: Instrument, viewers: int, holding: ExitStack) -> Instrument:
+    """Starts a player, and waits until so many of its viewers play."""
+    holding.enter_context(player)
+    wanted = set(range(1, viewers + 1))
+    player.wait_for(
+        lambda said: {line["viewer"] for line in said if line["say"] == "playing"} >= wanted,
+        "to play with all viewers",
+        _PLAYING_S,
+    )
+    return player
 
 
 def watch(seconds: float, running: Sequence[Instrument], hosts: Sequence[Host] = ()) -> None:

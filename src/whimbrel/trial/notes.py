@@ -25,6 +25,7 @@ from whimbrel.records.trial import (
     MoveRecord,
     Outcome,
     Plan,
+    Prediction,
     Provenance,
     ReachCounts,
     RestRecord,
@@ -84,10 +85,12 @@ class Notes:
     report: MoveReport | None = None
     stay: StayRecord | None = None
     qemu_downtime_ms: int | None = None
+    qemu_ram: dict[str, int | float] | None = None
     parameters: dict[str, Any] | None = None
     reach: ReachCounts | None = None
     costs: list[InstrumentCost] = field(default_factory=list)
     witness: WitnessRecord | None = None
+    prediction: Prediction | None = None
     identity_before: Identity | None = None
     identity_after: Identity | None = None
     clocks: dict[str, HostClock] = field(default_factory=dict)
@@ -96,7 +99,7 @@ class Notes:
     def keep(self, events: MigrationEvents, workplace: Path, beside: Sequence[Event] = ()) -> None:
         """What was heard of the move, with what others say of it, and its job's series."""
         self.events = [*events.events, *beside]
-        self.qemu_downtime_ms, self.parameters = events.qemu_downtime_ms, events.parameters
+        self.qemu_downtime_ms, self.qemu_ram, self.parameters = events.qemu_downtime_ms, events.qemu_ram, events.parameters
         events.write_job(workplace / "job.parquet")
 
     def keep_ending(self, ending: Ending) -> None:
@@ -115,6 +118,7 @@ class Notes:
             reserved_memory_bytes=report.reserved_memory_bytes,
             reserved_disk_bytes=report.reserved_disk_bytes,
             qemu_downtime_ms=self.qemu_downtime_ms,
+            qemu_ram=self.qemu_ram,
             completed=report.completed,
             parameters=self.parameters,
         )
@@ -149,6 +153,7 @@ class Notes:
             reach=self.reach,
             instruments=self.costs,
             witness=self.witness,
+            prediction=self.prediction,
             restored_in_s=self.restored_in_s,
             registration=origin.registration,
             provenance=self._provenance(spec, plan, state, site, origin),

@@ -25,7 +25,8 @@ from whimbrel.records.trial import Event, HostName, InstrumentCost, Plan, RestRe
 from whimbrel.spec.campaign import CampaignSpec
 from whimbrel.system.clock import read_pair
 from whimbrel.system.instrument import Instrument
-from whimbrel.trial.instruments import Instruments, watch
+from whimbrel.trial.foresight import Foretell
+from whimbrel.trial.instruments import Instruments, play, watch
 from whimbrel.trial.notes import Notes, Origin, count_reach, host_name, now
 from whimbrel.trial.subject import Setting, Start, subject_of
 
@@ -39,7 +40,7 @@ Notice = Callable[[str], None]
 class Trial:
     """One repetition of one arm at one site, from one saved state; writes its series into ``workplace``.
 
-    With ``keep_on_failure`` the guest of a failed trial is left as it is.
+    With ``keep_on_failure`` the guest of a failed trial is left as it is. With ``foretell`` its move is predicted beforehand.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class Trial:
         origin: Origin,
         notice: Notice,
         keep_on_failure: bool = False,
+        foretell: Foretell | None = None,
     ) -> None:
         self._site = site
         self._spec = spec
@@ -61,6 +63,7 @@ class Trial:
         self._origin = origin
         self._notice = notice
         self._keep_on_failure = keep_on_failure
+        self._foretell = foretell
         self._scenario = next(scenario for scenario in spec.scenarios if scenario.name == plan.scenario)
         hosts: dict[HostName, Host] = {"a": site.host_a, "b": site.host_b}
         self._source = hosts[plan.source]
@@ -166,6 +169,8 @@ class Trial:
             from_ns=from_ns,
             to_ns=read_pair().monotonic_ns,
         )
+        if self._foretell is not None:
+            self._notes.prediction = self._foretell(link_bytes_per_s)
 
     def _start_reach_check(self, inside: Inside) -> bool:
         """Whether services of the VM and of the container now ask each other."""
@@ -207,16 +212,9 @@ class Trial:
         """A player for so many viewers, once all of them play; None when there are none."""
         if not viewers:
             return None
-        player = instruments.enter_context(make())
-        running.append(player)
-        wanted = set(range(1, viewers + 1))
         self._notice(f"waiting for {viewers} viewer{'s' if viewers > 1 else ''} to play")
-        player.wait_for(
-            lambda said: {line["viewer"] for line in said if line["say"] == "playing"} >= wanted,
-            "to play with all viewers",
-            _PLAYING_S,
-        )
-        return player
+        running.append(play(make(), viewers, instruments))
+        return running[-1]
 
     def _watch(self, seconds: float, running: list[Instrument]) -> None:
         watch(seconds, running, self._hosts)

@@ -11,6 +11,7 @@ from whimbrel.cli.tables import export, query
 from whimbrel.errors import UsageError
 from whimbrel.records.store import CampaignFolder
 from whimbrel.report.content import build_report
+from whimbrel.report.export import TABLES
 from whimbrel.report.layout import write_page
 
 RECORDED = Path(__file__).parents[2] / "recorded" / "campaign"
@@ -24,11 +25,11 @@ def campaign(tmp_path: Path) -> Path:
 def test_a_row_per_trial_per_viewer_and_per_buffer(campaign: Path, capsys: pytest.CaptureFixture[str]) -> None:
     export(campaign, None, as_json=True)
     files = [Path(file) for file in json.loads(capsys.readouterr().out)]
-    assert sorted(file.name for file in files) == sorted(
-        f"{table}.{kind}" for table in ("trials", "viewers", "playbacks", "instruments") for kind in ("csv", "parquet")
-    )
+    assert sorted(file.name for file in files) == sorted(f"{table}.{kind}" for table in TABLES for kind in ("csv", "parquet"))
     tables = {file.stem: pl.read_parquet(file) for file in files if file.suffix == ".parquet"}
-    assert {name: frame.height for name, frame in tables.items()} == {"trials": 3, "viewers": 2, "playbacks": 6, "instruments": 8}
+    assert {name: frame.height for name, frame in tables.items()} == {
+        "trials": 3, "viewers": 2, "playbacks": 6, "instruments": 8, "predictions": 0,
+    }  # fmt: skip
     assert tables["trials"].get_column("arm").to_list() == ["nested-1", "vm-1", "baseline"]
     # Nobody watched the baseline: unknown, not 0.
     assert tables["trials"].get_column("service_gap_ms").to_list()[2] is None

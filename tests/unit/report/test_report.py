@@ -14,13 +14,13 @@ import polars as pl
 import pytest
 
 from whimbrel.analysis.counting import Trialled
-from whimbrel.analysis.figures import TrialFigures, derive
+from whimbrel.analysis.figures import TrialFigures, derive, figures_of
 from whimbrel.analysis.summary import Spread, summarise
 from whimbrel.records.store import CampaignFolder, StoredTrial
 from whimbrel.records.trial import Event, TrialRecord
 from whimbrel.report.content import build_report, silent
 from whimbrel.report.layout import write_page
-from whimbrel.report.load import ReportedTrial, figures_of
+from whimbrel.report.load import ReportedTrial
 from whimbrel.report.table import UNKNOWN, main_table, show
 
 RECORDED = Path(__file__).parents[2] / "recorded" / "campaign"
@@ -88,7 +88,7 @@ def test_a_failed_trial_has_no_durations(trials: dict[str, Trialled]) -> None:
 def test_failures_count_against_success_and_give_no_duration(trials: dict[str, Trialled]) -> None:
     arms = summarise([trials["baseline"], trials["vm"], failed(trials["vm"])])
     table = main_table(arms, "baseline")
-    moved = [column.heading for column in table.columns].index("moved")
+    moved = [column.heading for column in table.columns].index("succeeded")
     assert [line[moved] for line in table.lines] == ["1 of 1", "1 of 2"]
     assert arms[1].total_s.known == 1
 

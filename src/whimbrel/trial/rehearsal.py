@@ -1,0 +1,47 @@
+"""A trial's guest as it is just before its move, put up for nothing but to profile it."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+
+from whimbrel.guests import guest as the_guest
+from whimbrel.hosts.host import Host
+from whimbrel.hosts.site import Site
+from whimbrel.observe.dirty_profile import USUAL_SAMPLE, profile_guest
+from whimbrel.predict.profile import Profile
+from whimbrel.records.trial import HostName, Plan
+from whimbrel.spec.campaign import CampaignSpec
+from whimbrel.system.deadline import pause
+from whimbrel.trial.instruments import Instruments, play
+from whimbrel.trial.subject import Setting, Start, subject_of
+
+
+def rehearse(site: Site, spec: CampaignSpec, plan: Plan, start: Start, seconds: float, told: Callable[[str], None]) -> Profile:
+    """How the guest of this trial dirties its memory while as many viewers watch; it is taken away again.
+
+    ``spec`` as it is in the trial's arm; a trial that moves a VM.
+    """
+    hosts: dict[HostName, Host] = {"a": site.host_a, "b": site.host_b}
+    source, destination = hosts[plan.source], hosts[plan.destination]
+    the_guest.refuse_another([source, destination])
+    subject = subject_of(Setting(site, spec, plan, source, destination), start)
+    with tempfile.TemporaryDirectory(prefix="whimbrel-") as folder, ExitStack() as holding:
+        holding.callback(subject.discard)
+        told("restoring the saved state")
+        inside, _ = subject.bring_up(holding)
+        if spec.guest.dirtier is not None:
+            the_guest.start_dirtier(inside, spec.guest.dirtier)
+        instruments = Instruments(site, spec, plan, [source, destination], Path(folder))
+        told("waiting for viewers to play")
+        for make, viewers in ((instruments.player, plan.viewers), (instruments.hls_player, plan.hls_viewers)):
+            if viewers:
+                play(make(), viewers, holding)
+        pause(spec.observe.at_rest_s)
+        told("profiling")
+        return profile_guest(
+            source, the_guest.GUEST_NAME, spec.guest.memory_bytes, seconds, USUAL_SAMPLE,
+            lambda over_s: told(f"profiling: {over_s:.0f} of {seconds:.0f} s"),
+        )  # fmt: skip
