@@ -57,6 +57,24 @@ def test_pages_of_zeros_are_counted_but_take_nothing() -> None:
     assert move.pause_s == pytest.approx(move.most_pause_s / 2)
 
 
+def test_what_is_left_of_later_rounds_holds_content() -> None:
+    # Nine pages of ten are zeros. A guest that stands still stops in the first round, whose rest is mostly zeros; one that dirties at
+    # half the rate of the link stops in a later one.
+    dirty, still = curve(500.0, zero=0.9), curve(0.0, zero=0.9)
+    limit_s = 0.3
+    at_first, at_last = move_as_qemu(still, LINK, limit_s, 30), move_as_qemu(dirty, LINK, limit_s, 30)
+    assert at_first.rounds == 1
+    assert at_last.rounds is not None
+    assert at_last.rounds >= 3
+    assert at_first.pause_s is not None
+    assert at_first.pause_s < limit_s / 5
+    assert at_last.pause_s is not None
+    assert at_last.least_pause_s is not None
+    assert at_last.pause_s > 0.5 * limit_s
+    # Within the 50 ms that QEMU sends before it looks.
+    assert at_last.pause_s - at_last.least_pause_s <= 0.025 + 1e-9
+
+
 def test_rounds_follow_until_what_was_dirtied_fits_as_well() -> None:
     # A tenth of the link: rounds of about 9.7 s, 0.9 s, 0.1 s, ...; what each dirties is a tenth of what it sent.
     move = move_as_qemu(curve(100.0), LINK, 0.3, 30)

@@ -50,15 +50,16 @@ def move_as_qemu(
         raise UsageError("a bandwidth and a pause limit must be above 0")
     first_bytes = curve.first_round_bytes
     limit_bytes = bandwidth_bytes_per_s * pause_limit_s
-    # Its own count of what is left: zero pages like others.
-    share_of_content = 1 - curve.spec.pages_zero / curve.spec.pages_total
-    left_bytes = first_bytes
+    # By its own count pages of zeros are left like others; what dirtied pages hold is not zeros.
+    left_bytes, share_of_content = first_bytes, 1 - curve.spec.pages_zero / curve.spec.pages_total
     memory_s = sent_bytes = 0.0
     rounds = 0
     last_s: float | None = None
     while True:
         rounds += 1
-        kept_bytes = max(0.0, min(left_bytes, limit_bytes - bandwidth_bytes_per_s * _LOOK_S))
+        counted_bytes = max(0.0, limit_bytes - bandwidth_bytes_per_s * _LOOK_S)
+        kept_bytes = min(left_bytes, counted_bytes * share_of_content)
+        counted_bytes = kept_bytes / share_of_content if share_of_content else counted_bytes
         length_s = (left_bytes - kept_bytes) / bandwidth_bytes_per_s
         memory_s += length_s
         sent_bytes += left_bytes - kept_bytes
@@ -66,19 +67,23 @@ def move_as_qemu(
             return QemuMove(converges=False)
         # What was dirtied but had not been sent yet is not sent twice.
         dirtied_bytes = curve.bytes(length_s) * (1 - min(1.0, kept_bytes / first_bytes if first_bytes else 0.0))
-        left_bytes = kept_bytes + dirtied_bytes
+        left_bytes, counted_bytes = kept_bytes + dirtied_bytes, counted_bytes + dirtied_bytes
+        share_of_content = left_bytes / counted_bytes if counted_bytes else 1.0
         forced = rounds > most_rounds
-        if left_bytes < limit_bytes or forced:
-            pause_bytes = kept_bytes * share_of_content + dirtied_bytes
+        if counted_bytes < limit_bytes or forced:
+            # Of the first round's rest nobody knows which part is zeros; of later ones, only when QEMU looked.
+            look_bytes = bandwidth_bytes_per_s * _LOOK_S
+            least_bytes = dirtied_bytes if rounds == 1 else max(dirtied_bytes, left_bytes - look_bytes)
+            most_bytes = counted_bytes if rounds == 1 else counted_bytes + look_bytes
             return QemuMove(
                 converges=True,
                 forced=forced,
                 rounds=rounds,
                 memory_s=memory_s,
-                pause_s=pause_bytes / bandwidth_bytes_per_s,
-                least_pause_s=dirtied_bytes / bandwidth_bytes_per_s,
-                most_pause_s=left_bytes / bandwidth_bytes_per_s,
-                sent_bytes=sent_bytes + pause_bytes,
+                pause_s=left_bytes / bandwidth_bytes_per_s,
+                least_pause_s=least_bytes / bandwidth_bytes_per_s,
+                most_pause_s=(most_bytes if forced else min(most_bytes, limit_bytes)) / bandwidth_bytes_per_s,
+                sent_bytes=sent_bytes + left_bytes,
             )
         if last_s is not None and length_s >= last_s and most_rounds * length_s > never_s:
             return QemuMove(converges=False)
