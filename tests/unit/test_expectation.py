@@ -58,8 +58,8 @@ def test_pages_of_zeros_are_counted_but_take_nothing() -> None:
 
 
 def test_what_is_left_of_later_rounds_holds_content() -> None:
-    # Nine pages of ten are zeros. A guest that stands still stops in the first round, whose rest is mostly zeros; one that dirties at
-    # half the rate of the link stops in a later one.
+    # Nine pages of ten are zeros. A guest that stands still stops in the first round, whose rest is mostly zeros; one that
+    # dirties at half the rate of the link stops in a later one.
     dirty, still = curve(500.0, zero=0.9), curve(0.0, zero=0.9)
     limit_s = 0.3
     at_first, at_last = move_as_qemu(still, LINK, limit_s, 30), move_as_qemu(dirty, LINK, limit_s, 30)
