@@ -77,6 +77,7 @@ class RestFigure(Derived):
 class TrialFigures(Derived):
     """Everything derived from one trial. Durations are None for a move that failed, or was not measured to its end.
 
+    ``post_copy_faults`` are pages that the guest had to wait for (None where memory never followed it).
     ``spoilt`` says why the trial does not count (``exclusion``); it is empty when it does.
     """
 
@@ -95,6 +96,7 @@ class TrialFigures(Derived):
     transferred_bytes: int | None
     disk_bytes: int | None
     link_bytes: int | None
+    post_copy_faults: int | None = None
     phases: list[PhaseFigure]
     rounds: list[RoundFigure]
     viewers: list[ViewerFigure]
@@ -149,6 +151,7 @@ def derive(
         transferred_bytes=completed.get("memory_processed") if moved and completed else None,
         disk_bytes=_disk_bytes(job, record) if moved else None,
         link_bytes=_link_bytes(hosts, record) if measured else None,
+        post_copy_faults=_post_copy_faults(record) if moved else None,
         phases=[_phase_figure(phase) for phase in phases] if record.move else [],
         rounds=_round_figures(_rounds(record, moments, job)),
         viewers=viewers,
@@ -157,6 +160,13 @@ def derive(
         rest=_rest(record, hosts),
         spoilt=spoilt(record, hosts),
     )  # fmt: skip
+
+
+def _post_copy_faults(record: TrialRecord) -> int | None:
+    """Pages that the guest touched on the destination before they were there, and that were asked for."""
+    ram = record.move.qemu_ram if record.move is not None else None
+    faults = ram.get("postcopy-requests") if ram is not None and record.spec.migration.ends_as_post_copy else None
+    return round(faults) if faults is not None else None
 
 
 def _interval(record: TrialRecord) -> tuple[int, int] | None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from whimbrel.engines.guest_agent import GuestAgent
-from whimbrel.guests.guest import start_beside
+from whimbrel.guests.guest import announce, start_beside
 from whimbrel.hosts.inside import Inside
 from whimbrel.spec.service import DirtierSpec, FormName, ServiceName
 
@@ -143,8 +143,9 @@ def wait_for_service(inside: Inside, service: ServiceName) -> None:
 
 
 def start_again(agent: GuestAgent, form: FormName, service: ServiceName, dirtier: DirtierSpec | None, witness: bool) -> None:
-    """After a boot: the clock, the service, and what ran beside it."""
+    """After a boot: the clock, word to its neighbours of where it is now, the service, and what ran beside it."""
     agent.set_clock()
+    announce(agent)
     if service != "none":
         FORMS[form].start_service(agent)
         wait_for_service(agent, service)

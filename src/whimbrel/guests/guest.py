@@ -191,6 +191,18 @@ def start_dirtier(inside: Inside, dirtier: DirtierSpec) -> None:
     )
 
 
+def announce(inside: Inside) -> None:
+    """Lets neighbours and switches learn where a guest is that was booted elsewhere than before.
+
+    QEMU does so for one that was moved. A guest that says nothing by itself is found only once those who ask have forgotten
+    where it was, up to a minute later (arp(7), base_reachable_time). A link given its address again announces it (ip-sysctl,
+    arp_notify).
+    """
+    inside.shell(
+        'echo 1 >/proc/sys/net/ipv4/conf/eth0/arp_notify && ip link set eth0 address "$(cat /sys/class/net/eth0/address)"'
+    )
+
+
 def start_witness(inside: Inside) -> None:
     """Starts the witness, which goes on from its file where there is one; returns when it can be asked."""
     inside.shell(

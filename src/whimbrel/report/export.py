@@ -30,6 +30,7 @@ _FIGURES = {
     "transferred_bytes": pl.Int64,
     "disk_bytes": pl.Int64,
     "link_bytes": pl.Int64,
+    "post_copy_faults": pl.Int64,
 }
 # How often the service of the VM and that of the container beside it reached one another.
 _REACH = [f"reach_{when}_{how}" for when in ("before", "during", "after") for how in ("ok", "failed")]

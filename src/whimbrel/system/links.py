@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from whimbrel.errors import CapabilityError
 from whimbrel.system.netns import inside
 from whimbrel.system.process import run
@@ -13,8 +15,14 @@ _QUEUE_MS = 50
 
 
 def add_bridge(netns: str, name: str) -> None:
-    """A bridge without spanning tree, so that a port forwards at once."""
-    run(["ip", "-n", netns, "link", "add", name, "type", "bridge", "stp_state", "0", "forward_delay", "0"])
+    """A bridge without spanning tree, so that a port forwards at once.
+
+    Its address is given, or it would be the lowest of its ports': when that port leaves, all that know the address lose the
+    bridge's owner for as long as they remember it (net/bridge/br_stp_if.c, ``br_stp_recalculate_bridge_id``).
+    """
+    # Local, unicast (RFC 7042, section 2.1).
+    address = ":".join(f"{part:02x}" for part in (0x02, *os.urandom(5)))
+    run(["ip", "-n", netns, "link", "add", name, "address", address, "type", "bridge", "stp_state", "0", "forward_delay", "0"])
     run(["ip", "-n", netns, "link", "set", name, "up"])
 
 
