@@ -31,12 +31,12 @@ def prediction_chart(trials: Sequence[ReportedTrial]) -> NamedChart | None:
     if not rows:
         return None
     ends = [min(row["measured_s"] for row in rows), max(row["measured_s"] for row in rows)]  # type: ignore[type-var]
-    x = alt.X("measured_s:Q", title="measured (s)", scale=alt.Scale(type="log"))
+    x = alt.X("measured_s:Q", title="measured (s)", scale=alt.Scale(type="log", nice=False, padding=12))
     base = alt.Chart(inline(rows))
     chart = (
         alt.Chart(inline([{"measured_s": end, "expected_s": end} for end in ends]))
         .mark_line(color="#9aa5b1", strokeDash=[4, 3])
-        .encode(x=x, y=alt.Y("expected_s:Q", title="expected (s)", scale=alt.Scale(type="log")))
+        .encode(x=x, y=alt.Y("expected_s:Q", title="expected (s)", scale=alt.Scale(type="log", nice=False, padding=12)))
         + base.mark_rule(color="#9ecae9").encode(x=x, y="least_s:Q", y2="most_s:Q")
         + base.mark_circle(size=28, color="#4c78a8", opacity=0.8).encode(
             x=x, y="expected_s:Q", tooltip=["trial:N", "arm:N", "measured_s:Q", "expected_s:Q", "least_s:Q", "most_s:Q"]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
@@ -56,12 +56,11 @@ class Foresight:
         """How the trial is to predict its move; None when it is not to."""
         if spec.observe.profile_for_s is None or not _is_predicted(spec, plan):
             return None
-        file = self._file(spec, plan)
-        return _Foreteller(file.name, read_profile(file), spec, tuple(self._seen.get(plan.form, ()))).foretell
+        return partial(_foretell, self._file(spec, plan), spec, tuple(self._seen.get(plan.form, ())))
 
     def learn(self, stored: StoredTrial) -> None:
-        """What this trial shows is known to those that follow."""
-        seen = seen_in(stored)
+        """What this trial shows is known to those that follow, where they are to be predicted."""
+        seen = seen_in(stored) if stored.record.spec.observe.profile_for_s is not None else None
         if seen is not None:
             self._seen.setdefault(stored.record.plan.form, []).append(seen)
 
@@ -74,33 +73,24 @@ class Foresight:
         return self._folder.profiles / f"{hashlib.sha256(' '.join(what).encode()).hexdigest()[:12]}-{plan.state_boot}.json"
 
 
-@dataclass(frozen=True)
-class _Foreteller:
-    """Everything but the link is known."""
-
-    profile_name: str
-    profile: Profile
-    spec: CampaignSpec
-    seen: Sequence[Seen]
-
-    def foretell(self, link_bytes_per_s: float | None) -> Prediction:
-        overheads = learn(self.seen)
-        found = expectation_of(self.profile, link_bytes_per_s, self.spec, self.spec.migration, overheads)
-        return Prediction(
-            made_ns=read_pair().monotonic_ns,
-            profile=self.profile_name,
-            link_bytes_per_s=link_bytes_per_s,
-            learned_from=overheads.learned_from,
-            converges=found.converges,
-            forced=found.forced,
-            rounds=found.rounds,
-            total_s=_expected(found.total_s),
-            downtime_s=_expected(found.downtime_s),
-            blackout_s=_expected(found.blackout_s),
-            reachability_gap_s=_expected(found.reachability_gap_s),
-            service_gap_s=_expected(found.service_gap_s),
-            sent_bytes=_expected(found.sent_bytes),
-        )
+def _foretell(profile_file: Path, spec: CampaignSpec, seen: Sequence[Seen], link_bytes_per_s: float | None) -> Prediction:
+    overheads = learn(seen)
+    found = expectation_of(read_profile(profile_file), link_bytes_per_s, spec, spec.migration, overheads)
+    return Prediction(
+        made_ns=read_pair().monotonic_ns,
+        profile=profile_file.name,
+        link_bytes_per_s=link_bytes_per_s,
+        learned_from=overheads.learned_from,
+        converges=found.converges,
+        forced=found.forced,
+        rounds=found.rounds,
+        total_s=_expected(found.total_s),
+        downtime_s=_expected(found.downtime_s),
+        blackout_s=_expected(found.blackout_s),
+        reachability_gap_s=_expected(found.reachability_gap_s),
+        service_gap_s=_expected(found.service_gap_s),
+        sent_bytes=_expected(found.sent_bytes),
+    )
 
 
 def read_profile(file: Path) -> Profile:
