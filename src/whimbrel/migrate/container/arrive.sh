@@ -9,7 +9,7 @@ page_server= lazy_pages= kept=
 
 # Ended from outside before the container may stay here, it ends the container: without lazy-pages it would read zeros.
 trap 'exit 1' TERM
-trap '[ -n "$kept" ] || end_container' EXIT
+trap 'end_rehearsal; [ -n "$kept" ] || end_container' EXIT
 
 serve_pages() { # NUMBER [PREVIOUS]: a page server takes one connection, and needs the round before to leave out what it has
     pages_came || return 1
@@ -109,6 +109,7 @@ end_container || { say "failed: what an earlier copy left cannot be removed"; ex
 coproc LINE { exec nc -l "$CONTROL_PORT"; }
 take_files
 say listening
+rehearse restore
 while hear "$PATIENCE_S"; do
     read -r word number previous <<<"$heard"
     case $word in

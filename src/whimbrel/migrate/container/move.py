@@ -28,7 +28,7 @@ from whimbrel.units import format_bytes
 _LOOK_EVERY_S = 0.1
 # While the container stands still, looking takes the very processors that dump and restore it.
 _LOOK_WHILE_LEAVING_S = 0.5
-_READY_S = 60.0
+_READY_S = 120.0
 # Longer than everything that the scripts wait for (common.sh).
 _LEAVING_S = 240.0
 _BAD = ("failed", "lost", "no answer")

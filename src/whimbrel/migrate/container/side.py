@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import base64
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import Literal
 
-from whimbrel.guests.carrier import CRIU_CONFIG, Carrier
+from whimbrel.guests.carrier import CONTAINER, CRIU_CONFIG, Carrier
+from whimbrel.guests.oci import description
 
 Role = Literal["source", "destination"]
 MOVE = "/run/move"
 _SCRIPTS: dict[Role, str] = {"source": "depart.sh", "destination": "arrive.sh"}
 _JOBS: dict[Role, str] = {"source": "whimbrel-depart", "destination": "whimbrel-arrive"}
 # What both CRIUs are told (criu(8)). We cut the network, at the bridge: CRIU need not lock it, and leaves no rules behind.
-_OPTIONS = ("network-lock skip", "skip-in-flight", "ghost-limit 64M", f"action-script {MOVE}/hook.sh")
+_OPTIONS = ("network-lock skip", "skip-in-flight", "ghost-limit 64M")
+_HOOK = f"action-script {MOVE}/hook.sh"
+_REHEARSAL = f"{MOVE}/rehearsal"
+# A program that every image has, and that ends by itself should nobody end it; in the container's own network, which is there.
+_SLEEP = description("rehearsal", ["/bin/sleep", "60"], f"/run/netns/{CONTAINER}", [], CRIU_CONFIG, open_files=1024)
 
 
 @dataclass(frozen=True)
@@ -52,11 +58,14 @@ class Side:
             inside.write(f"{MOVE}/{name}", (folder / name).read_text())
         given = {"SIDE": self.role, "SELF": self.carrier.address, **settings}
         inside.write(f"{MOVE}/settings", "".join(f"{key}={value}\n" for key, value in given.items()))
-        options = [*_OPTIONS, *([f"address {self.carrier.address}"] if settings["TECHNIQUE"] == "post-copy" else [])]
+        options = [*_OPTIONS, _HOOK, *([f"address {self.carrier.address}"] if settings["TECHNIQUE"] == "post-copy" else [])]
         inside.write(f"{MOVE}/criu.conf", "\n".join(options) + "\n")
         # runc asks CRIU to log everything, which takes a good part of the time in which the container stands still.
         inside.write(CRIU_CONFIG, "verbosity 2\n")
-        inside.shell(f"chmod +x {MOVE}/hook.sh && touch {MOVE}/journal")
+        inside.shell(f"chmod +x {MOVE}/hook.sh && touch {MOVE}/journal && mkdir {_REHEARSAL}")
+        # What is rehearsed is not the container: our hook must not hear of it.
+        inside.write(f"{_REHEARSAL}/criu.conf", "\n".join(_OPTIONS) + "\n")
+        inside.write(f"{_REHEARSAL}/config.json", json.dumps(_SLEEP))
         inside.start_job(self._job, ["bash", f"{MOVE}/{_SCRIPTS[self.role]}"], f"{MOVE}/{self._job}.err")
         self._read, self._begun = 0, True
 
