@@ -53,7 +53,6 @@ def look_at(memory: ProcessMemory, seconds: float, sample: int, told: Callable[[
     content = np.zeros((len(numbers), PAGE_BYTES // 8), dtype=np.uint64)
     times_s: list[float] = []
     prints: list[np.ndarray] = []
-    zero = 0.0
     began_s = time.monotonic()
     for due_s in schedule(seconds):
         pause(max(0.0, began_s + due_s - time.monotonic()))
@@ -61,9 +60,8 @@ def look_at(memory: ProcessMemory, seconds: float, sample: int, told: Callable[[
         memory.read(numbers, content)
         # A weighted sum modulo 2^64: two contents of a page have the same one by a chance of 1 in 2^64.
         prints.append((content * weights).sum(axis=1, dtype=np.uint64))
-        zero = float(np.count_nonzero(~content.any(axis=1))) / len(numbers)
         told(times_s[-1])
-    return Looks(memory.pages, tuple(times_s), np.stack(prints), zero)
+    return Looks(memory.pages, pages, tuple(times_s), np.stack(prints), np.logical_not(content.any(axis=1)))
 
 
 def schedule(seconds: float) -> list[float]:

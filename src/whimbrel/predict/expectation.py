@@ -139,11 +139,11 @@ def expect(
 ) -> Expectation:
     """From a guest's profile and what its link gives. The interval is that of the model at the corners of what was measured."""
     corners = [
-        move_as_qemu(DirtyCurve(profile.shifted(errors)), rate, pause_limit_s, most_rounds)
+        move_as_qemu(DirtyCurve(profile.shifted(errors)), rate, pause_limit_s, most_rounds, profile.content_of_last)
         for errors, rate in itertools.product((-1.0, 1.0), (link_bytes_per_s.least, link_bytes_per_s.most))
     ]
     curve = DirtyCurve(profile.curve)
-    middle = move_as_qemu(curve, link_bytes_per_s.middle, pause_limit_s, most_rounds)
+    middle = move_as_qemu(curve, link_bytes_per_s.middle, pause_limit_s, most_rounds, profile.content_of_last)
     verdicts = {corner.converges and not corner.forced for corner in (*corners, middle)}
     needed = bandwidth_for(curve, pause_limit_s)
     reachable_s = shortest_pause_s(curve, link_bytes_per_s.middle)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +19,8 @@ WINDOWS_S = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0)
 # A pair of looks belongs to the window whose length it has, give or take a share of it, or what a look may come too late.
 _NEAR = 0.03
 _LATE_S = 0.01
+# Of the last pages, at least so many are looked at together: 1 MiB.
+_SHORTEST_TAIL = 256
 # Two standard errors.
 _SURE = 2.0
 
@@ -27,14 +29,15 @@ _SURE = 2.0
 class Looks:
     """A guest of ``pages`` pages, looked at again and again.
 
-    ``prints`` has a row for each look and a column for each page of the sample: its fingerprint then. ``zero`` is the share of
-    the sample that held nothing but zeros in the last look.
+    ``numbers`` are those of the sample's pages, by address. ``prints`` has a row for each look and a column for each of them: its
+    fingerprint then. ``zeros`` says which of them held nothing but zeros in the last look.
     """
 
     pages: int
+    numbers: np.ndarray
     times_s: tuple[float, ...]
     prints: np.ndarray
-    zero: float
+    zeros: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -47,12 +50,29 @@ class Window:
 
 
 @dataclass(frozen=True)
+class Tail:
+    """Of a guest's last so many pages, by address, how many hold something else than zeros."""
+
+    pages: int
+    content_pages: float
+
+
+@dataclass(frozen=True)
 class Profile:
-    """A guest's dirty curve as it was found."""
+    """A guest's dirty curve as it was found, and where its content lies.
+
+    ``tails`` grow from few pages to all; there are none where addresses could not be seen.
+    """
 
     pages_total: int
     pages_zero: float
     windows: tuple[Window, ...]
+    tails: tuple[Tail, ...] = ()
+
+    def content_of_last(self, pages: float) -> float:
+        """How many of the guest's last so many pages hold content; by the share of all where their addresses were not seen."""
+        tails = self.tails or (Tail(self.pages_total, self.pages_total - self.pages_zero),)
+        return float(np.interp(pages, [0, *(tail.pages for tail in tails)], [0.0, *(tail.content_pages for tail in tails)]))
 
     @property
     def curve(self) -> CurveSpec:
@@ -102,7 +122,19 @@ def profile_of_looks(looks: Looks) -> Profile:
             share = sum(shares) / len(shares)
             spread = math.sqrt(max(share * (1 - share), 1 / sample) / sample * correction)
             windows.append(Window(window_s, share * looks.pages, _SURE * spread * looks.pages))
-    return Profile(looks.pages, looks.zero * looks.pages, tuple(windows))
+    zero = float(np.count_nonzero(looks.zeros)) / sample
+    return Profile(looks.pages, zero * looks.pages, tuple(windows), tuple(_tails(looks)))
+
+
+def _tails(looks: Looks) -> Iterator[Tail]:
+    """Ever twice as many pages, from the end of memory, as far as the sample has any of them."""
+    pages = _SHORTEST_TAIL
+    while pages < 2 * looks.pages:
+        pages = min(pages, looks.pages)
+        inside = looks.numbers >= looks.pages - pages
+        if inside.any():
+            yield Tail(pages, float(np.count_nonzero(~looks.zeros[inside])) / float(np.count_nonzero(inside)) * pages)
+        pages *= 2
 
 
 def profile_of_rates(pages: int, zero: float, rates: Sequence[tuple[float, float]], resolution_bytes_per_s: float) -> Profile:
