@@ -117,14 +117,15 @@ def line_share(stored: StoredTrial) -> float | None:
         return None
     rows = hosts.filter((hosts["subject"] == "a") & hosts["t_ns"].is_between(phase.from_ns, phase.to_ns)).sort("t_ns")
     sent, times = rows["net_sent_bytes"].to_list(), rows["t_ns"].to_list()
-    return (sent[-1] - sent[0]) / ((times[-1] - times[0]) / 1e9) / stored.record.spec.lab.link_rate_bytes_per_s
+    share: float = (sent[-1] - sent[0]) / ((times[-1] - times[0]) / 1e9) / stored.record.spec.lab.link_rate_bytes_per_s
+    return share
 
 
 def instrument_cores(stored: StoredTrial) -> float:
     """CPU of all instruments, in cores, over the time that they ran."""
     hosts = stored.series("hosts")
     assert hosts is not None
-    span_s = (hosts["t_ns"].to_numpy().max() - hosts["t_ns"].to_numpy().min()) / 1e9
+    span_s: float = (hosts["t_ns"].to_numpy().max() - hosts["t_ns"].to_numpy().min()) / 1e9
     return sum(cost.cpu_s or 0.0 for cost in stored.record.instruments) / span_s
 
 

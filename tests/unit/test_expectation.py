@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import astuple
 
 import pytest
 
 from whimbrel.errors import UsageError
-from whimbrel.predict.as_qemu import move_as_qemu
+from whimbrel.predict.as_qemu import Limits, move_as_qemu
 from whimbrel.predict.curve import DirtyCurve
-from whimbrel.predict.expectation import (
-    UNKNOWN,
-    Expectation,
-    Range,
-    Seen,
-    expect,
-    expect_post_copy,
-    expect_standing_still,
-    learn,
-)
+from whimbrel.predict.expectation import Expectation, expect, expect_post_copy, expect_standing_still
+from whimbrel.predict.overheads import UNKNOWN, Seen, learn
 from whimbrel.predict.profile import Profile, Window
+from whimbrel.predict.range import Range
 
 PAGE = 4096 + 8
 # 1,000 pages/s.
@@ -46,7 +40,7 @@ def curve(*args: float, **options: float) -> DirtyCurve:
 
 
 def test_a_guest_that_dirties_nothing_stops_for_what_is_left_at_the_limit() -> None:
-    move = move_as_qemu(curve(0.0), LINK, 1.0, 30, all_content)
+    move = move_as_qemu(curve(0.0), LINK, Limits(1.0, 30), all_content)
     assert move.rounds == 1
     assert move.memory_s == pytest.approx(9.025)
     assert move.pause_s == pytest.approx(0.975)
@@ -57,19 +51,21 @@ def test_a_guest_that_dirties_nothing_stops_for_what_is_left_at_the_limit() -> N
 
 
 def test_pages_of_zeros_are_counted_but_take_nothing() -> None:
-    move = move_as_qemu(curve(0.0, zero=0.5), LINK, 1.0, 30, lambda pages: pages / 2)
+    move = move_as_qemu(curve(0.0, zero=0.5), LINK, Limits(1.0, 30), lambda pages: pages / 2)
     assert move.pause_s is not None
     assert move.most_pause_s is not None
-    assert move.pause_s == pytest.approx(0.975 / 2)
-    assert move.most_pause_s == pytest.approx(0.5)
+    # Their headers take a five-hundredth of what a page takes.
+    assert move.pause_s == pytest.approx(0.975 / 2, rel=0.01)
+    assert move.most_pause_s == pytest.approx(0.5, rel=0.01)
 
 
 def test_the_first_rounds_rest_is_what_lies_last() -> None:
     # The same share of zeros; QEMU sends by address, so it matters whether they lie at the end.
-    dark, empty = (move_as_qemu(curve(0.0, zero=0.5), LINK, 1.0, 30, last) for last in (all_content, lambda _: 0.0))
+    ends: list[Callable[[float], float]] = [lambda pages: min(pages, 5000.0), lambda pages: max(0.0, pages - 5000.0)]
+    dark, empty = (move_as_qemu(curve(0.0, zero=0.5), LINK, Limits(1.0, 30), last) for last in ends)
     assert dark.pause_s == pytest.approx(0.975)
-    assert empty.pause_s == 0
-    assert dark.sent_bytes == empty.sent_bytes
+    assert empty.pause_s == pytest.approx(0.975 * 8 / PAGE)
+    assert dark.sent_bytes == pytest.approx(empty.sent_bytes)
 
 
 def test_what_is_left_of_later_rounds_holds_content() -> None:
@@ -77,7 +73,7 @@ def test_what_is_left_of_later_rounds_holds_content() -> None:
     # dirties at half the rate of the link stops in a later one.
     dirty, still = curve(500.0, zero=0.9), curve(0.0, zero=0.9)
     limit_s = 0.3
-    at_first, at_last = (move_as_qemu(one, LINK, limit_s, 30, lambda pages: pages / 10) for one in (still, dirty))
+    at_first, at_last = (move_as_qemu(one, LINK, Limits(limit_s, 30), lambda pages: pages / 10) for one in (still, dirty))
     assert at_first.rounds == 1
     assert at_last.rounds is not None
     assert at_last.rounds >= 3
@@ -92,7 +88,7 @@ def test_what_is_left_of_later_rounds_holds_content() -> None:
 
 def test_rounds_follow_until_what_was_dirtied_fits_as_well() -> None:
     # A tenth of the link: rounds of about 9.7 s, 0.9 s, 0.1 s, ...; what each dirties is a tenth of what it sent.
-    move = move_as_qemu(curve(100.0), LINK, 0.3, 30, all_content)
+    move = move_as_qemu(curve(100.0), LINK, Limits(0.3, 30), all_content)
     assert move.converges
     assert not move.forced
     assert move.rounds is not None
@@ -102,11 +98,11 @@ def test_rounds_follow_until_what_was_dirtied_fits_as_well() -> None:
 
 
 def test_a_guest_that_is_quicker_than_the_link_is_stopped_by_the_limit_on_rounds_or_never() -> None:
-    forced = move_as_qemu(curve(2000.0), LINK, 0.3, 3, all_content)
+    forced = move_as_qemu(curve(2000.0), LINK, Limits(0.3, 3), all_content)
     assert forced.converges
     assert forced.forced
-    assert forced.rounds == 4
-    assert not move_as_qemu(curve(2000.0), LINK, 0.3, 1000, all_content).converges
+    assert forced.rounds == 3
+    assert not move_as_qemu(curve(2000.0), LINK, Limits(0.3, 1000), all_content).converges
 
 
 def assert_ordered(found: Expectation) -> None:
@@ -120,8 +116,8 @@ def assert_ordered(found: Expectation) -> None:
 
 def test_the_middle_lies_within_the_interval_and_errors_widen_it() -> None:
     link = Range(LINK, LINK * 0.97, LINK * 1.03)
-    narrow = expect(guest(100.0), Range(LINK, LINK, LINK), 0.3, 30, UNKNOWN)
-    wide = expect(guest(100.0, error=0.5), link, 0.3, 30, UNKNOWN)
+    narrow = expect(guest(100.0), Range(LINK, LINK, LINK), Limits(0.3, 30), UNKNOWN)
+    wide = expect(guest(100.0, error=0.5), link, Limits(0.3, 30), UNKNOWN)
     for found in (narrow, wide):
         assert found.downtime_s is not None
         assert found.downtime_s.least <= found.downtime_s.middle <= found.downtime_s.most
@@ -135,41 +131,41 @@ def test_the_middle_lies_within_the_interval_and_errors_widen_it() -> None:
 
 def test_whether_it_converges_is_open_when_the_measurements_leave_it_open() -> None:
     link = Range(LINK, LINK, LINK)
-    assert expect(guest(2000.0), link, 0.3, 1000, UNKNOWN).converges is False
-    assert expect(guest(950.0, error=0.2), link, 0.3, 1000, UNKNOWN).converges is None
-    assert expect(guest(2000.0), link, 0.3, 3, UNKNOWN).forced
+    assert expect(guest(2000.0), link, Limits(0.3, 1000), UNKNOWN).converges is False
+    assert expect(guest(950.0, error=0.2), link, Limits(0.3, 1000), UNKNOWN).converges is None
+    assert expect(guest(2000.0), link, Limits(0.3, 3), UNKNOWN).forced
 
 
 def test_viewers_stall_when_the_gap_outlasts_their_buffer() -> None:
-    found = expect(guest(0.0), Range(LINK, LINK, LINK), 0.5, 30, UNKNOWN, buffers_s=(0.001, 0.49, 30.0))
-    assert found.stalls == {0.001: True, 0.49: None, 30.0: False}
+    found = expect(guest(0.0), Range(LINK, LINK, LINK), Limits(0.5, 30), UNKNOWN, buffers_s=(0.001, 0.8, 30.0))
+    assert found.stalls == {0.001: True, 0.8: None, 30.0: False}
 
 
 def test_a_guest_that_stands_still_is_dark_for_all_its_memory() -> None:
-    found = expect_standing_still(guest(2000.0), Range(LINK, LINK * 0.9, LINK * 1.1), UNKNOWN, (1.0, 12.0, 60.0))
+    link = Range(LINK, LINK * 0.9, LINK * 1.1)
+    found = expect_standing_still(guest(2000.0), link, UNKNOWN, (1.0, 13.0, 60.0))
     assert_ordered(found)
     assert found.downtime_s is not None
-    assert astuple(found.downtime_s) == pytest.approx(astuple(Range(10.0, 10 / 1.1, 10 / 0.9).plus(UNKNOWN.stop_s)))
+    assert astuple(found.downtime_s) == pytest.approx(astuple(Range(10.0, 10 / 1.1, 10 / 0.9).plus(UNKNOWN.stop_over(link))))
     assert found.blackout_s is not None
     assert found.total_s is not None
-    assert found.blackout_s.middle == pytest.approx(10.0 + UNKNOWN.stop_s.middle + UNKNOWN.switch_s.middle)
-    assert found.total_s.middle == pytest.approx(10.0 + sum(
-        part.middle for part in (UNKNOWN.before_s, UNKNOWN.stop_s, UNKNOWN.switch_s, UNKNOWN.after_s)
-    ))  # fmt: skip
-    assert found.stalls == {1.0: True, 12.0: False, 60.0: False}
+    assert found.blackout_s.middle == pytest.approx(10.0 + UNKNOWN.stop_over(link).middle + UNKNOWN.switch_s.middle)
+    assert found.total_s.middle == pytest.approx(found.blackout_s.middle + UNKNOWN.before_s.middle + UNKNOWN.after_s.middle)
+    assert found.stalls == {1.0: True, 13.0: False, 60.0: False}
     # It has no rounds, and there is no pause to wish for.
     assert (found.rounds, found.bandwidth_needed_bytes_per_s, found.shortest_pause_s) == (None, None, None)
 
 
 def test_a_guest_that_goes_first_is_dark_for_the_switch_and_may_stall_until_its_memory_is_there() -> None:
-    found = expect_post_copy(guest(2000.0), Range(LINK, LINK, LINK), UNKNOWN, (0.001, 1.0, 60.0))
+    link = Range(LINK, LINK, LINK)
+    found = expect_post_copy(guest(2000.0), link, UNKNOWN, (0.001, 1.0, 60.0))
     assert_ordered(found)
     assert found.downtime_s is None
-    assert found.blackout_s == UNKNOWN.stop_s.plus(UNKNOWN.switch_s)
+    assert found.blackout_s == UNKNOWN.stop_over(link).plus(UNKNOWN.switch_s)
     assert found.total_s is not None
-    assert found.total_s.middle == pytest.approx(10.0 + sum(
-        part.middle for part in (UNKNOWN.before_s, UNKNOWN.stop_s, UNKNOWN.switch_s, UNKNOWN.after_s)
-    ))  # fmt: skip
+    assert found.total_s.middle == pytest.approx(
+        10.0 + found.blackout_s.middle + UNKNOWN.before_s.middle + UNKNOWN.after_s.middle
+    )
     assert found.service_gap_s is not None
     assert found.service_gap_s.most > 10
     assert found.stalls == {0.001: True, 1.0: None, 60.0: False}
@@ -178,19 +174,51 @@ def test_a_guest_that_goes_first_is_dark_for_the_switch_and_may_stall_until_its_
 
 def test_what_was_seen_narrows_what_is_not_known() -> None:
     seen = [
-        Seen(0.4, 0.1, 0.02, 0.006, 0.05, None),
-        Seen(0.5, 0.2, 0.04, 0.008, 0.06, None),
-        Seen(0.6, None, None, None, None, None),
+        Seen(0.4, 0.1, 0.02, 0.006, 0.05, None, None),
+        Seen(0.5, 0.2, None, 0.008, 0.06, None, None),
+        Seen(0.6, None, None, None, None, None, None),
     ]
     found = learn(seen)
-    assert found.before_s == Range(0.5, 0.4, 0.6)
+    assert found.before_s.middle == 0.5
     assert found.after_s.middle == pytest.approx(0.15)
-    assert (found.after_s.least, found.after_s.most) == (0.1, 0.2)
-    assert found.stop_s == Range(0.03, 0.02, 0.04)
     assert found.packet_s == UNKNOWN.packet_s
+    # Of a stop over a link of which nothing is known nothing is learned.
+    assert found.stop_s == UNKNOWN.stop_s
     assert found.learned_from == 3
+    # A quarter of what was open on either side is still open: the next of four lies beyond the others with a chance of a half.
+    assert found.before_s.least == pytest.approx(0.4 - (0.3 - 0.05) / 4)
+    assert found.before_s.most == pytest.approx(0.6 + (1.5 - 0.3) / 4)
+    often = learn(seen * 100)
+    assert 0.39 < often.before_s.least < 0.4
+    assert often.announce_s.least == pytest.approx(0.05, abs=0.01)
+
+
+def test_links_of_different_rates_tell_what_lies_in_buffers_from_what_does_not() -> None:
+    # 30 ms, and 1.2 MB that have to leave first.
+    seen = [Seen(None, None, 0.03 + 1.2e6 / rate, None, None, None, rate) for rate in (12e6, 24e6, 60e6)]
+    found = learn(seen)
+    assert found.buffered_bytes == pytest.approx(1.2e6)
+    assert found.stop_s.middle == pytest.approx(0.03)
+    assert found.stop_over(Range(6e6, 6e6, 6e6)).middle == pytest.approx(0.23)
+    # Links of one rate cannot tell, and no more can have lain in buffers than would have fitted.
+    assert learn(seen[:1]).buffered_bytes == UNKNOWN.buffered_bytes
+    short = learn([Seen(None, None, 0.01, None, None, None, 12e6)])
+    assert short.buffered_bytes == pytest.approx(0.01 * 12e6)
+    assert short.stop_s.middle == 0
+
+
+def test_a_time_out_stops_a_guest_in_the_middle_of_a_round_or_gives_the_move_up() -> None:
+    # As quick as the link, in a working set of 4,000 pages: rounds of 10 s, then 4 s each; stopped 2 s into the third.
+    busy = curve(2000.0, working_set=4000.0)
+    stopped = move_as_qemu(busy, LINK, Limits(0.1, 1000, 16.0), all_content)
+    assert stopped.forced
+    assert stopped.memory_s == pytest.approx(16.0)
+    assert stopped.rounds == 3
+    # Half of the 4,000 pages are sent by then; of the others all are dirty, and of those sent too.
+    assert stopped.pause_s == pytest.approx(4.0, rel=0.1)
+    assert not move_as_qemu(busy, LINK, Limits(0.1, 1000, 16.0, stops_then=False), all_content).converges
 
 
 def test_a_link_that_carries_nothing_is_refused() -> None:
     with pytest.raises(UsageError):
-        move_as_qemu(curve(1.0), 0.0, 0.3, 30, all_content)
+        move_as_qemu(curve(1.0), 0.0, Limits(0.3, 30), all_content)

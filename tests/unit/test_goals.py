@@ -6,8 +6,9 @@ import pytest
 
 from whimbrel.cli.goals import parse_goal
 from whimbrel.errors import UsageError
-from whimbrel.predict.expectation import Expectation, Range
+from whimbrel.predict.expectation import Expectation
 from whimbrel.predict.goals import Candidate, Goal, choose
+from whimbrel.predict.range import Range
 
 
 def candidate(

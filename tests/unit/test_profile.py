@@ -19,7 +19,7 @@ SAMPLE = 2_048
 def looks_of(working_set: int, writes_per_s: float, seed: int, pages: int = PAGES, sample: int = SAMPLE) -> Looks:
     """A guest that writes at random within a working set: U(t) = W (1 - exp(-r t / W))."""
     dice = np.random.default_rng(seed)
-    chosen = np.sort(dice.choice(pages, size=sample, replace=False))
+    chosen = dice.choice(pages, size=sample, replace=False)
     inside = chosen < working_set
     times_s = schedule(60)
     prints = np.zeros((len(times_s), sample), dtype=np.uint64)
@@ -27,7 +27,7 @@ def looks_of(working_set: int, writes_per_s: float, seed: int, pages: int = PAGE
         since_s = times_s[number] - times_s[number - 1]
         written = inside & (dice.random(sample) < 1 - math.exp(-writes_per_s * since_s / working_set))
         prints[number] = prints[number - 1] + written
-    return Looks(pages, chosen, tuple(times_s), prints, np.zeros(sample, dtype=bool))
+    return Looks(pages, tuple(times_s), prints, np.zeros(pages, dtype=bool))
 
 
 @pytest.mark.parametrize(("working_set", "writes_per_s"), [(5_000, 250.0), (1_875, 940.0), (12_500, 62.0)])
@@ -45,8 +45,7 @@ def test_the_truth_lies_within_the_error(working_set: int, writes_per_s: float) 
 
 
 def test_an_idle_guest_dirties_nothing_and_that_too_has_an_error() -> None:
-    every_second = np.arange(SAMPLE) % 2 == 0
-    still = Looks(PAGES, np.arange(SAMPLE) * 16, (0.0, 1.0, 2.0), np.ones((3, SAMPLE), dtype=np.uint64), every_second)
+    still = Looks(PAGES, (0.0, 1.0, 2.0), np.ones((3, SAMPLE), dtype=np.uint64), np.arange(PAGES) % 2 == 0)
     profile = profile_of_looks(still)
     assert [window.dirty_pages for window in profile.windows] == [0, 0]
     assert all(window.error_pages == pytest.approx(2 * PAGES / SAMPLE, rel=0.05) for window in profile.windows)
@@ -56,19 +55,20 @@ def test_an_idle_guest_dirties_nothing_and_that_too_has_an_error() -> None:
 def test_every_page_looked_at_leaves_no_error_of_sampling() -> None:
     prints = np.zeros((3, 100), dtype=np.uint64)
     prints[1:, :7] = 1
-    profile = profile_of_looks(Looks(100, np.arange(100), (0.0, 1.0, 2.0), prints, np.zeros(100, dtype=bool)))
+    profile = profile_of_looks(Looks(100, (0.0, 1.0, 2.0), prints, np.zeros(100, dtype=bool)))
     assert [(window.window_s, round(window.dirty_pages, 9), window.error_pages) for window in profile.windows] == [
         (1, 3.5, 0), (2, 7, 0)]  # fmt: skip
 
 
 def test_content_is_found_where_it_lies() -> None:
-    # The first half is zeros, and of the rest all but the last 2,048 pages; every 16th page is looked at.
-    numbers = np.arange(SAMPLE) * 16
-    empty = numbers < PAGES - 2048
-    profile = profile_of_looks(Looks(PAGES, numbers, (0.0, 1.0, 2.0), np.ones((3, SAMPLE), dtype=np.uint64), empty))
-    assert profile.pages_zero == PAGES - 2048
-    assert [tail.pages for tail in profile.tails] == [256, 512, 1024, 2048, 4096, 8192, 16384, PAGES]
-    assert [profile.content_of_last(pages) for pages in (0, 100, 2048, 4096, PAGES)] == [0, 100, 2048, 2048, 2048]
+    # All but the last 2,048 pages are zeros, and of those the very last 1,000.
+    empty = (np.arange(PAGES) < PAGES - 2048) | (np.arange(PAGES) >= PAGES - 1000)
+    profile = profile_of_looks(Looks(PAGES, (0.0, 1.0, 2.0), np.ones((3, SAMPLE), dtype=np.uint64), empty))
+    assert profile.pages_zero == PAGES - 1048
+    assert profile.tails[0].pages == 1
+    assert profile.tails[-1].pages == PAGES
+    found = [profile.content_of_last(pages) for pages in (0, 700, 1000, 1500, 2048, 4096, PAGES)]
+    assert found == pytest.approx([0, 0, 0, 500, 1048, 1048, 1048], abs=60)
     assert Profile(100, 75.0, profile.windows).content_of_last(40) == 10
 
 

@@ -13,8 +13,8 @@ from whimbrel.deployment.deployed import Deployment
 from whimbrel.deployment.predicting import candidates_for, overheads_from
 from whimbrel.errors import UsageError
 from whimbrel.observe.dirty_profile import USUAL_SAMPLE
-from whimbrel.predict.expectation import Range
 from whimbrel.predict.goals import Candidate, Choice, Goal, GoalName, choose
+from whimbrel.predict.range import Range
 from whimbrel.spec.migration import MigrationSpec
 from whimbrel.spec.overrides import migration_with
 from whimbrel.units import format_duration

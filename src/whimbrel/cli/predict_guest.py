@@ -13,8 +13,10 @@ from whimbrel.deployment.deployed import find
 from whimbrel.deployment.predicting import overheads_from
 from whimbrel.errors import UsageError
 from whimbrel.observe.dirty_profile import USUAL_SAMPLE
-from whimbrel.predict.expectation import Expectation, Overheads, Range
+from whimbrel.predict.expectation import Expectation
 from whimbrel.predict.move import expectation_of, why_not
+from whimbrel.predict.overheads import Overheads
+from whimbrel.predict.range import Range
 from whimbrel.spec.overrides import migration_with
 from whimbrel.system.root import need_root
 from whimbrel.units import format_bytes, format_duration, format_rate

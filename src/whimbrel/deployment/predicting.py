@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from whimbrel.deployment.profiling import Profiled
-from whimbrel.predict.expectation import (
-    Overheads,
-    Range,
-    expect,
-    expect_post_copy,
-    expect_standing_still,
-    learn,
-)
+from whimbrel.predict.expectation import expect, expect_post_copy, expect_standing_still
 from whimbrel.predict.goals import Candidate
-from whimbrel.predict.move import link_range
+from whimbrel.predict.move import limits_of, link_range
+from whimbrel.predict.overheads import Overheads, learn
+from whimbrel.predict.range import Range
 from whimbrel.records.store import CampaignFolder
 from whimbrel.spec.campaign import CampaignSpec
 from whimbrel.trial.foresight import seen_in
@@ -29,18 +25,18 @@ _SHARES = (0.5, 0.25)
 def candidates_for(profiled: Profiled, spec: CampaignSpec, overheads: Overheads) -> list[Candidate]:
     """Ways to move a VM that are worth a thought, each with what is expected of it."""
     link = link_range(profiled.link_bytes_per_s, spec.link_rate_bytes_per_s)
-    profile, rounds = profiled.profile, spec.migration.max_rounds
+    profile, limits = profiled.profile, limits_of(spec.migration, overheads)
     found = [
         Candidate(f"pre-copy with a pause limit of {format_duration(limit_s)}",
                   {"technique": "pre-copy", "max_downtime": f"{limit_s * 1e3:g} ms"},
-                  expect(profile, link, limit_s, rounds, overheads), 1.0)
+                  expect(profile, link, replace(limits, pause_s=limit_s), overheads), 1.0)
         for limit_s in _PAUSE_LIMITS_S
     ]  # fmt: skip
     for share in _SHARES:
         rate = Range(*(part * share for part in (link.middle, link.least, link.most)))
         found.append(
             Candidate(f"pre-copy at {share:.0%} of the link", {"technique": "pre-copy", "bandwidth": f"{rate.middle:.0f} B/s"},
-                      expect(profile, rate, _USUAL_PAUSE_S, rounds, overheads), share)
+                      expect(profile, rate, replace(limits, pause_s=_USUAL_PAUSE_S), overheads), share)
         )  # fmt: skip
     found.append(Candidate("paused", {"technique": "paused"}, expect_standing_still(profile, link, overheads), 1.0))
     found.append(Candidate("post-copy", {"technique": "post-copy"}, expect_post_copy(profile, link, overheads), 1.0))

@@ -47,8 +47,7 @@ def look_at(memory: ProcessMemory, seconds: float, sample: int, told: Callable[[
     for a few per cent of the time.
     """
     dice = np.random.default_rng(_SEED)
-    pages = np.sort(dice.choice(memory.pages, size=min(sample, memory.pages), replace=False))
-    numbers = [int(page) for page in pages]
+    numbers = [int(page) for page in np.sort(dice.choice(memory.pages, size=min(sample, memory.pages), replace=False))]
     weights = dice.integers(1, 2**63, size=PAGE_BYTES // 8, dtype=np.uint64) | np.uint64(1)
     content = np.zeros((len(numbers), PAGE_BYTES // 8), dtype=np.uint64)
     times_s: list[float] = []
@@ -61,7 +60,7 @@ def look_at(memory: ProcessMemory, seconds: float, sample: int, told: Callable[[
         # A weighted sum modulo 2^64: two contents of a page have the same one by a chance of 1 in 2^64.
         prints.append((content * weights).sum(axis=1, dtype=np.uint64))
         told(times_s[-1])
-    return Looks(memory.pages, pages, tuple(times_s), np.stack(prints), np.logical_not(content.any(axis=1)))
+    return Looks(memory.pages, tuple(times_s), np.stack(prints), memory.zeros())
 
 
 def schedule(seconds: float) -> list[float]:

@@ -5,87 +5,17 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import median
 
-from whimbrel.predict.as_qemu import QemuMove, move_as_qemu
+from whimbrel.predict.as_qemu import Limits, QemuMove, move_as_qemu
 from whimbrel.predict.capacity import bandwidth_for, shortest_pause_s
 from whimbrel.predict.curve import DirtyCurve
+from whimbrel.predict.overheads import Overheads
 from whimbrel.predict.post_copy import predict_post_copy
 from whimbrel.predict.profile import Profile
+from whimbrel.predict.range import Range
 from whimbrel.predict.switch import viewers_stall
 
-
-@dataclass(frozen=True)
-class Range:
-    """What is expected, at least and at most."""
-
-    middle: float
-    least: float
-    most: float
-
-    def plus(self, other: Range) -> Range:
-        """Both, one after the other."""
-        return Range(self.middle + other.middle, self.least + other.least, self.most + other.most)
-
-
-@dataclass(frozen=True)
-class Overheads:
-    """What a move takes beside its memory, in seconds: before the first byte, and after the guest runs.
-
-    And by how much QEMU's downtime is longer than sending the rest of its memory (``stop_s``), the blackout than the downtime
-    (``switch_s``), the reachability gap than the blackout, the service gap than that.
-    """
-
-    before_s: Range
-    after_s: Range
-    stop_s: Range
-    switch_s: Range
-    announce_s: Range
-    packet_s: Range
-    learned_from: int
-
-
 _NOTHING = Range(0.0, 0.0, 0.0)
-# Where no move was seen yet: wide, as they must be to hold for emulated guests and for KVM.
-UNKNOWN = Overheads(
-    before_s=Range(0.3, 0.05, 1.5),
-    after_s=Range(0.2, 0.02, 1.0),
-    stop_s=Range(0.03, 0.002, 0.15),
-    switch_s=Range(0.05, 0.005, 0.2),
-    announce_s=Range(0.05, 0.0, 0.2),
-    packet_s=Range(0.05, 0.0, 0.25),
-    learned_from=0,
-)
-
-
-@dataclass(frozen=True)
-class Seen:
-    """What a move that was made took beside its memory, in seconds; None where it was not measured."""
-
-    before_s: float | None
-    after_s: float | None
-    stop_s: float | None
-    switch_s: float | None
-    announce_s: float | None
-    packet_s: float | None
-
-
-def learn(moves: Sequence[Seen]) -> Overheads:
-    """From moves that were made at the same place: medians, least and most; what none of them says stays unknown."""
-
-    def of(values: Sequence[float | None], unknown: Range) -> Range:
-        known = [value for value in values if value is not None]
-        return Range(median(known), min(known), max(known)) if known else unknown
-
-    return Overheads(
-        before_s=of([seen.before_s for seen in moves], UNKNOWN.before_s),
-        after_s=of([seen.after_s for seen in moves], UNKNOWN.after_s),
-        stop_s=of([seen.stop_s for seen in moves], UNKNOWN.stop_s),
-        switch_s=of([seen.switch_s for seen in moves], UNKNOWN.switch_s),
-        announce_s=of([seen.announce_s for seen in moves], UNKNOWN.announce_s),
-        packet_s=of([seen.packet_s for seen in moves], UNKNOWN.packet_s),
-        learned_from=len(moves),
-    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,9 +51,9 @@ class _Dark:
     service_gap_s: Range
 
     @staticmethod
-    def after(pause_s: Range, overheads: Overheads) -> _Dark:
-        """From how long the guest stands still until its memory is there."""
-        downtime_s = pause_s.plus(overheads.stop_s)
+    def after(pause_s: Range, link_bytes_per_s: Range, overheads: Overheads) -> _Dark:
+        """From how long the rest of the guest's memory takes."""
+        downtime_s = pause_s.plus(overheads.stop_over(link_bytes_per_s))
         blackout_s = downtime_s.plus(overheads.switch_s)
         reachability_gap_s = blackout_s.plus(overheads.announce_s)
         return _Dark(downtime_s, blackout_s, reachability_gap_s, reachability_gap_s.plus(overheads.packet_s))
@@ -132,20 +62,19 @@ class _Dark:
 def expect(
     profile: Profile,
     link_bytes_per_s: Range,
-    pause_limit_s: float,
-    most_rounds: int,
+    limits: Limits,
     overheads: Overheads,
     buffers_s: Sequence[float] = (),
 ) -> Expectation:
     """From a guest's profile and what its link gives. The interval is that of the model at the corners of what was measured."""
     corners = [
-        move_as_qemu(DirtyCurve(profile.shifted(errors)), rate, pause_limit_s, most_rounds, profile.content_of_last)
+        move_as_qemu(DirtyCurve(profile.shifted(errors)), rate, limits, profile.content_of_last)
         for errors, rate in itertools.product((-1.0, 1.0), (link_bytes_per_s.least, link_bytes_per_s.most))
     ]
     curve = DirtyCurve(profile.curve)
-    middle = move_as_qemu(curve, link_bytes_per_s.middle, pause_limit_s, most_rounds, profile.content_of_last)
+    middle = move_as_qemu(curve, link_bytes_per_s.middle, limits, profile.content_of_last)
     verdicts = {corner.converges and not corner.forced for corner in (*corners, middle)}
-    needed = bandwidth_for(curve, pause_limit_s)
+    needed = bandwidth_for(curve, limits.pause_s)
     reachable_s = shortest_pause_s(curve, link_bytes_per_s.middle)
     if not middle.converges or not all(corner.converges for corner in corners):
         return Expectation(
@@ -154,7 +83,7 @@ def expect(
             shortest_pause_s=reachable_s,
             stalls=dict.fromkeys(buffers_s),
         )
-    dark = _Dark.after(_pause(middle, corners), overheads)
+    dark = _Dark.after(_pause(middle, corners), link_bytes_per_s, overheads)
     memory_s = _range(_memory_s(middle), [_memory_s(corner) for corner in corners])
     return Expectation(
         converges=next(iter(verdicts)) if len(verdicts) == 1 else None,
@@ -177,8 +106,8 @@ def expect_standing_still(
 ) -> Expectation:
     """``paused``: everything is sent while the guest stands still."""
     size_bytes = DirtyCurve(profile.curve).first_round_bytes
-    memory_s = _over(size_bytes, link_bytes_per_s)
-    dark = _Dark.after(memory_s, overheads)
+    memory_s = link_bytes_per_s.over(size_bytes)
+    dark = _Dark.after(memory_s, link_bytes_per_s, overheads)
     return Expectation(
         converges=True,
         total_s=_total_s(_NOTHING, dark, overheads),
@@ -202,8 +131,8 @@ def expect_post_copy(
     """
     curve = DirtyCurve(profile.curve)
     size_bytes = curve.first_round_bytes
-    memory_s = _over(size_bytes, link_bytes_per_s)
-    dark = _Dark.after(_NOTHING, overheads)
+    memory_s = link_bytes_per_s.over(size_bytes)
+    dark = _Dark.after(_NOTHING, link_bytes_per_s, overheads)
     stalled_s = predict_post_copy(curve, link_bytes_per_s.middle, overheads.switch_s.least).stalled_s
     total_s = _total_s(memory_s, dark, overheads)
     gap_s = dark.service_gap_s
@@ -222,10 +151,6 @@ def expect_post_copy(
 def _total_s(running_s: Range, dark: _Dark, overheads: Overheads) -> Range:
     """From the call to its return: what goes before, memory while the guest runs here or there, the blackout, what follows."""
     return overheads.before_s.plus(running_s).plus(dark.blackout_s).plus(overheads.after_s)
-
-
-def _over(size_bytes: float, link_bytes_per_s: Range) -> Range:
-    return Range(*(size_bytes / rate for rate in (link_bytes_per_s.middle, link_bytes_per_s.most, link_bytes_per_s.least)))
 
 
 def _pause(middle: QemuMove, corners: Sequence[QemuMove]) -> Range:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from whimbrel.predict.expectation import Expectation, Overheads, Range, expect, expect_post_copy, expect_standing_still
+from whimbrel.predict.as_qemu import Limits
+from whimbrel.predict.expectation import Expectation, expect, expect_post_copy, expect_standing_still
+from whimbrel.predict.overheads import Overheads
 from whimbrel.predict.profile import Profile
+from whimbrel.predict.range import Range
 from whimbrel.spec.campaign import CampaignSpec
 from whimbrel.spec.migration import MigrationSpec
 
@@ -40,7 +43,17 @@ def expectation_of(
         return expect_standing_still(profile, link, overheads, buffers_s)
     if migration.technique == "post-copy":
         return expect_post_copy(profile, link, overheads, buffers_s)
-    return expect(profile, link, migration.max_downtime_s, migration.max_rounds, overheads, buffers_s)
+    return expect(profile, link, limits_of(migration, overheads), overheads, buffers_s)
+
+
+def limits_of(migration: MigrationSpec, overheads: Overheads) -> Limits:
+    """When a pre-copy move like this ends. What follows a time-out other than a stop is not predicted."""
+    return Limits(
+        pause_s=migration.max_downtime_s,
+        rounds=migration.max_rounds,
+        seconds=max(0.0, migration.timeout_s - overheads.before_s.middle),
+        stops_then=migration.on_timeout == "stop-and-copy",
+    )
 
 
 def link_range(tried_bytes_per_s: float | None, configured_bytes_per_s: float) -> Range:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,8 +19,8 @@ WINDOWS_S = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0)
 # A pair of looks belongs to the window whose length it has, give or take a share of it, or what a look may come too late.
 _NEAR = 0.03
 _LATE_S = 0.01
-# Of the last pages, at least so many are looked at together: 1 MiB.
-_SHORTEST_TAIL = 256
+# By so much each tail is longer than the one before, or by a page: fine enough that a straight line is right in between.
+_TAIL_GROWTH = 1.1
 # Two standard errors.
 _SURE = 2.0
 
@@ -29,12 +29,11 @@ _SURE = 2.0
 class Looks:
     """A guest of ``pages`` pages, looked at again and again.
 
-    ``numbers`` are those of the sample's pages, by address. ``prints`` has a row for each look and a column for each of them: its
-    fingerprint then. ``zeros`` says which of them held nothing but zeros in the last look.
+    ``prints`` has a row for each look and a column for each page of the sample: its fingerprint then. ``zeros`` says for every
+    page of the guest, by address, whether it held nothing but zeros in the end.
     """
 
     pages: int
-    numbers: np.ndarray
     times_s: tuple[float, ...]
     prints: np.ndarray
     zeros: np.ndarray
@@ -122,19 +121,14 @@ def profile_of_looks(looks: Looks) -> Profile:
             share = sum(shares) / len(shares)
             spread = math.sqrt(max(share * (1 - share), 1 / sample) / sample * correction)
             windows.append(Window(window_s, share * looks.pages, _SURE * spread * looks.pages))
-    zero = float(np.count_nonzero(looks.zeros)) / sample
-    return Profile(looks.pages, zero * looks.pages, tuple(windows), tuple(_tails(looks)))
+    return Profile(looks.pages, float(np.count_nonzero(looks.zeros)), tuple(windows), _tails(looks.zeros))
 
 
-def _tails(looks: Looks) -> Iterator[Tail]:
-    """Ever twice as many pages, from the end of memory, as far as the sample has any of them."""
-    pages = _SHORTEST_TAIL
-    while pages < 2 * looks.pages:
-        pages = min(pages, looks.pages)
-        inside = looks.numbers >= looks.pages - pages
-        if inside.any():
-            yield Tail(pages, float(np.count_nonzero(~looks.zeros[inside])) / float(np.count_nonzero(inside)) * pages)
-        pages *= 2
+def _tails(zeros: np.ndarray) -> tuple[Tail, ...]:
+    """From the end of memory, each longer than the one before by a share, up to all of it."""
+    content = np.concatenate(([0], np.cumsum(np.logical_not(zeros[::-1]))))
+    lengths = np.geomspace(1, len(zeros), num=math.ceil(math.log(len(zeros), _TAIL_GROWTH)) + 1).round().astype(int)
+    return tuple(Tail(int(pages), float(content[pages])) for pages in np.unique(lengths))
 
 
 def profile_of_rates(pages: int, zero: float, rates: Sequence[tuple[float, float]], resolution_bytes_per_s: float) -> Profile:

@@ -16,9 +16,10 @@ from pydantic import TypeAdapter, ValidationError
 from whimbrel.analysis.figures import figures_of
 from whimbrel.errors import UsageError
 from whimbrel.hosts.site import Site
-from whimbrel.predict.expectation import Range, Seen, learn
 from whimbrel.predict.move import expectation_of, why_not
+from whimbrel.predict.overheads import Seen, learn
 from whimbrel.predict.profile import Profile
+from whimbrel.predict.range import Range
 from whimbrel.records.store import CampaignFolder, StoredTrial, read_json, write_json
 from whimbrel.records.trial import Expected, Plan, Prediction
 from whimbrel.spec.campaign import CampaignSpec
@@ -56,7 +57,7 @@ class Foresight:
         """How the trial is to predict its move; None when it is not to."""
         if spec.observe.profile_for_s is None or not _is_predicted(spec, plan):
             return None
-        return partial(_foretell, self._file(spec, plan), spec, tuple(self._seen.get(plan.form, ())))
+        return partial(foretell, self._file(spec, plan), spec, tuple(self._seen.get(plan.form, ())))
 
     def learn(self, stored: StoredTrial) -> None:
         """What this trial shows is known to those that follow, where they are to be predicted."""
@@ -73,7 +74,8 @@ class Foresight:
         return self._folder.profiles / f"{hashlib.sha256(' '.join(what).encode()).hexdigest()[:12]}-{plan.state_boot}.json"
 
 
-def _foretell(profile_file: Path, spec: CampaignSpec, seen: Sequence[Seen], link_bytes_per_s: float | None) -> Prediction:
+def foretell(profile_file: Path, spec: CampaignSpec, seen: Sequence[Seen], link_bytes_per_s: float | None) -> Prediction:
+    """What is expected of one move: from its guest's profile, what earlier ones have shown, and what its link gives."""
     overheads = learn(seen)
     found = expectation_of(read_profile(profile_file), link_bytes_per_s, spec, spec.migration, overheads)
     return Prediction(
@@ -129,6 +131,7 @@ def seen_in(stored: StoredTrial) -> Seen | None:
         switch_s=_longer_s(figures.blackout_ms, figures.qemu_downtime_ms),
         announce_s=_longer_s(figures.reachability_gap_ms, figures.blackout_ms),
         packet_s=_longer_s(figures.service_gap_ms, figures.reachability_gap_ms),
+        link_bytes_per_s=link_bytes_per_s,
     )
 
 
