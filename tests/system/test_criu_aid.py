@@ -61,3 +61,16 @@ except PermissionError:
 print(fcntl.fcntl(end, fcntl.F_GETFD) == fcntl.FD_CLOEXEC)
 """
     assert said(library, script).split() == ["True"] * 3
+
+
+def test_what_criu_sends_itself_goes_at_once_and_a_containers_socket_keeps_its_cork(library: Path) -> None:
+    script = """
+import socket
+waiting = socket.create_server(('127.0.0.1', 0))
+for repaired in (0, 1):
+    one = socket.create_connection(waiting.getsockname())
+    one.setsockopt(socket.IPPROTO_TCP, 19, repaired)
+    one.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 1)
+    print(*(one.getsockopt(socket.IPPROTO_TCP, name) for name in (socket.TCP_CORK, socket.TCP_NODELAY)))
+"""
+    assert said(library, script).splitlines() == ["0 1", "1 0"]

@@ -6,6 +6,7 @@ the carrier's bridge does anybody hear of it.
 
 from __future__ import annotations
 
+import base64
 import json
 from dataclasses import dataclass
 
@@ -24,6 +25,7 @@ MAKER_VERSION = 1
 _WITNESS_PAGES = 256
 _START_S = 60.0
 CRIU_CONFIG = "/run/move/rpc.conf"
+_AID = f"{HOME}/criu-aid.so"
 _GROUPS = "/sys/fs/cgroup/whimbrel"
 
 
@@ -119,9 +121,14 @@ def command() -> str:
     return f"witness {WITNESS_PORT} {_WITNESS_PAGES} /srv/witness & exec nginx -g 'daemon off;'"
 
 
-def prepare(inside: Inside, container_address: str, prefix_length: int) -> None:
-    """Makes bridge, network and bundle, and everything warm that a move will need; the container's link joins nothing yet."""
-    put_bundle(inside, f"ADDRESS={container_address}/{prefix_length}\nMAC={CONTAINER_MAC}\n")
+def prepare(inside: Inside, container_address: str, prefix_length: int, criu_aid: bytes) -> None:
+    """Makes bridge, network and bundle, and everything warm that a move will need; the container's link joins nothing yet.
+
+    ``criu_aid`` is the library for CRIU (images/programs/criu-aid.c).
+    """
+    inside.write(f"{_AID}.base64", base64.b64encode(criu_aid).decode())
+    inside.shell(f"base64 -d {_AID}.base64 >{_AID} && rm {_AID}.base64")
+    put_bundle(inside, place_of(container_address, prefix_length, _AID))
     inside.shell(
         """set -e
         modprobe -a veth bridge overlay inet_diag tcp_diag udp_diag unix_diag af_packet_diag netlink_diag 2>/dev/null || true
@@ -138,8 +145,13 @@ def prepare(inside: Inside, container_address: str, prefix_length: int) -> None:
     make_network(inside, container_address, prefix_length)
 
 
+def place_of(container_address: str, prefix_length: int, criu_aid: str) -> str:
+    """What the scripts of a move are to know of a side: ``criu_aid`` is where the library lies there."""
+    return f"ADDRESS={container_address}/{prefix_length}\nMAC={CONTAINER_MAC}\nexport LD_PRELOAD={criu_aid}\n"
+
+
 def put_bundle(inside: Inside, place: str, begin: str = "", open_files: int = MOST_OPEN_FILES) -> None:
-    """Writes what runc is to run, and ``place``, what the scripts of a move are to know of this side.
+    """Writes what runc is to run, and ``place`` (``place_of``).
 
     ``begin`` is what the container's shell does before it starts the service.
     """

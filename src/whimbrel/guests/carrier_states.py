@@ -100,15 +100,16 @@ class CarrierStates:
 
     def get(self, side: SideName, role: Role, boot: int) -> CarrierState:
         """The state number ``boot`` (from 1) of one side's carrier."""
-        berth = self.berth(side)
+        berth, aid = self.berth(side), self._site.store.criu_aid()
         plan, below = self.plan(side)
         content = {"domain": domain_xml(plan), "server": self._site.platform, "disk": below.parent.name, "role": role,
-                   "boot": boot, "container": self._site.guest_address, "maker_version": carrier.MAKER_VERSION}  # fmt: skip
+                   "boot": boot, "container": self._site.guest_address, "criu_aid": aid.parent.name,
+                   "maker_version": carrier.MAKER_VERSION}  # fmt: skip
         name = f"state-carrier-{side}-{role}-{boot}-{content_hash(content)}"
 
         def prepare(agent: GuestAgent) -> dict[str, Any]:
             agent.set_clock()
-            carrier.prepare(agent, self._site.guest_address, self._site.prefix_length)
+            carrier.prepare(agent, self._site.guest_address, self._site.prefix_length, aid.read_bytes())
             if role == "serving":
                 carrier.start(agent)
             return {"versions": carrier.versions(agent)}

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from whimbrel.guests import carrier
-from whimbrel.guests.carrier import CONTAINER, CONTAINER_MAC, HOME
+from whimbrel.guests.carrier import CONTAINER, HOME
 from whimbrel.guests.oci import MOST_OPEN_FILES
 from whimbrel.hosts.inside import Cell, Inside
 from whimbrel.hosts.site import Site
@@ -68,8 +68,7 @@ def prepare(cell: Cell, state: FreshContainer, address: str, prefix_length: int)
         mount --bind {state.film} /srv/film
         """
     )
-    place = f"ADDRESS={address}/{prefix_length}\nMAC={CONTAINER_MAC}\nexport LD_PRELOAD={state.criu_aid}\n"
-    carrier.put_bundle(cell, place, _AS_ROOT, _open_files())
+    carrier.put_bundle(cell, carrier.place_of(address, prefix_length, state.criu_aid), _AS_ROOT, _open_files())
     carrier.make_network(cell, address, prefix_length)
 
 

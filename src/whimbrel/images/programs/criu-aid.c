@@ -1,16 +1,23 @@
-/* criu-aid: answers two questions of CRIU 4.1 that a new kernel, or one that gives root less, refuses. For LD_PRELOAD; a container
-   never sees it. Where the kernel answers by itself, nothing is changed.
+/* criu-aid: answers two questions of CRIU 4.1 that a new kernel, or one that gives root less, refuses, and spares it a wait. For
+   LD_PRELOAD; a container never sees it. Where the kernel answers by itself, nothing is changed.
 
    Sockets: since Linux 6.16 only sockets that can pass credentials may be asked for SO_PASSCRED and SO_PASSSEC. CRIU before 4.2 asks
    every socket, and gives up (criu issue 2705). Of the others the answer can only be: off.
 
    Pipes: without CAP_SYS_RESOURCE none grows beyond pipe-max-size. For post-copy CRIU asks for one as large as a kernel could ever
    give (page-pipe.c, pipe_read_dest_init). It passes on what lies in other pipes of its own, which are under the same limit: so
-   one as large as they may be will do. One that has this size already is refused as before, as CRIU then takes another. */
+   one as large as they may be will do. One that has this size already is refused as before, as CRIU then takes another.
+
+   Corks: CRIU corks its connection to the page server and pushes what it then waits for, but not its last word (page-xfer.c,
+   disconnect_from_page_server). That lies in the socket until the kernel's timer sends it, 200 ms later or more, and the container
+   stands still for as long. So connections of CRIU's own are not corked, but send at once. A socket under repair is the container's,
+   and stays as it was. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -25,6 +32,16 @@ int getsockopt(int socket, int level, int name, void *value, socklen_t *length) 
     if (result == 0 || errno != EOPNOTSUPP || level != SOL_SOCKET || (name != SO_PASSCRED && name != SO_PASSSEC)) return result;
     memset(value, 0, *length);
     return 0;
+}
+
+int setsockopt(int socket, int level, int name, const void *value, socklen_t length) {
+    static int (*next)(int, int, int, const void *, socklen_t);
+    if (!next) next = (int (*)(int, int, int, const void *, socklen_t))dlsym(RTLD_NEXT, "setsockopt");
+    int repaired = 0;
+    socklen_t size = sizeof repaired;
+    if (level == IPPROTO_TCP && name == TCP_CORK && getsockopt(socket, IPPROTO_TCP, TCP_REPAIR, &repaired, &size) == 0 && !repaired)
+        name = TCP_NODELAY;
+    return next(socket, level, name, value, length);
 }
 
 static long pipe_limit(void) {

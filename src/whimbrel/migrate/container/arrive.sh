@@ -100,6 +100,31 @@ arrive() { # SUM
     fi
 }
 
+rehearse() { # runc and CRIU do here once, with a program that sleeps, what they will do with the container
+    # A first run reads from disk, and where guests are emulated is translated; so it comes before anything stands still.
+    local bundle=$MOVE/rehearsal
+    end_rehearsal
+    mkdir -p "$bundle"/{rootfs,upper,work,images,log}
+    if mount -t overlay overlay -o "lowerdir=$HOME_OF/lower,upperdir=$bundle/upper,workdir=$bundle/work" "$bundle/rootfs" &&
+        in_rehearsal run --detach --bundle "$bundle" rehearsal &&
+        { [ "$TECHNIQUE" = restart ] || {
+            in_rehearsal checkpoint --image-path "$bundle/images" --work-path "$bundle/log" rehearsal &&
+                in_rehearsal restore --detach --image-path "$bundle/images" --work-path "$bundle/log" --bundle "$bundle" rehearsal
+        }; }
+    then say rehearsed
+    else say "not rehearsed: $(grep -h -m 1 -i error "$bundle"/log/*.log | tail -n 1)"; fi
+    end_rehearsal
+}
+
+in_rehearsal() { # runc's words; the program inherits the files that runc is given, and a file of ours could not be dumped
+    CRIU_CONFIG_FILE=$MOVE/rehearsal/criu.conf timeout 10 runc --log "$MOVE/rehearsal/log/runc.log" "$@" </dev/null >/dev/null 2>&1
+}
+
+end_rehearsal() { # also what one that was broken off has left
+    [ ! -e /run/runc/rehearsal ] || runc delete --force rehearsal >/dev/null 2>&1
+    ! mountpoint -q "$MOVE/rehearsal/rootfs" || umount "$MOVE/rehearsal/rootfs"
+}
+
 if has populated 1; then
     kept=yes
     say "failed: a copy is here already"
@@ -109,7 +134,7 @@ end_container || { say "failed: what an earlier copy left cannot be removed"; ex
 coproc LINE { exec nc -l "$CONTROL_PORT"; }
 take_files
 say listening
-rehearse restore
+rehearse
 while hear "$PATIENCE_S"; do
     read -r word number previous <<<"$heard"
     case $word in

@@ -6,7 +6,7 @@ NAME=origin
 HOME_OF=/srv/$NAME
 BUNDLE=$HOME_OF/bundle
 MOVE=/run/move
-# ADDRESS and MAC of the container, the same on both sides; where CRIU is helped, LD_PRELOAD.
+# ADDRESS and MAC of the container, the same on both sides; LD_PRELOAD, which helps CRIU.
 . "$HOME_OF/place"
 GROUP=/sys/fs/cgroup/whimbrel/$NAME
 CONTROL_PORT=7000 PAGES_PORT=7001 FILES_PORT=7002
@@ -54,30 +54,6 @@ cut() { ip link set "veth-$NAME" nomaster; }
 
 mount_root() {
     mount -t overlay overlay -o "lowerdir=$HOME_OF/lower,upperdir=$HOME_OF/upper,workdir=$HOME_OF/work" "$BUNDLE/rootfs"
-}
-
-rehearse() { # [restore]: runc and CRIU do here once, with a program that sleeps, what they will do with the container
-    # A first run reads from disk, and where guests are emulated is translated; so it comes before anything stands still.
-    local bundle=$MOVE/rehearsal
-    end_rehearsal
-    mkdir -p "$bundle"/{rootfs,upper,work,images,log}
-    if mount -t overlay overlay -o "lowerdir=$HOME_OF/lower,upperdir=$bundle/upper,workdir=$bundle/work" "$bundle/rootfs" &&
-        in_rehearsal run --detach --bundle "$bundle" rehearsal &&
-        { [ "$TECHNIQUE" = restart ] || in_rehearsal checkpoint --image-path "$bundle/images" --work-path "$bundle/log" rehearsal; } &&
-        { [ -z "$1" ] || [ "$TECHNIQUE" = restart ] ||
-            in_rehearsal restore --detach --image-path "$bundle/images" --work-path "$bundle/log" --bundle "$bundle" rehearsal; }
-    then say rehearsed
-    else say "not rehearsed: $(tail -n 1 "$bundle/log/runc.err" 2>/dev/null)"; fi
-    end_rehearsal
-}
-
-in_rehearsal() { # runc's words
-    CRIU_CONFIG_FILE=$MOVE/rehearsal/criu.conf timeout 10 runc "$@" </dev/null >/dev/null 2>>"$MOVE/rehearsal/log/runc.err"
-}
-
-end_rehearsal() { # also what one that was broken off has left
-    [ ! -e /run/runc/rehearsal ] || runc delete --force rehearsal >/dev/null 2>&1
-    ! mountpoint -q "$MOVE/rehearsal/rootfs" || umount "$MOVE/rehearsal/rootfs"
 }
 
 end_container() { # whatever state it is in; succeeds when nothing of it is left that could run

@@ -11,7 +11,7 @@ previous= dumping= leaving=
 
 # Ended from outside: before "arrive" is told the destination has no copy, and this one goes on.
 trap 'exit 5' TERM
-trap 'end_rehearsal; [ "$leaving" != yes ] || go_back "it was told to end"' EXIT
+trap '[ "$leaving" != yes ] || go_back "it was told to end"' EXIT
 
 ask_for_page_server() { # NUMBER
     tell "pages $1 $previous"
@@ -139,7 +139,6 @@ if ! has populated 1 || ! has frozen 0; then
     say "failed: it does not run here"
     exit 1
 fi
-[ "$TECHNIQUE" = restart ] || rehearse
 coproc LINE { exec nc "$PEER" "$CONTROL_PORT"; }
 tell hello
 hear "$READY_S" && [ "$heard" = hello ] || { say "failed: the destination does not answer"; exit 1; }

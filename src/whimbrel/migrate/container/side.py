@@ -62,10 +62,12 @@ class Side:
         inside.write(f"{MOVE}/criu.conf", "\n".join(options) + "\n")
         # runc asks CRIU to log everything, which takes a good part of the time in which the container stands still.
         inside.write(CRIU_CONFIG, "verbosity 2\n")
-        inside.shell(f"chmod +x {MOVE}/hook.sh && touch {MOVE}/journal && mkdir {_REHEARSAL}")
-        # What is rehearsed is not the container: our hook must not hear of it.
-        inside.write(f"{_REHEARSAL}/criu.conf", "\n".join(_OPTIONS) + "\n")
-        inside.write(f"{_REHEARSAL}/config.json", json.dumps(_SLEEP))
+        inside.shell(f"chmod +x {MOVE}/hook.sh && touch {MOVE}/journal")
+        if self.role == "destination":
+            inside.shell(f"mkdir {_REHEARSAL}")
+            # What is rehearsed is not the container: our hook must not hear of it.
+            inside.write(f"{_REHEARSAL}/criu.conf", "\n".join(_OPTIONS) + "\n")
+            inside.write(f"{_REHEARSAL}/config.json", json.dumps(_SLEEP))
         inside.start_job(self._job, ["bash", f"{MOVE}/{_SCRIPTS[self.role]}"], f"{MOVE}/{self._job}.err")
         self._read, self._begun = 0, True
 
