@@ -54,8 +54,8 @@ def test_pages_of_zeros_are_counted_but_take_nothing() -> None:
     move = move_as_qemu(curve(0.0, zero=0.5), LINK, Limits(1.0, 30), lambda pages: pages / 2)
     assert move.pause_s is not None
     assert move.most_pause_s is not None
-    # Their headers take a five-hundredth of what a page takes.
-    assert move.pause_s == pytest.approx(0.975 / 2, rel=0.01)
+    # In the 25 ms that QEMU is late on average the zeros between go as well, so fifty pages fewer are left by its count.
+    assert move.pause_s == pytest.approx((1.0 - 0.05) / 2, rel=0.01)
     assert move.most_pause_s == pytest.approx(0.5, rel=0.01)
 
 
@@ -64,7 +64,8 @@ def test_the_first_rounds_rest_is_what_lies_last() -> None:
     ends: list[Callable[[float], float]] = [lambda pages: min(pages, 5000.0), lambda pages: max(0.0, pages - 5000.0)]
     dark, empty = (move_as_qemu(curve(0.0, zero=0.5), LINK, Limits(1.0, 30), last) for last in ends)
     assert dark.pause_s == pytest.approx(0.975)
-    assert empty.pause_s == pytest.approx(0.975 * 8 / PAGE)
+    # Zeros go in no time: by the time QEMU looks they are gone.
+    assert empty.pause_s == pytest.approx(0, abs=1e-6)
     assert dark.sent_bytes == pytest.approx(empty.sent_bytes)
 
 

@@ -9,6 +9,7 @@ and migration/ram.c (``ram_state_pending_exact``, ``ram_save_iterate``, which se
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,8 +18,10 @@ from whimbrel.errors import UsageError
 from whimbrel.predict.curve import HEADER_BYTES, DirtyCurve
 from whimbrel.predict.rounds import NEVER_S
 
-# Half of the 50 ms that QEMU sends before it looks again: by so much it is below the limit on average when it does.
-_LOOK_S = 0.025
+# QEMU sends for so long before it compares again what is left with the limit: it is half of that late on average.
+_SLICE_S = 0.05
+# To find by halves which page it is at: to a part in a thousand million.
+_HALVINGS = 30
 
 
 @dataclass(frozen=True)
@@ -73,6 +76,60 @@ class _Left:
         return _Left(max(0.0, pages - self.fresh), min(self.fresh, pages))
 
 
+@dataclass(frozen=True)
+class _Sending:
+    """How QEMU sends a guest's memory at a rate, and when it compares what is left with the limit."""
+
+    curve: DirtyCurve
+    bandwidth_bytes_per_s: float
+    pause_limit_s: float
+    content_of_last: Callable[[float], float]
+
+    @property
+    def pages_per_s(self) -> float:
+        """Of pages that are not zero."""
+        return self.bandwidth_bytes_per_s / self.curve.page_cost_bytes
+
+    @property
+    def limit_pages(self) -> float:
+        """What may be left when the guest stops, by QEMU's count."""
+        return self.pause_limit_s * self.pages_per_s
+
+    @property
+    def whole(self) -> _Left:
+        """The guest's memory before any of it was sent."""
+        return _Left(self.curve.spec.pages_total, 0.0)
+
+    def takes_s(self, what: _Left) -> float:
+        """How long all of it takes."""
+        content = self.content_of_last(what.tail)
+        zeros_bytes = (what.tail - content) * HEADER_BYTES
+        return ((content + what.fresh) * self.curve.page_cost_bytes + zeros_bytes) / self.bandwidth_bytes_per_s
+
+    def round_s(self, what: _Left, slices: float) -> float:
+        """How long QEMU sends until it looks: until the limit is met and so many slices longer, but for one at least."""
+        to_limit_s = self.takes_s(what) - self.takes_s(what.last(min(what.pages, self.limit_pages)))
+        return min(self.takes_s(what), max(_SLICE_S, to_limit_s + slices * _SLICE_S))
+
+    def left_after(self, what: _Left, for_s: float) -> _Left:
+        """What is left then. Pages of zeros go in no time, so it is found by halves which page that is."""
+        least, most = 0.0, what.pages
+        for _ in range(_HALVINGS):
+            middle = (least + most) / 2
+            if self.takes_s(what) - self.takes_s(what.last(middle)) > for_s:
+                least = middle
+            else:
+                most = middle
+        return what.last(most)
+
+    def unsent_share(self, what: _Left) -> float:
+        """How likely a page that is dirtied now is still to be sent anyway, so that this adds nothing."""
+        content = self.curve.spec.pages_total - self.curve.spec.pages_zero
+        ever_dirtied = self.curve.spec.windows[-1].dirty_pages
+        tail = self.content_of_last(what.tail) / content if content else 0.0
+        return min(1.0, tail + (what.fresh / ever_dirtied if ever_dirtied else 0.0))
+
+
 def move_as_qemu(
     curve: DirtyCurve,
     bandwidth_bytes_per_s: float,
@@ -87,51 +144,37 @@ def move_as_qemu(
     """
     if not (bandwidth_bytes_per_s > 0 and limits.pause_s > 0):
         raise UsageError("a bandwidth and a pause limit must be above 0")
-
-    def sending_s(what: _Left) -> float:
-        content = content_of_last(what.tail)
-        return ((content + what.fresh) * curve.page_cost_bytes + (what.tail - content) * HEADER_BYTES) / bandwidth_bytes_per_s
-
-    pages_per_s = bandwidth_bytes_per_s / curve.page_cost_bytes
-    most_pages, look_pages = limits.pause_s * pages_per_s, _LOOK_S * pages_per_s
-    left = _Left(curve.spec.pages_total, 0.0)
-    content = max(1.0, curve.spec.pages_total - curve.spec.pages_zero)
-    ever_dirtied = max(1.0, curve.spec.windows[-1].dirty_pages)
-
-    memory_s, rounds, last_s = 0.0, 0, math.inf
-    while True:
-        rounds += 1
-        kept = left.last(min(left.pages, max(0.0, most_pages - look_pages)))
-        length_s = sending_s(left) - sending_s(kept)
+    sending = _Sending(curve, bandwidth_bytes_per_s, limits.pause_s, content_of_last)
+    left, memory_s, last_s = sending.whole, 0.0, math.inf
+    for rounds in itertools.count(1):
+        length_s = sending.round_s(left, 0.5)
         if memory_s + length_s >= limits.seconds:
             if not limits.stops_then:
-                return QemuMove(converges=False)
-            over_s = limits.seconds - memory_s
-            unsent = left.last(left.pages * (1 - over_s / length_s) + kept.pages * over_s / length_s)
-            # What had not been sent yet when it was dirtied was dirty already.
-            already = content_of_last(unsent.tail) / content + unsent.fresh / ever_dirtied
-            pause_s = sending_s(left) - over_s + curve.pages(over_s) * max(0.0, 1 - already) / pages_per_s
+                break
+            pause_s = _pause_of_a_broken_round_s(sending, left, limits.seconds - memory_s)
             return _ended(limits.seconds, (pause_s, pause_s, pause_s), rounds, bandwidth_bytes_per_s, forced=True)
         memory_s += length_s
-        if memory_s > never_s:
-            return QemuMove(converges=False)
+        kept = sending.left_after(left, length_s)
         # Of what is kept of later rounds some is dirtied again, too. That is left out: in moves that were measured, guests
         # dirtied about as much more than their profiles had said.
-        dirtied = curve.pages(length_s) * (1 - content_of_last(kept.tail) / content)
-        now = _Left(kept.tail, kept.fresh + dirtied)
-        forced = now.pages >= most_pages
+        dirtied = curve.pages(length_s) * (1 - sending.unsent_share(_Left(kept.tail, 0.0)))
+        forced = kept.pages + dirtied >= sending.limit_pages
         if not forced or rounds >= limits.rounds:
-            pauses_s = [
-                sending_s(left.last(min(left.pages, max(0.0, most_pages - looks * look_pages)))) + dirtied / pages_per_s
-                for looks in (1, 2, 0)
-            ]
             most_s = math.inf if forced else limits.pause_s
-            pause_s, least_s, longest_s = (min(pause_s, most_s) for pause_s in pauses_s)
+            kept_s = [sending.takes_s(sending.left_after(left, sending.round_s(left, slices))) for slices in (0.5, 1.0, 0.0)]
+            pause_s, least_s, longest_s = (min(each_s + dirtied / sending.pages_per_s, most_s) for each_s in kept_s)
             return _ended(memory_s, (pause_s, least_s, longest_s), rounds, bandwidth_bytes_per_s, forced)
-        left = now
-        if length_s >= last_s and limits.rounds * length_s > never_s:
-            return QemuMove(converges=False)
-        last_s = length_s
+        if memory_s > never_s or (length_s >= last_s and limits.rounds * length_s > never_s):
+            break
+        left, last_s = _Left(kept.tail, kept.fresh + dirtied), length_s
+    return QemuMove(converges=False)
+
+
+def _pause_of_a_broken_round_s(sending: _Sending, left: _Left, over_s: float) -> float:
+    """How long the rest takes when the guest is stopped ``over_s`` after the round began, of which so much was left then."""
+    unsent = sending.left_after(left, over_s)
+    dirtied = sending.curve.pages(over_s) * (1 - sending.unsent_share(unsent))
+    return sending.takes_s(unsent) + dirtied / sending.pages_per_s
 
 
 def _ended(
