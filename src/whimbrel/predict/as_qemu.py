@@ -20,6 +20,8 @@ from whimbrel.predict.rounds import NEVER_S
 
 # QEMU sends for so long before it compares again what is left with the limit: it is half of that late on average.
 _SLICE_S = 0.05
+# So many slices late at most: the limit hangs on the rate that QEMU measured last, which after a look is often too low.
+_LATEST = 2.0
 # To find by halves which page it is at: to a part in a thousand million.
 _HALVINGS = 30
 
@@ -161,7 +163,7 @@ def move_as_qemu(
         forced = kept.pages + dirtied >= sending.limit_pages
         if not forced or rounds >= limits.rounds:
             most_s = math.inf if forced else limits.pause_s
-            kept_s = [sending.takes_s(sending.left_after(left, sending.round_s(left, slices))) for slices in (0.5, 1.0, 0.0)]
+            kept_s = [sending.takes_s(sending.left_after(left, sending.round_s(left, slices))) for slices in (0.5, _LATEST, 0.0)]
             pause_s, least_s, longest_s = (min(each_s + dirtied / sending.pages_per_s, most_s) for each_s in kept_s)
             return _ended(memory_s, (pause_s, least_s, longest_s), rounds, bandwidth_bytes_per_s, forced)
         if memory_s > never_s or (length_s >= last_s and limits.rounds * length_s > never_s):
