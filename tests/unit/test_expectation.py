@@ -44,8 +44,8 @@ def test_a_guest_that_dirties_nothing_stops_for_what_is_left_at_the_limit() -> N
     assert move.rounds == 1
     assert move.memory_s == pytest.approx(9.025)
     assert move.pause_s == pytest.approx(0.975)
-    # Within the 50 ms that QEMU sends before it looks.
-    assert move.least_pause_s == pytest.approx(0.95)
+    # At most twice the 50 ms that QEMU sends before it looks.
+    assert move.least_pause_s == pytest.approx(0.9)
     assert move.most_pause_s == pytest.approx(1.0)
     assert move.sent_bytes == pytest.approx(10_000 * PAGE)
 
@@ -83,8 +83,8 @@ def test_what_is_left_of_later_rounds_holds_content() -> None:
     assert at_last.pause_s is not None
     assert at_last.least_pause_s is not None
     assert at_last.pause_s > 0.5 * limit_s
-    # Within the 50 ms that QEMU sends before it looks.
-    assert at_last.pause_s - at_last.least_pause_s <= 0.025 + 1e-9
+    # At most twice the 50 ms that QEMU sends before it looks, where half of it is expected.
+    assert at_last.pause_s - at_last.least_pause_s <= 0.075 + 1e-9
 
 
 def test_rounds_follow_until_what_was_dirtied_fits_as_well() -> None:
