@@ -144,15 +144,19 @@ def test_viewers_stall_when_the_gap_outlasts_their_buffer() -> None:
 
 def test_a_guest_that_stands_still_is_dark_for_all_its_memory() -> None:
     link = Range(LINK, LINK * 0.9, LINK * 1.1)
-    found = expect_standing_still(guest(2000.0), link, UNKNOWN, (1.0, 13.0, 60.0))
+    found = expect_standing_still(guest(2000.0), link, Limits(0.3, 30), UNKNOWN, (1.0, 13.0, 60.0))
     assert_ordered(found)
     assert found.downtime_s is not None
-    assert astuple(found.downtime_s) == pytest.approx(astuple(Range(10.0, 10 / 1.1, 10 / 0.9).plus(UNKNOWN.stop_over(link))))
+    assert astuple(found.downtime_s) == pytest.approx(astuple(Range(10.0, 10 / 1.1, 10 / 0.9).plus(UNKNOWN.stop_s)))
     assert found.blackout_s is not None
     assert found.total_s is not None
-    assert found.blackout_s.middle == pytest.approx(10.0 + UNKNOWN.stop_over(link).middle + UNKNOWN.switch_s.middle)
+    assert found.blackout_s.middle == pytest.approx(10.0 + UNKNOWN.stop_s.middle + UNKNOWN.switch_s.middle)
     assert found.total_s.middle == pytest.approx(found.blackout_s.middle + UNKNOWN.before_s.middle + UNKNOWN.after_s.middle)
     assert found.stalls == {1.0: True, 13.0: False, 60.0: False}
+    # It may be given up before it ends, or surely is.
+    for seconds, in_time in ((12.0, True), (10.0, None), (9.0, False)):
+        limits = Limits(0.3, 30, seconds, stops_then=False)
+        assert expect_standing_still(guest(2000.0), link, limits, UNKNOWN).converges is in_time
     # It has no rounds, and there is no pause to wish for.
     assert (found.rounds, found.bandwidth_needed_bytes_per_s, found.shortest_pause_s) == (None, None, None)
 
@@ -198,13 +202,14 @@ def test_links_of_different_rates_tell_what_lies_in_buffers_from_what_does_not()
     # 30 ms, and 1.2 MB that have to leave first.
     seen = [Seen(None, None, 0.03 + 1.2e6 / rate, None, None, None, rate) for rate in (12e6, 24e6, 60e6)]
     found = learn(seen)
-    assert found.buffered_bytes == pytest.approx(1.2e6)
+    assert found.buffered_bytes.middle == pytest.approx(1.2e6)
+    assert found.buffered_bytes.least < 1.2e6 < found.buffered_bytes.most < UNKNOWN.buffered_bytes.most
     assert found.stop_s.middle == pytest.approx(0.03)
     assert found.stop_over(Range(6e6, 6e6, 6e6)).middle == pytest.approx(0.23)
     # Links of one rate cannot tell, and no more can have lain in buffers than would have fitted.
-    assert learn(seen[:1]).buffered_bytes == UNKNOWN.buffered_bytes
+    assert learn(seen[:1]).buffered_bytes.middle == UNKNOWN.buffered_bytes.middle
     short = learn([Seen(None, None, 0.01, None, None, None, 12e6)])
-    assert short.buffered_bytes == pytest.approx(0.01 * 12e6)
+    assert astuple(short.buffered_bytes) == pytest.approx((0.01 * 12e6, 0, 0.01 * 12e6))
     assert short.stop_s.middle == 0
 
 
@@ -217,7 +222,23 @@ def test_a_time_out_stops_a_guest_in_the_middle_of_a_round_or_gives_the_move_up(
     assert stopped.rounds == 3
     # Half of the 4,000 pages are sent by then; of the others all are dirty, and of those sent too.
     assert stopped.pause_s == pytest.approx(4.0, rel=0.1)
-    assert not move_as_qemu(busy, LINK, Limits(0.1, 1000, 16.0, stops_then=False), all_content).converges
+    # Rounds that no longer shrink would go on for ever, but for that.
+    assert move_as_qemu(busy, LINK, Limits(0.1, 1000, 30.0), all_content).end == "time-out"
+    assert move_as_qemu(busy, LINK, Limits(0.1, 1000), all_content).end == "never"
+    assert move_as_qemu(busy, LINK, Limits(0.1, 1000, 16.0, stops_then=False), all_content).end == "not in time"
+
+
+def test_a_limit_on_the_rate_holds_only_while_the_guest_runs() -> None:
+    link = Range(LINK, LINK, LINK)
+    free, held = (expect(guest(0.0), link, Limits(0.4, 30), UNKNOWN, (), most) for most in (math.inf, LINK / 4))
+    assert free.total_s is not None
+    assert held.total_s is not None
+    assert held.total_s.middle > 3.5 * free.total_s.middle
+    assert free.downtime_s is not None
+    assert held.downtime_s is not None
+    # A quarter of the pages is left at the limit, and they go as quickly as the link lets them.
+    stop_s = UNKNOWN.stop_over(link).middle
+    assert held.downtime_s.middle - stop_s == pytest.approx((free.downtime_s.middle - stop_s) / 4, rel=0.01)
 
 
 def test_a_link_that_carries_nothing_is_refused() -> None:

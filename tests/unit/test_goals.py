@@ -16,7 +16,7 @@ def candidate(
 ) -> Candidate:
     """Upper bounds as given; what is in the middle is half of them."""
     expected = Expectation(
-        converges=ends, bandwidth_needed_bytes_per_s=50e6, shortest_pause_s=0.1, stalls={},
+        converges=ends, end="by itself" if ends else "never", bandwidth_needed_bytes_per_s=50e6, shortest_pause_s=0.1, stalls={},
         total_s=Range(total_s / 2, 0, total_s) if ends else None,
         service_gap_s=Range(gap_s / 2, 0, gap_s) if ends else None,
         sent_bytes=Range(sent_bytes, sent_bytes, sent_bytes) if ends else None,

@@ -66,15 +66,17 @@ def _tell(found: Expectation, overheads: Overheads, limit_s: float) -> None:
 
 
 def _verdict(found: Expectation) -> str:
-    if found.forced:
-        return f"memory changes faster than the link carries it: only the limit on rounds ends the move, in round {found.rounds}"
+    if found.converges is None:
+        return "it may not converge: what was measured leaves that open"
     if found.converges and found.rounds is None:
         return "it ends, whatever the guest does: each page is sent once"
     return {
-        True: f"it converges, in {found.rounds} round{'s' if found.rounds != 1 else ''}",
-        False: "it does not converge: memory changes faster than the link carries it",
-        None: "it may not converge: what was measured leaves that open",
-    }[found.converges]
+        "by itself": f"it converges, in {found.rounds} round{'s' if found.rounds != 1 else ''}",
+        "rounds": f"memory changes faster than the link carries it: only the limit on rounds ends it, in round {found.rounds}",
+        "time-out": f"it does not end by itself in time: its time-out stops the guest, in round {found.rounds}",
+        "not in time": "it does not end within its time-out",
+        "never": "it does not converge: memory changes faster than the link carries it",
+    }[found.end]
 
 
 def _durations(figure: Range) -> str:

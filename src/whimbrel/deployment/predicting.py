@@ -11,7 +11,6 @@ from whimbrel.predict.expectation import expect, expect_post_copy, expect_standi
 from whimbrel.predict.goals import Candidate
 from whimbrel.predict.move import limits_of, link_range
 from whimbrel.predict.overheads import Overheads, learn
-from whimbrel.predict.range import Range
 from whimbrel.records.store import CampaignFolder
 from whimbrel.spec.campaign import CampaignSpec
 from whimbrel.trial.foresight import seen_in
@@ -33,12 +32,13 @@ def candidates_for(profiled: Profiled, spec: CampaignSpec, overheads: Overheads)
         for limit_s in _PAUSE_LIMITS_S
     ]  # fmt: skip
     for share in _SHARES:
-        rate = Range(*(part * share for part in (link.middle, link.least, link.most)))
+        rate_bytes_per_s = link.middle * share
         found.append(
-            Candidate(f"pre-copy at {share:.0%} of the link", {"technique": "pre-copy", "bandwidth": f"{rate.middle:.0f} B/s"},
-                      expect(profile, rate, replace(limits, pause_s=_USUAL_PAUSE_S), overheads), share)
+            Candidate(f"pre-copy at {share:.0%} of the link",
+                      {"technique": "pre-copy", "bandwidth": f"{rate_bytes_per_s:.0f} B/s"},
+                      expect(profile, link, replace(limits, pause_s=_USUAL_PAUSE_S), overheads, (), rate_bytes_per_s), share)
         )  # fmt: skip
-    found.append(Candidate("paused", {"technique": "paused"}, expect_standing_still(profile, link, overheads), 1.0))
+    found.append(Candidate("paused", {"technique": "paused"}, expect_standing_still(profile, link, limits, overheads), 1.0))
     found.append(Candidate("post-copy", {"technique": "post-copy"}, expect_post_copy(profile, link, overheads), 1.0))
     return found
 

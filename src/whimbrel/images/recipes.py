@@ -62,7 +62,7 @@ class PayloadRecipe:
 
 @dataclass(frozen=True)
 class LibraryRecipe:
-    """A library of ours in C, for LD_PRELOAD into programs of a server's tree."""
+    """A library of ours in C, for LD_PRELOAD into programs of a server's tree, or of a guest's no older than this machine."""
 
     name: str
     source: str
@@ -97,7 +97,7 @@ def _source(name: str) -> str:
 
 
 def criu_aid() -> LibraryRecipe:
-    """What CRIU needs where it works in a server, without a guest's kernel around it."""
+    """What CRIU needs in a server, without a guest's kernel around it, and what spares it a wait anywhere."""
     return LibraryRecipe("criu-aid", _source("criu-aid"))
 
 

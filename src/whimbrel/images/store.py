@@ -93,7 +93,7 @@ class ImageStore:
         return self.ensure(recipe, "the container image", lambda out, _: build.payload(tree, out))
 
     def criu_aid(self) -> Path:
-        """A library for CRIU in a server."""
+        """A library for CRIU, in a server or a carrier."""
         recipe = criu_aid()
         return self.ensure(recipe, "a library for CRIU", lambda out, _: build.library(recipe, out)) / f"{recipe.name}.so"
 

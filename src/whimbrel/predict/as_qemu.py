@@ -13,6 +13,7 @@ import itertools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 from whimbrel.errors import UsageError
 from whimbrel.predict.curve import HEADER_BYTES, DirtyCurve
@@ -26,11 +27,16 @@ _LATEST = 2.0
 _HALVINGS = 30
 
 
+# What ends a move: the pause limit is met; a limit on rounds or seconds stops the guest; those seconds pass, and something else
+# happens that is not reckoned (it is aborted, or goes on as post-copy); nothing.
+End = Literal["by itself", "rounds", "time-out", "not in time", "never"]
+
+
 @dataclass(frozen=True)
 class Limits:
     """When the guest is stopped: for a pause of so long, or whatever is left after so many rounds, or seconds of sending.
 
-    Without ``stops_then`` it is not stopped after those seconds, but the move is given up.
+    Without ``stops_then`` something else happens after those seconds.
     """
 
     pause_s: float
@@ -41,20 +47,29 @@ class Limits:
 
 @dataclass(frozen=True)
 class QemuMove:
-    """How a move goes, from the first byte to the last; None where it never ends by itself.
+    """How a move goes, from the first byte to the last; None where it does not end.
 
-    ``pause_s`` is how long sending the rest takes once the guest has stopped, and at least and at most: nobody knows when within
-    its 50 ms QEMU looks. ``forced`` says that a limit on rounds or time ended it.
+    ``pause_s`` is how long sending the rest takes once the guest has stopped, and at least and at most: nobody knows when QEMU
+    looks.
     """
 
-    converges: bool
-    forced: bool = False
+    end: End
     rounds: int | None = None
     memory_s: float | None = None
     pause_s: float | None = None
     least_pause_s: float | None = None
     most_pause_s: float | None = None
     sent_bytes: float | None = None
+
+    @property
+    def converges(self) -> bool:
+        """Whether it ends, by itself or by a limit."""
+        return self.end not in ("not in time", "never")
+
+    @property
+    def forced(self) -> bool:
+        """Whether only a limit on rounds or seconds ends it."""
+        return self.end in ("rounds", "time-out")
 
 
 @dataclass(frozen=True)
@@ -115,10 +130,10 @@ class _Sending:
 
     def left_after(self, what: _Left, for_s: float) -> _Left:
         """What is left then. Pages of zeros go in no time, so it is found by halves which page that is."""
-        least, most = 0.0, what.pages
+        least, most, all_s = 0.0, what.pages, self.takes_s(what)
         for _ in range(_HALVINGS):
             middle = (least + most) / 2
-            if self.takes_s(what) - self.takes_s(what.last(middle)) > for_s:
+            if all_s - self.takes_s(what.last(middle)) > for_s:
                 least = middle
             else:
                 most = middle
@@ -133,11 +148,7 @@ class _Sending:
 
 
 def move_as_qemu(
-    curve: DirtyCurve,
-    bandwidth_bytes_per_s: float,
-    limits: Limits,
-    content_of_last: Callable[[float], float],
-    never_s: float = NEVER_S,
+    curve: DirtyCurve, bandwidth_bytes_per_s: float, limits: Limits, content_of_last: Callable[[float], float]
 ) -> QemuMove:
     """The rounds of a move. ``content_of_last`` says how many of the guest's last so many pages are not zeros.
 
@@ -152,9 +163,9 @@ def move_as_qemu(
         length_s = sending.round_s(left, 0.5)
         if memory_s + length_s >= limits.seconds:
             if not limits.stops_then:
-                break
+                return QemuMove("not in time")
             pause_s = _pause_of_a_broken_round_s(sending, left, limits.seconds - memory_s)
-            return _ended(limits.seconds, (pause_s, pause_s, pause_s), rounds, bandwidth_bytes_per_s, forced=True)
+            return _ended("time-out", limits.seconds, (pause_s, pause_s, pause_s), rounds, bandwidth_bytes_per_s)
         memory_s += length_s
         kept = sending.left_after(left, length_s)
         # Of what is kept of later rounds some is dirtied again, too. That is left out: in moves that were measured, guests
@@ -165,11 +176,13 @@ def move_as_qemu(
             most_s = math.inf if forced else limits.pause_s
             kept_s = [sending.takes_s(sending.left_after(left, sending.round_s(left, slices))) for slices in (0.5, _LATEST, 0.0)]
             pause_s, least_s, longest_s = (min(each_s + dirtied / sending.pages_per_s, most_s) for each_s in kept_s)
-            return _ended(memory_s, (pause_s, least_s, longest_s), rounds, bandwidth_bytes_per_s, forced)
-        if memory_s > never_s or (length_s >= last_s and limits.rounds * length_s > never_s):
+            end: End = "rounds" if forced else "by itself"
+            return _ended(end, memory_s, (pause_s, least_s, longest_s), rounds, bandwidth_bytes_per_s)
+        # Rounds that no longer shrink go on until a limit is met.
+        if memory_s > NEVER_S or (length_s >= last_s and min(limits.rounds * length_s, limits.seconds) > NEVER_S):
             break
         left, last_s = _Left(kept.tail, kept.fresh + dirtied), length_s
-    return QemuMove(converges=False)
+    return QemuMove("never")
 
 
 def _pause_of_a_broken_round_s(sending: _Sending, left: _Left, over_s: float) -> float:
@@ -180,12 +193,11 @@ def _pause_of_a_broken_round_s(sending: _Sending, left: _Left, over_s: float) ->
 
 
 def _ended(
-    memory_s: float, pauses_s: tuple[float, float, float], rounds: int, bandwidth_bytes_per_s: float, forced: bool
+    end: End, memory_s: float, pauses_s: tuple[float, float, float], rounds: int, bandwidth_bytes_per_s: float
 ) -> QemuMove:
     pause_s, least_s, most_s = pauses_s
     return QemuMove(
-        converges=True,
-        forced=forced,
+        end=end,
         rounds=rounds,
         memory_s=memory_s,
         pause_s=pause_s,

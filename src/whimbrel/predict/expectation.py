@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from whimbrel.predict.as_qemu import Limits, QemuMove, move_as_qemu
+from whimbrel.predict.as_qemu import End, Limits, QemuMove, move_as_qemu
 from whimbrel.predict.capacity import bandwidth_for, shortest_pause_s
 from whimbrel.predict.curve import DirtyCurve
 from whimbrel.predict.overheads import Overheads
@@ -15,18 +16,20 @@ from whimbrel.predict.profile import Profile
 from whimbrel.predict.range import Range
 from whimbrel.predict.switch import viewers_stall
 
-_NOTHING = Range(0.0, 0.0, 0.0)
+_NOTHING = Range.exactly(0.0)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Expectation:
     """What to expect; None for figures of a move that may never end, and for what its technique does not have.
 
-    ``converges`` is None when the measurements leave it open; ``forced`` says that only the limit on rounds ends the move.
-    ``stalls`` says for each player buffer, in seconds, whether viewers will run out of film; None when that is open.
+    ``converges`` is None when the measurements leave it open; ``forced`` says that only a limit on rounds or time ends the move.
+    ``end`` says how it ends, or why it may not. ``stalls`` says for each player buffer, in seconds, whether viewers will run out
+    of film; None when that is open.
     """
 
     converges: bool | None
+    end: End
     forced: bool = False
     rounds: int | None = None
     total_s: Range | None = None
@@ -51,9 +54,8 @@ class _Dark:
     service_gap_s: Range
 
     @staticmethod
-    def after(pause_s: Range, link_bytes_per_s: Range, overheads: Overheads) -> _Dark:
-        """From how long the rest of the guest's memory takes."""
-        downtime_s = pause_s.plus(overheads.stop_over(link_bytes_per_s))
+    def after(downtime_s: Range, overheads: Overheads) -> _Dark:
+        """From QEMU's downtime."""
         blackout_s = downtime_s.plus(overheads.switch_s)
         reachability_gap_s = blackout_s.plus(overheads.announce_s)
         return _Dark(downtime_s, blackout_s, reachability_gap_s, reachability_gap_s.plus(overheads.packet_s))
@@ -65,28 +67,38 @@ def expect(
     limits: Limits,
     overheads: Overheads,
     buffers_s: Sequence[float] = (),
+    most_bytes_per_s: float = math.inf,
 ) -> Expectation:
-    """From a guest's profile and what its link gives. The interval is that of the model at the corners of what was measured."""
+    """From a guest's profile and what its link gives. The interval is that of the model at the corners of what was measured.
+
+    ``most_bytes_per_s`` limits the rate while the guest runs; once it stands still QEMU takes all that the link gives
+    (QEMU 10.0, migration/migration.c, ``migration_completion_precopy``).
+    """
+    rates = link_bytes_per_s.at_most(most_bytes_per_s)
     corners = [
         move_as_qemu(DirtyCurve(profile.shifted(errors)), rate, limits, profile.content_of_last)
-        for errors, rate in itertools.product((-1.0, 1.0), (link_bytes_per_s.least, link_bytes_per_s.most))
+        for errors, rate in itertools.product((-1.0, 1.0), (rates.least, rates.most))
     ]
     curve = DirtyCurve(profile.curve)
-    middle = move_as_qemu(curve, link_bytes_per_s.middle, limits, profile.content_of_last)
+    middle = move_as_qemu(curve, rates.middle, limits, profile.content_of_last)
     verdicts = {corner.converges and not corner.forced for corner in (*corners, middle)}
     needed = bandwidth_for(curve, limits.pause_s)
-    reachable_s = shortest_pause_s(curve, link_bytes_per_s.middle)
-    if not middle.converges or not all(corner.converges for corner in corners):
+    reachable_s = shortest_pause_s(curve, rates.middle)
+    endless = next((move for move in (middle, *corners) if not move.converges), None)
+    if endless is not None:
         return Expectation(
             converges=False if verdicts == {False} else None,
+            end=endless.end,
             bandwidth_needed_bytes_per_s=needed,
             shortest_pause_s=reachable_s,
             stalls=dict.fromkeys(buffers_s),
         )
-    dark = _Dark.after(_pause(middle, corners), link_bytes_per_s, overheads)
+    pause_s = _pause(middle, corners).times(rates.middle / link_bytes_per_s.middle)
+    dark = _Dark.after(pause_s.plus(overheads.stop_over(link_bytes_per_s)), overheads)
     memory_s = _range(_memory_s(middle), [_memory_s(corner) for corner in corners])
     return Expectation(
         converges=next(iter(verdicts)) if len(verdicts) == 1 else None,
+        end=middle.end,
         forced=middle.forced,
         total_s=_total_s(memory_s, dark, overheads),
         rounds=middle.rounds,
@@ -102,20 +114,25 @@ def expect(
 
 
 def expect_standing_still(
-    profile: Profile, link_bytes_per_s: Range, overheads: Overheads, buffers_s: Sequence[float] = ()
+    profile: Profile, link_bytes_per_s: Range, limits: Limits, overheads: Overheads, buffers_s: Sequence[float] = ()
 ) -> Expectation:
     """``paused``: everything is sent while the guest stands still."""
     size_bytes = DirtyCurve(profile.curve).first_round_bytes
-    memory_s = link_bytes_per_s.over(size_bytes)
-    dark = _Dark.after(memory_s, link_bytes_per_s, overheads)
+    memory_s = Range.exactly(size_bytes).over(link_bytes_per_s)
+    if not limits.stops_then and memory_s.most > limits.seconds:
+        in_time = None if memory_s.least <= limits.seconds else False
+        return Expectation(converges=in_time, end="not in time", stalls=dict.fromkeys(buffers_s))
+    # What lies in buffers when it stops is nothing yet.
+    dark = _Dark.after(memory_s.plus(overheads.stop_s), overheads)
     return Expectation(
         converges=True,
+        end="by itself",
         total_s=_total_s(_NOTHING, dark, overheads),
         downtime_s=dark.downtime_s,
         blackout_s=dark.blackout_s,
         reachability_gap_s=dark.reachability_gap_s,
         service_gap_s=dark.service_gap_s,
-        sent_bytes=Range(size_bytes, size_bytes, size_bytes),
+        sent_bytes=Range.exactly(size_bytes),
         stalls=_stalls(dark.service_gap_s, buffers_s),
     )
 
@@ -131,14 +148,15 @@ def expect_post_copy(
     """
     curve = DirtyCurve(profile.curve)
     size_bytes = curve.first_round_bytes
-    memory_s = link_bytes_per_s.over(size_bytes)
-    dark = _Dark.after(_NOTHING, link_bytes_per_s, overheads)
+    memory_s = Range.exactly(size_bytes).over(link_bytes_per_s)
+    dark = _Dark.after(overheads.stop_over(link_bytes_per_s), overheads)
     stalled_s = predict_post_copy(curve, link_bytes_per_s.middle, overheads.switch_s.least).stalled_s
     total_s = _total_s(memory_s, dark, overheads)
     gap_s = dark.service_gap_s
     service_gap_s = Range(min(gap_s.middle + stalled_s, total_s.middle), gap_s.least, gap_s.most + memory_s.most)
     return Expectation(
         converges=True,
+        end="by itself",
         total_s=total_s,
         blackout_s=dark.blackout_s,
         reachability_gap_s=dark.reachability_gap_s,

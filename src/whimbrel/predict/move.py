@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from whimbrel.predict.as_qemu import Limits
 from whimbrel.predict.expectation import Expectation, expect, expect_post_copy, expect_standing_still
 from whimbrel.predict.overheads import Overheads
@@ -35,19 +37,17 @@ def expectation_of(
 ) -> Expectation:
     """What to expect of a move for which ``why_not`` has no reason; ``tried_bytes_per_s`` as for ``link_range``."""
     link = link_range(tried_bytes_per_s, spec.link_rate_bytes_per_s)
-    if migration.bandwidth_bytes_per_s is not None:
-        most = migration.bandwidth_bytes_per_s
-        link = Range(min(link.middle, most), min(link.least, most), min(link.most, most))
-    buffers_s = spec.stream.player_buffers_s
+    most_bytes_per_s = migration.bandwidth_bytes_per_s or math.inf
+    limits, buffers_s = limits_of(migration, overheads), spec.stream.player_buffers_s
     if migration.technique == "paused":
-        return expect_standing_still(profile, link, overheads, buffers_s)
+        return expect_standing_still(profile, link.at_most(most_bytes_per_s), limits, overheads, buffers_s)
     if migration.technique == "post-copy":
-        return expect_post_copy(profile, link, overheads, buffers_s)
-    return expect(profile, link, limits_of(migration, overheads), overheads, buffers_s)
+        return expect_post_copy(profile, link.at_most(most_bytes_per_s), overheads, buffers_s)
+    return expect(profile, link, limits, overheads, buffers_s, most_bytes_per_s)
 
 
 def limits_of(migration: MigrationSpec, overheads: Overheads) -> Limits:
-    """When a pre-copy move like this ends. What follows a time-out other than a stop is not predicted."""
+    """When a move like this ends. What follows a time-out other than a stop is not predicted."""
     return Limits(
         pause_s=migration.max_downtime_s,
         rounds=migration.max_rounds,

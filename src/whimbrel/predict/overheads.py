@@ -27,16 +27,16 @@ class Overheads:
     switch_s: Range
     announce_s: Range
     packet_s: Range
-    buffered_bytes: float
+    buffered_bytes: Range
     learned_from: int
 
     def stop_over(self, link_bytes_per_s: Range) -> Range:
         """By how much the downtime is longer than sending the rest of memory over this link."""
-        return self.stop_s.plus(link_bytes_per_s.over(self.buffered_bytes))
+        return self.stop_s.plus(self.buffered_bytes.over(link_bytes_per_s))
 
 
-# Where no move was seen yet: wide, as they must be to hold for emulated guests and for KVM. What lies in buffers is about what
-# a socket's may hold by default (tcp(7), tcp_wmem).
+# Where no move was seen yet: wide, as they must be to hold for emulated guests and for KVM. A socket's buffer holds up to 4 MiB
+# by default (tcp(7), tcp_wmem).
 UNKNOWN = Overheads(
     before_s=Range(0.3, 0.05, 1.5),
     after_s=Range(0.2, 0.02, 1.0),
@@ -44,7 +44,7 @@ UNKNOWN = Overheads(
     switch_s=Range(0.05, 0.005, 0.2),
     announce_s=Range(0.05, 0.0, 0.2),
     packet_s=Range(0.05, 0.0, 0.25),
-    buffered_bytes=1e6,
+    buffered_bytes=Range(1e6, 0.0, 4.2e6),
     learned_from=0,
 )
 # Rates of links that differ by less say nothing about what is in their buffers.
@@ -70,15 +70,15 @@ class Seen:
 def learn(moves: Sequence[Seen]) -> Overheads:
     """From moves that were made at the same place; what none of them says stays unknown."""
     stops = [(seen.stop_s, seen.link_bytes_per_s) for seen in moves if seen.stop_s is not None and seen.link_bytes_per_s]
-    buffered_bytes = _buffered_bytes(stops)
+    buffered = _buffered_bytes(stops)
     return Overheads(
         before_s=_range([seen.before_s for seen in moves], UNKNOWN.before_s),
         after_s=_range([seen.after_s for seen in moves], UNKNOWN.after_s),
-        stop_s=_range([max(0.0, stop_s - buffered_bytes / rate) for stop_s, rate in stops], UNKNOWN.stop_s),
+        stop_s=_range([max(0.0, stop_s - buffered.middle / rate) for stop_s, rate in stops], UNKNOWN.stop_s),
         switch_s=_range([seen.switch_s for seen in moves], UNKNOWN.switch_s),
         announce_s=_range([seen.announce_s for seen in moves], UNKNOWN.announce_s),
         packet_s=_range([seen.packet_s for seen in moves], UNKNOWN.packet_s),
-        buffered_bytes=buffered_bytes,
+        buffered_bytes=buffered,
         learned_from=len(moves),
     )
 
@@ -97,16 +97,23 @@ def _range(values: Sequence[float | None], unknown: Range) -> Range:
     return Range(median(known), max(0.0, least), max(known) + open_share * (unknown.most - unknown.middle))
 
 
-def _buffered_bytes(stops: Sequence[tuple[float, float]]) -> float:
+def _buffered_bytes(stops: Sequence[tuple[float, float]]) -> Range:
     """What lay in buffers, from how long moves over links of different rates took to stop: stop = constant + buffered / rate.
 
-    By least squares with neither below 0. Where all links were alike nobody can tell the two apart: what is thought
-    otherwise, if that much would fit.
+    By least squares with neither below 0; on either side a share of what was open before is left open, as in ``_range``. Where
+    all links were alike nobody can tell the two apart: what is thought otherwise, as far as that much would fit.
     """
+    unknown = UNKNOWN.buffered_bytes
     if not stops:
-        return UNKNOWN.buffered_bytes
+        return unknown
     rates = [rate for _, rate in stops]
     if max(rates) < _APART * min(rates):
-        return min(UNKNOWN.buffered_bytes, *(stop_s * rate for stop_s, rate in stops))
+        most = min(stop_s * rate for stop_s, rate in stops)
+        return Range(min(unknown.middle, most), 0.0, min(unknown.most, most))
     found, _ = nnls(np.array([[1.0, 1.0 / rate] for rate in rates]), np.array([stop_s for stop_s, _ in stops]))
-    return float(found[1])
+    middle, open_share = float(found[1]), 1 / (len(stops) + 1)
+    return Range(
+        middle,
+        max(0.0, middle - open_share * (unknown.middle - unknown.least)),
+        middle + open_share * (unknown.most - unknown.middle),
+    )

@@ -7,6 +7,7 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -70,8 +71,12 @@ class Profile:
 
     def content_of_last(self, pages: float) -> float:
         """How many of the guest's last so many pages hold content; by the share of all where their addresses were not seen."""
+        return float(np.interp(pages, *self._content))
+
+    @cached_property
+    def _content(self) -> tuple[np.ndarray, np.ndarray]:
         tails = self.tails or (Tail(self.pages_total, self.pages_total - self.pages_zero),)
-        return float(np.interp(pages, [0, *(tail.pages for tail in tails)], [0.0, *(tail.content_pages for tail in tails)]))
+        return np.array([0, *(tail.pages for tail in tails)]), np.array([0.0, *(tail.content_pages for tail in tails)])
 
     @property
     def curve(self) -> CurveSpec:

@@ -13,10 +13,23 @@ class Range:
     least: float
     most: float
 
+    @staticmethod
+    def exactly(figure: float) -> Range:
+        """A figure that is known."""
+        return Range(figure, figure, figure)
+
     def plus(self, other: Range) -> Range:
         """Both, one after the other."""
         return Range(self.middle + other.middle, self.least + other.least, self.most + other.most)
 
-    def over(self, size: float) -> Range:
-        """So much at this rate: the higher the rate, the less."""
-        return Range(size / self.middle, size / self.most, size / self.least)
+    def over(self, rate: Range) -> Range:
+        """How long so much takes at this rate: the higher the rate, the shorter."""
+        return Range(self.middle / rate.middle, self.least / rate.most, self.most / rate.least)
+
+    def at_most(self, most: float) -> Range:
+        """The same, but never more than this."""
+        return Range(min(self.middle, most), min(self.least, most), min(self.most, most))
+
+    def times(self, factor: float) -> Range:
+        """So many times as much."""
+        return Range(self.middle * factor, self.least * factor, self.most * factor)

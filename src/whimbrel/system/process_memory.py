@@ -49,7 +49,7 @@ class ProcessMemory:
     def zeros(self) -> np.ndarray:
         """For every page whether it holds nothing but zeros, as booleans; ToolError when the process has ended.
 
-        Pages that the process has never touched are known to, and not read. Some 0.3 s for each GiB that it has.
+        Pages that the process has never touched are known to be zeros, and not read. Some 0.3 s for each GiB of the others.
         """
         found = np.ones(self.pages, dtype=bool)
         touched = np.flatnonzero(self._touched())

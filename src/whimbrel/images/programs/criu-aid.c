@@ -1,5 +1,5 @@
 /* criu-aid: answers two questions of CRIU 4.1 that a new kernel, or one that gives root less, refuses, and spares it a wait. For
-   LD_PRELOAD; a container never sees it. Where the kernel answers by itself, nothing is changed.
+   LD_PRELOAD; a container never sees it. Where the kernel answers by itself, its answer is left alone.
 
    Sockets: since Linux 6.16 only sockets that can pass credentials may be asked for SO_PASSCRED and SO_PASSSEC. CRIU before 4.2 asks
    every socket, and gives up (criu issue 2705). Of the others the answer can only be: off.
@@ -10,8 +10,8 @@
 
    Corks: CRIU corks its connection to the page server and pushes what it then waits for, but not its last word (page-xfer.c,
    disconnect_from_page_server). That lies in the socket until the kernel's timer sends it, 200 ms later or more, and the container
-   stands still for as long. So connections of CRIU's own are not corked, but send at once. A socket under repair is the container's,
-   and stays as it was. */
+   stands still for as long. So connections of CRIU's own are not corked, but send at once. A connection under repair is the
+   container's, and so is a socket without one: those stay as they were. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -34,13 +34,19 @@ int getsockopt(int socket, int level, int name, void *value, socklen_t *length) 
     return 0;
 }
 
+static int is_our_connection(int socket) {
+    int repaired = 0;
+    socklen_t size = sizeof repaired;
+    struct sockaddr_storage peer;
+    socklen_t room = sizeof peer;
+    if (getpeername(socket, (struct sockaddr *)&peer, &room) != 0) return 0;
+    return getsockopt(socket, IPPROTO_TCP, TCP_REPAIR, &repaired, &size) == 0 && !repaired;
+}
+
 int setsockopt(int socket, int level, int name, const void *value, socklen_t length) {
     static int (*next)(int, int, int, const void *, socklen_t);
     if (!next) next = (int (*)(int, int, int, const void *, socklen_t))dlsym(RTLD_NEXT, "setsockopt");
-    int repaired = 0;
-    socklen_t size = sizeof repaired;
-    if (level == IPPROTO_TCP && name == TCP_CORK && getsockopt(socket, IPPROTO_TCP, TCP_REPAIR, &repaired, &size) == 0 && !repaired)
-        name = TCP_NODELAY;
+    if (level == IPPROTO_TCP && name == TCP_CORK && is_our_connection(socket)) name = TCP_NODELAY;
     return next(socket, level, name, value, length);
 }
 

@@ -5,11 +5,11 @@
 cd "$MOVE" || exit 1
 mkfifo never ready files-ended 2>/dev/null
 mkdir -p work/restore
-page_server= lazy_pages= kept=
+page_server= lazy_pages= kept= rehearsal=
 
 # Ended from outside before the container may stay here, it ends the container: without lazy-pages it would read zeros.
 trap 'exit 1' TERM
-trap 'end_rehearsal; [ -n "$kept" ] || end_container' EXIT
+trap '[ -z "$rehearsal" ] || kill "$rehearsal" 2>/dev/null; end_rehearsal; [ -n "$kept" ] || end_container' EXIT
 
 serve_pages() { # NUMBER [PREVIOUS]: a page server takes one connection, and needs the round before to leave out what it has
     pages_came || return 1
@@ -117,12 +117,15 @@ rehearse() { # runc and CRIU do here once, with a program that sleeps, what they
 }
 
 in_rehearsal() { # runc's words; the program inherits the files that runc is given, and a file of ours could not be dumped
-    CRIU_CONFIG_FILE=$MOVE/rehearsal/criu.conf timeout 10 runc --log "$MOVE/rehearsal/log/runc.log" "$@" </dev/null >/dev/null 2>&1
+    CRIU_CONFIG_FILE=$MOVE/rehearsal/criu.conf timeout -k 2 8 \
+        runc --log "$MOVE/rehearsal/log/runc.log" "$@" </dev/null >/dev/null 2>&1
 }
 
-end_rehearsal() { # also what one that was broken off has left
-    [ ! -e /run/runc/rehearsal ] || runc delete --force rehearsal >/dev/null 2>&1
-    ! mountpoint -q "$MOVE/rehearsal/rootfs" || umount "$MOVE/rehearsal/rootfs"
+end_rehearsal() { # also what one that was broken off has left, which may be frozen
+    local group=${GROUP%/*}/rehearsal
+    [ ! -e "$group/cgroup.kill" ] || { echo 1 >"$group/cgroup.kill"; echo 0 >"$group/cgroup.freeze"; } 2>/dev/null
+    [ ! -e /run/runc/rehearsal ] || forget rehearsal
+    ! mountpoint -q "$MOVE/rehearsal/rootfs" || umount -l "$MOVE/rehearsal/rootfs"
 }
 
 if has populated 1; then
@@ -132,9 +135,13 @@ if has populated 1; then
 fi
 end_container || { say "failed: what an earlier copy left cannot be removed"; exit 1; }
 coproc LINE { exec nc -l "$CONTROL_PORT"; }
-take_files
 say listening
-rehearse
+# In the background, so that a signal is heeded meanwhile.
+rehearse &
+rehearsal=$!
+wait "$rehearsal"
+rehearsal=
+take_files
 while hear "$PATIENCE_S"; do
     read -r word number previous <<<"$heard"
     case $word in

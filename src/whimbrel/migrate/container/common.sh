@@ -64,13 +64,17 @@ end_container() { # whatever state it is in; succeeds when nothing of it is left
         echo 1 >"$GROUP/cgroup.kill"
         until_group_says populated 0 20 || return 1
     fi
-    runc delete --force "$NAME" >/dev/null 2>&1
-    # A restore that was broken off leaves its root file system mounted where runc would make the next one.
-    if [ -e "/run/runc/$NAME" ]; then
-        umount -l "/run/runc/$NAME/criu-root" 2>/dev/null
-        rm -rf --one-file-system "/run/runc/$NAME"
-    fi
+    forget "$NAME"
     clear_the_way
+}
+
+forget() { # NAME: what runc holds of a container that has ended
+    timeout -k 2 20 runc delete --force "$1" >/dev/null 2>&1
+    # A restore that was broken off leaves its root file system mounted where runc would make the next one.
+    if [ -e "/run/runc/$1" ]; then
+        umount -l "/run/runc/$1/criu-root" 2>/dev/null
+        rm -rf --one-file-system "/run/runc/$1"
+    fi
 }
 
 clear_the_way() { # nothing of an earlier copy is left: no frozen group, no files of then, no half-closed connections

@@ -106,13 +106,14 @@ class _Attempt:
 
     def run(self) -> None:
         """Returns when the container has moved; MoveError says why it has not."""
-        deadline = Deadline(self._spec.timeout_s)
         settings: dict[str, str | int] = {"TECHNIQUE": self._name, "PATIENCE_S": round(self._spec.timeout_s)}
         self._arrive.begin({**settings, "PEER": self._depart.carrier.address})
         self._wait_for(self._arrive, "listening", Deadline(_READY_S))
         self._journal.mark("reserved")
         self._depart.begin({**settings, "PEER": self._arrive.carrier.address})
         self._wait_for(self._depart, "connected", Deadline(_READY_S))
+        # Until here nothing was tried: getting ready, which has limits of its own, does not count.
+        deadline = Deadline(self._spec.timeout_s)
         if self._name == "pre-copy":
             self._make_rounds(deadline)
         if deadline.passed and self._spec.on_timeout == "abort":
