@@ -63,16 +63,26 @@ print(fcntl.fcntl(end, fcntl.F_GETFD) == fcntl.FD_CLOEXEC)
     assert said(library, script).split() == ["True"] * 3
 
 
-def test_what_criu_sends_itself_goes_at_once_and_a_containers_socket_keeps_its_cork(library: Path) -> None:
+def test_who_waits_for_an_answer_sends_what_is_corked_unless_the_connection_is_a_containers(library: Path) -> None:
+    # As CRIU does: a few words, corked, and then recv(). The other side answers at once, so what it takes is the cork.
     script = """
-import socket
+import socket, threading, time
 waiting = socket.create_server(('127.0.0.1', 0))
+def answer():
+    other, _ = waiting.accept()
+    while other.recv(4):
+        other.send(b'well')
 for repaired in (0, 1):
+    threading.Thread(target=answer, daemon=True).start()
     one = socket.create_connection(waiting.getsockname())
-    one.setsockopt(socket.IPPROTO_TCP, 19, repaired)
     one.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 1)
+    one.setsockopt(socket.IPPROTO_TCP, 19, repaired)
+    if not repaired:
+        one.send(b'word')
+    try:
+        one.recv(4)
+    except PermissionError:
+        pass  # What the kernel says to who reads from a connection under repair.
     print(*(one.getsockopt(socket.IPPROTO_TCP, name) for name in (socket.TCP_CORK, socket.TCP_NODELAY)))
-waiting.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 1)
-print(*(waiting.getsockopt(socket.IPPROTO_TCP, name) for name in (socket.TCP_CORK, socket.TCP_NODELAY)))
 """
-    assert said(library, script).splitlines() == ["0 1", "1 0", "1 0"]
+    assert said(library, script).splitlines() == ["1 1", "1 0"]

@@ -8,10 +8,10 @@
    give (page-pipe.c, pipe_read_dest_init). It passes on what lies in other pipes of its own, which are under the same limit: so
    one as large as they may be will do. One that has this size already is refused as before, as CRIU then takes another.
 
-   Corks: CRIU corks its connection to the page server and pushes what it then waits for, but not its last word (page-xfer.c,
-   disconnect_from_page_server). That lies in the socket until the kernel's timer sends it, 200 ms later or more, and the container
-   stands still for as long. So connections of CRIU's own are not corked, but send at once. A connection under repair is the
-   container's, and so is a socket without one: those stay as they were. */
+   Corks: CRIU corks its connection to the page server and pushes what it then waits for an answer to, but not its last word
+   (page-xfer.c, disconnect_from_page_server). That lies in the socket until the kernel's timer sends it, 200 ms later or more, and
+   the container stands still for as long. So whoever waits for an answer on a corked connection pushes first (tcp(7),
+   TCP_NODELAY). A connection under repair is the container's, and is left alone. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -34,20 +34,20 @@ int getsockopt(int socket, int level, int name, void *value, socklen_t *length) 
     return 0;
 }
 
-static int is_our_connection(int socket) {
-    int repaired = 0;
-    socklen_t size = sizeof repaired;
-    struct sockaddr_storage peer;
-    socklen_t room = sizeof peer;
-    if (getpeername(socket, (struct sockaddr *)&peer, &room) != 0) return 0;
-    return getsockopt(socket, IPPROTO_TCP, TCP_REPAIR, &repaired, &size) == 0 && !repaired;
+static int is_on(int socket, int name) {
+    int value = 0;
+    socklen_t length = sizeof value;
+    return getsockopt(socket, IPPROTO_TCP, name, &value, &length) == 0 && value;
 }
 
-int setsockopt(int socket, int level, int name, const void *value, socklen_t length) {
-    static int (*next)(int, int, int, const void *, socklen_t);
-    if (!next) next = (int (*)(int, int, int, const void *, socklen_t))dlsym(RTLD_NEXT, "setsockopt");
-    if (level == IPPROTO_TCP && name == TCP_CORK && is_our_connection(socket)) name = TCP_NODELAY;
-    return next(socket, level, name, value, length);
+ssize_t recv(int socket, void *into, size_t size, int flags) {
+    static ssize_t (*next)(int, void *, size_t, int);
+    if (!next) next = (ssize_t (*)(int, void *, size_t, int))dlsym(RTLD_NEXT, "recv");
+    if (is_on(socket, TCP_CORK) && !is_on(socket, TCP_REPAIR)) {
+        int on = 1;
+        setsockopt(socket, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    }
+    return next(socket, into, size, flags);
 }
 
 static long pipe_limit(void) {
