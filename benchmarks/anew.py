@@ -7,6 +7,7 @@ model, not a test of it: who changes the model has seen these very moves. Needs 
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 from whimbrel.analysis.counting import Trialled
@@ -28,7 +29,8 @@ def anew(folder: CampaignFolder) -> list[Trialled]:
             said = record.prediction
             again = foretell(folder.profiles / said.profile, record.spec, tuple(of_form), said.link_bytes_per_s)
             found.append(Trialled(record.model_copy(update={"prediction": again}), figures_of(stored)))
-        shown = seen_in(stored)
+            record = found[-1].record
+        shown = seen_in(replace(stored, record=record))
         if shown is not None:
             of_form.append(shown)
     return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import astuple
+from dataclasses import astuple, replace
 
 import pytest
 
@@ -196,6 +196,25 @@ def test_what_was_seen_narrows_what_is_not_known() -> None:
     often = learn(seen * 100)
     assert 0.39 < often.before_s.least < 0.4
     assert often.announce_s.least == pytest.approx(0.05, abs=0.01)
+
+
+def test_how_far_off_the_model_was_of_the_rest_is_learned_from_enough_moves_and_never_leaves_the_interval() -> None:
+    def seen(share: float) -> Seen:
+        return Seen(None, None, None, None, None, None, None, share)
+
+    assert learn([seen(0.8)] * 4).rest_share == 1.0
+    learned = learn([seen(share) for share in (0.5, 0.8, 0.8, 0.8, 3.0)])
+    assert learned.rest_share == 0.8
+    link, limits = Range(LINK, LINK * 0.7, LINK * 1.3), Limits(0.5, 30)
+    before, after, far = (expect(guest(100.0), link, limits, replace(UNKNOWN, rest_share=share)) for share in (1.0, 0.95, 0.01))
+    assert before.downtime_s is not None
+    assert after.downtime_s is not None
+    assert far.downtime_s is not None
+    assert before.rest_s is not None
+    assert before.downtime_s.middle - after.downtime_s.middle == pytest.approx(0.05 * before.rest_s)
+    assert far.downtime_s.least <= far.downtime_s.middle
+    # What is kept for the next moves to learn from is what the model said.
+    assert far.rest_s == before.rest_s
 
 
 def test_links_of_different_rates_tell_what_lies_in_buffers_from_what_does_not() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from whimbrel.predict.as_qemu import End, Limits, QemuMove, move_as_qemu
 from whimbrel.predict.capacity import bandwidth_for, shortest_pause_s
@@ -25,12 +25,14 @@ class Expectation:
 
     ``converges`` is None when the measurements leave it open; ``forced`` says that only a limit on rounds or time ends the move.
     ``end`` says how it ends, or why it may not. ``stalls`` says for each player buffer, in seconds, whether viewers will run out
-    of film; None when that is open.
+    of film; None when that is open. ``rest_s`` is how long the rest takes once the guest has stopped, as the model has it: what
+    earlier moves have shown of that is in the figures only.
     """
 
     converges: bool | None
     end: End
     forced: bool = False
+    rest_s: float | None = None
     rounds: int | None = None
     total_s: Range | None = None
     downtime_s: Range | None = None
@@ -93,13 +95,15 @@ def expect(
             shortest_pause_s=reachable_s,
             stalls=dict.fromkeys(buffers_s),
         )
-    pause_s = _pause(middle, corners).times(rates.middle / link_bytes_per_s.middle)
+    rest_s = _pause(middle, corners).times(rates.middle / link_bytes_per_s.middle)
+    pause_s = replace(rest_s, middle=min(rest_s.most, max(rest_s.least, rest_s.middle * overheads.rest_share)))
     dark = _Dark.after(pause_s.plus(overheads.stop_over(link_bytes_per_s)), overheads)
     memory_s = _range(_memory_s(middle), [_memory_s(corner) for corner in corners])
     return Expectation(
         converges=next(iter(verdicts)) if len(verdicts) == 1 else None,
         end=middle.end,
         forced=middle.forced,
+        rest_s=rest_s.middle,
         total_s=_total_s(memory_s, dark, overheads),
         rounds=middle.rounds,
         downtime_s=dark.downtime_s,

@@ -19,6 +19,8 @@ class Overheads:
     And by how much QEMU's downtime is longer than sending the rest of its memory (``stop_s``, and what it takes to empty the
     sender's buffers, in which ``buffered_bytes`` lie that QEMU had counted as sent), the blackout than the downtime
     (``switch_s``), the reachability gap than the blackout, the service gap than that.
+
+    ``rest_share`` is how much of the rest that the model predicts (``Expectation.rest_s``) there really was.
     """
 
     before_s: Range
@@ -28,6 +30,7 @@ class Overheads:
     announce_s: Range
     packet_s: Range
     buffered_bytes: Range
+    rest_share: float
     learned_from: int
 
     def stop_over(self, link_bytes_per_s: Range) -> Range:
@@ -45,17 +48,21 @@ UNKNOWN = Overheads(
     announce_s=Range(0.05, 0.0, 0.2),
     packet_s=Range(0.05, 0.0, 0.25),
     buffered_bytes=Range(1e6, 0.0, 4.2e6),
+    rest_share=1.0,
     learned_from=0,
 )
 # Rates of links that differ by less say nothing about what is in their buffers.
 _APART = 1.3
+# From so few moves nothing is said of how far off the model is: one of them may be anything.
+_ENOUGH = 5
 
 
 @dataclass(frozen=True)
 class Seen:
     """What a move that was made took beside its memory, in seconds; None where it was not measured.
 
-    ``stop_s`` is all by which QEMU's downtime was longer than sending the rest of memory over a link of ``link_bytes_per_s``.
+    ``stop_s`` is all by which QEMU's downtime was longer than sending the rest of memory over a link of ``link_bytes_per_s``;
+    ``rest_share`` is that rest over what was predicted of it.
     """
 
     before_s: float | None
@@ -65,12 +72,14 @@ class Seen:
     announce_s: float | None
     packet_s: float | None
     link_bytes_per_s: float | None
+    rest_share: float | None = None
 
 
 def learn(moves: Sequence[Seen]) -> Overheads:
     """From moves that were made at the same place; what none of them says stays unknown."""
     stops = [(seen.stop_s, seen.link_bytes_per_s) for seen in moves if seen.stop_s is not None and seen.link_bytes_per_s]
     buffered = _buffered_bytes(stops)
+    shares = [seen.rest_share for seen in moves if seen.rest_share is not None]
     return Overheads(
         before_s=_range([seen.before_s for seen in moves], UNKNOWN.before_s),
         after_s=_range([seen.after_s for seen in moves], UNKNOWN.after_s),
@@ -79,6 +88,7 @@ def learn(moves: Sequence[Seen]) -> Overheads:
         announce_s=_range([seen.announce_s for seen in moves], UNKNOWN.announce_s),
         packet_s=_range([seen.packet_s for seen in moves], UNKNOWN.packet_s),
         buffered_bytes=buffered,
+        rest_share=median(shares) if len(shares) >= _ENOUGH else UNKNOWN.rest_share,
         learned_from=len(moves),
     )
 

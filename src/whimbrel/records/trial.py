@@ -143,8 +143,8 @@ class Prediction(Record):
     """What was expected of the trial's move before it was made.
 
     ``made_ns`` is when, on the monotonic clock; ``profile`` the file of the campaign with the dirty curve it was made from,
-    ``link_bytes_per_s`` what the link gave just before, ``learned_from`` of how many earlier moves it knew. ``converges`` and
-    ``forced`` are as in ``predict.expectation.Expectation``; figures that were not predicted are None.
+    ``link_bytes_per_s`` what the link gave just before, ``learned_from`` of how many earlier moves it knew. ``converges``,
+    ``forced`` and ``rest_s`` are as in ``predict.expectation.Expectation``; figures that were not predicted are None.
     """
 
     made_ns: int
@@ -153,6 +153,7 @@ class Prediction(Record):
     learned_from: int
     converges: bool | None
     forced: bool
+    rest_s: float | None = None
     rounds: int | None
     total_s: Expected | None
     downtime_s: Expected | None

@@ -85,6 +85,7 @@ def foretell(profile_file: Path, spec: CampaignSpec, seen: Sequence[Seen], link_
         learned_from=overheads.learned_from,
         converges=found.converges,
         forced=found.forced,
+        rest_s=found.rest_s,
         rounds=found.rounds,
         total_s=_expected(found.total_s),
         downtime_s=_expected(found.downtime_s),
@@ -124,6 +125,7 @@ def seen_in(stored: StoredTrial) -> Seen | None:
     link_bytes_per_s = rest.link_bytes_per_s if rest is not None else None
     at_last_bytes = move.qemu_ram.get("downtime-bytes") if move.qemu_ram is not None else None
     last_ms = 1e3 * at_last_bytes / link_bytes_per_s if at_last_bytes is not None and link_bytes_per_s else None
+    said = stored.record.prediction
     return Seen(
         before_s=None if first_ns is None else (first_ns - move.called_ns) / 1e9,
         after_s=None if resumed_ns is None else (move.returned_ns - resumed_ns) / 1e9,
@@ -132,6 +134,7 @@ def seen_in(stored: StoredTrial) -> Seen | None:
         announce_s=_longer_s(figures.reachability_gap_ms, figures.blackout_ms),
         packet_s=_longer_s(figures.service_gap_ms, figures.reachability_gap_ms),
         link_bytes_per_s=link_bytes_per_s,
+        rest_share=last_ms / 1e3 / said.rest_s if last_ms is not None and said is not None and said.rest_s else None,
     )
 
 
