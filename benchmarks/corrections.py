@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from statsmodels.regression.linear_model import OLS
 
 from whimbrel.analysis.counting import Trialled
 from whimbrel.analysis.figures import figures_of
@@ -58,11 +59,12 @@ def left_out(rows: Sequence[Row]) -> tuple[float, float]:
         centre, spread = known.mean(axis=0), np.maximum(known.std(axis=0), 1e-9)
         centre[0], spread[0] = 0.0, 1.0
         scaled = (known - centre) / spread
-        ridge = _RIDGE * np.diag([0.0, *[1.0] * (known.shape[1] - 1)])
-        weights = np.linalg.solve(scaled.T @ scaled + ridge, scaled.T @ np.array([row.off for row in seen]))
+        # The constant is free; statsmodels takes the penalty for each row.
+        penalties = np.array([0.0, *[_RIDGE / len(seen)] * (known.shape[1] - 1)])
+        fitted = OLS(np.array([row.off for row in seen]), scaled).fit_regularized(alpha=penalties, L1_wt=0.0)
         for row in rows:
             if row.workload == workload:
-                by = float(((np.array(row.known) - centre) / spread) @ weights)
+                by = float(((np.array(row.known) - centre) / spread) @ fitted.params)
                 without.append(abs(math.expm1(-row.off)))
                 corrected.append(abs(math.expm1(by - row.off)))
     return float(np.median(without)), float(np.median(corrected))

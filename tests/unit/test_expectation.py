@@ -9,7 +9,7 @@ from dataclasses import astuple, replace
 import pytest
 
 from whimbrel.errors import UsageError
-from whimbrel.predict.as_qemu import Limits, move_as_qemu
+from whimbrel.predict.as_qemu import Course, Limits, QemuMove, move_as_qemu
 from whimbrel.predict.curve import DirtyCurve
 from whimbrel.predict.expectation import Expectation, expect, expect_post_copy, expect_standing_still
 from whimbrel.predict.overheads import UNKNOWN, Seen, learn
@@ -39,33 +39,35 @@ def curve(*args: float, **options: float) -> DirtyCurve:
     return DirtyCurve(guest(*args, **options).curve)  # type: ignore[arg-type]
 
 
+def course_of(move: QemuMove) -> Course:
+    """Of a move that ends."""
+    assert move.course is not None
+    return move.course
+
+
 def test_a_guest_that_dirties_nothing_stops_for_what_is_left_at_the_limit() -> None:
-    move = move_as_qemu(curve(0.0), LINK, Limits(1.0, 30), all_content)
-    assert move.rounds == 1
-    assert move.memory_s == pytest.approx(9.025)
-    assert move.pause_s == pytest.approx(0.975)
+    course = course_of(move_as_qemu(curve(0.0), LINK, Limits(1.0, 30), all_content))
+    assert course.rounds == 1
+    assert course.memory_s == pytest.approx(9.025)
     # At most twice the 50 ms that QEMU sends before it looks.
-    assert move.least_pause_s == pytest.approx(0.9)
-    assert move.most_pause_s == pytest.approx(1.0)
-    assert move.sent_bytes == pytest.approx(10_000 * PAGE)
+    assert astuple(course.pause_s) == pytest.approx((0.975, 0.9, 1.0))
+    assert course.sent_bytes == pytest.approx(10_000 * PAGE)
 
 
 def test_pages_of_zeros_are_counted_but_take_nothing() -> None:
-    move = move_as_qemu(curve(0.0, zero=0.5), LINK, Limits(1.0, 30), lambda pages: pages / 2)
-    assert move.pause_s is not None
-    assert move.most_pause_s is not None
+    course = course_of(move_as_qemu(curve(0.0, zero=0.5), LINK, Limits(1.0, 30), lambda pages: pages / 2))
     # In the 25 ms that QEMU is late on average the zeros between go as well, so fifty pages fewer are left by its count.
-    assert move.pause_s == pytest.approx((1.0 - 0.05) / 2, rel=0.01)
-    assert move.most_pause_s == pytest.approx(0.5, rel=0.01)
+    assert course.pause_s.middle == pytest.approx((1.0 - 0.05) / 2, rel=0.01)
+    assert course.pause_s.most == pytest.approx(0.5, rel=0.01)
 
 
 def test_the_first_rounds_rest_is_what_lies_last() -> None:
     # The same share of zeros; QEMU sends by address, so it matters whether they lie at the end.
     ends: list[Callable[[float], float]] = [lambda pages: min(pages, 5000.0), lambda pages: max(0.0, pages - 5000.0)]
-    dark, empty = (move_as_qemu(curve(0.0, zero=0.5), LINK, Limits(1.0, 30), last) for last in ends)
-    assert dark.pause_s == pytest.approx(0.975)
+    dark, empty = (course_of(move_as_qemu(curve(0.0, zero=0.5), LINK, Limits(1.0, 30), last)) for last in ends)
+    assert dark.pause_s.middle == pytest.approx(0.975)
     # Zeros go in no time: by the time QEMU looks they are gone.
-    assert empty.pause_s == pytest.approx(0, abs=1e-6)
+    assert empty.pause_s.middle == pytest.approx(0, abs=1e-6)
     assert dark.sent_bytes == pytest.approx(empty.sent_bytes)
 
 
@@ -74,36 +76,29 @@ def test_what_is_left_of_later_rounds_holds_content() -> None:
     # dirties at half the rate of the link stops in a later one.
     dirty, still = curve(500.0, zero=0.9), curve(0.0, zero=0.9)
     limit_s = 0.3
-    at_first, at_last = (move_as_qemu(one, LINK, Limits(limit_s, 30), lambda pages: pages / 10) for one in (still, dirty))
+    moves = [move_as_qemu(one, LINK, Limits(limit_s, 30), lambda pages: pages / 10) for one in (still, dirty)]
+    at_first, at_last = map(course_of, moves)
     assert at_first.rounds == 1
-    assert at_last.rounds is not None
     assert at_last.rounds >= 3
-    assert at_first.pause_s is not None
-    assert at_first.pause_s < limit_s / 5
-    assert at_last.pause_s is not None
-    assert at_last.least_pause_s is not None
-    assert at_last.pause_s > 0.5 * limit_s
+    assert at_first.pause_s.middle < limit_s / 5
+    assert at_last.pause_s.middle > 0.5 * limit_s
     # At most twice the 50 ms that QEMU sends before it looks, where half of it is expected.
-    assert at_last.pause_s - at_last.least_pause_s <= 0.075 + 1e-9
+    assert at_last.pause_s.middle - at_last.pause_s.least <= 0.075 + 1e-9
 
 
 def test_rounds_follow_until_what_was_dirtied_fits_as_well() -> None:
     # A tenth of the link: rounds of about 9.7 s, 0.9 s, 0.1 s, ...; what each dirties is a tenth of what it sent.
     move = move_as_qemu(curve(100.0), LINK, Limits(0.3, 30), all_content)
-    assert move.converges
-    assert not move.forced
-    assert move.rounds is not None
-    assert 2 <= move.rounds <= 4
-    assert move.pause_s is not None
-    assert move.pause_s <= 0.3
+    assert move.end == "by itself"
+    assert 2 <= course_of(move).rounds <= 4
+    assert course_of(move).pause_s.middle <= 0.3
 
 
 def test_a_guest_that_is_quicker_than_the_link_is_stopped_by_the_limit_on_rounds_or_never() -> None:
     forced = move_as_qemu(curve(2000.0), LINK, Limits(0.3, 3), all_content)
-    assert forced.converges
-    assert forced.forced
-    assert forced.rounds == 3
-    assert not move_as_qemu(curve(2000.0), LINK, Limits(0.3, 1000), all_content).converges
+    assert forced.end == "rounds"
+    assert course_of(forced).rounds == 3
+    assert move_as_qemu(curve(2000.0), LINK, Limits(0.3, 1000), all_content).end == "never"
 
 
 def assert_ordered(found: Expectation) -> None:
@@ -236,11 +231,11 @@ def test_a_time_out_stops_a_guest_in_the_middle_of_a_round_or_gives_the_move_up(
     # As quick as the link, in a working set of 4,000 pages: rounds of 10 s, then 4 s each; stopped 2 s into the third.
     busy = curve(2000.0, working_set=4000.0)
     stopped = move_as_qemu(busy, LINK, Limits(0.1, 1000, 16.0), all_content)
-    assert stopped.forced
-    assert stopped.memory_s == pytest.approx(16.0)
-    assert stopped.rounds == 3
+    assert stopped.end == "time-out"
+    assert course_of(stopped).memory_s == pytest.approx(16.0)
+    assert course_of(stopped).rounds == 3
     # Half of the 4,000 pages are sent by then; of the others all are dirty, and of those sent too.
-    assert stopped.pause_s == pytest.approx(4.0, rel=0.1)
+    assert course_of(stopped).pause_s.middle == pytest.approx(4.0, rel=0.1)
     # Rounds that no longer shrink would go on for ever, but for that.
     assert move_as_qemu(busy, LINK, Limits(0.1, 1000, 30.0), all_content).end == "time-out"
     assert move_as_qemu(busy, LINK, Limits(0.1, 1000), all_content).end == "never"

@@ -37,7 +37,7 @@ def predict_guest(name: str, to: Literal["a", "b"], seconds: str, sets: list[str
         raise UsageError(f"{name} runs on host {to} already")
     found = expectation_of(profiled.profile, profiled.link_bytes_per_s, deployment.spec, migration, overheads)
     if as_json:
-        content = {"name": name, "to": to, "learned_from": overheads.learned_from, **asdict(found)}
+        content = {"name": name, "to": to, "learned_from": overheads.learned_from, "forced": found.forced, **asdict(found)}
         content["stalls"] = [{"buffer_s": buffer_s, "stalls": stalls} for buffer_s, stalls in found.stalls.items()]
         print(json.dumps(content, indent=1))
         return

@@ -17,6 +17,7 @@ from typing import Literal
 
 from whimbrel.errors import UsageError
 from whimbrel.predict.curve import HEADER_BYTES, DirtyCurve
+from whimbrel.predict.range import Range
 from whimbrel.predict.rounds import NEVER_S
 
 # QEMU sends for so long before it compares again what is left with the limit: it is half of that late on average.
@@ -46,30 +47,24 @@ class Limits:
 
 
 @dataclass(frozen=True)
-class QemuMove:
-    """How a move goes, from the first byte to the last; None where it does not end.
+class Course:
+    """How a move that ends goes, from the first byte to the last.
 
-    ``pause_s`` is how long sending the rest takes once the guest has stopped, and at least and at most: nobody knows when QEMU
-    looks.
+    ``pause_s`` is how long sending the rest takes once the guest has stopped: in an interval, as nobody knows when QEMU looks.
     """
 
+    rounds: int
+    memory_s: float
+    pause_s: Range
+    sent_bytes: float
+
+
+@dataclass(frozen=True)
+class QemuMove:
+    """What ends a move, and how it goes until then; None where it does not end, or not in a way that is reckoned."""
+
     end: End
-    rounds: int | None = None
-    memory_s: float | None = None
-    pause_s: float | None = None
-    least_pause_s: float | None = None
-    most_pause_s: float | None = None
-    sent_bytes: float | None = None
-
-    @property
-    def converges(self) -> bool:
-        """Whether it ends, by itself or by a limit."""
-        return self.end not in ("not in time", "never")
-
-    @property
-    def forced(self) -> bool:
-        """Whether only a limit on rounds or seconds ends it."""
-        return self.end in ("rounds", "time-out")
+    course: Course | None = None
 
 
 @dataclass(frozen=True)
@@ -146,6 +141,10 @@ class _Sending:
         tail = self.content_of_last(what.tail) / content if content else 0.0
         return min(1.0, tail + (what.fresh / ever_dirtied if ever_dirtied else 0.0))
 
+    def course(self, rounds: int, memory_s: float, pause_s: Range) -> Course:
+        """Of a move whose guest stops after so long."""
+        return Course(rounds, memory_s, pause_s, (memory_s + pause_s.middle) * self.bandwidth_bytes_per_s)
+
 
 def move_as_qemu(
     curve: DirtyCurve, bandwidth_bytes_per_s: float, limits: Limits, content_of_last: Callable[[float], float]
@@ -164,8 +163,8 @@ def move_as_qemu(
         if memory_s + length_s >= limits.seconds:
             if not limits.stops_then:
                 return QemuMove("not in time")
-            pause_s = _pause_of_a_broken_round_s(sending, left, limits.seconds - memory_s)
-            return _ended("time-out", limits.seconds, (pause_s, pause_s, pause_s), rounds, bandwidth_bytes_per_s)
+            pause_s = Range.exactly(_pause_of_a_broken_round_s(sending, left, limits.seconds - memory_s))
+            return QemuMove("time-out", sending.course(rounds, limits.seconds, pause_s))
         memory_s += length_s
         kept = sending.left_after(left, length_s)
         # Of what is kept of later rounds some is dirtied again, too. That is left out: in moves that were measured, guests
@@ -175,9 +174,8 @@ def move_as_qemu(
         if not forced or rounds >= limits.rounds:
             most_s = math.inf if forced else limits.pause_s
             kept_s = [sending.takes_s(sending.left_after(left, sending.round_s(left, slices))) for slices in (0.5, _LATEST, 0.0)]
-            pause_s, least_s, longest_s = (min(each_s + dirtied / sending.pages_per_s, most_s) for each_s in kept_s)
-            end: End = "rounds" if forced else "by itself"
-            return _ended(end, memory_s, (pause_s, least_s, longest_s), rounds, bandwidth_bytes_per_s)
+            pause_s = Range(*(min(each_s + dirtied / sending.pages_per_s, most_s) for each_s in kept_s))
+            return QemuMove("rounds" if forced else "by itself", sending.course(rounds, memory_s, pause_s))
         # Rounds that no longer shrink go on until a limit is met.
         if memory_s > NEVER_S or (length_s >= last_s and min(limits.rounds * length_s, limits.seconds) > NEVER_S):
             break
@@ -190,18 +188,3 @@ def _pause_of_a_broken_round_s(sending: _Sending, left: _Left, over_s: float) ->
     unsent = sending.left_after(left, over_s)
     dirtied = sending.curve.pages(over_s) * (1 - sending.unsent_share(unsent))
     return sending.takes_s(unsent) + dirtied / sending.pages_per_s
-
-
-def _ended(
-    end: End, memory_s: float, pauses_s: tuple[float, float, float], rounds: int, bandwidth_bytes_per_s: float
-) -> QemuMove:
-    pause_s, least_s, most_s = pauses_s
-    return QemuMove(
-        end=end,
-        rounds=rounds,
-        memory_s=memory_s,
-        pause_s=pause_s,
-        least_pause_s=least_s,
-        most_pause_s=most_s,
-        sent_bytes=(memory_s + pause_s) * bandwidth_bytes_per_s,
-    )

@@ -23,15 +23,13 @@ _NOTHING = Range.exactly(0.0)
 class Expectation:
     """What to expect; None for figures of a move that may never end, and for what its technique does not have.
 
-    ``converges`` is None when the measurements leave it open; ``forced`` says that only a limit on rounds or time ends the move.
-    ``end`` says how it ends, or why it may not. ``stalls`` says for each player buffer, in seconds, whether viewers will run out
-    of film; None when that is open. ``rest_s`` is how long the rest takes once the guest has stopped, as the model has it: what
-    earlier moves have shown of that is in the figures only.
+    ``converges`` is None when the measurements leave it open. ``end`` says how it ends, or why it may not. ``rest_s`` is how long
+    the rest takes once the guest has stopped, as the model has it: what earlier moves have shown of that is in the figures only.
+    ``stalls`` says for each player buffer, in seconds, whether viewers will run out of film; None when that is open.
     """
 
     converges: bool | None
     end: End
-    forced: bool = False
     rest_s: float | None = None
     rounds: int | None = None
     total_s: Range | None = None
@@ -44,6 +42,11 @@ class Expectation:
     bandwidth_needed_bytes_per_s: float | None = None
     shortest_pause_s: float | None = None
     stalls: dict[float, bool | None]
+
+    @property
+    def forced(self) -> bool:
+        """Whether only a limit on rounds or time ends it."""
+        return self.end in ("rounds", "time-out")
 
 
 @dataclass(frozen=True)
@@ -76,45 +79,43 @@ def expect(
     ``most_bytes_per_s`` limits the rate while the guest runs; once it stands still QEMU takes all that the link gives
     (QEMU 10.0, migration/migration.c, ``migration_completion_precopy``).
     """
-    rates = link_bytes_per_s.at_most(most_bytes_per_s)
-    corners = [
-        move_as_qemu(DirtyCurve(profile.shifted(errors)), rate, limits, profile.content_of_last)
-        for errors, rate in itertools.product((-1.0, 1.0), (rates.least, rates.most))
-    ]
-    curve = DirtyCurve(profile.curve)
-    middle = move_as_qemu(curve, rates.middle, limits, profile.content_of_last)
-    verdicts = {corner.converges and not corner.forced for corner in (*corners, middle)}
-    needed = bandwidth_for(curve, limits.pause_s)
-    reachable_s = shortest_pause_s(curve, rates.middle)
-    endless = next((move for move in (middle, *corners) if not move.converges), None)
+    rates, curve = link_bytes_per_s.at_most(most_bytes_per_s), DirtyCurve(profile.curve)
+    moves = _moves(profile, rates, limits)
+    endless = next((move for move in moves if move.course is None), None)
+    found = Expectation(
+        converges=_converges(moves),
+        end=moves[0].end if endless is None else endless.end,
+        bandwidth_needed_bytes_per_s=bandwidth_for(curve, limits.pause_s),
+        shortest_pause_s=shortest_pause_s(curve, rates.middle),
+        stalls=dict.fromkeys(buffers_s),
+    )
     if endless is not None:
-        return Expectation(
-            converges=False if verdicts == {False} else None,
-            end=endless.end,
-            bandwidth_needed_bytes_per_s=needed,
-            shortest_pause_s=reachable_s,
-            stalls=dict.fromkeys(buffers_s),
-        )
-    rest_s = _pause(middle, corners).times(rates.middle / link_bytes_per_s.middle)
+        return found
+    courses = [move.course for move in moves if move.course is not None]
+    rest_s = Range.hull([course.pause_s for course in courses]).times(rates.middle / link_bytes_per_s.middle)
     pause_s = replace(rest_s, middle=min(rest_s.most, max(rest_s.least, rest_s.middle * overheads.rest_share)))
     dark = _Dark.after(pause_s.plus(overheads.stop_over(link_bytes_per_s)), overheads)
-    memory_s = _range(_memory_s(middle), [_memory_s(corner) for corner in corners])
-    return Expectation(
-        converges=next(iter(verdicts)) if len(verdicts) == 1 else None,
-        end=middle.end,
-        forced=middle.forced,
+    return replace(
+        found,
         rest_s=rest_s.middle,
-        total_s=_total_s(memory_s, dark, overheads),
-        rounds=middle.rounds,
-        downtime_s=dark.downtime_s,
-        blackout_s=dark.blackout_s,
-        reachability_gap_s=dark.reachability_gap_s,
-        service_gap_s=dark.service_gap_s,
-        sent_bytes=_range(_sent(middle), [_sent(corner) for corner in corners]),
-        bandwidth_needed_bytes_per_s=needed,
-        shortest_pause_s=reachable_s,
+        rounds=courses[0].rounds,
+        total_s=_total_s(Range.hull([Range.exactly(course.memory_s) for course in courses]), dark, overheads),
+        sent_bytes=Range.hull([Range.exactly(course.sent_bytes) for course in courses]),
         stalls=_stalls(dark.service_gap_s, buffers_s),
+        **vars(dark),
     )
+
+
+def _moves(profile: Profile, rates: Range, limits: Limits) -> list[QemuMove]:
+    """As it is likely to go; then with curve and rate at the ends of what they may be."""
+    ways = [(0.0, rates.middle), *itertools.product((-1.0, 1.0), (rates.least, rates.most))]
+    return [move_as_qemu(DirtyCurve(profile.shifted(errors)), rate, limits, profile.content_of_last) for errors, rate in ways]
+
+
+def _converges(moves: Sequence[QemuMove]) -> bool | None:
+    """Whether it ends by itself; None where some do and some do not."""
+    verdicts = {move.end == "by itself" for move in moves}
+    return next(iter(verdicts)) if len(verdicts) == 1 else None
 
 
 def expect_standing_still(
@@ -132,12 +133,9 @@ def expect_standing_still(
         converges=True,
         end="by itself",
         total_s=_total_s(_NOTHING, dark, overheads),
-        downtime_s=dark.downtime_s,
-        blackout_s=dark.blackout_s,
-        reachability_gap_s=dark.reachability_gap_s,
-        service_gap_s=dark.service_gap_s,
         sent_bytes=Range.exactly(size_bytes),
         stalls=_stalls(dark.service_gap_s, buffers_s),
+        **vars(dark),
     )
 
 
@@ -173,24 +171,6 @@ def expect_post_copy(
 def _total_s(running_s: Range, dark: _Dark, overheads: Overheads) -> Range:
     """From the call to its return: what goes before, memory while the guest runs here or there, the blackout, what follows."""
     return overheads.before_s.plus(running_s).plus(dark.blackout_s).plus(overheads.after_s)
-
-
-def _pause(middle: QemuMove, corners: Sequence[QemuMove]) -> Range:
-    every = (middle, *corners)
-    least = min(move.least_pause_s or 0.0 for move in every)
-    return Range(middle.pause_s or 0.0, least, max(move.most_pause_s or 0.0 for move in every))
-
-
-def _range(middle: float, corners: Sequence[float]) -> Range:
-    return Range(middle, min(middle, *corners), max(middle, *corners))
-
-
-def _memory_s(move: QemuMove) -> float:
-    return move.memory_s or 0.0
-
-
-def _sent(move: QemuMove) -> float:
-    return move.sent_bytes or 0.0
 
 
 def _stalls(gap_s: Range, buffers_s: Sequence[float]) -> dict[float, bool | None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 
@@ -17,6 +18,11 @@ class Range:
     def exactly(figure: float) -> Range:
         """A figure that is known."""
         return Range(figure, figure, figure)
+
+    @staticmethod
+    def hull(ranges: Sequence[Range]) -> Range:
+        """The middle of the first, and as far as any of them reaches."""
+        return Range(ranges[0].middle, min(each.least for each in ranges), max(each.most for each in ranges))
 
     def plus(self, other: Range) -> Range:
         """Both, one after the other."""
