@@ -62,6 +62,11 @@ class Published:
         lines = re.findall(r"<tr>(.*?)</tr>", match[1], re.DOTALL) if match else []
         return [[_text(cell) for cell in re.findall(r"<td>(.*?)</td>", line, re.DOTALL)] for line in lines if "<td>" in line]
 
+    def headings(self, table: str) -> list[str]:
+        """The headings of one of the page's tables."""
+        match = re.search(rf'<table[^>]* id="{table}">(.*?)</table>', self.page, re.DOTALL)
+        return [_text(cell) for cell in re.findall(r"<th[^>]*>(.*?)</th>", match[1])] if match else []
+
     def items(self, name: str) -> list[str]:
         """The lines of one of the page's lists."""
         match = re.search(rf'<ul [^>]*"{name}">(.*?)</ul>', self.page, re.DOTALL)

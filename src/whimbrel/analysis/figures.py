@@ -31,7 +31,7 @@ from whimbrel.analysis.viewers import Derived, HlsFigure, ViewerFigure, hls_figu
 from whimbrel.records.store import StoredTrial
 from whimbrel.records.trial import TrialRecord
 
-DERIVED_VERSION = 4
+DERIVED_VERSION = 5
 
 # Gaps belong to the move when they touch it or begin soon after: the guest's first seconds on the destination.
 _AFTER_MOVE_NS = 3_000_000_000
@@ -77,6 +77,7 @@ class RestFigure(Derived):
 class TrialFigures(Derived):
     """Everything derived from one trial. Durations are None for a move that failed, or was not measured to its end.
 
+    ``source_cpu_s`` and ``destination_cpu_s`` are what the hosts computed from call to return, their guest's own work included.
     ``post_copy_faults`` are pages that the guest had to wait for (None where memory never followed it).
     ``spoilt`` says why the trial does not count (``exclusion``); it is empty when it does.
     """
@@ -96,6 +97,8 @@ class TrialFigures(Derived):
     transferred_bytes: int | None
     disk_bytes: int | None
     link_bytes: int | None
+    source_cpu_s: float | None
+    destination_cpu_s: float | None
     post_copy_faults: int | None = None
     phases: list[PhaseFigure]
     rounds: list[RoundFigure]
@@ -151,6 +154,8 @@ def derive(
         transferred_bytes=completed.get("memory_processed") if moved and completed else None,
         disk_bytes=_disk_bytes(job, record) if moved else None,
         link_bytes=_link_bytes(hosts, record) if measured else None,
+        source_cpu_s=_cpu_s(hosts, record, record.plan.source) if measured else None,
+        destination_cpu_s=_cpu_s(hosts, record, record.plan.destination) if measured else None,
         post_copy_faults=_post_copy_faults(record) if moved else None,
         phases=[_phase_figure(phase) for phase in phases] if record.move else [],
         rounds=_round_figures(_rounds(record, moments, job)),
@@ -249,6 +254,15 @@ def _link_bytes(hosts: pl.DataFrame | None, record: TrialRecord) -> int | None:
         return None
     change = counter_change(hosts, record.plan.source, "net_sent_bytes", *interval)
     return round(change[0]) if change else None
+
+
+def _cpu_s(hosts: pl.DataFrame | None, record: TrialRecord, host: str) -> float | None:
+    """Processor time of all that ran on a host during the move: the rate over its samples, which end within it, by its length."""
+    interval = _interval(record)
+    if hosts is None or interval is None:
+        return None
+    change = counter_change(hosts, host, "cpu_s", *interval)
+    return change[0] / change[1] * (interval[1] - interval[0]) / 1e9 if change else None
 
 
 def _disk_bytes(job: pl.DataFrame | None, record: TrialRecord) -> int | None:

@@ -58,6 +58,9 @@ class ArmSummary:
     reachability_gap_ms: Spread
     service_gap_ms: Spread
     transferred_bytes: Spread
+    link_bytes: Spread
+    source_cpu_s: Spread
+    destination_cpu_s: Spread
     rounds: Spread
     stalls: dict[float, Spread]
     stalled_s: dict[float, Spread]
@@ -110,6 +113,9 @@ def _arm(trials: list[Trialled]) -> ArmSummary:
         reachability_gap_ms=spread(lambda figures: figures.reachability_gap_ms),
         service_gap_ms=spread(lambda figures: figures.service_gap_ms),
         transferred_bytes=spread(lambda figures: figures.transferred_bytes),
+        link_bytes=spread(lambda figures: figures.link_bytes),
+        source_cpu_s=spread(lambda figures: figures.source_cpu_s),
+        destination_cpu_s=spread(lambda figures: figures.destination_cpu_s),
         rounds=spread(lambda figures: len(figures.rounds) or None),
         stalls=per_buffer(lambda figures, at: _sum([_at(viewer.playbacks, at, "stalls") for viewer in figures.viewers])),
         stalled_s=per_buffer(lambda figures, at: _sum([_at(viewer.playbacks, at, "stalled_s") for viewer in figures.viewers])),

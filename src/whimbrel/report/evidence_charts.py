@@ -20,6 +20,9 @@ _FIGURES = {
     "reachability_gap_ms": "reachability gap (ms)",
     "service_gap_ms": "service gap (ms)",
     "transferred_bytes": "bytes transferred",
+    "link_bytes": "bytes on the source's link",
+    "source_cpu_s": "CPU of the source (s)",
+    "destination_cpu_s": "CPU of the destination (s)",
 }
 _COUNTED = alt.Scale(domain=["counts", "warm-up", "left out"], range=["#4c78a8", "#b8c2cc", "#e45756"])
 

@@ -30,6 +30,8 @@ _FIGURES = {
     "transferred_bytes": pl.Int64,
     "disk_bytes": pl.Int64,
     "link_bytes": pl.Int64,
+    "source_cpu_s": pl.Float64,
+    "destination_cpu_s": pl.Float64,
     "post_copy_faults": pl.Int64,
 }
 # How often the service of the VM and that of the container beside it reached one another.

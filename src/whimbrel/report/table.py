@@ -66,6 +66,8 @@ def main_table(arms: list[ArmSummary], first_scenario: str) -> Table:
         ),
         Column("moved (MiB)", "bytes of memory sent, as libvirt reports them"),
         Column("rounds", "passes over memory before the guest was stopped"),
+        Column("source CPU (s)", "processor time of all that ran there from call to return, the guest's own work included"),
+        Column("destination CPU (s)", "the same of the destination"),
     ]
     base = baseline_of(arms, first_scenario)
     looks = [(_title(arm), arm.viewers, arm.hls_viewers) for arm in arms]
@@ -98,6 +100,8 @@ def _line(arm: ArmSummary, base: ArmSummary | None, buffers: list[float]) -> lis
         *(_stalls(arm, buffer_s) for buffer_s in buffers),
         show(arm.transferred_bytes, ".0f", 2**20),
         show(arm.rounds, ".0f"),
+        show(arm.source_cpu_s, ".1f"),
+        show(arm.destination_cpu_s, ".1f"),
     ]
 
 

@@ -21,6 +21,9 @@ FigureName = Literal[
     "reachability_gap_ms",
     "service_gap_ms",
     "transferred_bytes",
+    "link_bytes",
+    "source_cpu_s",
+    "destination_cpu_s",
 ]
 _LIMIT = re.compile(r"\s*(<=|>=|<|>)\s*([0-9]+(?:\.[0-9]+)?)\s*")
 _STATISTIC = re.compile(r"min|max|p[0-9]{1,2}")

@@ -123,6 +123,26 @@ def test_bytes_of_a_disk_are_unknown_where_nobody_counted_them(trials: dict[str,
     assert derive(with_storage(record), None, None, None, None).disk_bytes is None
 
 
+def test_cpu_of_the_hosts_is_scaled_to_the_whole_move(trials: dict[str, Trialled]) -> None:
+    record = trials["vm"].record
+    assert record.move is not None
+    called_ns, returned_ns = record.move.called_ns, record.move.returned_ns
+    # Half a core, sampled over the middle half of the move; what was before it does not count.
+    quarter_ns = (returned_ns - called_ns) // 4
+    times = [called_ns - 1, called_ns + quarter_ns, returned_ns - quarter_ns]
+    hosts = pl.DataFrame({
+        "t_ns": times, "subject": [record.plan.source] * 3, "cpu_s": [0.0, 7.0, 7.0 + quarter_ns / 1e9],
+        **dict.fromkeys(("net_sent_bytes", "run_delay_s", "lateness_s", "memory_bytes"), [None] * 3),
+    })  # fmt: skip
+    figures = derive(record, hosts, None, None, None)
+    assert figures.source_cpu_s == pytest.approx((returned_ns - called_ns) / 2e9)
+    assert figures.destination_cpu_s is None
+    real = trials["vm"].figures
+    assert real.total_s is not None
+    assert real.source_cpu_s is not None
+    assert 0 < real.source_cpu_s < real.total_s * record.provenance.machine_cpus
+
+
 def test_only_failures_still_make_a_table(trials: dict[str, Trialled]) -> None:
     table = main_table(summarise([failed(trials["vm"])]), "baseline")
     assert "0 of 1" in table.lines[0]
