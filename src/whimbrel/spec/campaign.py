@@ -19,6 +19,8 @@ from whimbrel.spec.service import FormName, GuestSpec, ServiceName, StreamSpec
 
 _MOST_ARMS = 500
 _LEAST_BOOTS = 5
+# What is measured of an arm in which nothing moves, over the time that it is watched.
+_FOR_THOSE_THAT_STAY = ("service_gap_ms", "reachability_gap_ms", "link_bytes", "source_cpu_s", "destination_cpu_s")
 
 
 class ObserveSpec(Spec):
@@ -156,7 +158,7 @@ class CampaignSpec(Spec):
         _, arm = self.find_arm(name)
         lacks = (
             "nobody watches in it" if figure == "service_gap_ms" and not arm.viewers else
-            "nothing moves in it" if figure not in ("service_gap_ms", "reachability_gap_ms") and not arm.moves else None
+            "nothing moves in it" if figure not in _FOR_THOSE_THAT_STAY and not arm.moves else None
         )  # fmt: skip
         if lacks is not None:
             raise MisfitError(f"{name!r} never has {figure}: {lacks}", "evidence", "hypotheses", position, key)

@@ -128,6 +128,18 @@ def test_bad_evidence_is_named(tmp_path: Path, text: str, said: str) -> None:
     assert said in str(caught.value)
 
 
+@pytest.mark.parametrize(("figure", "refused"), [("source_cpu_s", False), ("link_bytes", False), ("total_s", True)])
+def test_a_guest_that_stays_has_what_needs_no_move(tmp_path: Path, figure: str, refused: bool) -> None:
+    hypothesis = f"{{name: h, arm: vm-0, over: still, figure: {figure}}}"
+    arms = f"scenarios:\n  - {VM}arms: [{{viewers: 0}}, {{name: still, moves: false}}]}}\n"
+    text = f"guest: {{saved_states: 5}}\nevidence: {{blocks: 6, hypotheses: [{hypothesis}]}}\n{arms}"
+    if refused:
+        with pytest.raises(SpecError, match="nothing moves in it"):
+            load(tmp_path, text)
+    else:
+        assert load(tmp_path, text).evidence is not None
+
+
 def test_arms_keep_their_names_through_a_file(tmp_path: Path) -> None:
     dirtier = "{working_set: 10 MiB, rate: 1 MiB/s}"
     listed = f"arms: [{{set: {{stream.bitrate: 2 Mbit/s, guest.vcpus: 2}}}}, {{set: {{guest.dirtier: {dirtier}}}}}]}}"
