@@ -37,6 +37,7 @@ class Spectators:
         said = self._verified
         print(said)
         assert (self.found["wrong"], self.found["started"]) == (0, 0)
+        assert self.found["file"] > 0
         assert (said["connections"], said["misnumbered"], said["went_back"]) == (1, 0, False)
         if self.player is not None:
             assert [line for line in self.player.said if line["say"] == "lost"] == []
@@ -44,6 +45,7 @@ class Spectators:
     def assert_it_started_again(self) -> None:
         """Only the file is promised: the counter goes on from what was in it."""
         assert self.found["started"] > 0
+        assert self.found["file"] > self.found["started"]
 
     @property
     def _verified(self) -> dict[str, Any]:

@@ -24,6 +24,8 @@ def broken(promises: Collection[Promise], record: WitnessRecord) -> list[str]:
         reasons.append("the connection was lost")
     if "connection" in promises and record.misnumbered:
         reasons.append(f"{record.misnumbered} messages of the connection were left out or came twice")
-    if "file" in promises and after.file < before.file:
+    if "file" in promises and not after.file:
+        reasons.append("records of the file that were on disk are not there any more")
+    elif "file" in promises and after.file < before.file:
         reasons.append(f"the file went back, from {before.file} to {after.file}")
     return reasons

@@ -32,6 +32,7 @@ def test_what_is_kept_is_not_complained_of() -> None:
         (record(connections=2), "the connection was lost"),
         (record(misnumbered=1), "1 messages"),
         (record(AFTER.model_copy(update={"file": 900})), "the file went back"),
+        (record(AFTER.model_copy(update={"file": 0})), "records of the file"),
         (record(None), "does not answer"),
     ],
 )

@@ -3,7 +3,8 @@
    Memory: PAGES pages, each filled from its number and its generation. One after the other they are filled with the next
    generation, for ever; so at any moment those before the cursor have the newest generation and the others the one before.
    Counter: one more every 10 ms, kept twice in memory; it never goes back.
-   File: the counter, written with fsync(2) every 100 ms; what is read back at the start must not exceed what is written later.
+   File: the counter, written with fsync(2) every 100 ms, each time into the next of 4096 records. Asked to verify, it reads them
+   back from the disk, past the page cache, and F is the newest counter when every one of them is there and whole, else 0.
    Connection: every client of PORT gets "N counter" each 10 ms, N counting from 1 over this connection, and may send
    "verify\n", which is answered by "verified pages=P wrong=W generation=G counter=C file=F started=S". */
 #define _GNU_SOURCE
@@ -22,11 +23,16 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { PAGE = 4096, WORDS = PAGE / 8, CLIENTS = 16, PAGES_A_TICK = 8 };
+enum { PAGE = 4096, WORDS = PAGE / 8, CLIENTS = 16, PAGES_A_TICK = 8, RECORDS = 4096, BEING_WRITTEN = 64 };
+
+struct record {
+    uint64_t number, counter, seal, nothing;
+};
 
 static uint64_t *memory, pages, cursor, generation = 1;
-static volatile uint64_t counter, same_counter, on_disk;
-static const char *file_name;
+static volatile uint64_t counter, same_counter, written; /* records that fsync(2) has answered for */
+static struct record records[RECORDS];
+static int file = -1;
 
 static uint64_t mix(uint64_t value) { /* splitmix64, Steele, Lea and Flood 2014 */
     value += 0x9E3779B97F4A7C15ULL;
@@ -53,24 +59,49 @@ static uint64_t count_wrong(void) {
     return wrong;
 }
 
-static uint64_t read_file(void) {
-    char text[32] = "";
-    int fd = open(file_name, O_RDONLY | O_CLOEXEC);
-    if (fd >= 0) {
-        if (read(fd, text, sizeof text - 1) < 0) text[0] = 0;
-        close(fd);
+static uint64_t seal_of(const struct record *record) { return mix(mix(record->number) ^ record->counter); }
+
+static int is_there(uint64_t number) {
+    const struct record *record = &records[number % RECORDS];
+    return record->number == number && record->seal == seal_of(record);
+}
+
+static ssize_t read_file(void) {
+    memset(records, 0, sizeof records);
+    posix_fadvise(file, 0, 0, POSIX_FADV_DONTNEED);
+    return pread(file, records, sizeof records, 0);
+}
+
+static uint64_t newest_on_disk(void) { /* 0 when a record that was written is not there; the oldest may be written anew just now */
+    uint64_t until = written, newest = 0, left = until < RECORDS - BEING_WRITTEN ? until : RECORDS - BEING_WRITTEN;
+    if (read_file() < 0) return 0;
+    for (uint64_t number = until - left; number < until; number++) {
+        const struct record *record = &records[number % RECORDS];
+        if (!is_there(number) || record->counter < newest) return 0;
+        newest = record->counter;
     }
-    return strtoull(text, NULL, 10);
+    return newest;
+}
+
+static uint64_t go_on_from_file(void) { /* the counter that was written last */
+    uint64_t newest = 0;
+    if (read_file() < 0) return 0;
+    for (int place = 0; place < RECORDS; place++) {
+        const struct record *record = &records[place];
+        if (record->number % RECORDS != (uint64_t)place || !is_there(record->number) || record->number < written) continue;
+        written = record->number + 1;
+        newest = record->counter;
+    }
+    return newest;
 }
 
 static void *keep_file(void *nothing) {
     struct timespec rest = {.tv_nsec = 100000000};
-    int fd = open(file_name, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
-    for (; fd >= 0; nanosleep(&rest, NULL)) {
-        char text[32];
-        uint64_t now = counter;
-        int length = snprintf(text, sizeof text, "%020llu\n", (unsigned long long)now);
-        if (pwrite(fd, text, (size_t)length, 0) == length && fsync(fd) == 0) on_disk = now;
+    for (;; nanosleep(&rest, NULL)) {
+        struct record record = {.number = written, .counter = counter};
+        record.seal = seal_of(&record);
+        off_t place = (off_t)(record.number % RECORDS * sizeof record);
+        if (pwrite(file, &record, sizeof record, place) == sizeof record && fsync(file) == 0) written = record.number + 1;
     }
     return nothing;
 }
@@ -103,7 +134,7 @@ static void answer(struct client *client, uint64_t started) {
     if (strstr(text, "verify") == NULL) return;
     int size = snprintf(said, sizeof said, "verified pages=%llu wrong=%llu generation=%llu counter=%llu file=%llu started=%llu\n",
                         (unsigned long long)pages, (unsigned long long)count_wrong(), (unsigned long long)generation,
-                        (unsigned long long)counter, (unsigned long long)on_disk, (unsigned long long)started);
+                        (unsigned long long)counter, (unsigned long long)newest_on_disk(), (unsigned long long)started);
     tell(client, said, (size_t)size);
 }
 
@@ -122,13 +153,13 @@ static void tick(void) {
 int main(int count, char **words) {
     if (count != 4) return 2;
     pages = strtoull(words[2], NULL, 10);
-    file_name = words[3];
+    file = open(words[3], O_RDWR | O_CREAT | O_CLOEXEC, 0644);
     memory = mmap(NULL, pages * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (pages == 0 || memory == MAP_FAILED) return 1;
+    if (pages == 0 || memory == MAP_FAILED || file < 0) return 1;
     for (uint64_t page = 0; page < pages; page++) fill(page, generation);
     /* A witness that starts again goes on from what was on disk, so its counter shows what was lost. */
-    uint64_t started = read_file();
-    counter = same_counter = on_disk = started;
+    uint64_t started = go_on_from_file();
+    counter = same_counter = started;
     signal(SIGPIPE, SIG_IGN);
     for (int number = 0; number < CLIENTS; number++) clients[number].fd = -1;
     int listening = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), yes = 1;
