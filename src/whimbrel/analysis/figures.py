@@ -78,7 +78,8 @@ class TrialFigures(Derived):
     """Everything derived from one trial. Durations are None for a move that failed, or was not measured to its end.
 
     ``source_cpu_s`` and ``destination_cpu_s`` are what the hosts computed from call to return, their guest's own work included.
-    ``post_copy_faults`` are pages that the guest had to wait for (None where memory never followed it).
+    ``post_copy_faults`` are pages that the guest had to wait for (None where memory never followed it), ``throttle_percent`` is
+    the most that auto-converge took of the guest's processors (None where it did not come to that).
     ``spoilt`` says why the trial does not count (``exclusion``); it is empty when it does.
     """
 
@@ -100,6 +101,7 @@ class TrialFigures(Derived):
     source_cpu_s: float | None
     destination_cpu_s: float | None
     post_copy_faults: int | None = None
+    throttle_percent: int | None = None
     phases: list[PhaseFigure]
     rounds: list[RoundFigure]
     viewers: list[ViewerFigure]
@@ -157,6 +159,7 @@ def derive(
         source_cpu_s=_cpu_s(hosts, record, record.plan.source) if measured else None,
         destination_cpu_s=_cpu_s(hosts, record, record.plan.destination) if measured else None,
         post_copy_faults=_post_copy_faults(record) if moved else None,
+        throttle_percent=_greatest(job, "throttle_percent") if moved else None,
         phases=[_phase_figure(phase) for phase in phases] if record.move else [],
         rounds=_round_figures(_rounds(record, moments, job)),
         viewers=viewers,
@@ -277,9 +280,14 @@ def _disk_bytes(job: pl.DataFrame | None, record: TrialRecord) -> int | None:
     copied = next((event for event in record.events if (event.source, event.name) == ("whimbrel", "disk copied")), None)
     if copied is not None:
         return int(copied.data["held_bytes"])
-    if job is None or "disk_transferred_bytes" not in job.columns:
+    return _greatest(job, "disk_transferred_bytes")
+
+
+def _greatest(job: pl.DataFrame | None, column: str) -> int | None:
+    """Of a column of the job's series, which older records need not have."""
+    if job is None or column not in job.columns:
         return None
-    values = job.get_column("disk_transferred_bytes").drop_nulls().to_numpy()
+    values = job.get_column(column).drop_nulls().to_numpy()
     return int(values.max()) if len(values) else None
 
 

@@ -181,12 +181,20 @@ class Domain:
 
     def monitor(self, command: str) -> dict[str, Any] | None:
         """A QEMU monitor command's answer; None when QEMU has gone or refuses."""
+        answer = self._monitor(command)
+        return answer if isinstance(answer, dict) else None
+
+    def capabilities_in_use(self) -> list[str] | None:
+        """QEMU's migration capabilities that are on (query-migrate-capabilities); None when QEMU has gone or refuses."""
+        answer = self._monitor("query-migrate-capabilities")
+        return [each["capability"] for each in answer if each["state"]] if isinstance(answer, list) else None
+
+    def _monitor(self, command: str) -> Any:
         try:
             text = libvirt_qemu.qemuMonitorCommand(self._raw, json.dumps({"execute": command}), 0)
         except libvirt.libvirtError:
             return None
-        answer = json.loads(text).get("return")
-        return answer if isinstance(answer, dict) else None
+        return json.loads(text).get("return")
 
     def agent(self, command: str, arguments: dict[str, Any] | None = None, timeout_s: int = 20) -> Any:
         """A guest agent command's answer."""

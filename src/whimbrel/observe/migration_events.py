@@ -38,6 +38,7 @@ _JOB_FIELDS = {
     "disk_total_bytes": "disk_total",
     "disk_transferred_bytes": "disk_processed",
     "disk_remaining_bytes": "disk_remaining",
+    "throttle_percent": "auto_converge_throttle",
 }
 
 
@@ -63,6 +64,7 @@ class MigrationEvents:
         self.qemu_downtime_ms: int | None = None
         self.qemu_ram: dict[str, int | float] | None = None
         self.parameters: dict[str, Any] | None = None
+        self.capabilities: list[str] | None = None
         self._parameters_final = False
         self._foretold: int | None = None
         self._on_look: Callable[[MigrationEvents], None] = lambda _: None
@@ -157,6 +159,7 @@ class MigrationEvents:
                     if not self._parameters_final:
                         self._parameters_final = bool(stats.get("memory_processed"))
                         self.parameters = domain.monitor("query-migrate-parameters") or self.parameters
+                        self.capabilities = domain.capabilities_in_use() or self.capabilities
                 self._on_look(self)
                 if self._stopped.is_set() and not domain.active:
                     return

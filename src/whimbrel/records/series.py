@@ -47,7 +47,7 @@ SEGMENTS_SCHEMA: dict[str, type[pl.DataType]] = {
     "bytes": pl.Int64,
 }
 
-# A row per look at the running job; counters as libvirt reports them. Those of the disk are missing in older records.
+# A row per look at the running job; counters as libvirt reports them. Older records lack those of the disk, and the throttle.
 JOB_SCHEMA: dict[str, type[pl.DataType]] = {
     "t_ns": pl.Int64,
     "iteration": pl.Int64,
@@ -60,6 +60,7 @@ JOB_SCHEMA: dict[str, type[pl.DataType]] = {
     "disk_total_bytes": pl.Int64,
     "disk_transferred_bytes": pl.Int64,
     "disk_remaining_bytes": pl.Int64,
+    "throttle_percent": pl.Int64,
 }
 
 

@@ -129,6 +129,7 @@ class MoveRecord(Record):
     qemu_ram: dict[str, int | float] | None = None
     completed: dict[str, int] | None
     parameters: dict[str, Any] | None
+    capabilities: list[str] | None = None
 
 
 class Expected(Record):

@@ -33,6 +33,7 @@ _FIGURES = {
     "source_cpu_s": pl.Float64,
     "destination_cpu_s": pl.Float64,
     "post_copy_faults": pl.Int64,
+    "throttle_percent": pl.Int64,
 }
 # How often the service of the VM and that of the container beside it reached one another.
 _REACH = [f"reach_{when}_{how}" for when in ("before", "during", "after") for how in ("ok", "failed")]

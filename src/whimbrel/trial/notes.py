@@ -87,6 +87,7 @@ class Notes:
     qemu_downtime_ms: int | None = None
     qemu_ram: dict[str, int | float] | None = None
     parameters: dict[str, Any] | None = None
+    capabilities: list[str] | None = None
     reach: ReachCounts | None = None
     costs: list[InstrumentCost] = field(default_factory=list)
     witness: WitnessRecord | None = None
@@ -99,7 +100,8 @@ class Notes:
     def keep(self, events: MigrationEvents, workplace: Path, beside: Sequence[Event] = ()) -> None:
         """What was heard of the move, with what others say of it, and its job's series."""
         self.events = [*events.events, *beside]
-        self.qemu_downtime_ms, self.qemu_ram, self.parameters = events.qemu_downtime_ms, events.qemu_ram, events.parameters
+        self.qemu_downtime_ms, self.qemu_ram = events.qemu_downtime_ms, events.qemu_ram
+        self.parameters, self.capabilities = events.parameters, events.capabilities
         events.write_job(workplace / "job.parquet")
 
     def keep_ending(self, ending: Ending) -> None:
@@ -121,6 +123,7 @@ class Notes:
             qemu_ram=self.qemu_ram,
             completed=report.completed,
             parameters=self.parameters,
+            capabilities=self.capabilities,
         )
 
     def outcome(self) -> Outcome:
