@@ -16,17 +16,19 @@ from whimbrel.system.ledger import Ledger
 from whimbrel.system.places import home
 from whimbrel.system.process import run
 
+CELL = "a cell for a container"
 DUMP = "CRIU outside a guest"
 TRACKING = "memory tracking outside a guest"
 LAZY_PAGES = "lazy pages outside a guest"
 _NAMES = {"CRIU": DUMP, "tracking": TRACKING, "lazy": LAZY_PAGES}
+_NO_CORE = "version 2 of control groups, which freezes and ends a container, is not mounted"
 _PROBE_S = 60.0
 
 
 def examine_criu(store: ImageStore) -> list[Finding]:
     """Tries it; what cannot be tried does not work, and the finding says why. Makes the server tree when it is not there."""
     try:
-        return parse_probe(_probe(store))
+        return [can_have_cells(), *parse_probe(_probe(store))]
     except (WhimbrelError, OSError) as error:
         return _all_fail(str(error).splitlines()[0])
 
@@ -40,8 +42,14 @@ def what_is_known(store: ImageStore) -> list[Finding]:
     return examine_criu(store)
 
 
+def can_have_cells() -> Finding:
+    """Whether a container on a server can be frozen and ended as a whole."""
+    there = cgroups.hierarchies().core is not None
+    return Finding(CELL, there, False, "version 2 of control groups is mounted" if there else _NO_CORE)
+
+
 def _all_fail(why: str) -> list[Finding]:
-    return [Finding(name, False, False, why) for name in _NAMES.values()]
+    return [can_have_cells(), *(Finding(name, False, False, why) for name in _NAMES.values())]
 
 
 def parse_probe(said: str) -> list[Finding]:
@@ -59,7 +67,7 @@ def parse_probe(said: str) -> list[Finding]:
 
 def _probe(store: ImageStore) -> str:
     if cgroups.hierarchies().core is None:
-        raise CapabilityError("version 2 of control groups, which freezes and ends a container, is not mounted")
+        raise CapabilityError(_NO_CORE)
     tree, aid = store.server_tree(), store.criu_aid()
     room = files("whimbrel.lab")
     probe = f"AID={shlex.quote(f'/srv/images/{aid.relative_to(store.folder)}')}\n{(room / 'criu_probe.sh').read_text()}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from whimbrel.lab.criu_check import DUMP, LAZY_PAGES, TRACKING
+from whimbrel.lab.criu_check import CELL, DUMP, LAZY_PAGES, TRACKING
 from whimbrel.migrate.by_virsh import ByVirsh
 from whimbrel.migrate.cold import Cold
 from whimbrel.migrate.container.move import ContainerMove
@@ -36,10 +36,10 @@ BY_VIRSH: dict[TechniqueName, Technique] = {
 }
 # What each needs of the servers' own kernel when there is no VM around the container; in a carrier, its own kernel has it all.
 _NEEDS: dict[str, tuple[str, ...]] = {
-    "checkpoint": (DUMP,),
-    "pre-copy": (DUMP, TRACKING),
-    "post-copy": (DUMP, LAZY_PAGES),
-    "restart": (),
+    "checkpoint": (CELL, DUMP),
+    "pre-copy": (CELL, DUMP, TRACKING),
+    "post-copy": (CELL, DUMP, LAZY_PAGES),
+    "restart": (CELL,),
 }
 EVERYTHING: frozenset[Promise] = frozenset({"memory", "counter", "file", "connection"})
 _FILE: frozenset[Promise] = frozenset({"file"})
