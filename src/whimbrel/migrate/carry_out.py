@@ -32,6 +32,9 @@ def carry_out(technique: Technique, request: MoveRequest, journal: Journal, phas
     failure: WhimbrelError | None = None
     try:
         report = technique.move(request, journal)
+    except UnsafeStateError as error:
+        # It has not come to its end: where the guest runs just now says nothing of where it will.
+        return Ending("unsafe", running_on(request.guest, request.places), None, error)
     except WhimbrelError as error:
         failure = error
     places = request.places

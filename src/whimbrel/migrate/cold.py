@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Callable
+
 from whimbrel.engines.domain import Domain
 from whimbrel.engines.guest_agent import GuestAgent
 from whimbrel.engines.libvirt import Connection
-from whimbrel.errors import EngineError, GuestError, MoveError, TrialError
+from whimbrel.errors import EngineError, GuestError, MoveError, TrialError, UnsafeStateError
 from whimbrel.migrate.live import find_running
 from whimbrel.migrate.reservation import reserved
 from whimbrel.migrate.storage import disk_to_book_bytes, disk_to_move, fit_for_both, make_room, send
@@ -14,6 +17,9 @@ from whimbrel.system.deadline import Deadline, wait_until
 
 _POWER_OFF_S = 120.0
 _BOOT_S = 300.0
+# While it boots there it is asked so often whether it is up, and the user whether it is to go back.
+_LOOK_EVERY_S = 2.0
+_ABORTED = "aborted: it was asked for"
 # Steps that a recovery asks for.
 SHUTTING_DOWN, BOOT_THERE = "shutting down", "boot there"
 
@@ -42,22 +48,21 @@ class Cold:
             GuestAgent(domain).shell("sync")
             journal.mark(SHUTTING_DOWN)
             domain.shutdown_by_agent()
-            told = False
             try:
                 self._wait_for_power_off(domain, request)
                 journal.mark("powered off")
-                told = request.told_to_abort()
-                error = "aborted: it was asked for" if told else self._bring_over(destination, request, description, journal)
+                error = self._bring_over(destination, request, description, journal)
             except KeyboardInterrupt:
                 self._give_back(source, destination, request, description, journal)
                 raise
+            aborted = error == _ABORTED
             if error is not None:
                 # Nothing runs anywhere now; its disk is whole, so its source can have it back.
-                self._boot(source, request, description, journal)
+                error = _both(error, self._boot(source, request, description, journal))
             return MoveReport(
                 called_ns=called_ns,
                 returned_ns=journal.mark("move returned"),
-                result="moved" if error is None else "aborted" if told else "failed",
+                result="moved" if error is None else "aborted" if aborted else "failed",
                 error=error,
                 reserved_memory_bytes=booking.memory_bytes,
                 reserved_disk_bytes=booking.disk_bytes,
@@ -66,18 +71,29 @@ class Cold:
 
     @staticmethod
     def _wait_for_power_off(domain: Domain, request: MoveRequest) -> None:
-        wait_until(
-            lambda: ((True, "off") if not domain.active else (None, "still on")),
-            f"the power-off of {request.guest}", Deadline(_POWER_OFF_S), error=GuestError,
-        )  # fmt: skip
+        try:
+            wait_until(
+                lambda: ((True, "off") if not domain.active else (None, "still on")),
+                f"the power-off of {request.guest}", Deadline(_POWER_OFF_S), error=GuestError,
+            )  # fmt: skip
+        except GuestError as error:
+            raise UnsafeStateError(
+                f"{request.guest} was told to power off, and has not done so for {_POWER_OFF_S:.0f} s: it still may",
+                details=str(error),
+                resolution="'whimbrel recover' waits for it and boots it again on its source; its console says what holds it up",
+            ) from error
 
     def _bring_over(self, destination: Connection, request: MoveRequest, description: str, journal: Journal) -> str | None:
         """Its disk where that moves along, then the guest; what went wrong, or None."""
-        error = self._send_disk(request, journal) if request.spec.storage != "shared" else None
+        error = _ABORTED if request.told_to_abort() else None
+        if error is None and request.spec.storage != "shared":
+            error = self._send_disk(request, journal)
+        if error is None and request.told_to_abort():
+            error = _ABORTED
         if error is None:
             # From here on the disk there may be the newer one.
             journal.mark(BOOT_THERE)
-            error = self._boot(destination, request, description, journal)
+            error = self._boot(destination, request, description, journal, lambda: _why_not_there(request))
         return error
 
     def _give_back(
@@ -90,7 +106,13 @@ class Cold:
         arrived = destination.find(request.guest)
         if arrived is not None:
             arrived.destroy()
-        self._boot(source, request, description, journal)
+        error = self._boot(source, request, description, journal)
+        if error is not None:
+            raise UnsafeStateError(
+                f"{request.guest} is off, and did not boot again on its source",
+                details=error,
+                resolution="mend what is named, and start it from its disk ('whimbrel recover')",
+            )
 
     @staticmethod
     def _send_disk(request: MoveRequest, journal: Journal) -> str | None:
@@ -102,16 +124,48 @@ class Cold:
         return None
 
     @staticmethod
-    def _boot(host: Connection, request: MoveRequest, description: str, journal: Journal) -> str | None:
-        """Boots the guest and starts its service; what went wrong, or None."""
+    def _boot(
+        host: Connection, request: MoveRequest, description: str, journal: Journal,
+        why_not: Callable[[], str | None] = lambda: None,
+    ) -> str | None:  # fmt: skip
+        """Boots the guest and starts its service; what went wrong, or None. ``why_not`` may say that it is to be no more."""
         try:
             agent = GuestAgent(host.create(description))
-            agent.wait(_BOOT_S)
+            _wait_until_up(agent, why_not)
             journal.mark("booted")
             request.after_boot(agent)
         except (EngineError, GuestError, MoveError) as error:
-            left = host.find(request.guest)
-            if left is not None:
-                left.destroy()
+            # A host that has died has nothing left; where it runs in the end is looked at anyway.
+            with contextlib.suppress(EngineError):
+                left = host.find(request.guest)
+                if left is not None:
+                    left.destroy()
             return str(error)
         return None
+
+
+def _why_not_there(request: MoveRequest) -> str | None:
+    """Why the guest is not to boot at its destination after all."""
+    if request.destination.gone:
+        return f"host {request.destination.name} has died"
+    return _ABORTED if request.told_to_abort() else None
+
+
+def _wait_until_up(agent: GuestAgent, why_not: Callable[[], str | None]) -> None:
+    """Until the guest answers; GuestError when it does not, MoveError when it is to go back."""
+    deadline = Deadline(_BOOT_S)
+    while True:
+        try:
+            agent.wait(min(_LOOK_EVERY_S, deadline.left_s))
+            return
+        except GuestError:
+            if deadline.passed:
+                raise
+        reason = why_not()
+        if reason is not None:
+            raise MoveError(reason)
+
+
+def _both(error: str, again: str | None) -> str:
+    """Why it did not come over, and why it did not boot on its source either, where that is so."""
+    return error if again is None else f"{error}; and it did not boot again on its source: {again}"

@@ -73,4 +73,6 @@ class Technique(Protocol):
     moves: str
 
     def move(self, request: MoveRequest, journal: Journal) -> MoveReport:
-        """Moves the guest. A failed move is reported, not raised; ReservationError when it did not begin."""
+        """Moves the guest. A failed move is reported, not raised; ReservationError when it did not begin, UnsafeStateError when
+        it has not ended though it should have.
+        """
