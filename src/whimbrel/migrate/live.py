@@ -29,7 +29,7 @@ from whimbrel.system.deadline import Deadline, pause
 
 _LOOK_EVERY_S = 0.05
 _ABORT_PATIENCE_S = 60.0
-# How long stop-and-copy, or post-copy, may take.
+# How long stop-and-copy, or post-copy, may take without getting on.
 _LAST_PATIENCE_S = 600.0
 # QEMU's greatest downtime-limit (2,000 s): any remainder fits, so the switch comes at once.
 _ANY_DOWNTIME_MS = 2_000_000
@@ -124,8 +124,10 @@ class _Attempt:
         self._limit_s = 0.0
         # How long the disk took before the first round; 0 when none moves along.
         self._disk_s = 0.0
-        # When the switch was ordered, in seconds since the call.
+        # When the switch was ordered, in seconds since the call; when it was last seen to have got on since, and how far.
         self._switched: float | None = None
+        self._got_on_s = 0.0
+        self._moved_bytes: int | None = None
         # Whether its memory follows the guest.
         self._follows = False
         self.returned_ns = 0
@@ -197,10 +199,20 @@ class _Attempt:
                     return
                 if action != "go on":
                     self._switch(action, elapsed_s)
-            elif elapsed_s - self._switched > _LAST_PATIENCE_S:
-                self._abort(f"not done {elapsed_s - self._switched:.0f} s after the switch")
+            elif self._is_stuck(elapsed_s):
+                self._abort(f"not done {elapsed_s - self._switched:.0f} s after the switch, and it no longer gets on")
                 self._wait_for_end()
                 return
+
+    def _is_stuck(self, elapsed_s: float) -> bool:
+        """Whether nothing was sent for long: however much memory follows a guest, it is waited for while it comes."""
+        if elapsed_s - self._got_on_s <= _LAST_PATIENCE_S:
+            return False
+        before = self._moved_bytes
+        with contextlib.suppress(EngineError):
+            self._moved_bytes = (self._domain.job_stats() or {}).get("memory_processed")
+        self._got_on_s = elapsed_s
+        return self._moved_bytes == before
 
     @property
     def _may_abort(self) -> bool:
@@ -220,7 +232,7 @@ class _Attempt:
         whole copy any more.
         """
         self._journal.mark(action, rounds=self._rounds, elapsed_s=elapsed_s)
-        self._switched = elapsed_s
+        self._switched = self._got_on_s = elapsed_s
         self._follows = action == "post-copy"
         # The move may have just ended by itself: then libvirt refuses, and nothing is lost.
         with contextlib.suppress(EngineError):
