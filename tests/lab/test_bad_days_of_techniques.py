@@ -8,6 +8,7 @@ import pytest
 
 from tests.deployments import Deployed
 from tests.fakes import FakeJournal
+from tests.lab.test_bad_days import in_guest_after
 from tests.saboteur import kill_program, power_cut, set_link
 from whimbrel.deployment.moving import ask_to_abort, request_for
 from whimbrel.errors import ReservationError, UnsafeStateError
@@ -56,6 +57,51 @@ def test_a_destination_that_dies_before_the_switch_leaves_the_guest_where_it_was
     finally:
         deployed.lab.mend()
     assert deployed.move("b", "pre-copy").error is None
+
+
+def test_a_destination_that_dies_while_the_guest_boots_there_gives_it_back(deployed: Deployed) -> None:
+    moving = deployed.begin("b", "cold")
+    deployed.come_to("boot there")
+    power_cut("b")(deployed.lab)
+    moving.join(400)
+    assert not moving.is_alive()
+    try:
+        [moved] = deployed.ended
+        assert moved.error is not None
+        assert "host b has died" in str(moved.error)
+        assert moved.stored.record.outcome.runs_on == ["a"]
+    finally:
+        deployed.lab.mend()
+    assert deployed.copies() == ["a"]
+
+
+@pytest.mark.parametrize("technique", ["paused", "pre-copy", "pre-post-copy"])
+def test_a_link_that_is_cut_for_good_leaves_the_guest_where_it_was(deployed: Deployed, technique: str) -> None:
+    moving = deployed.begin("b", technique, SLOW, "timeout=8 s", *(["pre_copy_for=60 s"] if "post" in technique else []))
+    deployed.come_to("reserved")
+    pause(1)
+    set_link(deployed.lab, "b", "down")
+    try:
+        moving.join(300)
+        assert not moving.is_alive()
+    finally:
+        set_link(deployed.lab, "b", "up")
+    [moved] = deployed.ended
+    assert moved.error is not None
+    assert moved.stored.record.outcome.runs_on == ["a"]
+
+
+@pytest.mark.parametrize("technique", ["pre-copy", "post-copy", "pre-post-copy"])
+def test_a_guest_that_powers_itself_off_meanwhile_is_not_said_to_run(deployed: Deployed, technique: str) -> None:
+    in_guest_after(6, "echo o >/proc/sysrq-trigger")(deployed.lab)
+    moving = deployed.begin("b", technique, *options(technique))
+    moving.join(400)
+    assert not moving.is_alive()
+    [moved] = deployed.ended
+    assert isinstance(moved.error, UnsafeStateError)
+    assert moved.stored.record.outcome.runs_on == []
+    where, _ = deployed.recover(boot_anew=True)
+    assert deployed.copies() == [where]
 
 
 @pytest.mark.parametrize("technique", ["paused", "pre-copy", "post-copy", "pre-post-copy"])

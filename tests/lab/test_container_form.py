@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.fakes import FakeJournal
-from tests.lab.test_containers import TAMPERING, Saboteur
+from tests.lab.test_containers import HARM_TO_IMAGES, TAMPERING, Saboteur
 from tests.labs import PROJECT, quick
 from tests.spectators import spectators
 from whimbrel.guests import carrier, in_cells
@@ -83,7 +83,7 @@ def cells(lab: Lab, fresh: FreshContainer) -> Iterator[Cells]:
 
 def test_doctor_says_what_it_saw(findings: list[Finding]) -> None:
     print(findings)
-    assert len(findings) == 3
+    assert len(findings) == 4
     assert all(finding.seen and not finding.needed for finding in findings)
 
 
@@ -116,7 +116,8 @@ def test_a_container_moves_between_servers_with_its_viewers(
     [
         ("checkpoint", "images tampered"),
         ("checkpoint", "destination killed"),
-        pytest.param("post-copy", "destination killed", marks=pytest.mark.long),
+        pytest.param("post-copy", "images cut off", marks=pytest.mark.long),
+        pytest.param("restart", "images tampered", marks=pytest.mark.long),
     ],
 )
 def test_after_harm_the_container_goes_on_on_its_server(
@@ -127,19 +128,23 @@ def test_after_harm_the_container_goes_on_on_its_server(
         pytest.skip(reason)
     harms: dict[str, tuple[str, Callable[[], object]]] = {
         "images tampered": ("", lambda: None),
+        "images cut off": ("", lambda: None),
         # Between servers it all happens between two of our looks: only before the freeze is it certain to come in time.
-        "destination killed": ("connected" if technique == "checkpoint" else "frozen", cells.b.cell.close),
+        "destination killed": ("connected", cells.b.cell.close),
     }
-    if harm == "images tampered":
+    if harm in HARM_TO_IMAGES:
         cells.b.cell.shell("mkdir -p /run/bin && mount --bind /run/bin /usr/local/bin")
-        cells.b.cell.write("/run/bin/nc", TAMPERING)
+        cells.b.cell.write("/run/bin/nc", TAMPERING % HARM_TO_IMAGES[harm])
         cells.b.cell.shell("chmod +x /run/bin/nc")
     with spectators(cells.lab, tmp_path, viewers=0) as seen:
         report = cells.move(technique, Saboteur(*harms[harm]))
         assert report.result == "failed", report
         assert report.error is not None
         assert cells.states == ["runs", "absent"]
-    seen.assert_it_went_on()
+    if technique == "restart":
+        seen.assert_it_started_again()
+    else:
+        seen.assert_it_went_on()
 
 
 def whimbrel_run(*words: str | Path) -> subprocess.CompletedProcess[str]:

@@ -19,6 +19,8 @@ from whimbrel.guests.carrier import HOME, Carrier, announce
 from whimbrel.guests.carrier_states import CarrierStates
 from whimbrel.lab.lab import Lab
 from whimbrel.migrate.container.move import ContainerMove
+from whimbrel.migrate.container.sides import ContainerSides
+from whimbrel.migrate.recovery import Intention, decide
 from whimbrel.migrate.technique import MoveReport, MoveRequest
 from whimbrel.spec.migration import ContainerTechniqueName, MigrationSpec
 
@@ -31,13 +33,19 @@ class Carriers:
     a: Carrier
     b: Carrier
 
-    def move(self, technique: ContainerTechniqueName, source: Carrier, destination: Carrier, journal: FakeJournal) -> MoveReport:
-        hosts = {"a": self.lab.host_a, "b": self.lab.host_b}
-        request = MoveRequest(
-            guest="origin", source=hosts[source.name], destination=hosts[destination.name], memory_bytes=0, disk_bytes=0,
-            spec=MigrationSpec.model_validate({"timeout": "120 s"}), carriers=(source, destination),
+    @property
+    def request(self) -> MoveRequest:
+        return MoveRequest(
+            guest="origin", source=self.lab.host_a, destination=self.lab.host_b, memory_bytes=0, disk_bytes=0,
+            spec=MigrationSpec.model_validate({"timeout": "120 s"}), carriers=(self.a, self.b),
         )  # fmt: skip
-        return ContainerMove(technique).move(request, journal)
+
+    def move(self, technique: ContainerTechniqueName, journal: FakeJournal) -> MoveReport:
+        return ContainerMove(technique).move(self.request, journal)
+
+    @property
+    def states(self) -> list[str]:
+        return [carrier.state_of("origin") for carrier in (self.a, self.b)]
 
 
 @pytest.fixture(scope="module")
@@ -80,16 +88,22 @@ KILL_PAGE_SERVER = """nohup bash -c 'while sleep 0.02; do
         read -r name <"$process/comm" && [ "$name" = criu ] && kill -KILL "${process#/proc/}" && exit
     done
 done' >/dev/null 2>&1 &"""
-# A transfer that changes what it carries: one bit in the small images.
+# A transfer of the small images that does something to what it carries.
 TAMPERING = """#!/bin/sh
-if [ "$2" = 7002 ]; then /usr/bin/nc "$@" | tr e f; else exec /usr/bin/nc "$@"; fi
+if [ "$2" = 7002 ]; then /usr/bin/nc "$@" | %s; else exec /usr/bin/nc "$@"; fi
 """
+HARM_TO_IMAGES = {"images tampered": "tr e f", "images cut off": "head -c 2000"}
+KILL_CRIU = """for process in /proc/[0-9]*; do
+    read -r name <"$process/comm" && [ "$name" = criu ] && kill -KILL "${process#/proc/}"
+done 2>/dev/null; true"""
+# So that memory which follows the container takes its time.
+SLOW_LINK = "tc qdisc add dev eth0 root tbf rate 3mbit burst 32k latency 400ms"
 
 
 @pytest.mark.long
 @pytest.mark.parametrize(
-    ("technique", "harm"), [("pre-copy", "page server killed"), ("checkpoint", "images tampered"), ("post-copy", "carrier ended"),
-                            ("checkpoint", "link cut")]
+    ("technique", "harm"), [("pre-copy", "page server killed"), ("checkpoint", "images tampered"), ("pre-copy", "images cut off"),
+                            ("post-copy", "carrier ended"), ("checkpoint", "link cut"), ("restart", "images cut off")]
 )  # fmt: skip
 def test_after_harm_the_container_goes_on_where_it_was(
     carriers: Carriers, technique: ContainerTechniqueName, harm: str, tmp_path: Path
@@ -98,19 +112,59 @@ def test_after_harm_the_container_goes_on_where_it_was(
     harms: dict[str, tuple[str, Callable[[], object]]] = {
         "page server killed": ("connected", lambda: destination.shell(KILL_PAGE_SERVER)),
         "images tampered": ("", lambda: None),
+        "images cut off": ("", lambda: None),
         "carrier ended": ("frozen", lambda: the_guest.take_power_away(lab.host_b)),
         "link cut": ("frozen", lambda: destination.shell("ip link set eth0 nomaster")),
     }
-    if harm == "images tampered":
-        destination.write("/usr/local/bin/nc", TAMPERING)
+    if harm in HARM_TO_IMAGES:
+        destination.write("/usr/local/bin/nc", TAMPERING % HARM_TO_IMAGES[harm])
         destination.shell("chmod +x /usr/local/bin/nc")
     with spectators(lab, tmp_path, viewers=0) as seen:
-        report = carriers.move(technique, carriers.a, carriers.b, Saboteur(*harms[harm]))
+        report = carriers.move(technique, Saboteur(*harms[harm]))
         assert report.result == "failed", report
         print(harm, report.error)
         assert report.error is not None
-        states = [carrier.state_of("origin") for carrier in (carriers.a, carriers.b)]
-        assert states == ["runs", "absent"]
+        assert carriers.states == ["runs", "absent"]
+    if technique == "restart":
+        seen.assert_it_started_again()
+    else:
+        seen.assert_it_went_on()
+
+
+@pytest.mark.long
+def test_a_container_whose_memory_is_lost_ends_and_its_old_copy_does_not_go_on_by_itself(carriers: Carriers) -> None:
+    carriers.a.inside.shell(SLOW_LINK)
+    report = carriers.move("post-copy", Saboteur("restored", lambda: carriers.b.inside.shell(KILL_CRIU)))
+    assert report.result == "failed", report
+    assert report.error is not None
+    assert "lost" in report.error
+    # It has run there: what stands still here is from before that, and only its owner may say that it will do.
+    assert carriers.states == ["stands still", "absent"]
+    sides = ContainerSides(carriers.request)
+    assert decide(sides.look(), Intention()).step == "cannot"
+    assert decide(sides.look(), Intention(boot_anew=True)).step == "boot"
+    sides.take("boot")
+    assert carriers.states == ["runs", "absent"]
+
+
+@pytest.mark.long
+def test_a_source_that_dies_while_memory_follows_leaves_no_half_copy(carriers: Carriers) -> None:
+    carriers.a.inside.shell(SLOW_LINK)
+    report = carriers.move("post-copy", Saboteur("restored", lambda: the_guest.take_power_away(carriers.lab.host_a)))
+    assert report.result == "failed", report
+    assert carriers.states == ["absent", "absent"]
+
+
+@pytest.mark.long
+def test_ctrl_c_while_memory_follows_lets_all_of_it_come(carriers: Carriers, tmp_path: Path) -> None:
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    carriers.a.inside.shell(SLOW_LINK)
+    with spectators(carriers.lab, tmp_path, viewers=0) as seen:
+        with pytest.raises(KeyboardInterrupt):
+            carriers.move("post-copy", Saboteur("restored", interrupt))
+        assert carriers.states == ["absent", "runs"]
     seen.assert_it_went_on()
 
 
@@ -118,16 +172,16 @@ def test_a_carrier_without_room_refuses_and_nothing_moves(carriers: Carriers) ->
     # What it has written counts as well, and goes into memory there.
     carriers.a.inside.shell(f"fallocate -l 900M {HOME}/upper/large")
     with pytest.raises(ReservationError, match="has no room for origin"):
-        carriers.move("checkpoint", carriers.a, carriers.b, FakeJournal())
-    assert [carrier.state_of("origin") for carrier in (carriers.a, carriers.b)] == ["runs", "absent"]
+        carriers.move("checkpoint", FakeJournal())
+    assert carriers.states == ["runs", "absent"]
 
 
 @pytest.mark.parametrize("technique", ["checkpoint", "pre-copy", "post-copy", "restart"])
 def test_a_container_moves_with_its_viewers(carriers: Carriers, technique: ContainerTechniqueName, tmp_path: Path) -> None:
     with spectators(carriers.lab, tmp_path) as seen:
-        report = carriers.move(technique, carriers.a, carriers.b, FakeJournal())
+        report = carriers.move(technique, FakeJournal())
         assert report.result == "moved", report.error
-        assert [carrier.state_of("origin") for carrier in (carriers.a, carriers.b)] == ["absent", "runs"]
+        assert carriers.states == ["absent", "runs"]
     if technique == "restart":
         seen.assert_it_started_again()
     else:

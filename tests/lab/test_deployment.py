@@ -150,12 +150,14 @@ def test_after_whimbrel_was_killed_it_is_found_running_once(deployed: Deployed, 
 
 
 @pytest.mark.long
-def test_what_was_shut_down_and_not_booted_is_booted(deployed: Deployed) -> None:
-    killed(deployed, "shutting down", "--technique", "cold")
+@pytest.mark.parametrize(("word", "expected"), [("shutting down", "a"), ("boot there", "b")])
+def test_what_was_shut_down_is_booted(deployed: Deployed, word: str, expected: str) -> None:
+    killed(deployed, word, "--technique", "cold")
     where, steps = deployed.recover()
-    assert "boot" in steps
-    assert where == "a"
-    assert deployed.copies() == ["a"]
+    # What boots at the destination goes on without us.
+    assert ("boot" in steps) == (word == "shutting down")
+    assert where == expected
+    assert deployed.copies() == [expected]
 
 
 def begun_post_copy(deployed: Deployed) -> threading.Thread:
@@ -200,7 +202,7 @@ def test_a_post_copy_move_that_was_broken_off_is_taken_up_again_or_given_up(depl
         refused = str(error)
         where, steps = deployed.recover(boot_anew=True)
     assert "resume post-copy" in steps
-    assert ("answers nobody" in refused) == ("boot" in steps)
+    assert ("takes no more of it" in refused) == ("boot" in steps)
     assert deployed.copies() == [where]
 
 
@@ -220,10 +222,13 @@ def test_what_is_lost_in_the_middle_of_post_copy_is_only_booted_when_asked(deplo
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("word", ["reserved", "leave"])
-def test_a_container_whose_mover_was_killed_is_found_running_once(lab: Lab, tmp_path: Path, word: str) -> None:
+@pytest.mark.parametrize(
+    ("technique", "word"),
+    [("pre-copy", "reserved"), ("pre-copy", "leave"), ("checkpoint", "leave"), ("post-copy", "leave"), ("restart", "leave")],
+)
+def test_a_container_whose_mover_was_killed_is_found_running_once(lab: Lab, tmp_path: Path, technique: str, word: str) -> None:
     file = PROJECT / "scenarios" / "containers.yaml"
-    spec = one_arm_of(load_campaign(file, ["lab.name=tests", "lab.link_rate=1 Gbit/s"]), "pre-copy")
+    spec = one_arm_of(load_campaign(file, ["lab.name=tests", "lab.link_rate=1 Gbit/s"]), technique)
     deployment = bring_up(lab, spec, "tested", "a", made_lab=False)
     deployed = Deployed(lab, deployment, tmp_path)
     try:

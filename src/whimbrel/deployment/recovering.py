@@ -13,8 +13,9 @@ from whimbrel.guests import guest as the_guest
 from whimbrel.guests.carrier import Carrier
 from whimbrel.hosts.host import Place
 from whimbrel.migrate.cold import BOOT_THERE, SHUTTING_DOWN
+from whimbrel.migrate.container.sides import ContainerSides
 from whimbrel.migrate.journal import POST_COPY, History, note_end, read_history
-from whimbrel.migrate.recover import ContainerSides, Sides, VmSides, recover
+from whimbrel.migrate.recover import Sides, VmSides, recover
 from whimbrel.migrate.recovery import Decision, Intention
 from whimbrel.migrate.technique import MoveRequest
 from whimbrel.migrate.verify import exactly_one

@@ -53,7 +53,7 @@ class Carrier:
             said = self.inside.shell(f"cat {_GROUPS}/{what}/cgroup.events 2>/dev/null || true").split()
         except (GuestError, EngineError) as error:
             # A carrier that has ended holds nothing.
-            if self._ended:
+            if self.ended:
                 return "absent"
             raise EngineError(f"the carrier on host {self.name} does not answer", details=str(error)) from error
         found = dict(zip(said[::2], said[1::2], strict=False))
@@ -62,8 +62,9 @@ class Carrier:
         return "stands still" if found.get("frozen") == "1" else "runs"
 
     @property
-    def _ended(self) -> bool:
-        return self.host.state_of(GUEST_NAME) == "absent"
+    def ended(self) -> bool:
+        """Whether it runs no more, or its host has died; EngineError when the host does not say."""
+        return self.gone or self.host.state_of(GUEST_NAME) == "absent"
 
 
 @dataclass(frozen=True)
@@ -78,8 +79,9 @@ class CellCarrier(Carrier):
         return self.host.gone or self.cell.gone
 
     @property
-    def _ended(self) -> bool:
-        return self.cell.gone
+    def ended(self) -> bool:
+        """As ``gone``: a cell ends with its first process."""
+        return self.gone
 
 
 @dataclass(frozen=True)

@@ -10,15 +10,13 @@ from typing import Protocol
 from whimbrel.engines.domain import Domain
 from whimbrel.engines.guest_agent import GuestAgent
 from whimbrel.engines.libvirt import Connection
-from whimbrel.errors import EngineError, GuestError, UnsafeStateError
-from whimbrel.guests import carrier
-from whimbrel.hosts.host import Host, Place
-from whimbrel.migrate.container.side import Side
+from whimbrel.errors import EngineError, UnsafeStateError
+from whimbrel.hosts.host import Host
 from whimbrel.migrate.live import options_of
 from whimbrel.migrate.recovery import Decision, Intention, SideState, Situation, Step, decide
 from whimbrel.migrate.storage import fit_for_both, keep_only_copy
 from whimbrel.migrate.technique import MoveRequest
-from whimbrel.migrate.verify import exactly_one
+from whimbrel.migrate.verify import exactly_one, state_of
 from whimbrel.system.deadline import Deadline, pause
 
 _PATIENCE_S = 900.0
@@ -60,12 +58,17 @@ def recover(
     why, and what could be done.
     """
     deadline = Deadline(_PATIENCE_S)
+    moved_bytes: int | None = None
     before: Decision | None = None
     since = Deadline(sure_after_s)
     refused = ""
     booted = False
     while True:
-        decision = decide(sides.look(), intention)
+        now = sides.look()
+        if now.moved_bytes != moved_bytes:
+            # What gets on is waited for, however long it takes.
+            moved_bytes, deadline = now.moved_bytes, Deadline(_PATIENCE_S)
+        decision = decide(now, intention)
         if decision != before:
             told(decision)
             before, since = decision, Deadline(sure_after_s)
@@ -115,12 +118,12 @@ class VmSides:
         with ExitStack() as stack:
             try:
                 here, there = (_domain(host, guest, stack) for host in (source, destination))
-                job = here is not None and here.job_stats() is not None
+                job = here.job_stats() if here is not None else None
             except EngineError:
-                return Situation(_state_of(source, guest), _state_of(destination, guest))
+                return Situation(state_of(source, guest), state_of(destination, guest))
             moved = here.monitor("query-migrate") if here is not None else None
             status = moved.get("status") if moved is not None else None
-            states = _state_of(source, guest), _state_of(destination, guest)
+            states = state_of(source, guest), state_of(destination, guest)
             if here is not None and moved is None and states[0] != "absent":
                 # Not to know whether everything was sent is not the same as that it was not.
                 states = "silent", states[1]
@@ -128,7 +131,7 @@ class VmSides:
                 # It is off; what runs there from now on was booted.
                 self._powering_off = Deadline(0.0)
             split = status == "postcopy-paused" or self._half_is_lost(there, states)
-            moving = job and not split
+            moving = job is not None and not split
             # While a job runs the destination's monitor would answer only when it has ended.
             there_says = there.monitor("query-status") if there is not None and not moving and not split else None
             return Situation(
@@ -138,6 +141,7 @@ class VmSides:
                 deaf=split and self._taken_up is not None and self._taken_up.passed,
                 sent=status == "completed",
                 whole=there_says is not None and there_says.get("status") != "inmigrate",
+                moved_bytes=job.get("memory_processed") if job is not None else None,
             )
 
     @staticmethod
@@ -227,67 +231,6 @@ class _Resuming:
                     domain.migrate(options_of(self._request, resume=True))
         except EngineError as error:
             self.error = error
-
-
-class ContainerSides:
-    """Two carriers. Implements ``Sides``."""
-
-    def __init__(self, request: MoveRequest) -> None:
-        assert request.carriers is not None
-        self._guest = request.guest
-        self._depart = Side("source", request.carriers[0])
-        self._arrive = Side("destination", request.carriers[1])
-        self._told = False
-
-    def look(self) -> Situation:
-        """From the scripts, their journals, and the carriers' groups, in this order."""
-        under_way = _asked(lambda: self._depart.running) or _asked(lambda: self._arrive.running)
-        has_all = _asked(lambda: self._arrive.has_said("complete"))
-        may_have_run = has_all or _asked(lambda: self._arrive.has_said("restored"))
-        states = _state_of(self._depart.carrier, self._guest), _state_of(self._arrive.carrier, self._guest)
-        return Situation(*states, under_way=under_way, sent=may_have_run, whole=has_all)
-
-    def take(self, step: Step) -> None:
-        """Through the scripts, which know their groups."""
-        if step == "wait":
-            self._end_what_waits()
-        elif step == "boot":
-            carrier.start(self._depart.carrier.inside)
-        else:
-            side = self._depart if "source" in step else self._arrive
-            side.settle("go on" if step.endswith("goes on") else "end")
-
-    def _end_what_waits(self) -> None:
-        """A side that waits for orders or for the other one is told to end; one that has been told to leave ends by itself."""
-        if not self._told:
-            self._depart.order("abort")
-            self._told = True
-        elif not _asked(lambda: self._depart.running) and _state_of(self._depart.carrier, self._guest) == "runs":
-            self._arrive.end()
-
-    def clear(self) -> None:
-        """Ends both scripts and gives their memory back, on carriers that are there."""
-        for side in (self._depart, self._arrive):
-            with suppress(EngineError, GuestError):
-                side.end()
-                side.clear()
-
-
-def _asked(question: Callable[[], bool]) -> bool:
-    """The answer of a carrier; one that has ended says nothing."""
-    try:
-        return question()
-    except (EngineError, GuestError):
-        return False
-
-
-def _state_of(place: Place, guest: str) -> SideState:
-    if place.gone:
-        return "absent"
-    try:
-        return place.state_of(guest)
-    except EngineError:
-        return "absent" if place.gone else "silent"
 
 
 def _domain(host: Host, guest: str, stack: ExitStack) -> Domain | None:

@@ -20,8 +20,9 @@ Step = Literal[
 class Situation:
     """What both sides say.
 
-    ``under_way``: something still moves it. ``split``: a post-copy move has stopped in the middle, and each side has a part of
-    the memory; ``deaf``: it was to be taken up again, and the destination's QEMU does not answer. ``sent``: the destination may
+    ``under_way``: something still moves it, and ``moved_bytes`` is how far it has come, where that is known. ``split``: a
+    post-copy move has stopped in the middle, and each side has a part of the memory; ``deaf``: it cannot be taken up again, as
+    the destination's QEMU does not answer, or as it is a container. ``sent``: the destination may
     have gone on, as the source has sent everything or the destination says that it runs. ``whole``: the destination has all
     that it needs to go on.
     """
@@ -33,6 +34,7 @@ class Situation:
     deaf: bool = False
     sent: bool = False
     whole: bool = False
+    moved_bytes: int | None = None
 
 
 @dataclass(frozen=True)
@@ -87,9 +89,7 @@ def _split(now: Situation, then: Intention) -> Decision:
         lost, left = ("source", "destination") if now.source == "absent" else ("destination", "source")
         return _boot_or_not(then, f"the {lost} is gone with its part of the memory; what the {left} has is not whole")
     if now.deaf:
-        return _boot_or_not(
-            then, "the destination's QEMU waits for a page in the very thread that would take it, and answers nobody"
-        )
+        return _boot_or_not(then, "each side has a part of the memory, and the destination takes no more of it")
     return Decision("resume post-copy", "each side has a part of the memory: the rest has still to be sent")
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from whimbrel.errors import EngineError, UnsafeStateError, WhimbrelError
 from whimbrel.hosts.host import Place
+from whimbrel.migrate.recovery import SideState
 from whimbrel.system.deadline import Deadline, pause
 
 _PATIENCE_S = 15.0
@@ -36,6 +37,16 @@ def find_copies(what: str, places: Sequence[Place]) -> Copies:
             elif state == "stands still":
                 copies.standing.append(place.name)
     return copies
+
+
+def state_of(place: Place, what: str) -> SideState:
+    """Of a guest or a container at a place: one that has died has no copy, one that does not answer is silent."""
+    if place.gone:
+        return "absent"
+    try:
+        return place.state_of(what)
+    except EngineError:
+        return "absent" if place.gone else "silent"
 
 
 def exactly_one(guest: str, places: Sequence[Place]) -> str:

@@ -5,11 +5,13 @@
 cd "$MOVE" || exit 1
 mkfifo never ready files-ended 2>/dev/null
 mkdir -p work/restore
-page_server= lazy_pages= kept= rehearsal=
+page_server= lazy_pages= kept= rehearsal= heart=
+# From one word of the source to the next: a round that has just begun when the time-out passes, the last dump, and the files.
+LONGEST_S=$((3 * PATIENCE_S + READY_S))
 
 # Ended from outside before the container may stay here, it ends the container: without lazy-pages it would read zeros.
 trap 'exit 1' TERM
-trap '[ -z "$rehearsal" ] || kill "$rehearsal" 2>/dev/null; end_rehearsal; [ -n "$kept" ] || end_container' EXIT
+trap '[ -z "$rehearsal$heart" ] || kill $rehearsal $heart 2>/dev/null; end_rehearsal; [ -n "$kept" ] || end_container' EXIT
 
 serve_pages() { # NUMBER [PREVIOUS]: a page server takes one connection, and needs the round before to leave out what it has
     pages_came || return 1
@@ -25,7 +27,7 @@ pages_came() { # whether the page server of last time, if there was one, has all
 }
 
 take_files() { # the small images, and what the container has written; begins before there is anything
-    (timeout "$PATIENCE_S" nc -l "$FILES_PORT" </dev/null | tee files.tar | sha256sum >files.sum; echo ended >files-ended) &
+    (timeout "$LONGEST_S" nc -l "$FILES_PORT" </dev/null | tee files.tar | sha256sum >files.sum; echo ended >files-ended) &
 }
 
 unpack_files() { # SUM: what is not whole, or not what was sent, is not unpacked
@@ -89,15 +91,32 @@ arrive() { # SUM
     fi
     # Point of no return for the container; for its memory it comes when all of it is here.
     tell restored
+    say_that_we_live
     if wait "$lazy_pages"; then
         kept=yes
+        silence_ourselves
         say complete
         tell complete
     else
         end_container
+        silence_ourselves
         say "lost: the rest of its memory did not come"
         tell lost
     fi
+}
+
+say_that_we_live() { # a source that hears nothing for long would take us for dead
+    # A shell in the background does not have the descriptors of a coprocess, unless they have another number.
+    exec 6>&"${LINE[1]}"
+    (while ! read -r -t "$ALIVE_S" <>"$MOVE/never" && kill -0 "$$" && echo alive >&6; do :; done) 2>/dev/null &
+    heart=$!
+    exec 6>&-
+}
+
+silence_ourselves() { # nothing may come after the last word, or into the middle of it
+    kill "$heart" 2>/dev/null
+    wait "$heart"
+    heart=
 }
 
 rehearse() { # runc and CRIU do here once, with a program that sleeps, what they will do with the container
@@ -142,7 +161,7 @@ rehearsal=$!
 wait "$rehearsal"
 rehearsal=
 take_files
-while hear "$PATIENCE_S"; do
+while hear "$LONGEST_S"; do
     read -r word number previous <<<"$heard"
     case $word in
     hello) tell hello ;;

@@ -10,8 +10,10 @@ MOVE=/run/move
 . "$HOME_OF/place"
 GROUP=/sys/fs/cgroup/whimbrel/$NAME
 CONTROL_PORT=7000 PAGES_PORT=7001 FILES_PORT=7002
-# Each wait is shorter than that of whoever waits for it: files and pages, then the answer, then the driver.
-READY_S=45 FILES_S=30 ANSWER_S=90
+# Each wait is shorter than that of whoever waits for it: files and pages, then the answer, then the driver. What depends on how
+# much there is, a dump and the sending of files, may take a second more for each MiB: what is slower than that counts as stuck. The
+# destination waits for all of it, and for a round, as long as the move's time-out (PATIENCE_S) lets each.
+READY_S=45 FILES_S=30 ANSWER_S=90 ALIVE_S=10
 
 say() { printf '%s %s\n' "$EPOCHREALTIME" "$*" >>"$MOVE/journal"; }
 
@@ -22,6 +24,19 @@ hear() { # SECONDS: the next line from the other side, in $heard; fails when non
 }
 
 tell() { printf '%s\n' "$*" >&"${LINE[1]}"; }
+
+ended() { # PID SECONDS: waits for a child of ours, and tells it to end when it takes longer
+    local deadline=$((SECONDS + $2))
+    while kill -0 "$1" 2>/dev/null; do
+        [ "$SECONDS" -lt "$deadline" ] || { kill "$1"; break; }
+        read -r -t 0.02 <>"$MOVE/never"
+    done
+    wait "$1"
+}
+
+seconds_for() { # BYTES
+    echo $((FILES_S + $1 / 1048576))
+}
 
 came() { # PIPE SECONDS: whether a NUL came through a named pipe before whoever writes it ended
     local nothing

@@ -51,22 +51,25 @@ go_back() { # REASON: the container goes on here
 let_dump_go() { # a dump that waits for its destination is let go by a connection that ends at once
     [ -n "$dumping" ] || return 0
     : 2>/dev/null >"/dev/tcp/$SELF/$PAGES_PORT"
-    wait "$dumping"
+    ended "$dumping" "$FILES_S"
 }
 
 send_files() { # FOLDER...: their sum is in $sum; fails when not all of it was sent
     local codes
     exec 8<>sum
-    tar -c -C / --xattrs --xattrs-include='*' "$@" | tee >(sha256sum >sum) | timeout "$FILES_S" nc -N "$PEER" "$FILES_PORT"
+    tar -c -C / --xattrs --xattrs-include='*' "$@" | tee >(sha256sum >sum) | timeout "$SEND_S" nc -N "$PEER" "$FILES_PORT"
     codes=${PIPESTATUS[*]}
     read -r -t 10 sum _ <&8
     exec 8>&-
     [ "$codes" = "0 0 0" ] && [ -n "$sum" ]
 }
 
-dump() { # OPTION...
+dump() { # SECONDS OPTION...: in a shell of its own, which becomes it; 0 is no limit
+    local limit=$1
+    shift
     mkdir -p work/final
-    CRIU_CONFIG_FILE=$MOVE/criu.conf timeout "$PATIENCE_S" runc checkpoint --leave-running --tcp-established \
+    export CRIU_CONFIG_FILE=$MOVE/criu.conf
+    exec timeout "$limit" runc checkpoint --leave-running --tcp-established \
         --image-path "$MOVE/images/final" --work-path "$MOVE/work/final" "$@" "$NAME" >/dev/null 2>work/final/runc.err
 }
 
@@ -86,9 +89,10 @@ leave() { # ends with the container frozen, or stopped, and all that the destina
         ;;
     post-copy)
         leaving=yes
-        (exec 7>status; dump --lazy-pages --page-server "$SELF:$PAGES_PORT" --status-fd 7) &
+        # It ends when all of its memory has gone, which has no limit of its own: nobody can go back from there.
+        (dump 0 --lazy-pages --page-server "$SELF:$PAGES_PORT" --status-fd 7 7>status) &
         dumping=$!
-        came status "$FILES_S" || { wait "$dumping"; dumping=; go_back "it could not be dumped"; }
+        came status "$FILES_S" || { ended "$dumping" 1; dumping=; go_back "it could not be dumped"; }
         # CRIU had thawed the group to hold its tasks itself; should it die now, they must not go on.
         echo 1 >"$GROUP/cgroup.freeze"
         until_group_says frozen 1 5 || go_back "it was not frozen"
@@ -98,7 +102,8 @@ leave() { # ends with the container frozen, or stopped, and all that the destina
     *)
         ask_for_page_server final || { say "failed: no page server: $heard"; exit 1; }
         leaving=yes
-        dump ${previous:+--parent-path "../$previous"} --page-server "$PEER:$PAGES_PORT" || go_back "it could not be dumped"
+        (dump "$DUMP_S" ${previous:+--parent-path "../$previous"} --page-server "$PEER:$PAGES_PORT") ||
+            go_back "it could not be dumped"
         until_group_says frozen 1 5 || go_back "it was not frozen"
         say dumped
         send_files "run/move/images/final" "srv/$NAME/upper" || go_back "the images could not be sent"
@@ -125,14 +130,11 @@ hand_over() {
     say gone
 }
 
-follow_memory() { # until the destination has all of it, however long that takes, as long as it is being sent
-    local code
-    while true; do
-        hear "$ANSWER_S"
-        code=$?
-        [ "$code" -gt 128 ] && kill -0 "$dumping" 2>/dev/null || break
+follow_memory() { # until the destination has all of it, however long that takes, as long as it says that it is alive
+    until [ "$heard" = complete ]; do
+        hear "$ANSWER_S" && [[ $heard = alive || $heard = complete ]] || return 1
     done
-    [ "$heard" = complete ] && wait "$dumping"
+    ended "$dumping" "$FILES_S"
 }
 
 if ! has populated 1 || ! has frozen 0; then
@@ -142,6 +144,12 @@ fi
 coproc LINE { exec nc "$PEER" "$CONTROL_PORT"; }
 tell hello
 hear "$READY_S" && [ "$heard" = hello ] || { say "failed: the destination does not answer"; exit 1; }
+# While it still runs, as asking takes its time.
+SEND_S=$(seconds_for "$(du -s -B1 "$HOME_OF/upper" | cut -f1)")
+DUMP_S=$PATIENCE_S
+if read -r memory 2>/dev/null <"$GROUP/memory.current" && [ "$(seconds_for "$memory")" -lt "$PATIENCE_S" ]; then
+    DUMP_S=$(seconds_for "$memory")
+fi
 say connected
 number=0
 while read -r order <&9; do

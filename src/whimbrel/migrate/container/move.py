@@ -17,10 +17,12 @@ from typing import Literal, NoReturn
 from whimbrel.engines.criu import DumpStats, dump_stats, restore_stats
 from whimbrel.errors import MoveError, ReservationError, WhimbrelError
 from whimbrel.guests import carrier
-from whimbrel.guests.carrier import CONTAINER
 from whimbrel.migrate.container.rounds import MOST_ROUNDS, enough
-from whimbrel.migrate.container.side import Line, Side
+from whimbrel.migrate.container.side import Line, Role, Side
+from whimbrel.migrate.container.sides import ContainerSides
+from whimbrel.migrate.recovery import Intention, decide
 from whimbrel.migrate.technique import Journal, MoveReport, MoveRequest
+from whimbrel.migrate.verify import find_copies
 from whimbrel.spec.migration import ContainerTechniqueName
 from whimbrel.system.deadline import Deadline, pause
 from whimbrel.units import format_bytes
@@ -29,7 +31,7 @@ _LOOK_EVERY_S = 0.1
 # While the container stands still, looking takes the very processors that dump and restore it.
 _LOOK_WHILE_LEAVING_S = 0.5
 _READY_S = 120.0
-# Longer than everything that the scripts wait for (common.sh).
+# Longer than everything that the scripts wait for (common.sh), besides what a move's time-out limits.
 _LEAVING_S = 240.0
 _BAD = ("failed", "lost", "no answer")
 
@@ -53,9 +55,13 @@ class ContainerMove:
             attempt.run()
         except MoveError as found:
             error, result = str(found), "aborted" if attempt.aborted else "failed"
-        finally:
-            returned_ns = journal.mark("move returned")
+        except BaseException:
+            # Interrupted once more, it leaves both sides to themselves: to end them could end the only copy that may go on.
+            attempt.see_it_out()
             attempt.end()
+            raise
+        returned_ns = journal.mark("move returned")
+        attempt.end()
         return MoveReport(
             called_ns=called_ns,
             returned_ns=returned_ns,
@@ -96,12 +102,14 @@ class _Attempt:
         assert request.carriers is not None
         source, destination = request.carriers
         self._name = name
+        self._request = request
         self._depart = Side("source", source)
         self._arrive = Side("destination", destination)
         self._spec = request.spec
         self._told_to_abort = request.told_to_abort
         self._journal = journal
         self._seen: dict[str, list[Line]] = {"source": [], "destination": []}
+        self._left = False
         self.aborted = False
 
     def run(self) -> None:
@@ -122,9 +130,16 @@ class _Attempt:
             self._abort("it was asked for")
         # From here on the two sides settle it among themselves.
         self._journal.mark("leave")
+        self._left = True
         self._depart.order("leave")
         self._watch_leaving()
         self._note_statistics()
+
+    def see_it_out(self) -> None:
+        """What was told to leave is waited for: in between, neither side alone has all of it."""
+        if self._left:
+            with contextlib.suppress(MoveError):
+                self._watch_leaving()
 
     def _abort(self, why: str) -> NoReturn:
         self.aborted = True
@@ -154,44 +169,63 @@ class _Attempt:
 
     def _watch_leaving(self) -> None:
         """Until the source's side has ended its copy, or says why not. A post-copy move lasts as long as memory is sent."""
-        deadline = Deadline(_LEAVING_S)
+        # To dump, and to send what the container has written, the sides take as long as a move may take, each.
+        patience_s = _LEAVING_S + 3 * self._spec.timeout_s
+        deadline, silent = Deadline(patience_s), Deadline(patience_s)
         while True:
-            self._look()
-            words = [line.words for line in self._seen["source"]]
-            if "gone" in words:
-                return
-            bad = next((said for said in words if said.startswith(_BAD)), None)
-            if (bad is not None or deadline.passed) and not self._still(self._depart):
+            answers = self._look()
+            if answers:
+                silent = Deadline(patience_s)
+            bad = self._complaint("source")
+            over = (bad is not None or deadline.passed or not answers) and not self._still(self._depart)
+            if over:
+                # What it has said last, between our look and its end.
                 self._look()
+            if "gone" in self._words("source"):
+                return
+            if over:
                 raise MoveError(bad or "the source's side ended in the middle", details=self._evidence())
-            if deadline.passed and "commit" not in words:
-                raise MoveError(f"nothing was heard of it for {_LEAVING_S:.0f} s", details=self._evidence())
+            if silent.passed or (deadline.passed and "commit" not in self._words("source")):
+                raise MoveError(f"nothing was heard of it for {patience_s:.0f} s", details=self._evidence())
             pause(_LOOK_WHILE_LEAVING_S)
 
     def _wait_for(self, side: Side, wanted: str, deadline: Deadline) -> None:
         while True:
             self._look()
-            words = [line.words for line in self._seen[side.role]]
-            if wanted in words:
+            if wanted in self._words(side.role):
                 return
-            failed = next((said for said in words if said.startswith(_BAD)), None)
+            failed = self._complaint(side.role)
             if failed is not None or deadline.passed or not self._still(side):
                 raise MoveError(f"the {side.role}'s side: {failed or 'did not get ready'}", details=self._evidence())
             pause(_LOOK_EVERY_S)
 
     def _still(self, side: Side) -> bool:
-        """Whether a side's script runs; one that cannot be asked may."""
+        """Whether a side's script runs; one that cannot be asked may, unless its carrier has ended."""
         try:
             return side.running
         except WhimbrelError:
+            with contextlib.suppress(WhimbrelError):
+                return not side.carrier.ended
             return True
 
-    def _look(self) -> None:
-        for side in (self._depart, self._arrive):
-            with contextlib.suppress(WhimbrelError):
-                for line in side.news():
-                    self._seen[side.role].append(line)
-                    self._journal.quote(side.carrier.name, line.words, line.realtime_ns)
+    def _words(self, role: Role) -> list[str]:
+        return [line.words for line in self._seen[role]]
+
+    def _complaint(self, role: Role) -> str | None:
+        return next((said for said in self._words(role) if said.startswith(_BAD)), None)
+
+    def _look(self) -> bool:
+        """Reads what both sides have said since the last look; whether the source's answered."""
+        answered = {side.role: self._hear(side) for side in (self._depart, self._arrive)}
+        return answered["source"]
+
+    def _hear(self, side: Side) -> bool:
+        with contextlib.suppress(WhimbrelError):
+            for line in side.news():
+                self._seen[side.role].append(line)
+                self._journal.quote(side.carrier.name, line.words, line.realtime_ns)
+            return True
+        return False
 
     def _evidence(self) -> str:
         said = []
@@ -221,20 +255,21 @@ class _Attempt:
         self._look()
         with contextlib.suppress(WhimbrelError):
             self._settle()
+        with contextlib.suppress(WhimbrelError):
+            self._clear()
+
+    def _settle(self) -> None:
+        """As a recovery would: a source that stands still goes on only when the destination cannot have gone on."""
+        sides = ContainerSides(self._request)
+        decision = decide(sides.look(), Intention())
+        if decision.step in ("source goes on", "end source"):
+            self._journal.mark(decision.step, why=decision.why)
+            sides.take(decision.step)
+
+    def _clear(self) -> None:
+        """Unless a copy stands still: a recovery asks for what both sides have said."""
+        if find_copies(self._request.guest, self._request.places).standing:
+            return
         for side in (self._depart, self._arrive):
             with contextlib.suppress(WhimbrelError):
                 side.clear()
-
-    def _settle(self) -> None:
-        """A source that stands still goes on when the destination has no copy, and ends when it has a whole one."""
-        source, destination = self._depart.carrier, self._arrive.carrier
-        if source.state_of(CONTAINER) != "stands still":
-            return
-        there = destination.state_of(CONTAINER)
-        arrived = any(line.words == "complete" for line in self._seen["destination"])
-        if there == "absent":
-            self._depart.settle("go on")
-            self._journal.mark("source went on")
-        elif there == "runs" and arrived:
-            self._depart.settle("end")
-            self._journal.mark("source ended")

@@ -1,0 +1,81 @@
+"""Both sides of a container's move, as somebody finds them who did not see it, or did not see all of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+
+from whimbrel.errors import EngineError, GuestError
+from whimbrel.guests import carrier
+from whimbrel.migrate.container.side import Side
+from whimbrel.migrate.recovery import Situation, Step
+from whimbrel.migrate.technique import MoveRequest
+from whimbrel.migrate.verify import state_of
+
+
+class ContainerSides:
+    """Two carriers. Implements ``migrate.recover.Sides``."""
+
+    def __init__(self, request: MoveRequest) -> None:
+        assert request.carriers is not None
+        self._guest = request.guest
+        self._depart = Side("source", request.carriers[0])
+        self._arrive = Side("destination", request.carriers[1])
+        self._told = False
+
+    def look(self) -> Situation:
+        """From the scripts, their journals, and the carriers' groups, in this order.
+
+        A container that has gone before its memory, and to which nobody sends it any more, cannot be given the rest.
+        """
+        under_way = _asked(lambda: self._depart.running) or _asked(lambda: self._arrive.running)
+        has_all = _asked(lambda: self._arrive.has_said("complete"))
+        may_have_run = has_all or self._may_have_run()
+        states = state_of(self._depart.carrier, self._guest), state_of(self._arrive.carrier, self._guest)
+        halved = states == ("stands still", "runs") and not under_way and not has_all
+        return Situation(*states, under_way=under_way, split=halved, deaf=halved, sent=may_have_run, whole=has_all)
+
+    def _may_have_run(self) -> bool:
+        """Whether the destination may have gone on: it says so, or has told the source; one that does not answer, or has
+        forgotten the move, may have gone on as soon as everything that it needs was sent.
+        """
+        if _asked(lambda: self._arrive.has_said("restored")):
+            return True
+        remembers = _asked(lambda: self._arrive.has_said("listening"))
+        return _asked(lambda: self._depart.has_said("commit" if remembers else "sent"))
+
+    def take(self, step: Step) -> None:
+        """Through the scripts, which know their groups."""
+        if step == "wait":
+            self._end_what_waits()
+        elif step == "boot":
+            # A destination that has died holds nothing; one that has a part of it must not go on beside what is started.
+            if state_of(self._arrive.carrier, self._guest) != "absent":
+                self._arrive.settle("end")
+            carrier.start(self._depart.carrier.inside)
+        else:
+            side = self._depart if "source" in step else self._arrive
+            side.settle("go on" if step.endswith("goes on") else "end")
+
+    def _end_what_waits(self) -> None:
+        """A side that waits for orders or for the other one is told to end; one that has been told to leave ends by itself."""
+        if not self._told:
+            self._depart.order("abort")
+            self._told = True
+        elif not _asked(lambda: self._depart.running) and state_of(self._depart.carrier, self._guest) == "runs":
+            self._arrive.end()
+
+    def clear(self) -> None:
+        """Ends both scripts and gives their memory back, on carriers that are there."""
+        for side in (self._depart, self._arrive):
+            with suppress(EngineError, GuestError):
+                side.end()
+                side.clear()
+
+
+def _asked(question: Callable[[], bool]) -> bool:
+    """The answer of a carrier; one that has ended says nothing."""
+    try:
+        return question()
+    except (EngineError, GuestError):
+        return False

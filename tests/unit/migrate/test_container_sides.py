@@ -1,0 +1,157 @@
+"""What both sides of a container's move are found to say, and what the move itself makes of it; on carriers that only talk."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import pytest
+
+from tests.fakes import FakeHost, FakeJournal
+from whimbrel.errors import GuestError, MoveError
+from whimbrel.guests.carrier import Carrier
+from whimbrel.guests.guest import GUEST_NAME
+from whimbrel.hosts.host import GuestState
+from whimbrel.migrate.container import move
+from whimbrel.migrate.container.side import Line, Side
+from whimbrel.migrate.container.sides import ContainerSides
+from whimbrel.migrate.recovery import Intention, decide
+from whimbrel.migrate.technique import MoveRequest
+from whimbrel.spec.migration import MigrationSpec
+
+
+@dataclass
+class Talker:
+    """The inside of a carrier; implements ``hosts.inside.Inside``. ``journal`` None: it does not answer."""
+
+    journal: list[str] | None
+    state: GuestState = "absent"
+    running: bool = False
+    done: list[str] = field(default_factory=list)
+
+    def run(self, command: Sequence[str], *, timeout_s: float = 60, check: bool = True) -> str:
+        self._answer()
+        self.done.append(command[-1].rpartition("; ")[2])
+        return ""
+
+    def shell(self, script: str, *, timeout_s: float = 60, check: bool = True) -> str:
+        lines = self._answer()
+        if "cgroup.events" in script:
+            return f"populated {int(self.state != 'absent')}\nfrozen {int(self.state == 'stands still')}\n"
+        return lines if "journal" in script else ""
+
+    def read(self, path: str) -> bytes:
+        return self._answer().encode()
+
+    def write(self, path: str, text: str) -> None:
+        self._answer()
+
+    def start_job(self, name: str, command: Sequence[str], errors: str) -> None:
+        self._answer()
+
+    def job_runs(self, name: str) -> bool:
+        self._answer()
+        return self.running
+
+    def end_job(self, name: str) -> None:
+        self._answer()
+
+    def _answer(self) -> str:
+        if self.journal is None:
+            raise GuestError("the agent does not answer")
+        return "".join(f"1795416319.958156 {words}\n" for words in self.journal)
+
+
+def request(source: Talker, destination: Talker) -> MoveRequest:
+    """Between two carriers; one that does not answer has ended."""
+    hosts = FakeHost("a"), FakeHost("b")
+    for host, talker in zip(hosts, (source, destination), strict=True):
+        if talker.journal is not None:
+            host.guests[GUEST_NAME] = "runs"
+    carriers = Carrier(hosts[0], source, "10.0.0.1"), Carrier(hosts[1], destination, "10.0.0.2")
+    return MoveRequest("origin", *hosts, 0, 0, MigrationSpec(), carriers=carriers)
+
+
+def step(source: Talker, destination: Talker, boot_anew: bool = False) -> str:
+    return decide(ContainerSides(request(source, destination)).look(), Intention(boot_anew=boot_anew)).step
+
+
+SENT = ["connected", "frozen", "dumped", "sent"]
+
+
+@pytest.mark.parametrize(
+    ("source", "destination", "expected"),
+    [
+        # The destination remembers the move, and never said that it had restored it.
+        (Talker(SENT, "stands still"), Talker(["listening"]), "source goes on"),
+        (Talker(SENT, "stands still"), Talker(["listening", "images taken", "failed: no"]), "source goes on"),
+        # It has run there, whether it says so, or the source was told, or nobody can be asked any more.
+        (Talker(SENT, "stands still"), Talker(["listening", "restored", "lost: pages"]), "cannot"),
+        (Talker([*SENT, "commit"], "stands still"), Talker(["listening"]), "cannot"),
+        (Talker([*SENT, "commit"], "stands still"), Talker(None), "cannot"),
+        (Talker(SENT, "stands still"), Talker(None), "cannot"),
+        (Talker(SENT, "stands still"), Talker([]), "cannot"),
+        # Not everything had been sent when it died.
+        (Talker(["connected", "frozen"], "stands still"), Talker(None), "source goes on"),
+        (Talker([*SENT, "commit"], "stands still"), Talker(["listening", "restored", "complete"], "runs"), "end source"),
+        # Half of it is there, and nobody sends the other half.
+        (Talker([*SENT, "commit"], "stands still"), Talker(["listening", "restored"], "runs"), "cannot"),
+        (Talker([*SENT, "commit"], "stands still", running=True), Talker(["listening", "restored"], "runs"), "wait"),
+        (Talker(None), Talker(["listening", "restored", "complete"], "runs"), "done"),
+    ],
+)
+def test_a_source_goes_on_only_when_the_destination_cannot_have(source: Talker, destination: Talker, expected: str) -> None:
+    assert step(source, destination) == expected
+
+
+def test_a_half_copy_is_ended_before_the_container_is_started_anew() -> None:
+    source, half = Talker([*SENT, "commit"], "stands still"), Talker(["listening", "restored"], "runs")
+    assert step(source, half, boot_anew=True) == "boot"
+    ContainerSides(request(source, half)).take("boot")
+    assert half.done == ["end_container"]
+
+
+def attempt(source: Talker, destination: Talker, journal: FakeJournal) -> move._Attempt:
+    found = move._Attempt("post-copy", request(source, destination), journal)
+    for side in (found._depart, found._arrive):
+        side._begun = True
+    return found
+
+
+@pytest.fixture(autouse=True)
+def little_patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(move, "_LOOK_WHILE_LEAVING_S", 0.0)
+
+
+def test_a_source_that_has_died_is_not_waited_for() -> None:
+    with pytest.raises(MoveError, match="ended in the middle"):
+        attempt(Talker(None), Talker(["listening", "restored"], "runs"), FakeJournal())._watch_leaving()
+
+
+def test_the_last_word_counts_though_it_came_with_the_end() -> None:
+    source = Talker([*SENT, "commit"])
+    found = attempt(source, Talker(["listening", "restored"], "runs"), FakeJournal())
+    looks = 0
+
+    def hear(side: object) -> bool:
+        # The first look fails, the script ends, and then it can be read what it said last.
+        nonlocal looks
+        looks += 1
+        if looks > 2:
+            found._seen["source"] = [Line(0, "gone")]
+        return looks > 2
+
+    found._hear = hear  # type: ignore[method-assign]
+    found._watch_leaving()
+
+
+def test_a_copy_that_stands_still_keeps_what_was_said_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    source, destination = Talker([*SENT, "commit", "lost: "], "stands still"), Talker(["listening", "restored", "lost: "])
+    cleared: list[str] = []
+    monkeypatch.setattr(Side, "clear", lambda self: cleared.append(self.role))
+    journal = FakeJournal()
+    attempt(source, destination, journal).end()
+    assert (source.done, cleared) == ([], [])
+    source.state = "absent"
+    attempt(source, destination, journal).end()
+    assert cleared == ["source", "destination"]
