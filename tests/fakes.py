@@ -145,6 +145,11 @@ class FakeJournal:
     def quote(self, host: str, name: str, realtime_ns: int) -> None:
         self.marks.append((len(self.marks), name, {"host": host, "realtime_ns": realtime_ns}))
 
+    @property
+    def names(self) -> set[str]:
+        """Of all steps so far."""
+        return {name for _, name, _ in self.marks}
+
 
 class FakeTechnique:
     """Moves guests between fake hosts; implements ``migrate.technique.Technique``. ``trouble`` is what goes wrong meanwhile."""

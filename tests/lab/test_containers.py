@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -40,8 +40,10 @@ class Carriers:
             spec=MigrationSpec.model_validate({"timeout": "120 s"}), carriers=(self.a, self.b),
         )  # fmt: skip
 
-    def move(self, technique: ContainerTechniqueName, journal: FakeJournal) -> MoveReport:
-        return ContainerMove(technique).move(self.request, journal)
+    def move(
+        self, technique: ContainerTechniqueName, journal: FakeJournal, told_to_abort: Callable[[], bool] = lambda: False
+    ) -> MoveReport:
+        return ContainerMove(technique).move(replace(self.request, told_to_abort=told_to_abort), journal)
 
     @property
     def states(self) -> list[str]:
@@ -103,7 +105,8 @@ SLOW_LINK = "tc qdisc add dev eth0 root tbf rate 3mbit burst 32k latency 400ms"
 @pytest.mark.long
 @pytest.mark.parametrize(
     ("technique", "harm"), [("pre-copy", "page server killed"), ("checkpoint", "images tampered"), ("pre-copy", "images cut off"),
-                            ("post-copy", "carrier ended"), ("checkpoint", "link cut"), ("restart", "images cut off")]
+                            ("post-copy", "carrier ended"), ("checkpoint", "link cut"), ("pre-copy", "link cut"),
+                            ("post-copy", "link cut"), ("restart", "link cut"), ("restart", "images cut off")]
 )  # fmt: skip
 def test_after_harm_the_container_goes_on_where_it_was(
     carriers: Carriers, technique: ContainerTechniqueName, harm: str, tmp_path: Path
@@ -129,6 +132,41 @@ def test_after_harm_the_container_goes_on_where_it_was(
         seen.assert_it_started_again()
     else:
         seen.assert_it_went_on()
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("technique", ["checkpoint", "pre-copy", "post-copy", "restart"])
+def test_a_link_that_is_cut_for_three_seconds_only_delays_it(
+    carriers: Carriers, technique: ContainerTechniqueName, tmp_path: Path
+) -> None:
+    cut = "nohup sh -c 'ip link set eth0 nomaster; sleep 3; ip link set eth0 master br0' >/dev/null 2>&1 &"
+    with spectators(carriers.lab, tmp_path, viewers=0) as seen:
+        report = carriers.move(technique, Saboteur("frozen", lambda: carriers.b.inside.shell(cut)))
+        assert report.result == "moved", report.error
+        assert carriers.states == ["absent", "runs"]
+    if technique != "restart":
+        seen.assert_it_went_on()
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("technique", "word", "result"),
+    [
+        ("checkpoint", "connected", "aborted"), ("pre-copy", "connected", "aborted"), ("pre-copy", "round 1 ended", "aborted"),
+        ("post-copy", "connected", "aborted"), ("restart", "connected", "aborted"),
+        # Once it was frozen both sides settle it between them.
+        ("checkpoint", "frozen", "moved"), ("post-copy", "frozen", "moved"),
+    ],
+)  # fmt: skip
+def test_an_abort_is_heeded_until_the_freeze(
+    carriers: Carriers, technique: ContainerTechniqueName, word: str, result: str, tmp_path: Path
+) -> None:
+    journal = FakeJournal()
+    with spectators(carriers.lab, tmp_path, viewers=0) as seen:
+        report = carriers.move(technique, journal, lambda: word in journal.names)
+        assert report.result == result, report.error
+        assert carriers.states == (["runs", "absent"] if result == "aborted" else ["absent", "runs"])
+    seen.assert_it_went_on()
 
 
 @pytest.mark.long

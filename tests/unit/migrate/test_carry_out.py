@@ -99,3 +99,12 @@ def test_a_host_without_room_is_said_as_it_is(pair: Pair) -> None:
 def test_a_guest_that_is_not_there_cannot_move(pair: Pair) -> None:
     pair.a.guests["guest"] = "stands still"
     assert pair.move().result == "unsafe"
+
+
+def test_a_move_that_has_not_come_to_its_end_is_unsafe_wherever_it_runs(pair: Pair) -> None:
+    def trouble(_: MoveRequest) -> str:
+        raise UnsafeStateError("it was told to power off, and still may", resolution="wait")
+
+    ending = pair.move(trouble)
+    assert (ending.result, ending.runs_on) == ("unsafe", ["a"])
+    assert "still may" in str(ending.error)
