@@ -65,7 +65,7 @@ attach() { # the container's link joins the bridge, and its neighbours learn whe
     ip link set "veth-$NAME" master br0 && ip -n "$NAME" link set eth0 address "$MAC"
 }
 
-cut() { ip link set "veth-$NAME" nomaster; }
+detach() { ip link set "veth-$NAME" nomaster; }
 
 mount_root() {
     mount -t overlay overlay -o "lowerdir=$HOME_OF/lower,upperdir=$HOME_OF/upper,workdir=$HOME_OF/work" "$BUNDLE/rootfs"
@@ -74,7 +74,7 @@ mount_root() {
 end_container() { # whatever state it is in; succeeds when nothing of it is left that could run
     # First of all nothing of it may run on, and a builtin is the quickest way.
     [ ! -e "$GROUP/cgroup.freeze" ] || echo 1 >"$GROUP/cgroup.freeze"
-    cut
+    detach
     if [ -e "$GROUP/cgroup.kill" ]; then
         echo 1 >"$GROUP/cgroup.kill"
         until_group_says populated 0 20 || return 1

@@ -80,7 +80,7 @@ leave() { # ends with the container frozen, or stopped, and all that the destina
         hear 10 && [ "$heard" = hello ] || { say "failed: the destination does not answer"; exit 1; }
         leaving=yes
         say frozen
-        cut
+        detach
         runc kill "$NAME" TERM
         until_group_says populated 0 20 || { runc kill "$NAME" KILL; until_group_says populated 0 20; }
         runc delete --force "$NAME"
@@ -145,7 +145,8 @@ coproc LINE { exec nc "$PEER" "$CONTROL_PORT"; }
 tell hello
 hear "$READY_S" && [ "$heard" = hello ] || { say "failed: the destination does not answer"; exit 1; }
 # While it still runs, as asking takes its time.
-SEND_S=$(seconds_for "$(du -s -B1 "$HOME_OF/upper" | cut -f1)")
+read -r written _ < <(du -s -B1 "$HOME_OF/upper")
+SEND_S=$(seconds_for "$written")
 DUMP_S=$PATIENCE_S
 if read -r memory 2>/dev/null <"$GROUP/memory.current" && [ "$(seconds_for "$memory")" -lt "$PATIENCE_S" ]; then
     DUMP_S=$(seconds_for "$memory")

@@ -169,7 +169,7 @@ class _Attempt:
 
     def _watch_leaving(self) -> None:
         """Until the source's side has ended its copy, or says why not. A post-copy move lasts as long as memory is sent."""
-        # To dump, and to send what the container has written, the sides take as long as a move may take, each.
+        # The destination waits for dump and files as long as this (arrive.sh), however much the container holds.
         patience_s = _LEAVING_S + 3 * self._spec.timeout_s
         deadline, silent = Deadline(patience_s), Deadline(patience_s)
         while True:

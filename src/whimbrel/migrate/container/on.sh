@@ -6,7 +6,7 @@ source/pre-dump)
     echo 1 >"$GROUP/cgroup.freeze"
     until_group_says frozen 1 10 || exit 1
     say frozen
-    cut || exit 1
+    detach || exit 1
     ;;
 destination/network-unlock) attach && say attached ;;
 destination/post-resume) say restored ;;

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import Literal
@@ -71,14 +71,15 @@ class Side:
         inside.start_job(self._job, ["bash", f"{MOVE}/{_SCRIPTS[self.role]}"], f"{MOVE}/{self._job}.err")
         self._read, self._begun = 0, True
 
-    def news(self) -> list[Line]:
-        """The lines since the last look."""
+    def news(self) -> Iterator[Line]:
+        """The lines since the last look; what is not taken, as something came in between, is news the next time."""
         if not self._begun:
-            return []
+            return
         # A line that is being written is read with the next look.
         lines = self.carrier.inside.read(f"{MOVE}/journal").decode(errors="replace").split("\n")[:-1]
-        fresh, self._read = lines[self._read :], len(lines)
-        return [parse_line(line) for line in fresh]
+        for line in lines[self._read :]:
+            self._read += 1
+            yield parse_line(line)
 
     def has_said(self, words: str) -> bool:
         """Whether its journal has this line; for one that somebody else began."""
