@@ -83,8 +83,10 @@ def main() -> None:
     """The command."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.techniques", description=__doc__)
     parser.add_argument("folder", type=Path, help="the results of a campaign")
-    stored = CampaignFolder(parser.parse_args().folder).trials()
-    trials = counting([Trialled(each.record, figures_of(each)) for each in stored])
+    parser.add_argument("--nothing-left-out", action="store_true", help="also blocks that were spoilt, and made again")
+    given = parser.parse_args()
+    made = [Trialled(each.record, figures_of(each)) for each in CampaignFolder(given.folder).trials()]
+    trials = made if given.nothing_left_out else counting(made)
     for scenario, arms in arms_of(trials).items():
         if arms:
             print(f"\n{scenario}\n", *table(trials, arms, base_of(trials, arms)), sep="\n")

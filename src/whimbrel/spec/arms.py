@@ -82,8 +82,15 @@ class ArmSpec(Spec):
         parts = [f"form {self.form}"] if self.form is not None else []
         parts += [f"{self.engine} idle beside it"] if self.engine != "none" else []
         parts += [] if self.moves else ["does not move"]
-        parts += [f"{key.rpartition('.')[2].replace('_', ' ')} {value}" for key, value in self.settings.items()]
+        parts += [f"{_spoken(key.rpartition('.')[2])} {_spoken(value)}" for key, value in self.settings.items()]
         return ", ".join(parts)
+
+
+def _spoken(value: object) -> str:
+    """A key or a value as a reader says it: of a mapping ``rate 1 MiB/s and working set 2 GiB``."""
+    if isinstance(value, Mapping):
+        return " and ".join(f"{_spoken(key)} {_spoken(inner)}" for key, inner in value.items())
+    return str(value).replace("_", " ")
 
 
 def _as_name(key: str, value: object) -> str:
