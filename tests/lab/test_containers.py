@@ -170,11 +170,15 @@ def test_an_abort_is_heeded_until_the_freeze(
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("victim", ["lazy pages", "page source"])
+@pytest.mark.parametrize("victim", ["lazy pages", "page source", "destination"])
 def test_a_container_whose_memory_is_lost_ends_and_its_old_copy_does_not_go_on_by_itself(carriers: Carriers, victim: str) -> None:
     carriers.a.inside.shell(SLOW_LINK)
-    side = carriers.b if victim == "lazy pages" else carriers.a
-    report = carriers.move("post-copy", Saboteur("restored", lambda: side.inside.shell(KILL_CRIU)))
+    harms: dict[str, Callable[[], object]] = {
+        "lazy pages": lambda: carriers.b.inside.shell(KILL_CRIU),
+        "page source": lambda: carriers.a.inside.shell(KILL_CRIU),
+        "destination": lambda: the_guest.take_power_away(carriers.lab.host_b),
+    }
+    report = carriers.move("post-copy", Saboteur("restored", harms[victim]))
     assert report.result == "failed", report
     assert report.error is not None
     assert "lost" in report.error

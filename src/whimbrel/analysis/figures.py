@@ -138,7 +138,6 @@ def derive(
     viewers = viewer_figures(record, moments, packets, window, buffers)
     gap, usual = _reachability(probe, window)
     completed = record.move.completed if record.move else None
-    usuals = [viewer.usual_silence_ms for viewer in viewers if viewer.usual_silence_ms is not None]
     return TrialFigures(
         derived_version=DERIVED_VERSION,
         measured=measured,
@@ -152,7 +151,7 @@ def derive(
         reachability_resolution_ms=record.spec.observe.probe_every_s * 1e3 if record.spec.observe.probe_every_s else None,
         # The figure of a trial is its worst viewer; unknown for one is unknown for the trial.
         service_gap_ms=one_figure([viewer.service_gap_ms for viewer in viewers]),
-        service_gap_usual_ms=max(usuals, default=None),
+        service_gap_usual_ms=max((each.usual_silence_ms for each in viewers if each.usual_silence_ms is not None), default=None),
         transferred_bytes=completed.get("memory_processed") if moved and completed else None,
         disk_bytes=_disk_bytes(job, record) if moved else None,
         link_bytes=_link_bytes(hosts, record) if measured else None,

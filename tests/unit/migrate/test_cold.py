@@ -22,14 +22,17 @@ class Booting:
             raise GuestError("the agent does not answer")
 
 
-def wait(looks: int, *reasons: str | None) -> None:
+def wait(looks: int, *reasons: str | None) -> list[str | None]:
+    """Waits for a guest that is up after so many looks; what is left of what would have been said against it."""
     said = list(reasons)
     agent: Any = Booting(looks)
     cold._wait_until_up(agent, lambda: said.pop(0) if said else None)
+    return said
 
 
 def test_a_guest_that_comes_up_is_waited_for() -> None:
-    wait(3)
+    # After each look that found it down it is asked whether it is to go back, and no more once it is up.
+    assert wait(3, None, None, None, "too late") == ["too late"]
 
 
 def test_a_guest_that_is_to_go_back_is_not_waited_for() -> None:

@@ -143,6 +143,9 @@ def test_the_last_word_counts_though_it_came_with_the_end() -> None:
 
     found._hear = hear  # type: ignore[method-assign]
     found._watch_leaving()
+    # Both sides were looked at once, and once more after the end.
+    assert looks == 4
+    assert found._words("source") == ["gone"]
 
 
 def test_a_copy_that_stands_still_keeps_what_was_said_of_it(monkeypatch: pytest.MonkeyPatch) -> None:

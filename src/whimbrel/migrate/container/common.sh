@@ -25,19 +25,6 @@ hear() { # SECONDS: the next line from the other side, in $heard; fails when non
 
 tell() { printf '%s\n' "$*" >&"${LINE[1]}"; }
 
-ended() { # PID SECONDS: waits for a child of ours, and tells it to end when it takes longer
-    local deadline=$((SECONDS + $2))
-    while kill -0 "$1" 2>/dev/null; do
-        [ "$SECONDS" -lt "$deadline" ] || { kill "$1"; break; }
-        read -r -t 0.02 <>"$MOVE/never"
-    done
-    wait "$1"
-}
-
-seconds_for() { # BYTES
-    echo $((FILES_S + $1 / 1048576))
-}
-
 came() { # PIPE SECONDS: whether a NUL came through a named pipe before whoever writes it ended
     local nothing
     read -r -t "$2" -d '' nothing <"$1"

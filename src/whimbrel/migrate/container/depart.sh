@@ -13,6 +13,19 @@ previous= dumping= leaving=
 trap 'exit 5' TERM
 trap '[ "$leaving" != yes ] || go_back "it was told to end"' EXIT
 
+ended() { # PID SECONDS: waits for a child of ours, and tells it to end when it takes longer
+    local deadline=$((SECONDS + $2))
+    while kill -0 "$1" 2>/dev/null; do
+        [ "$SECONDS" -lt "$deadline" ] || { kill "$1"; break; }
+        read -r -t 0.02 <>"$MOVE/never"
+    done
+    wait "$1"
+}
+
+seconds_for() { # BYTES
+    echo $((FILES_S + $1 / 1048576))
+}
+
 ask_for_page_server() { # NUMBER
     tell "pages $1 $previous"
     hear 30 && [ "$heard" = ready ]
