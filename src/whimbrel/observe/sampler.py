@@ -166,9 +166,14 @@ def read_run_delay_s(pid: int) -> float | None:
 
 
 def read_machine(t_ns: int) -> Row:
-    """The whole machine's busy CPU time (proc_stat(5): all but idle and iowait)."""
-    fields = [int(field) for field in _read("/proc/stat").splitlines()[0].split()[1:9]]
-    return _row(t_ns, "machine", cpu_s=(sum(fields) - fields[3] - fields[4]) * _TICK_S)
+    """The whole machine's busy CPU time: that in which its processors were not idle (proc_stat(5)).
+
+    It is not the sum of the busy times there: some virtual machines' kernels at times charge ticks to nobody's programs, and what
+    is busy and what is idle then add up to more than all processors have.
+    """
+    lines = [line.split() for line in _read("/proc/stat").splitlines() if line.startswith("cpu")]
+    idle_s = (int(lines[0][4]) + int(lines[0][5])) * _TICK_S
+    return _row(t_ns, "machine", cpu_s=time.monotonic() * (len(lines) - 1) - idle_s)
 
 
 def main() -> None:
