@@ -74,6 +74,8 @@ class MigrationSpec(Spec):
             raise MisfitError(f"{self.technique!r} does not move {what}; {', '.join(known)} do ('moves' says what)", "technique")
         if self.moves == "container":
             for key, value in (("bandwidth", self.bandwidth_bytes_per_s), ("raise_downtime", self.raise_downtime),
+                               ("max_downtime", self.max_downtime_s != _QEMU_DOWNTIME_S),
+                               ("pre_copy_rounds", self.pre_copy_rounds > 1),
                                ("auto_converge", self.auto_converge), ("tls", self.tls), ("pre_copy_for", self.pre_copy_for_s),
                                ("compression", self.compression != "none"), ("connections", self.connections > 1),
                                ("on_timeout", self.on_timeout == "post-copy")):  # fmt: skip

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from pydantic import ValidationError
@@ -14,6 +14,16 @@ from whimbrel.spec.fields import RECORD, MisfitError
 from whimbrel.spec.migration import MigrationSpec
 
 _OF_EVERY_TECHNIQUE = ("moves", "timeout", "bandwidth", "tls", "storage")
+
+_WITH_ROUNDS = ("pre-copy", "pre-post-copy")
+_ALL_BUT_COLD = ("paused", "pre-copy", "post-copy", "pre-post-copy", "checkpoint", "restart")
+# The techniques to which an option means something. A file may set it for many arms, of which some do not heed it; who asks
+# for it beside one technique is told.
+_HEEDED_BY: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(("max_downtime", "raise_downtime", "max_rounds"), _WITH_ROUNDS),
+    **dict.fromkeys(("pre_copy_rounds", "pre_copy_for"), ("pre-post-copy",)),
+    **dict.fromkeys(("bandwidth", "compression", "connections", "timeout", "on_timeout"), _ALL_BUT_COLD),
+}
 
 
 def parse_override(text: str, example: str) -> tuple[str, Any]:
@@ -43,9 +53,11 @@ def migration_with(base: MigrationSpec, technique: str | None, sets: Sequence[st
         content = {key: content[key] for key in _OF_EVERY_TECHNIQUE if content[key] is not None}
     _check_each(given)
     try:
-        return MigrationSpec.model_validate(content | given, context=RECORD)
+        found = MigrationSpec.model_validate(content | given, context=RECORD)
     except ValidationError as error:
         raise _usage(error) from error
+    _check_heeded(given, found.technique)
+    return found
 
 
 def _check_each(given: dict[str, Any]) -> None:
@@ -55,6 +67,16 @@ def _check_each(given: dict[str, Any]) -> None:
     except ValidationError as error:
         if any(found["loc"] for found in error.errors()):
             raise _usage(error) from error
+
+
+def _check_heeded(given: Iterable[str], technique: str) -> None:
+    for key in given:
+        heeding = _HEEDED_BY.get(key, (technique,))
+        if technique not in heeding:
+            raise UsageError(
+                f"--set {key}: says nothing to {technique}, but to {', '.join(heeding)}",
+                resolution="leave it out, or choose another technique; docs/techniques.md lists techniques and their options",
+            )
 
 
 def _usage(error: ValidationError) -> UsageError:

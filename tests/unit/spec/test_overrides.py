@@ -32,11 +32,23 @@ def test_another_technique_keeps_the_limits_and_leaves_the_options_of_the_old_on
         ("checkpoint", [], "technique: 'checkpoint' does not move the VM"),
         ("post-copy", ["connections=4"], "connections: QEMU before 10.1 refuses"),
         ("warp", [], "technique"),
+        ("cold", ["max_downtime=100 ms"], "max_downtime: says nothing to cold, but to pre-copy, pre-post-copy"),
+        ("cold", ["bandwidth=5 MiB/s"], "bandwidth: says nothing to cold"),
+        ("post-copy", ["max_rounds=3"], "max_rounds: says nothing to post-copy"),
+        (None, ["pre_copy_rounds=3"], "pre_copy_rounds: says nothing to pre-copy, but to pre-post-copy"),
     ],
 )
 def test_what_cannot_be_is_refused_with_its_key(technique: str | None, sets: list[str], said: str) -> None:
     with pytest.raises(UsageError, match=said):
         migration_with(BASE, technique, sets)
+
+
+@pytest.mark.parametrize("option", ["max_downtime=100 ms", "pre_copy_rounds=3"])
+def test_what_only_qemu_knows_is_refused_for_a_container(option: str) -> None:
+    container = MigrationSpec.model_validate({"moves": "container", "technique": "pre-copy"})
+    with pytest.raises(UsageError, match="is an option of QEMU"):
+        migration_with(container, None, [option])
+    assert migration_with(container, None, ["max_rounds=3"]).max_rounds == 3
 
 
 def test_a_value_is_read_as_in_a_file() -> None:
