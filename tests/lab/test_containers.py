@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -15,8 +16,9 @@ from tests.spectators import spectators
 from whimbrel.engines.libvirt import Connection
 from whimbrel.errors import ReservationError
 from whimbrel.guests import guest as the_guest
-from whimbrel.guests.carrier import HOME, Carrier, announce
+from whimbrel.guests.carrier import CONTAINER, HOME, Carrier, announce
 from whimbrel.guests.carrier_states import CarrierStates
+from whimbrel.hosts.inside import Inside
 from whimbrel.lab.lab import Lab
 from whimbrel.migrate.container.move import ContainerMove
 from whimbrel.migrate.container.sides import ContainerSides
@@ -90,16 +92,75 @@ KILL_PAGE_SERVER = """nohup bash -c 'while sleep 0.02; do
         read -r name <"$process/comm" && [ "$name" = criu ] && kill -KILL "${process#/proc/}" && exit
     done
 done' >/dev/null 2>&1 &"""
-# A transfer of the small images that does something to what it carries.
+# A transfer of files that does something to what it carries: of the small images (7002), or of what was written before (7003).
 TAMPERING = """#!/bin/sh
-if [ "$2" = 7002 ]; then /usr/bin/nc "$@" | %s; else exec /usr/bin/nc "$@"; fi
+if [ "$2" = %d ]; then /usr/bin/nc "$@" | %s; else exec /usr/bin/nc "$@"; fi
 """
-HARM_TO_IMAGES = {"images tampered": "tr e f", "images cut off": "head -c 2000"}
+HARM_TO_IMAGES = {"images tampered": (7002, "tr e f"), "images cut off": (7002, "head -c 2000")}
+HARM_TO_FILES = {"tampered": (7003, "tr e f"), "cut off": (7003, "head -c 2000")}
 KILL_CRIU = """for process in /proc/[0-9]*; do
     read -r name <"$process/comm" && [ "$name" = criu ] && kill -KILL "${process#/proc/}"
 done 2>/dev/null; true"""
 # So that memory which follows the container takes its time.
 SLOW_LINK = "tc qdisc add dev eth0 root tbf rate 3mbit burst 32k latency 400ms"
+
+
+def tamper(destination: Inside, harm: tuple[int, str]) -> None:
+    destination.write("/usr/local/bin/nc", TAMPERING % harm)
+    destination.shell("chmod +x /usr/local/bin/nc")
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("harm", HARM_TO_FILES)
+def test_files_that_do_not_come_whole_are_refused_while_the_container_runs(carriers: Carriers, harm: str, tmp_path: Path) -> None:
+    tamper(carriers.b.inside, HARM_TO_FILES[harm])
+    journal = FakeJournal()
+    with spectators(carriers.lab, tmp_path, viewers=0) as seen:
+        report = carriers.move("checkpoint", journal)
+        assert report.result == "failed", report
+        assert report.error is not None
+        assert "not those that were sent" in report.error
+        assert "frozen" not in journal.names
+        assert carriers.states == ["runs", "absent"]
+    seen.assert_it_went_on()
+
+
+WRITTEN = """cd /srv && head -c 32M /dev/urandom >great && echo kept >kept && echo gone >gone && mkdir -p folder/inner &&
+echo deep >folder/inner/deep"""
+CHANGED = "cd /srv && echo more >>kept && rm gone && echo new >new && mv folder/inner moved"
+# Everything but the file of the witness, which goes on writing.
+SUMS = f"cd {HOME}/upper/srv && find . -type f -not -name 'witness*' -exec sha256sum {{}} + | sort"
+
+
+def in_container(carrier: Carrier, what: str) -> None:
+    carrier.inside.shell(f"runc exec {CONTAINER} sh -c {shlex.quote(what)}", timeout_s=60)
+
+
+@pytest.mark.parametrize(
+    "technique", ["pre-copy", *(pytest.param(each, marks=pytest.mark.long) for each in ("checkpoint", "post-copy", "restart"))]
+)
+def test_what_was_written_goes_ahead_and_what_changed_since_follows(
+    carriers: Carriers, technique: ContainerTechniqueName, tmp_path: Path
+) -> None:
+    in_container(carriers.a, WRITTEN)
+    sums: list[str] = []
+
+    def change() -> None:
+        in_container(carriers.a, CHANGED)
+        sums.append(carriers.a.inside.shell(SUMS))
+
+    journal = Saboteur("files ahead", change)
+    with spectators(carriers.lab, tmp_path, viewers=0) as seen:
+        report = carriers.move(technique, journal)
+        assert report.result == "moved", report.error
+        assert carriers.states == ["absent", "runs"]
+    if technique != "restart":
+        seen.assert_it_went_on()
+    assert len(sums[0].splitlines()) == 4
+    assert [carriers.b.inside.shell(SUMS)] == sums
+    sizes = {words[0]: int(words[1]) for words in map(str.split, journal.names) if words[0] in ("ahead:", "files:")}
+    assert sizes["ahead:"] > 32 * 2**20
+    assert sizes["files:"] < 2 * 2**20
 
 
 @pytest.mark.long
@@ -120,8 +181,7 @@ def test_after_harm_the_container_goes_on_where_it_was(
         "link cut": ("frozen", lambda: destination.shell("ip link set eth0 nomaster")),
     }
     if harm in HARM_TO_IMAGES:
-        destination.write("/usr/local/bin/nc", TAMPERING % HARM_TO_IMAGES[harm])
-        destination.shell("chmod +x /usr/local/bin/nc")
+        tamper(destination, HARM_TO_IMAGES[harm])
     with spectators(lab, tmp_path, viewers=0) as seen:
         report = carriers.move(technique, Saboteur(*harms[harm]))
         assert report.result == "failed", report

@@ -10,6 +10,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from tests.bad_days import assert_it_is_true, discard, harmed_trial
 from tests.labs import quick
 from tests.trials import make_trial
 from whimbrel.analysis.figures import figures_of
@@ -70,6 +71,65 @@ def test_moves_may_have_a_link_of_their_own_and_be_encrypted(make_lab: LabMaker,
     refused = lab.server_a.run(["virsh", "-c", "qemu+tcp://server-b/system", "hostname"], check=False)
     assert refused.exit_code != 0
     assert "refused" in refused.stderr
+
+
+# Speaks as a QEMU would that sends a guest without TLS; prints what it is answered before the line is cut.
+PLAIN_QEMU = """import socket, sys
+line = socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=5)
+line.sendall(b"QEVM" + bytes([0, 0, 0, 3]) + bytes(100_000))
+line.settimeout(20)
+try:
+    answer = line.recv(100)
+except ConnectionResetError:
+    answer = b""
+print(len(answer))
+"""
+
+
+def listening_ports(lab: Lab) -> list[int]:
+    """Where server B's QEMU waits for a guest: its memory first, then its disk (libvirt's ports for moves)."""
+    said = lab.server_b.run(["ss", "-H", "-l", "-t", "-n"]).stdout
+    return sorted({port for port in (int(line.split()[3].rpartition(":")[2]) for line in said.splitlines()) if port >= 49152})
+
+
+@pytest.mark.long
+def test_a_disk_that_moves_encrypted_is_given_to_nobody_else(make_lab: LabMaker, tmp_path: Path) -> None:
+    options = ("lab.tls=true", "migration.tls=true", "migration.storage=full", "migration.bandwidth=100 MiB/s")
+    lab, spec = make_lab(*options)
+    said: list[str] = []
+
+    def ask_in_plain_text(lab: Lab) -> None:
+        _, port = listening_ports(lab)
+        where = f"driver=nbd,host={lab.server_b.address},port={port},export=vda"
+        asked = lab.server_a.run(["qemu-img", "info", "--image-opts", where], check=False)
+        assert asked.exit_code != 0
+        said.append(asked.stderr)
+
+    stored = harmed_trial(lab, StateStore(lab, spec.guest, spec.stream), ask_in_plain_text, "storage", tmp_path, *options)
+    assert stored.record.outcome.succeeded, stored.record.outcome.error
+    assert stored.record.outcome.runs_on == ["b"]
+    assert "TLS" in said[0], said
+    assert figures_of(stored).disk_bytes
+
+
+@pytest.mark.long
+def test_a_sender_in_plain_text_is_cut_off_and_the_guest_stays(make_lab: LabMaker, tmp_path: Path) -> None:
+    options = ("lab.tls=true", "migration.tls=true", "migration.storage=full", "migration.bandwidth=20 MiB/s")
+    lab, spec = make_lab(*options)
+    answers: list[str] = []
+
+    def send_in_plain_text(lab: Lab) -> None:
+        # While the disk is copied B's QEMU waits for the memory: whoever comes first is taken for the sender.
+        port, _ = listening_ports(lab)
+        answers.append(lab.server_a.run(["python3", "-c", PLAIN_QEMU, lab.server_b.address, str(port)]).stdout)
+
+    stored = harmed_trial(lab, StateStore(lab, spec.guest, spec.stream), send_in_plain_text, "storage", tmp_path, *options)
+    print(stored.record.outcome)
+    assert answers == ["0\n"]
+    assert stored.record.outcome.result == "failed"
+    assert_it_is_true(lab, stored)
+    assert stored.record.outcome.runs_on == ["a"]
+    discard(lab)
 
 
 def answered(lab: Lab, folder: Path) -> pl.DataFrame:

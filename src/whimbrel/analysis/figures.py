@@ -19,6 +19,7 @@ from whimbrel.analysis.phases import (
     Phase,
     Round,
     clock_error_ns,
+    container_files_bytes,
     container_phases,
     container_rounds,
     find,
@@ -31,7 +32,7 @@ from whimbrel.analysis.viewers import Derived, HlsFigure, ViewerFigure, hls_figu
 from whimbrel.records.store import StoredTrial
 from whimbrel.records.trial import TrialRecord
 
-DERIVED_VERSION = 5
+DERIVED_VERSION = 6
 
 # Gaps belong to the move when they touch it or begin soon after: the guest's first seconds on the destination.
 _AFTER_MOVE_NS = 3_000_000_000
@@ -153,7 +154,7 @@ def derive(
         service_gap_ms=one_figure([viewer.service_gap_ms for viewer in viewers]),
         service_gap_usual_ms=max((each.usual_silence_ms for each in viewers if each.usual_silence_ms is not None), default=None),
         transferred_bytes=completed.get("memory_processed") if moved and completed else None,
-        disk_bytes=_disk_bytes(job, record) if moved else None,
+        disk_bytes=_disk_bytes(moments, job, record) if moved else None,
         link_bytes=_link_bytes(hosts, record) if measured else None,
         source_cpu_s=_cpu_s(hosts, record, record.plan.source) if measured else None,
         destination_cpu_s=_cpu_s(hosts, record, record.plan.destination) if measured else None,
@@ -267,15 +268,17 @@ def _cpu_s(hosts: pl.DataFrame | None, record: TrialRecord, host: str) -> float 
     return change[0] / change[1] * (interval[1] - interval[0]) / 1e9 if change else None
 
 
-def _disk_bytes(job: pl.DataFrame | None, record: TrialRecord) -> int | None:
+def _disk_bytes(moments: Sequence[Moment], job: pl.DataFrame | None, record: TrialRecord) -> int | None:
     """What QEMU's block job went through of a disk that moved along: zeroes count, though hardly any of them is sent.
 
     Until both disks are alike; what the guest wrote after that is not in it. Of a guest that was off, what the image on the
-    destination holds. Nothing of a disk that both hosts see is copied.
+    destination holds. Nothing of a disk that both hosts see is copied. Of a container, the archives of what it has written.
     """
     migration = record.spec.migration
+    if migration.moves == "container":
+        return container_files_bytes(moments, record.plan.destination)
     if migration.storage == "shared":
-        return 0 if migration.moves == "vm" else None
+        return 0
     copied = next((event for event in record.events if (event.source, event.name) == ("whimbrel", "disk copied")), None)
     if copied is not None:
         return int(copied.data["held_bytes"])

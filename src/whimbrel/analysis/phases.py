@@ -123,11 +123,16 @@ def storage_phase(moments: Sequence[Moment], source: str) -> Phase:
 
 
 def container_phases(moments: Sequence[Moment], source: str, destination: str, activated_ns: int | None) -> list[Phase]:
-    """The phases of a container's move between carriers; stamps are those of the carriers' journals."""
+    """The phases of a container's move between carriers; stamps are those of the carriers' journals.
+
+    Its files always move along: what it has written is sent ahead of its memory.
+    """
+    connected_ns = find(moments, "carrier", source, "connected")
     frozen_ns = find(moments, "carrier", source, "frozen")
     restored_ns = find(moments, "carrier", destination, "restored")
     return [
-        Phase("reservation", find(moments, "whimbrel", None, "move called"), find(moments, "carrier", source, "connected")),
+        Phase("reservation", find(moments, "whimbrel", None, "move called"), connected_ns),
+        Phase(STORAGE, connected_ns, find(moments, "carrier", source, "files ahead")),
         Phase("pre-copy", find(moments, "carrier", source, "round 1"), frozen_ns),
         Phase("stop-and-copy", frozen_ns, restored_ns),
         Phase("commitment", find(moments, "carrier", source, "commit"), find(moments, "carrier", source, "gone")),
@@ -148,6 +153,18 @@ def container_rounds(moments: Sequence[Moment], source: str) -> list[Round]:
     return found
 
 
+def container_files_bytes(moments: Sequence[Moment], destination: str) -> int | None:
+    """The size of the archives of a container's files, those sent ahead and the rest, which holds CRIU's small images as well.
+
+    None when the destination did not say.
+    """
+    said = [
+        moment.event.name.split() for moment in moments if (moment.event.source, moment.event.host) == ("carrier", destination)
+    ]
+    sizes = [int(words[1]) for words in said if words[:1] in (["ahead:"], ["files:"])]
+    return sum(sizes) if sizes else None
+
+
 def phase_reached(events: Sequence[Event], source: str, destination: str) -> str:
     """The last phase of a move that had begun, for telling where it failed."""
     seen = {(event.source, event.host, event.name, event.data.get("status")) for event in events}
@@ -160,7 +177,11 @@ def phase_reached(events: Sequence[Event], source: str, destination: str) -> str
     began = {("qemu", source, "MIGRATION", "active"), ("carrier", source, "round 1", None)}
     if began & seen:
         return "pre-copy"
-    copied = {("qemu", source, "JOB_STATUS_CHANGE", "running"), ("whimbrel", None, "disk copy begun", None)}
+    copied = {
+        ("qemu", source, "JOB_STATUS_CHANGE", "running"),
+        ("whimbrel", None, "disk copy begun", None),
+        ("carrier", source, "connected", None),
+    }
     return STORAGE if copied & seen else "reservation"
 
 

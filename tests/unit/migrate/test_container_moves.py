@@ -32,7 +32,7 @@ def test_a_line_of_a_journal() -> None:
     assert parse_line("1795416319.9 failed: it could not").words == "failed: it could not"
 
 
-@pytest.mark.parametrize("script", ["common.sh", "hook.sh", "arrive.sh", "depart.sh"])
+@pytest.mark.parametrize("script", ["common.sh", "files.sh", "hook.sh", "on.sh", "arrive.sh", "depart.sh"])
 def test_scripts_parse(script: str) -> None:
     text = (files("whimbrel.migrate.container") / script).read_text()
     assert subprocess.run(["bash", "-n"], input=text, text=True, capture_output=True).stderr == ""

@@ -1,9 +1,10 @@
 #!/bin/bash
 # The destination's side of a container's move: is there before the source freezes, and answers what became of it.
 . /run/move/common.sh
+. /run/move/files.sh
 . /run/move/settings
 cd "$MOVE" || exit 1
-mkfifo never ready files-ended 2>/dev/null
+mkfifo never ready ahead.ended files.ended 2>/dev/null
 mkdir -p work/restore
 page_server= lazy_pages= kept= rehearsal= heart=
 # From one word of the source to the next: a round that has just begun when the time-out passes, the last dump, and the files.
@@ -26,19 +27,31 @@ pages_came() { # whether the page server of last time, if there was one, has all
     [ -z "$page_server" ] || wait "$page_server"
 }
 
-take_files() { # the small images, and what the container has written; begins before there is anything
-    (timeout "$LONGEST_S" nc -l "$FILES_PORT" </dev/null | tee files.tar | sha256sum >files.sum; echo ended >files-ended) &
+take() { # PORT NAME: what is sent, into NAME.tar; begins before there is anything
+    (timeout "$LONGEST_S" nc -l "$1" </dev/null | tee "$2.tar" | sha256sum >"$2.sum"; echo ended >"$2.ended") &
 }
 
-unpack_files() { # SUM: what is not whole, or not what was sent, is not unpacked
+came_whole() { # NAME SUM: what is not whole, or not what was sent, is not unpacked
     local ended sum
-    read -r -t "$FILES_S" ended <>files-ended || return 1
-    read -r sum _ <files.sum
-    [ "$sum" = "$1" ] && tar -x -C / --xattrs --xattrs-include='*' -f files.tar
+    read -r -t "$FILES_S" ended <>"$1.ended" || return 1
+    read -r sum _ <"$1.sum"
+    [ "$sum" = "$2" ]
+}
+
+take_ahead() { # SUM: the files that came while the container ran; their memory is given back
+    came_whole ahead "$1" && unpack ahead.tar && say_size ahead && rm ahead.tar
+}
+
+say_size() { # NAME
+    say "$1: $(stat -c %s "$1.tar") bytes"
+}
+
+take_rest() { # SUM: the small images, the files that have changed, and the names of those that are no longer there
+    came_whole files "$1" && unpack_changed files.tar
 }
 
 bring_up() { # SUM of the files
-    unpack_files "$1" || { why="the images that came are not those that were sent"; return 1; }
+    take_rest "$1" || { why="the images that came are not those that were sent"; return 1; }
     say "images taken"
     pages_came || { why="the pages did not come whole"; return 1; }
     mount_root || { why="its root file system could not be mounted"; return 1; }
@@ -87,10 +100,12 @@ arrive() { # SUM
         kept=yes
         say complete
         tell restored
+        say_size files
         return
     fi
     # Point of no return for the container; for its memory it comes when all of it is here.
     tell restored
+    say_size files
     say_that_we_live
     if wait "$lazy_pages"; then
         kept=yes
@@ -160,12 +175,14 @@ rehearse &
 rehearsal=$!
 wait "$rehearsal"
 rehearsal=
-take_files
+take "$AHEAD_PORT" ahead
+take "$FILES_PORT" files
 while hear "$LONGEST_S"; do
     read -r word number previous <<<"$heard"
     case $word in
     hello) tell hello ;;
     pages) serve_pages "$number" "$previous" && tell ready || tell "failed: the page server did not start" ;;
+    unpack) take_ahead "$number" && tell unpacked || tell "failed: the files that came are not those that were sent" ;;
     arrive)
         arrive "$number"
         break

@@ -9,7 +9,7 @@ MOVE=/run/move
 # ADDRESS and MAC of the container, the same on both sides; LD_PRELOAD, which helps CRIU.
 . "$HOME_OF/place"
 GROUP=/sys/fs/cgroup/whimbrel/$NAME
-CONTROL_PORT=7000 PAGES_PORT=7001 FILES_PORT=7002
+CONTROL_PORT=7000 PAGES_PORT=7001 FILES_PORT=7002 AHEAD_PORT=7003
 # Each wait is shorter than that of whoever waits for it: files and pages, then the answer, then the driver. What depends on how
 # much there is, a dump and the sending of files, may take a second more for each MiB: what is slower than that counts as stuck. The
 # destination waits for all of it, and for a round, as long as the move's time-out (PATIENCE_S) lets each.

@@ -3,6 +3,7 @@
 # Until the destination has answered "restored" nothing here is ended; and from the freeze on nothing here goes on by itself
 # unless the destination cannot have a copy. Without an answer the copy stays frozen: the driver finds out.
 . /run/move/common.sh
+. /run/move/files.sh
 . /run/move/settings
 cd "$MOVE" || exit 1
 mkfifo never orders status sum 2>/dev/null
@@ -67,14 +68,30 @@ let_dump_go() { # a dump that waits for its destination is let go by a connectio
     ended "$dumping" "$FILES_S"
 }
 
-send_files() { # FOLDER...: their sum is in $sum; fails when not all of it was sent
-    local codes
+send() { # PORT MOST_CODE PACKER...: their sum is in $sum; fails when not all was sent, or the packer's code is above MOST_CODE
+    local port=$1 most_code=$2 codes
+    shift 2
     exec 8<>sum
-    tar -c -C / --xattrs --xattrs-include='*' "$@" | tee >(sha256sum >sum) | timeout "$SEND_S" nc -N "$PEER" "$FILES_PORT"
-    codes=${PIPESTATUS[*]}
+    "$@" | tee >(sha256sum >sum) | timeout "$SEND_S" nc -N "$PEER" "$port"
+    codes=("${PIPESTATUS[@]}")
     read -r -t 10 sum _ <&8
     exec 8>&-
-    [ "$codes" = "0 0 0" ] && [ -n "$sum" ]
+    [ "${codes[0]}" -le "$most_code" ] && [ "${codes[1]}${codes[2]}" = 00 ] && [ -n "$sum" ]
+}
+
+send_ahead() { # what the container has written into files so far
+    if [ "$(stat -f -c %T "$HOME_OF/upper")" = tmpfs ]; then
+        # A file in memory that is mapped changes without a sign.
+        : >before
+        return
+    fi
+    note_files || return 1
+    # That a file changes while it is read (1) does no harm: it is sent again.
+    send "$AHEAD_PORT" 1 pack_all && tell "unpack $sum" && hear "$SEND_S" && [ "$heard" = unpacked ]
+}
+
+send_rest() { # NAME...: these, and what has changed of the files; nothing changes now
+    compare_files && send "$FILES_PORT" 0 pack_changed "$@"
 }
 
 dump() { # SECONDS OPTION...: in a shell of its own, which becomes it; 0 is no limit
@@ -98,7 +115,7 @@ leave() { # ends with the container frozen, or stopped, and all that the destina
         until_group_says populated 0 20 || { runc kill "$NAME" KILL; until_group_says populated 0 20; }
         runc delete --force "$NAME"
         umount "$BUNDLE/rootfs"
-        send_files "srv/$NAME/upper" || go_back "its files could not be sent"
+        send_rest || go_back "its files could not be sent"
         ;;
     post-copy)
         leaving=yes
@@ -110,7 +127,7 @@ leave() { # ends with the container frozen, or stopped, and all that the destina
         echo 1 >"$GROUP/cgroup.freeze"
         until_group_says frozen 1 5 || go_back "it was not frozen"
         say dumped
-        send_files "run/move/images/final" "srv/$NAME/upper" || go_back "the images could not be sent"
+        send_rest "run/move/images/final" || go_back "the images could not be sent"
         ;;
     *)
         ask_for_page_server final || { say "failed: no page server: $heard"; exit 1; }
@@ -119,7 +136,7 @@ leave() { # ends with the container frozen, or stopped, and all that the destina
             go_back "it could not be dumped"
         until_group_says frozen 1 5 || go_back "it was not frozen"
         say dumped
-        send_files "run/move/images/final" "srv/$NAME/upper" || go_back "the images could not be sent"
+        send_rest "run/move/images/final" || go_back "the images could not be sent"
         ;;
     esac
     say sent
@@ -165,6 +182,8 @@ if read -r memory 2>/dev/null <"$GROUP/memory.current" && [ "$(seconds_for "$mem
     DUMP_S=$(seconds_for "$memory")
 fi
 say connected
+send_ahead || { say "failed: its files could not be sent: $heard"; exit 1; }
+say "files ahead"
 number=0
 while read -r order <&9; do
     case $order in

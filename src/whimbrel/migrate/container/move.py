@@ -122,6 +122,7 @@ class _Attempt:
         self._wait_for(self._depart, "connected", Deadline(_READY_S))
         # Until here nothing was tried: getting ready, which has limits of its own, does not count.
         deadline = Deadline(self._spec.timeout_s)
+        self._send_files_ahead(deadline)
         if self._name == "pre-copy":
             self._make_rounds(deadline)
         if deadline.passed and self._spec.on_timeout == "abort":
@@ -146,6 +147,17 @@ class _Attempt:
         self._journal.mark("abort", why=why)
         self._depart.order("abort")
         raise MoveError(f"aborted: {why}")
+
+    def _send_files_ahead(self, deadline: Deadline) -> None:
+        """What it has written so far. Without it nothing can go on, whatever is to be done when the time-out has passed."""
+        while True:
+            if self._told_to_abort():
+                self._abort("it was asked for")
+            if deadline.passed:
+                self._abort(f"its files were not sent within the time-out of {self._spec.timeout_s:.0f} s")
+            if self._has_come(self._depart, "files ahead"):
+                return
+            pause(_LOOK_EVERY_S)
 
     def _make_rounds(self, deadline: Deadline) -> None:
         written: list[int] = []
@@ -190,14 +202,18 @@ class _Attempt:
             pause(_LOOK_WHILE_LEAVING_S)
 
     def _wait_for(self, side: Side, wanted: str, deadline: Deadline) -> None:
-        while True:
-            self._look()
-            if wanted in self._words(side.role):
-                return
-            failed = self._complaint(side.role)
-            if failed is not None or deadline.passed or not self._still(side):
-                raise MoveError(f"the {side.role}'s side: {failed or 'did not get ready'}", details=self._evidence())
+        while not self._has_come(side, wanted, deadline.passed):
             pause(_LOOK_EVERY_S)
+
+    def _has_come(self, side: Side, wanted: str, over: bool = False) -> bool:
+        """Whether a side has said what is wanted; MoveError when it never will, or time is over."""
+        self._look()
+        if wanted in self._words(side.role):
+            return True
+        failed = self._complaint(side.role)
+        if failed is not None or over or not self._still(side):
+            raise MoveError(f"the {side.role}'s side: {failed or 'did not get ready'}", details=self._evidence())
+        return False
 
     def _still(self, side: Side) -> bool:
         """Whether a side's script runs; one that cannot be asked may, unless its carrier has ended."""

@@ -54,7 +54,7 @@ class Side:
             f" mkdir -p {MOVE} && mount -t tmpfs -o size=60%,mode=700 move {MOVE}"
         )
         folder = files("whimbrel.migrate.container")
-        for name in ("common.sh", "hook.sh", "on.sh", _SCRIPTS[self.role]):
+        for name in ("common.sh", "files.sh", "hook.sh", "on.sh", _SCRIPTS[self.role]):
             inside.write(f"{MOVE}/{name}", (folder / name).read_text())
         given = {"SIDE": self.role, "SELF": self.carrier.address, **settings}
         inside.write(f"{MOVE}/settings", "".join(f"{key}={value}\n" for key, value in given.items()))

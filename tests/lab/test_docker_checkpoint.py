@@ -1,0 +1,53 @@
+"""Docker's own checkpoint, tried: why containers are moved without Docker (docs/decisions/0006-containers-between-carriers.md)."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.labs import quick
+from whimbrel.engines.guest_agent import GuestAgent
+from whimbrel.engines.libvirt import Connection
+from whimbrel.guests import guest as the_guest
+from whimbrel.guests.states import StateStore
+from whimbrel.lab.lab import Lab
+
+pytestmark = pytest.mark.long
+
+_RUNS = "docker inspect --format '{{.State.Running}}'"
+
+
+def said(agent: GuestAgent, command: str) -> tuple[bool, str]:
+    """Whether a command of Docker's succeeds, and what it prints."""
+    printed = agent.shell(f"{command} 2>&1 && echo succeeded", timeout_s=180, check=False)
+    print(command, "->", printed)
+    return printed.rstrip().endswith("succeeded"), printed
+
+
+def test_dockers_own_checkpoint_goes_nowhere_else(lab: Lab) -> None:
+    spec = quick()
+    state = StateStore(lab, spec.guest, spec.stream).get("nested", "stream", 1)
+    with Connection.open(lab.host_a.libvirt_uri) as connection:
+        agent, _ = the_guest.restore(lab, connection, state.folder, state.berth.disk)
+        try:
+            look_at(agent)
+        finally:
+            the_guest.take_power_away(lab.host_a)
+
+
+def look_at(agent: GuestAgent) -> None:
+    container = agent.shell("docker ps --format '{{.Names}}'").strip()
+    # As it comes it is switched off.
+    succeeded, printed = said(agent, f"docker checkpoint create {container} first")
+    assert not succeeded
+    assert "experimental" in printed
+    agent.write("/etc/docker/daemon.json", '{"experimental": true, "log-driver": "none"}')
+    agent.shell(f"systemctl restart docker.service && docker start {container}", timeout_s=180)
+    # It saves a container, and restores it into itself.
+    succeeded, printed = said(agent, f"docker checkpoint create {container} kept")
+    print(agent.shell(f"{_RUNS} {container}"))
+    succeeded, printed = said(agent, f"docker start --checkpoint kept {container}")
+    # Another container, as it would have to be on another host, is refused what was saved elsewhere.
+    said(agent, f"docker checkpoint create --checkpoint-dir /root/saved {container} moved")
+    said(agent, f"docker create --name other --volume /srv/film:/srv/film:ro {container} nginx -g 'daemon off;'")
+    succeeded, printed = said(agent, "docker start --checkpoint-dir /root/saved --checkpoint moved other")
+    assert not succeeded
