@@ -1,5 +1,7 @@
 """What the machine's CPU time is taken from."""
 
+import time
+
 import pytest
 
 from whimbrel.observe import sampler
@@ -22,7 +24,7 @@ def test_time_charged_while_the_processors_were_idle_does_not_count(monkeypatch:
 
     def cpu_s(stat: str, now_s: float) -> float:
         monkeypatch.setattr(sampler, "_read", lambda _path: stat)
-        monkeypatch.setattr(sampler.time, "monotonic", lambda: now_s)
+        monkeypatch.setattr(time, "monotonic", lambda: now_s)
         found = sampler.read_machine(0)["cpu_s"]
         assert isinstance(found, float)
         return found

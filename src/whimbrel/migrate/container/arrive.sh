@@ -6,7 +6,7 @@
 cd "$MOVE" || exit 1
 mkfifo never ready ahead.ended files.ended 2>/dev/null
 mkdir -p work/restore
-page_server= lazy_pages= kept= rehearsal= heart=
+page_server= lazy_pages= kept= rehearsal= heart= ahead=
 # From one word of the source to the next: a round that has just begun when the time-out passes, the last dump, and the files.
 LONGEST_S=$((3 * PATIENCE_S + READY_S))
 
@@ -39,7 +39,7 @@ came_whole() { # NAME SUM: what is not whole, or not what was sent, is not unpac
 }
 
 take_ahead() { # SUM: the files that came while the container ran; their memory is given back
-    came_whole ahead "$1" && unpack ahead.tar && say_size ahead && rm ahead.tar
+    came_whole ahead "$1" && unpack ahead.tar && say_size ahead && rm ahead.tar && ahead=yes
 }
 
 say_size() { # NAME
@@ -47,7 +47,8 @@ say_size() { # NAME
 }
 
 take_rest() { # SUM: the small images, the files that have changed, and the names of those that are no longer there
-    came_whole files "$1" && unpack_changed files.tar
+    came_whole files "$1" || return 1
+    if [ -n "$ahead" ]; then unpack_changed files.tar; else unpack files.tar; fi
 }
 
 bring_up() { # SUM of the files

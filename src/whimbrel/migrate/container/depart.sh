@@ -8,7 +8,7 @@
 cd "$MOVE" || exit 1
 mkfifo never orders status sum 2>/dev/null
 exec 9<>orders
-previous= dumping= leaving=
+previous= dumping= leaving= ahead=
 
 # Ended from outside: before "arrive" is told the destination has no copy, and this one goes on.
 trap 'exit 5' TERM
@@ -81,17 +81,23 @@ send() { # PORT MOST_CODE PACKER...: their sum is in $sum; fails when not all wa
 
 send_ahead() { # what the container has written into files so far
     if [ "$(stat -f -c %T "$HOME_OF/upper")" = tmpfs ]; then
-        # A file in memory that is mapped changes without a sign.
-        : >before
-        return
+        # A file in memory that is mapped changes without a sign: nothing of it would count as sent.
+        return 0
     fi
     note_files || return 1
     # That a file changes while it is read (1) does no harm: it is sent again.
-    send "$AHEAD_PORT" 1 pack_all && tell "unpack $sum" && hear "$SEND_S" && [ "$heard" = unpacked ]
+    send "$AHEAD_PORT" 1 pack_all && tell "unpack $sum" && hear "$SEND_S" && [ "$heard" = unpacked ] || return 1
+    ahead=yes
+    # Once for nothing: programs that have run before start sooner, and after the freeze that counts.
+    compare_files 2>/dev/null || true
 }
 
-send_rest() { # NAME...: these, and what has changed of the files; nothing changes now
-    compare_files && send "$FILES_PORT" 0 pack_changed "$@"
+send_rest() { # NAME...: these, and what has changed of the files, or all of them; nothing changes now
+    if [ -n "$ahead" ]; then
+        compare_files && send "$FILES_PORT" 0 pack_changed "$@"
+    else
+        send "$FILES_PORT" 0 pack_all "$@"
+    fi
 }
 
 dump() { # SECONDS OPTION...: in a shell of its own, which becomes it; 0 is no limit

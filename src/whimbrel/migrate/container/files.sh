@@ -43,7 +43,9 @@ compare_files() { # lists in "changed" what is to be sent, and in "gone" what is
     [ -z "$was" ] || printf '%s\0' "${was%//*}" >>gone
 }
 
-pack_all() { tar -c "${PACKED[@]}" "$UPPER"; }
+pack_all() { # [NAME...]: these, and all files
+    tar -c "${PACKED[@]}" "$@" "$UPPER"
+}
 
 pack_changed() { # NAME...: these with all that is in them, and the files that have changed
     tar -c "${PACKED[@]}" "$LISTS/gone" "$LISTS/changed" "$@" --no-recursion --null -T "$MOVE/changed"
