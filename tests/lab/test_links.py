@@ -10,7 +10,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from tests.bad_days import assert_it_is_true, discard, harmed_trial
+from tests.bad_days import harmed_trial
 from tests.labs import quick
 from tests.trials import make_trial
 from whimbrel.analysis.figures import figures_of
@@ -73,10 +73,10 @@ def test_moves_may_have_a_link_of_their_own_and_be_encrypted(make_lab: LabMaker,
     assert "refused" in refused.stderr
 
 
-# Speaks as a QEMU would that sends a guest without TLS; prints 124 when nobody cuts the line within 15 s.
+# Speaks as a QEMU would that sends a guest without TLS; prints how it is answered, and 124 when nobody cuts the line within 15 s.
 PLAIN_QEMU = r"""
-{ printf 'QEVM\0\0\0\003'; head -c 100000 /dev/zero; sleep 16; } | timeout 15 nc "$1" "$2" >/dev/null
-echo "${PIPESTATUS[1]}"
+{ printf 'QEVM\0\0\0\003'; head -c 100000 /dev/zero; sleep 16; } | timeout 15 nc "$1" "$2" | head -c 8
+echo " ${PIPESTATUS[1]}"
 """
 
 
@@ -107,7 +107,7 @@ def test_a_disk_that_moves_encrypted_is_given_to_nobody_else(make_lab: LabMaker,
 
 
 @pytest.mark.long
-def test_a_sender_in_plain_text_is_cut_off_and_the_guest_stays(make_lab: LabMaker, tmp_path: Path) -> None:
+def test_a_sender_in_plain_text_is_cut_off_and_the_guest_moves_all_the_same(make_lab: LabMaker, tmp_path: Path) -> None:
     options = ("lab.tls=true", "migration.tls=true", "migration.storage=full", "migration.bandwidth=100 MiB/s")
     lab, spec = make_lab(*options)
     answers: list[str] = []
@@ -118,13 +118,12 @@ def test_a_sender_in_plain_text_is_cut_off_and_the_guest_stays(make_lab: LabMake
         answers.append(lab.server_a.run(["bash", "-c", PLAIN_QEMU, "plain", lab.server_b.address, str(port)]).stdout)
 
     stored = harmed_trial(lab, StateStore(lab, spec.guest, spec.stream), send_in_plain_text, "storage", tmp_path, *options)
-    print(stored.record.outcome)
-    assert answers
-    assert answers != ["124\n"]
-    assert stored.record.outcome.result == "failed"
-    assert_it_is_true(lab, stored)
-    assert stored.record.outcome.runs_on == ["a"]
-    discard(lab)
+    [answer] = answers
+    # It was let in to speak, and cut off; the disk's port would have greeted it.
+    assert answer.endswith(" 0\n"), answer
+    assert "NBDMAGIC" not in answer
+    assert stored.record.outcome.succeeded, stored.record.outcome.error
+    assert stored.record.outcome.runs_on == ["b"]
 
 
 def answered(lab: Lab, folder: Path) -> pl.DataFrame:
