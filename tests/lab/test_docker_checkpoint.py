@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
 from tests.labs import quick
@@ -23,18 +25,20 @@ def said(agent: GuestAgent, command: str) -> tuple[bool, str]:
     return printed.rstrip().endswith("succeeded"), printed
 
 
-def test_dockers_own_checkpoint_goes_nowhere_else(lab: Lab) -> None:
+@pytest.fixture
+def agent(lab: Lab) -> Iterator[GuestAgent]:
+    """A guest in which the service runs in a container of Docker's."""
     spec = quick()
     state = StateStore(lab, spec.guest, spec.stream).get("nested", "stream", 1)
     with Connection.open(lab.host_a.libvirt_uri) as connection:
-        agent, _ = the_guest.restore(lab, connection, state.folder)
+        found, _ = the_guest.restore(lab, connection, state.folder)
         try:
-            look_at(agent)
+            yield found
         finally:
             the_guest.take_power_away(lab.host_a)
 
 
-def look_at(agent: GuestAgent) -> None:
+def test_dockers_own_checkpoint_goes_nowhere_else(agent: GuestAgent) -> None:
     container = agent.shell("docker ps --format '{{.Names}}'").strip()
     # As it comes it is switched off.
     succeeded, printed = said(agent, f"docker checkpoint create {container} first")

@@ -12,12 +12,14 @@ import pytest
 
 from tests.bad_days import harmed_trial
 from tests.labs import quick
+from tests.saboteur import Harm
 from tests.trials import make_trial
 from whimbrel.analysis.figures import figures_of
 from whimbrel.errors import CapabilityError
 from whimbrel.guests.states import StateStore
 from whimbrel.images.store import ImageStore
 from whimbrel.lab.lab import Lab, ledger_of
+from whimbrel.records.store import StoredTrial
 from whimbrel.spec.campaign import CampaignSpec
 from whimbrel.system.capabilities import examine
 from whimbrel.system.deadline import pause
@@ -86,44 +88,46 @@ def listening_ports(lab: Lab) -> list[int]:
     return sorted({port for port in (int(line.split()[3].rpartition(":")[2]) for line in said.splitlines()) if port >= 49152})
 
 
-@pytest.mark.long
-def test_a_disk_that_moves_encrypted_is_given_to_nobody_else(make_lab: LabMaker, tmp_path: Path) -> None:
+def moved_beside(make_lab: LabMaker, folder: Path, stranger: Harm) -> StoredTrial:
+    """A guest that moves encrypted with its disk, while a stranger comes in plain text: it moves all the same."""
     options = ("lab.tls=true", "migration.tls=true", "migration.storage=full", "migration.bandwidth=100 MiB/s")
     lab, spec = make_lab(*options)
+    stored = harmed_trial(lab, StateStore(lab, spec.guest, spec.stream), stranger, "storage", folder, *options)
+    assert stored.record.outcome.succeeded, stored.record.outcome.error
+    assert stored.record.outcome.runs_on == ["b"]
+    return stored
+
+
+@pytest.mark.long
+def test_a_disk_that_moves_encrypted_is_given_to_nobody_else(make_lab: LabMaker, tmp_path: Path) -> None:
     said: list[str] = []
 
-    def ask_in_plain_text(lab: Lab) -> None:
+    def ask_for_the_disk(lab: Lab) -> None:
         _, port = listening_ports(lab)
         where = f"driver=nbd,host={lab.server_b.address},port={port},export=vda"
         asked = lab.server_a.run(["qemu-img", "info", "--image-opts", where], check=False)
         assert asked.exit_code != 0
         said.append(asked.stderr)
 
-    stored = harmed_trial(lab, StateStore(lab, spec.guest, spec.stream), ask_in_plain_text, "storage", tmp_path, *options)
-    assert stored.record.outcome.succeeded, stored.record.outcome.error
-    assert stored.record.outcome.runs_on == ["b"]
+    stored = moved_beside(make_lab, tmp_path, ask_for_the_disk)
     assert "TLS" in said[0], said
     assert figures_of(stored).disk_bytes
 
 
 @pytest.mark.long
 def test_a_sender_in_plain_text_is_cut_off_and_the_guest_moves_all_the_same(make_lab: LabMaker, tmp_path: Path) -> None:
-    options = ("lab.tls=true", "migration.tls=true", "migration.storage=full", "migration.bandwidth=100 MiB/s")
-    lab, spec = make_lab(*options)
     answers: list[str] = []
 
-    def send_in_plain_text(lab: Lab) -> None:
+    def send_a_guest(lab: Lab) -> None:
         # While the disk is copied B's QEMU waits for the memory: whoever comes first is taken for the sender.
         port, _ = listening_ports(lab)
         answers.append(lab.server_a.run(["bash", "-c", PLAIN_QEMU, "plain", lab.server_b.address, str(port)]).stdout)
 
-    stored = harmed_trial(lab, StateStore(lab, spec.guest, spec.stream), send_in_plain_text, "storage", tmp_path, *options)
+    moved_beside(make_lab, tmp_path, send_a_guest)
     [answer] = answers
     # It was let in to speak, and cut off; the disk's port would have greeted it.
     assert answer.endswith(" 0\n"), answer
     assert "NBDMAGIC" not in answer
-    assert stored.record.outcome.succeeded, stored.record.outcome.error
-    assert stored.record.outcome.runs_on == ["b"]
 
 
 def answered(lab: Lab, folder: Path) -> pl.DataFrame:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import ValidationError
 from ruamel.yaml import YAML
@@ -11,12 +11,12 @@ from ruamel.yaml.error import YAMLError
 
 from whimbrel.errors import UsageError
 from whimbrel.spec.fields import RECORD, MisfitError
-from whimbrel.spec.migration import MigrationSpec
+from whimbrel.spec.migration import ContainerTechniqueName, MigrationSpec, TechniqueName
 
 _OF_EVERY_TECHNIQUE = ("moves", "timeout", "bandwidth", "tls", "storage")
 
 _WITH_ROUNDS = ("pre-copy", "pre-post-copy")
-_ALL_BUT_COLD = ("paused", "pre-copy", "post-copy", "pre-post-copy", "checkpoint", "restart")
+_ALL_BUT_COLD = tuple(name for name in (*get_args(TechniqueName), *get_args(ContainerTechniqueName)) if name != "cold")
 # The techniques to which an option means something. A file may set it for many arms, of which some do not heed it; who asks
 # for it beside one technique is told.
 _HEEDED_BY: dict[str, tuple[str, ...]] = {
@@ -56,7 +56,7 @@ def migration_with(base: MigrationSpec, technique: str | None, sets: Sequence[st
         found = MigrationSpec.model_validate(content | given, context=RECORD)
     except ValidationError as error:
         raise _usage(error) from error
-    _check_heeded(given, found.technique)
+    _check_heeded(given, found)
     return found
 
 
@@ -69,12 +69,13 @@ def _check_each(given: dict[str, Any]) -> None:
             raise _usage(error) from error
 
 
-def _check_heeded(given: Iterable[str], technique: str) -> None:
+def _check_heeded(given: Iterable[str], found: MigrationSpec) -> None:
+    known = get_args(TechniqueName if found.moves == "vm" else ContainerTechniqueName)
     for key in given:
-        heeding = _HEEDED_BY.get(key, (technique,))
-        if technique not in heeding:
+        heeding = _HEEDED_BY.get(key, known)
+        if found.technique not in heeding:
             raise UsageError(
-                f"--set {key}: says nothing to {technique}, but to {', '.join(heeding)}",
+                f"--set {key}: says nothing to {found.technique}, but to {', '.join(name for name in known if name in heeding)}",
                 resolution="leave it out, or choose another technique; docs/techniques.md lists techniques and their options",
             )
 

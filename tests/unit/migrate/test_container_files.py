@@ -49,10 +49,9 @@ class _End:
 
     def run(self, what: str) -> subprocess.CompletedProcess[str]:
         """Runs this with the functions of the script."""
-        places = {"ROOT": str(self._root), "MOVE": str(self.move), "HOME_OF": _HOME}
+        places = {"ROOT": str(self._root), "MOVE": str(self.move), "HOME_OF": _HOME, "FILES": str(_SCRIPT)}
         environment = {"PATH": os.environ["PATH"], "LC_ALL": "C", **places}
-        (self.move / "files.sh").write_text(_SCRIPT.read_text())
-        command = f'. "$MOVE/files.sh"; cd "$MOVE"; {what}'
+        command = f'. "$FILES"; cd "$MOVE"; {what}'
         return subprocess.run(["bash", "-c", command], env=environment, text=True, capture_output=True)
 
     def do(self, what: str) -> None:

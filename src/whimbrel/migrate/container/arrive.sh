@@ -39,20 +39,25 @@ came_whole() { # NAME SUM: what is not whole, or not what was sent, is not unpac
 }
 
 take_ahead() { # SUM: the files that came while the container ran; their memory is given back
-    came_whole ahead "$1" && unpack ahead.tar && say_size ahead && rm ahead.tar && ahead=yes
+    came_whole ahead "$1" || { tell "failed: the files that came are not those that were sent"; return; }
+    unpack ahead.tar || { tell "failed: its files could not be unpacked"; return; }
+    say_size ahead
+    rm ahead.tar
+    ahead=yes
+    tell unpacked
 }
 
 say_size() { # NAME
     say "$1: $(stat -c %s "$1.tar") bytes"
 }
 
-take_rest() { # SUM: the small images, the files that have changed, and the names of those that are no longer there
-    came_whole files "$1" || return 1
+unpack_rest() { # the small images, the files that have changed, and the names of those that are no longer there
     if [ -n "$ahead" ]; then unpack_changed files.tar; else unpack files.tar; fi
 }
 
 bring_up() { # SUM of the files
-    take_rest "$1" || { why="the images that came are not those that were sent"; return 1; }
+    came_whole files "$1" || { why="the images that came are not those that were sent"; return 1; }
+    unpack_rest || { why="its files could not be unpacked"; return 1; }
     say "images taken"
     pages_came || { why="the pages did not come whole"; return 1; }
     mount_root || { why="its root file system could not be mounted"; return 1; }
@@ -179,13 +184,13 @@ rehearsal=
 take "$AHEAD_PORT" ahead
 take "$FILES_PORT" files
 while hear "$LONGEST_S"; do
-    read -r word number previous <<<"$heard"
+    read -r word argument previous <<<"$heard"
     case $word in
     hello) tell hello ;;
-    pages) serve_pages "$number" "$previous" && tell ready || tell "failed: the page server did not start" ;;
-    unpack) take_ahead "$number" && tell unpacked || tell "failed: the files that came are not those that were sent" ;;
+    pages) serve_pages "$argument" "$previous" && tell ready || tell "failed: the page server did not start" ;;
+    unpack) take_ahead "$argument" ;;
     arrive)
-        arrive "$number"
+        arrive "$argument"
         break
         ;;
     esac
