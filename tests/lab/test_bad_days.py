@@ -114,7 +114,9 @@ def test_a_viewer_that_is_cut_off_comes_back_and_is_named(mended: Lab, states: S
     assert stored.record.outcome.succeeded, stored.record.outcome.error
     lost = [viewer.connections_lost for viewer in figures_of(stored).viewers]
     assert sorted(lost) == [0, 1], lost
-    assert any("lost its connection" in line for line in build_report(CampaignFolder.open(tmp_path / "harmed")).problems)
+    assert any(
+        "1 of 2 viewers lost their connection" in line for line in build_report(CampaignFolder.open(tmp_path / "harmed")).problems
+    )
 
 
 def in_guest_after(seconds: float, command: str) -> Harm:

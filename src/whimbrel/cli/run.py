@@ -32,8 +32,9 @@ from whimbrel.lab.lab import Lab
 from whimbrel.records.store import CampaignFolder, StoredTrial
 from whimbrel.records.trial import Plan
 from whimbrel.report.as_json import summary
-from whimbrel.report.content import Report, build_report, shorten
+from whimbrel.report.content import Report, build_report
 from whimbrel.report.junit import write_junit
+from whimbrel.report.problems import shorten
 from whimbrel.spec.campaign import CampaignSpec
 from whimbrel.spec.load import load_campaign
 from whimbrel.system.capabilities import need_capabilities
@@ -166,6 +167,9 @@ class _Run:
         self._trials = len(plans)
         self._steps = Steps(len(plans), estimate_campaign_s(spec, plans) / len(plans))
         self._began_s = 0.0
+        self._page_due_s = 0.0
+        # The campaign, while its page lacks its last trials.
+        self._behind: CampaignFolder | None = None
 
     def go(self) -> Report:
         """Makes the trials; returns what the report says."""
@@ -202,6 +206,8 @@ class _Run:
             complain(f"remove it with 'whimbrel lab down {name}'")
         elif not left_up:
             site.down()
+        if self._behind is not None and sys.exception() is not None:
+            self._write_page(self._behind)
         if interrupted and (self._path / "campaign.json").exists():
             complain(f"to go on: {shlex.join([*_HOW_TO_CALL, 'run', '--resume', str(self._path)])}")
         give_to_caller(self._path)
@@ -230,15 +236,25 @@ class _Run:
         if not outcome.succeeded:
             what = "was not measured" if outcome.result in ("moved", "stayed") else outcome.result
             self._steps.note(f"trial {stored.record.plan.order} {what}: {shorten(outcome.error)}")
+        self._behind = folder
+        if time.monotonic() >= self._page_due_s:
+            self._write_page(folder)
+        give_to_caller(self._path)
+        self._steps.done(time.monotonic() - self._began_s)
+
+    def _write_page(self, folder: CampaignFolder) -> None:
+        """The page as of now. It takes longer with every trial, so the next is due when this one is a tenth of the time."""
         self._steps.step("writing the page")
+        began_s = time.monotonic()
         try:
             write_report(folder, figures=False)
+            self._behind = None
         except Exception as error:
             # A page can be written again; the trials that are still to come cannot be made at another time.
             log.debug("no page", exc_info=True)
             self._steps.note(f"the page could not be written, and the campaign goes on: {error}")
-        give_to_caller(self._path)
-        self._steps.done(time.monotonic() - self._began_s)
+        ended_s = time.monotonic()
+        self._page_due_s = ended_s + 9 * (ended_s - began_s)
 
 
 def write_report(folder: CampaignFolder, figures: bool) -> Report:

@@ -6,19 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from whimbrel.analysis.evidence import Evidence, evidence_of
-from whimbrel.analysis.exclusion import MOST_LATENESS_MS
 from whimbrel.analysis.predictor import PredictorRecord, record_of
 from whimbrel.analysis.summary import ArmSummary, summarise
 from whimbrel.analysis.thresholds import Tick, ticks_of
 from whimbrel.records.store import CampaignFolder
 from whimbrel.report.load import ReportedTrial, load_trials
+from whimbrel.report.problems import problems_of
 from whimbrel.report.table import Table, instrument_table, main_table, rest_table
 from whimbrel.units import format_bytes, format_duration, format_rate
 
-# Above this a machine was busy with something else, or with the trial itself, and the trial is marked.
-MOST_VCPU_WAIT_SHARE = 0.15
-# Of an instrument's own loop, at its 99th percentile. The probe asks every few ms; a viewer's packets are ms apart.
-MOST_JITTER_MS = {"probe": 20.0, "player": 20.0, "migration events": 100.0}
 _ACCELERATORS = {
     "kvm": "KVM",
     "tcg": "none: guests are emulated (TCG)",
@@ -40,61 +36,12 @@ class Report:
     table: Table
     rest: Table
     instruments: Table
+    problems: list[str]
     evidence: Evidence | None
     predictor: PredictorRecord | None
     ticks: list[Tick]
     command: str
     environment: list[tuple[str, str]]
-
-    @property
-    def problems(self) -> list[str]:
-        """Trials that failed, that do not count, or that a crowded machine may have distorted, one line each."""
-        lines = []
-        for trial in self.trials:
-            plan, outcome = trial.stored.record.plan, trial.stored.record.outcome
-            who = f"Trial {plan.order} ({plan.arm}{'' if plan.counts else ', warm-up'})"
-            if not outcome.succeeded:
-                done = outcome.result in ("moved", "stayed")
-                what = f"{outcome.result}, but was not measured" if done else outcome.result
-                lines.append(f"{who} {what}: {shorten(outcome.error)}")
-            lines += [f"{who} was spoilt: {reason}" for reason in trial.figures.spoilt]
-            lines += [f"{who}: {reason}" for reason in silent(trial)]
-            lines += [f"{who}: {reason}" for reason in crowded(trial)]
-        return lines
-
-
-def shorten(error: str | None) -> str:
-    """What failed and, of the evidence, the last line: with most programs that is the one that says why."""
-    lines = (error or "no reason known").splitlines()
-    return lines[0] if len(lines) == 1 else f"{lines[0]} ({lines[-1].strip()})"
-
-
-def silent(trial: ReportedTrial) -> list[str]:
-    """Viewers whose stream was lost, for a while or for good."""
-    reasons = []
-    for viewer in trial.figures.viewers if trial.figures.measured else []:
-        if viewer.service_gap_ms is None:
-            reasons.append(f"viewer {viewer.viewer}'s stream did not come back")
-        elif viewer.connections_lost:
-            reasons.append(f"viewer {viewer.viewer} lost its connection {viewer.connections_lost} times")
-    return reasons
-
-
-def crowded(trial: ReportedTrial) -> list[str]:
-    """Why a trial's figures may be distorted by the machine it ran on."""
-    machine = trial.figures.machine
-    reasons = []
-    wait = machine.vcpu_wait_share_during
-    if wait is not None and wait > MOST_VCPU_WAIT_SHARE:
-        reasons.append(f"crowded machine: the guest's processors waited for a CPU {wait:.0%} of the time during the move")
-    late = machine.sampler_lateness_p99_ms
-    if late is not None and late > MOST_LATENESS_MS:
-        reasons.append(f"crowded machine: samples came up to {late:.0f} ms late")
-    for cost in trial.stored.record.instruments:
-        limit_ms = MOST_JITTER_MS.get(cost.name)
-        if cost.jitter_p99_ms is not None and limit_ms is not None and cost.jitter_p99_ms > limit_ms:
-            reasons.append(f"crowded machine: the {cost.name} was up to {cost.jitter_p99_ms:.0f} ms late itself")
-    return reasons
 
 
 def build_report(folder: CampaignFolder, buffers_s: Sequence[float] = ()) -> Report:
@@ -114,6 +61,7 @@ def build_report(folder: CampaignFolder, buffers_s: Sequence[float] = ()) -> Rep
         table=main_table(arms, spec.scenarios[0].name),
         rest=rest_table([trial.trialled for trial in trials]),
         instruments=instrument_table([trial.trialled for trial in trials]),
+        problems=problems_of(trials),
         evidence=evidence_of([trial.trialled for trial in trials], {plan.arm for plan in folder.plans}),
         predictor=record_of([trial.trialled for trial in trials]),
         ticks=ticks_of([trial.trialled for trial in trials]),

@@ -6,8 +6,9 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 
 from whimbrel.errors import UsageError
-from whimbrel.report.content import Report, shorten
+from whimbrel.report.content import Report
 from whimbrel.report.load import ReportedTrial
+from whimbrel.report.problems import shorten
 
 
 def write_junit(report: Report, file: Path) -> None:

@@ -18,9 +18,10 @@ from whimbrel.analysis.figures import TrialFigures, derive, figures_of
 from whimbrel.analysis.summary import Spread, summarise
 from whimbrel.records.store import CampaignFolder, StoredTrial
 from whimbrel.records.trial import Event, TrialRecord
-from whimbrel.report.content import build_report, silent
+from whimbrel.report.content import build_report
 from whimbrel.report.layout import write_page
 from whimbrel.report.load import ReportedTrial
+from whimbrel.report.problems import problems_of
 from whimbrel.report.table import UNKNOWN, main_table, show
 
 RECORDED = Path(__file__).parents[2] / "recorded" / "campaign"
@@ -166,7 +167,10 @@ def test_a_stream_that_never_came_back_has_no_gap_and_is_named(campaign: Campaig
     assert figures.service_gap_ms is None
     assert figures.viewers[0].service_gap_ms is None
     assert figures.viewers[0].playbacks[0].stalled_at_end
-    assert silent(ReportedTrial(stored, figures)) == ["viewer 1's stream did not come back"]
+    order = stored.record.plan.order
+    assert problems_of([ReportedTrial(stored, figures)]) == [
+        f"Trial {order} of vm-1: the stream of 1 of 1 viewers did not come back"
+    ]
 
 
 def test_one_of_two_viewers_lost_makes_the_trials_gap_unknown(campaign: CampaignFolder) -> None:
@@ -274,9 +278,18 @@ def test_spreads_are_shown_as_they_are() -> None:
     assert show(Spread.of([3.0, 3.0]), ".1f") == "3.0"
 
 
-def test_a_crowded_machine_is_said(campaign: CampaignFolder) -> None:
-    report = build_report(campaign)
-    trial = report.trials[0]
-    machine = trial.figures.machine.model_copy(update={"vcpu_wait_share_during": 0.5})
-    crowded = replace(trial, figures=trial.figures.model_copy(update={"machine": machine}))
-    assert any("waited for a CPU 50%" in line for line in replace(report, trials=[crowded]).problems)
+def waiting(trial: ReportedTrial, order: int, share: float) -> ReportedTrial:
+    """The trial with another number, made on a machine on which the guest's processors waited that much."""
+    machine = trial.figures.machine.model_copy(update={"vcpu_wait_share_during": share})
+    plan = trial.stored.record.plan.model_copy(update={"order": order})
+    record = trial.stored.record.model_copy(update={"plan": plan})
+    return ReportedTrial(replace(trial.stored, record=record), trial.figures.model_copy(update={"machine": machine}))
+
+
+def test_a_crowded_machine_is_said_once_for_an_arm(campaign: CampaignFolder) -> None:
+    trial = build_report(campaign).trials[0]
+    arm = trial.stored.record.plan.arm
+    waits = "crowded machine: the guest's processors waited for a CPU"
+    assert problems_of([waiting(trial, 4, 0.5)]) == [f"Trial 4 of {arm}: {waits} 50% of the time during the move"]
+    three = [waiting(trial, order, share) for order, share in ((4, 0.5), (7, 0.1), (9, 0.2), (12, 0.3))]
+    assert problems_of(three) == [f"Trials 4, 9, 12 of {arm}: {waits} 20% to 50% of the time during the move"]
