@@ -22,7 +22,7 @@ def line(what: str, goal: str, found: str) -> None:
 def run_moves(rounds: int) -> None:
     """Ours against virsh, and what a trial costs."""
     with moves.bench(note) as here:
-        against_virsh, against_bare = moves.compare_moves(here, rounds)
+        against_virsh, against_bare = moves.compare_moves(here, rounds, note)
         line("our trial over plain `virsh migrate --live --p2p`, 5 viewers, libvirt's total time", "1.05", str(against_virsh))
         line("instruments on over off, 5 viewers, libvirt's total time", "1.02", str(against_bare))
         with_ten = [here.trial(10) for _ in range(3)]
@@ -56,7 +56,7 @@ def run_crowd(_: int) -> None:
 def run_containers(rounds: int) -> None:
     """Containers moved by us against Podman's checkpoint, copy and restore."""
     with containers.bench(note) as here:
-        for technique, found in containers.compare(here, rounds).items():
+        for technique, found in containers.compare(here, rounds, note).items():
             goal = "0.25" if technique == "pre-copy" else ""
             line(f"a container moved by our {technique} over Podman's way, 2 viewers, service gap", goal, str(found))
 

@@ -129,7 +129,7 @@ def instrument_cores(stored: StoredTrial) -> float:
     return sum(cost.cpu_s or 0.0 for cost in stored.record.instruments) / span_s
 
 
-def compare_moves(here: Bench, rounds: int) -> tuple[Ratio, Ratio]:
+def compare_moves(here: Bench, rounds: int, note: Callable[[str], None]) -> tuple[Ratio, Ratio]:
     """Our whole trial against plain virsh, and against our own move without instruments: libvirt's total times."""
 
     def whole_trial() -> float:
@@ -145,5 +145,6 @@ def compare_moves(here: Bench, rounds: int) -> tuple[Ratio, Ratio]:
             "virsh": lambda: here.with_viewers_only(ByVirsh("pre-copy")),
         },
         rounds,
+        note,
     )
     return ratio(found["trial"], found["virsh"]), ratio(found["trial"], found["bare"])

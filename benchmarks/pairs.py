@@ -23,15 +23,22 @@ class Ratio:
         return f"{self.middle:.3f} [{self.least:.3f} to {self.greatest:.3f}] ({self.pairs} pairs, {self.certainty:.1%})"
 
 
-def take_turns(ways: Mapping[str, Callable[[], float]], rounds: int, seed: int = 1) -> dict[str, list[float]]:
-    """Each way once per round, in an order shuffled anew, so that neither drift nor order favours one."""
+def take_turns(
+    ways: Mapping[str, Callable[[], float]], rounds: int, note: Callable[[str], None], seed: int = 1
+) -> dict[str, list[float]]:
+    """Each way once per round, in an order shuffled anew, so that neither drift nor order favours one; each figure is noted.
+
+    A way returns s.
+    """
     dice = random.Random(seed)
     found: dict[str, list[float]] = {name: [] for name in ways}
-    for _ in range(rounds):
+    for number in range(1, rounds + 1):
         order = list(ways)
         dice.shuffle(order)
         for name in order:
-            found[name].append(ways[name]())
+            figure_s = ways[name]()
+            note(f"round {number} of {rounds}: {name} {figure_s:.3f} s")
+            found[name].append(figure_s)
     return found
 
 

@@ -15,7 +15,9 @@ def test_every_way_has_its_turn_in_every_round() -> None:
 
         return take
 
-    found = take_turns({name: way(name) for name in "abc"}, rounds=4)
+    notes: list[str] = []
+    found = take_turns({name: way(name) for name in "abc"}, rounds=4, note=notes.append)
+    assert notes[0] == f"round 1 of 4: {taken[0]} 1.000 s"
     assert [sorted(taken[start : start + 3]) for start in range(0, 12, 3)] == [["a", "b", "c"]] * 4
     assert len({tuple(taken[start : start + 3]) for start in range(0, 12, 3)}) > 1
     assert all(len(values) == 4 for values in found.values())
