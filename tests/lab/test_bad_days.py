@@ -107,7 +107,7 @@ def reset_one_viewer(lab: Lab) -> None:
     run([*inside, "ss", "-Ktn", "state", "established", "sport", "=", f":{port}"])
 
 
-def test_a_viewer_that_is_cut_off_comes_back_and_is_named(mended: Lab, states: StateStore, tmp_path: Path) -> None:
+def test_a_viewer_that_is_cut_off_comes_back_and_is_told(mended: Lab, states: StateStore, tmp_path: Path) -> None:
     saboteur = Saboteur(mended, "pre-copy", reset_one_viewer)
     with saboteur.at_work():
         stored = make_trial(mended, states, quick(*A_TRY), "vm", 2, tmp_path / "harmed", notice=saboteur.told)

@@ -252,7 +252,7 @@ class _Run:
         except Exception as error:
             # A page can be written again; the trials that are still to come cannot be made at another time.
             log.debug("no page", exc_info=True)
-            self._steps.note(f"the page could not be written, and the campaign goes on: {error}")
+            self._steps.note(f"the page could not be written; 'whimbrel report {self._path}' writes it later: {error}")
         ended_s = time.monotonic()
         self._page_due_s = ended_s + 9 * (ended_s - began_s)
 
