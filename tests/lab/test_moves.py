@@ -65,6 +65,10 @@ def test_every_technique_moves_every_form(
     if technique in ("post-copy", "pre-post-copy"):
         assert any(event.name == "post-copy" for event in record.events)
         assert any(event.data.get("status") == "postcopy-active" for event in record.events)
+        assert record.move is not None
+        assert record.move.capabilities is not None
+        # libvirt turns it on wherever memory follows: pages that are asked for overtake the others.
+        assert "postcopy-preempt" in record.move.capabilities
     assert no_guest_runs(lab)
 
 
@@ -82,10 +86,17 @@ def test_tunables(lab: Lab, states: StateStore, options: tuple[str, ...], tmp_pa
     assert record.outcome.succeeded, record.outcome.error
     assert record.move is not None
     assert record.move.parameters is not None
-    if "compression=zstd" in options:
-        assert record.move.parameters["multifd-compression"] == "zstd"
-    if "connections=2" in options:
-        assert record.move.parameters["multifd-channels"] == 2
+    shown = {
+        "auto_converge=true": "auto-converge" in (record.move.capabilities or []),
+        "compression=xbzrle": "xbzrle" in (record.move.capabilities or []),
+        "compression=zstd": record.move.parameters["multifd-compression"] == "zstd",
+        "connections=2": record.move.parameters["multifd-channels"] == 2,
+        # Nothing fits into 1 ms: without a limit that is raised it would take as many rounds as there may be.
+        "max_downtime=1 ms": any(event.name == "pause limit" for event in record.events),
+        "on_timeout=post-copy": any(event.data.get("status") == "postcopy-active" for event in record.events),
+    }
+    for option in options:
+        assert shown.get(option, True), f"{option}: {record.move}"
 
 
 def test_memory_that_changes_makes_a_second_round(lab: Lab, states: StateStore, tmp_path: Path) -> None:

@@ -58,7 +58,8 @@ class ByVirsh:
             running = start(request.source.command(virsh_words(request)), log_file=words)
             try:
                 while running.wait(_LOOK_EVERY_S) is None:
-                    if not aborted and (deadline.passed or request.told_to_abort()):
+                    if aborted or deadline.passed or request.told_to_abort():
+                        # Said again until virsh ends: the first time libvirt may have no job yet.
                         aborted = True
                         domain.abort_job()
             finally:

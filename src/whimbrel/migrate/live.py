@@ -124,7 +124,9 @@ class _Attempt:
         self._limit_s = 0.0
         # How long the disk took before the first round; 0 when none moves along.
         self._disk_s = 0.0
-        # When the switch was ordered, in seconds since the call; when it was last seen to have got on since, and how far.
+        # The switch that was ordered, and when libvirt took the order, in seconds since the call; when the move was last seen to
+        # have got on since, and how far.
+        self._ordered: Action | None = None
         self._switched: float | None = None
         self._got_on_s = 0.0
         self._moved_bytes: int | None = None
@@ -231,15 +233,19 @@ class _Attempt:
         """Stops the guest and copies, or lets it go first. The point of no return of post-copy: from here on the source has no
         whole copy any more.
         """
-        self._journal.mark(action, rounds=self._rounds, elapsed_s=elapsed_s)
-        self._switched = self._got_on_s = elapsed_s
-        self._follows = action == "post-copy"
-        # The move may have just ended by itself: then libvirt refuses, and nothing is lost.
-        with contextlib.suppress(EngineError):
+        if self._ordered != action:
+            self._journal.mark(action, rounds=self._rounds, elapsed_s=elapsed_s)
+            self._ordered = action
+        try:
             if action == "post-copy":
                 self._domain.start_post_copy()
             else:
                 self._domain.set_max_downtime_ms(_ANY_DOWNTIME_MS)
+        except EngineError:
+            # The move may have just ended by itself, which we see at once. Else libvirt was busy, and hears it again.
+            return
+        self._switched = self._got_on_s = elapsed_s
+        self._follows = action == "post-copy"
 
     def _abort(self, why: str) -> None:
         self._aborted = True

@@ -10,13 +10,13 @@ from typing import Protocol
 from whimbrel.engines.domain import Domain
 from whimbrel.engines.guest_agent import GuestAgent
 from whimbrel.engines.libvirt import Connection
-from whimbrel.errors import EngineError, UnsafeStateError
+from whimbrel.errors import EngineError, GuestError, UnsafeStateError
 from whimbrel.hosts.host import Host
 from whimbrel.migrate.live import options_of
 from whimbrel.migrate.recovery import Decision, Intention, SideState, Situation, Step, decide
 from whimbrel.migrate.storage import fit_for_both, keep_only_copy
 from whimbrel.migrate.technique import MoveRequest
-from whimbrel.migrate.verify import exactly_one, state_of
+from whimbrel.migrate.verify import exactly_one, how_to_look, state_of
 from whimbrel.system.deadline import Deadline, pause
 
 _PATIENCE_S = 900.0
@@ -38,7 +38,9 @@ class Sides(Protocol):
         """What they say now: first whether anything moves it, then where it is, so that no end of a move falls in between."""
 
     def take(self, step: Step) -> None:
-        """Takes a step that is neither ``done`` nor ``cannot``. EngineError when it was refused: it is then tried again."""
+        """Takes a step that is neither ``done`` nor ``cannot``. EngineError or GuestError when it was refused or failed: it is
+        then tried again, unless what was booted does not answer (GuestError).
+        """
 
     def clear(self) -> None:
         """Removes what the move used, once one copy runs."""
@@ -83,12 +85,20 @@ def recover(
             raise UnsafeStateError(
                 f"{request.guest} cannot be brought to one running copy",
                 details=f"{decision.why}. {refused}".rstrip(". ") + ".",
-                resolution="mend what is named and recover again; 'virsh list --all' on both hosts shows what is there",
+                resolution=f"mend what is named and recover again; {how_to_look(request.places)} shows what is there",
             )
         elif decision.step != "cannot":
             booted = booted or decision.step == "boot"
             try:
                 sides.take(decision.step)
+            except GuestError as error:
+                if decision.step == "boot":
+                    raise UnsafeStateError(
+                        f"{request.guest} was started anew, but does not answer",
+                        details=str(error),
+                        resolution="recover again once it answers, or 'whimbrel undeploy' it",
+                    ) from error
+                refused = f"The step '{decision.step}' failed: {error}"
             except EngineError as error:
                 refused = f"The step '{decision.step}' was refused: {error}"
         pause(look_every_s)

@@ -57,12 +57,15 @@ def reserved(host: Host, guest: str, memory_bytes: int, disk_bytes: int) -> Iter
 
 def _check(host: Host, wanted: Booking, others: list[Booking]) -> None:
     free = host.capacity()
-    for what, asked, available in (
-        ("memory", wanted.memory_bytes, free.memory_bytes - sum(other.memory_bytes for other in others)),
-        ("disk", wanted.disk_bytes, free.disk_bytes - sum(other.disk_bytes for other in others)),
+    for what, asked, there, booked in (
+        ("memory", wanted.memory_bytes, free.memory_bytes, [other.memory_bytes for other in others]),
+        ("disk", wanted.disk_bytes, free.disk_bytes, [other.disk_bytes for other in others]),
     ):
+        available = there - sum(booked)
         if asked > available:
-            claims = ", ".join(f"{other.guest} (process {other.pid}): {format_bytes(other.memory_bytes)}" for other in others)
+            claims = ", ".join(
+                f"{other.guest} (process {other.pid}): {format_bytes(claim)}" for other, claim in zip(others, booked, strict=True)
+            )
             raise ReservationError(
                 f"host {host.name} cannot set aside {format_bytes(asked)} of {what} for {wanted.guest}",
                 details=f"free: {format_bytes(max(0, available))}; booked by others: {claims or 'nothing'}",

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from whimbrel.errors import EngineError, UnsafeStateError, WhimbrelError
+from whimbrel.guests.carrier import Carrier
 from whimbrel.hosts.host import Place
 from whimbrel.migrate.recovery import SideState
 from whimbrel.system.deadline import Deadline, pause
@@ -63,33 +64,48 @@ def exactly_one(guest: str, places: Sequence[Place]) -> str:
                 raise UnsafeStateError(
                     f"it is unknown where {guest} runs: a host does not answer",
                     details=str(error),
-                    resolution="ask each host's libvirt ('virsh list --all') before starting the guest anywhere",
+                    resolution=f"look at {how_to_look(places)} before starting it anywhere",
                 ) from error
         else:
             if len(copies.running) == 1 and not copies.standing:
                 return copies.running[0]
             if deadline.passed:
-                raise _not_one(guest, copies)
+                raise _not_one(guest, copies, in_carriers(places))
         pause(_LOOK_EVERY_S)
 
 
-def _not_one(guest: str, copies: Copies) -> UnsafeStateError:
-    still = f"a copy stands still on {' and '.join(copies.standing)}"
+def in_carriers(places: Sequence[Place]) -> bool:
+    """Whether what moves is a container, of which libvirt knows nothing."""
+    return any(isinstance(place, Carrier) for place in places)
+
+
+def how_to_look(places: Sequence[Place]) -> str:
+    """What shows a user which copies are there."""
+    return "'runc list' in both carriers" if in_carriers(places) else "'virsh list --all' on both hosts"
+
+
+def _not_one(guest: str, copies: Copies, contained: bool) -> UnsafeStateError:
+    standing = " and ".join(copies.standing)
+    still = f"a copy stands still on {standing}"
     if len(copies.running) > 1:
         return UnsafeStateError(
             f"{guest} runs on {' and '.join(copies.running)}",
             resolution="keep one copy and stop the others; the logs of both hosts say which is newest",
         )
     if copies.running:
+        end = f"'runc delete --force {guest}' in the carrier on {standing}" if contained else f"'virsh destroy' on {standing}"
+        ask = "" if contained else " ('virsh domjobinfo')"
         return UnsafeStateError(
             f"{guest} runs on {copies.running[0]}; {still}",
-            resolution=f"keep the one that runs; end the other ('virsh destroy' on {' and '.join(copies.standing)}), unless a"
-            " post-copy move is still under way ('virsh domjobinfo'), which needs both",
+            resolution=f"keep the one that runs; end the other ({end}), unless a post-copy move is still under way{ask}, which"
+            " needs both",
         )
     if copies.standing:
+        # A container's link has to join as well, which 'runc resume' would not do.
+        go_on = "'whimbrel recover'" if contained else "'virsh resume'"
         return UnsafeStateError(
             f"{guest} runs on no host; {still}",
-            resolution="'virsh resume' lets it go on, once the logs of both hosts say that no other copy went on before",
+            resolution=f"{go_on} lets it go on, once the logs of both hosts say that no other copy went on before",
         )
     return UnsafeStateError(
         f"{guest} runs on no host: no copy is left",

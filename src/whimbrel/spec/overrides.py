@@ -25,6 +25,9 @@ _HEEDED_BY: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("bandwidth", "compression", "connections", "timeout", "on_timeout"), _ALL_BUT_COLD),
 }
 
+# What also limits a disk that moves along: a guest that is off has nothing else to send.
+_OF_A_DISK = ("bandwidth", "timeout")
+
 
 def parse_override(text: str, example: str) -> tuple[str, Any]:
     """``guest.memory=2 GiB`` to key and value, as YAML reads it; UsageError when it is not of that form."""
@@ -73,6 +76,8 @@ def _check_heeded(given: Iterable[str], found: MigrationSpec) -> None:
     known = get_args(TechniqueName if found.moves == "vm" else ContainerTechniqueName)
     for key in given:
         heeding = _HEEDED_BY.get(key, known)
+        if key in _OF_A_DISK and found.storage != "shared":
+            heeding = known
         if found.technique not in heeding:
             raise UsageError(
                 f"--set {key}: says nothing to {found.technique}, but to {', '.join(name for name in known if name in heeding)}",

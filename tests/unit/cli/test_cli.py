@@ -47,6 +47,18 @@ def test_bad_usage_is_one_clear_error(words: tuple[str, ...]) -> None:
     assert "Traceback" not in done.stderr
 
 
+def test_techniques_are_listed_with_a_reason_for_each_that_cannot_be(tmp_path: Path) -> None:
+    # A home without a server tree: of CRIU outside a guest nothing is known yet.
+    done = whimbrel("techniques", "--json", env={"WHIMBREL_HOME": str(tmp_path)})
+    assert done.returncode == 0, done.stderr
+    listed = {(each.pop("form"), each.pop("technique"), each.pop("moves")): each for each in json.loads(done.stdout)}
+    assert listed["nested", "pre-copy", "container"] == {"possible": True, "reason": None}
+    assert listed["nested", "pre-copy", "vm"] == {"possible": True, "reason": None}
+    assert listed["vm", "checkpoint", "container"]["possible"] is False
+    assert all(each["possible"] == (each["reason"] is None) for each in listed.values())
+    assert "not tried" in listed["container", "checkpoint", "container"]["reason"]
+
+
 def test_a_bad_file_names_file_line_and_key(tmp_path: Path) -> None:
     file = tmp_path / "bad.yaml"
     file.write_text("schema_version: 1\nname: x\nguest: {memry: 1 GiB}\nscenarios: []\n")

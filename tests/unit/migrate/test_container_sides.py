@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 import pytest
 
 from tests.fakes import FakeHost, FakeJournal
-from whimbrel.errors import GuestError, MoveError
+from whimbrel.errors import GuestError, MoveError, UnsafeStateError
 from whimbrel.guests.carrier import Carrier
 from whimbrel.guests.guest import GUEST_NAME
 from whimbrel.hosts.host import GuestState
+from whimbrel.migrate import verify
 from whimbrel.migrate.container import move
 from whimbrel.migrate.container.side import Line, Side
 from whimbrel.migrate.container.sides import ContainerSides
@@ -128,6 +129,12 @@ def test_a_source_that_has_died_is_not_waited_for() -> None:
         attempt(Talker(None), Talker(["listening", "restored"], "runs"), FakeJournal())._watch_leaving()
 
 
+def test_a_script_that_was_killed_without_a_word_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(move, "_QUIET_S", 0.0)
+    with pytest.raises(MoveError, match="ended in the middle"):
+        attempt(Talker(SENT, "stands still"), Talker(["listening"]), FakeJournal())._watch_leaving()
+
+
 def test_the_last_word_counts_though_it_came_with_the_end() -> None:
     source = Talker([*SENT, "commit"])
     found = attempt(source, Talker(["listening", "restored"], "runs"), FakeJournal())
@@ -158,3 +165,19 @@ def test_a_copy_that_stands_still_keeps_what_was_said_of_it(monkeypatch: pytest.
     source.state = "absent"
     attempt(source, destination, journal).end()
     assert cleared == ["source", "destination"]
+
+
+def test_advice_on_a_container_names_what_knows_of_containers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(verify, "_PATIENCE_S", 0.0)
+    said = []
+    for source, destination in (
+        (Talker([], "runs"), Talker([], "stands still")),
+        (Talker([], "stands still"), Talker([])),
+    ):
+        found = request(source, destination)
+        with pytest.raises(UnsafeStateError) as caught:
+            verify.exactly_one("origin", found.places)
+        said.append(str(caught.value))
+    assert "'runc delete --force origin' in the carrier on b" in said[0]
+    assert "'whimbrel recover' lets it go on" in said[1]
+    assert "virsh" not in "".join(said)

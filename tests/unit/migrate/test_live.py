@@ -41,3 +41,29 @@ def test_a_move_is_stuck_when_nothing_came_for_long(moved_bytes: tuple[int | Non
     # In between nobody is asked.
     assert not attempt._is_stuck(patience_s)
     assert [attempt._is_stuck((patience_s + 1) * look) for look in (1, 2, 3)] == stuck
+
+
+class Busy(Job):
+    """A guest whose libvirt takes the order to switch when it is given for the third time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.orders = 0
+
+    def start_post_copy(self) -> None:
+        self.orders += 1
+        if self.orders < 3:
+            raise EngineError("another job holds the lock")
+
+
+def test_a_switch_that_libvirt_refuses_is_ordered_again_and_nothing_counts_as_gone_until_then() -> None:
+    job: Any = Busy()
+    journal = FakeJournal()
+    request = MoveRequest("guest", FakeHost("a"), FakeHost("b"), 2**20, 2**20, MigrationSpec(technique="post-copy"))
+    attempt = live._Attempt(job, request, journal, job)
+    may_abort = []
+    for elapsed_s in (1.0, 1.1, 1.2):
+        attempt._switch("post-copy", elapsed_s)
+        may_abort.append(attempt._may_abort)
+    assert may_abort == [True, True, False]
+    assert [name for _, name, _ in journal.marks] == ["post-copy"]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from tests.fakes import FakeHost
-from whimbrel.errors import EngineError, UnsafeStateError
+from whimbrel.errors import EngineError, GuestError, UnsafeStateError
 from whimbrel.migrate import verify
 from whimbrel.migrate.recover import recover
 from whimbrel.migrate.recovery import Intention, Situation, Step
@@ -27,6 +27,7 @@ class Script:
     says: list[Situation]
     after: dict[Step, list[Situation]] = field(default_factory=dict)
     refuses: int = 0
+    how: type[EngineError] | type[GuestError] = EngineError
     taken: list[Step] = field(default_factory=list)
     cleared: bool = False
 
@@ -37,7 +38,7 @@ class Script:
         self.taken.append(step)
         if self.refuses:
             self.refuses -= 1
-            raise EngineError("not yet")
+            raise self.how("not yet")
         self.says = self.after.get(step, self.says)
 
     def clear(self) -> None:
@@ -83,6 +84,18 @@ def test_a_step_that_is_refused_is_tried_again() -> None:
     script = Script([split], after={"resume post-copy": [Situation("stands still", "runs", under_way=True), AT_B]}, refuses=2)
     assert run(script, at_a=False) == ("b", ["resume post-copy", "wait", "done"])
     assert script.taken == ["resume post-copy"] * 3
+
+
+def test_a_step_that_fails_in_a_carrier_is_tried_again() -> None:
+    script = Script([Situation("stands still", "absent")], after={"source goes on": [AT_A]}, refuses=1, how=GuestError)
+    assert run(script) == ("a", ["source goes on", "done"])
+    assert script.taken == ["source goes on"] * 2
+
+
+def test_what_was_booted_and_does_not_answer_is_not_called_recovered() -> None:
+    script = Script([Situation("absent", "absent")], after={"boot": [AT_A]}, refuses=1, how=GuestError)
+    with pytest.raises(UnsafeStateError, match="was started anew, but does not answer"):
+        run(script, intention=Intention(boot_anew=True))
 
 
 def test_a_host_that_is_silent_for_a_moment_is_asked_again() -> None:

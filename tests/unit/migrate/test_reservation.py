@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -34,10 +35,11 @@ def test_disk_is_booked_too() -> None:
     host = FakeHost(disk_bytes=3 * GIB)
     with (
         reserved(host, "one", GIB, 2 * GIB),
-        pytest.raises(ReservationError, match="of disk"),
+        pytest.raises(ReservationError, match="of disk") as caught,
         reserved(host, "two", GIB, 2 * GIB),
     ):
         pass
+    assert f"one (process {os.getpid()}): 2 GiB" in str(caught.value)
 
 
 def test_hosts_do_not_share_bookings() -> None:

@@ -43,6 +43,11 @@ def test_what_cannot_be_is_refused_with_its_key(technique: str | None, sets: lis
         migration_with(BASE, technique, sets)
 
 
+def test_a_disk_that_moves_along_heeds_rate_and_time_out_where_memory_does_not() -> None:
+    found = migration_with(MigrationSpec(storage="full"), "cold", ["bandwidth=5 MiB/s", "timeout=60 s"])
+    assert (found.bandwidth_bytes_per_s, found.timeout_s) == (5 * 2**20, 60)
+
+
 @pytest.mark.parametrize("option", ["max_downtime=100 ms", "pre_copy_rounds=3"])
 def test_what_only_qemu_knows_is_refused_for_a_container(option: str) -> None:
     container = MigrationSpec.model_validate({"moves": "container", "technique": "pre-copy"})

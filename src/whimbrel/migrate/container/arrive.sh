@@ -6,7 +6,7 @@
 cd "$MOVE" || exit 1
 mkfifo never ready ahead.ended files.ended 2>/dev/null
 mkdir -p work/restore
-page_server= lazy_pages= kept= rehearsal= heart= ahead=
+page_server= lazy_pages= kept= rehearsal= heart= ahead= why=
 # From one word of the source to the next: a round that has just begun when the time-out passes, the last dump, and the files.
 LONGEST_S=$((3 * PATIENCE_S + READY_S))
 
@@ -15,7 +15,8 @@ trap 'exit 1' TERM
 trap '[ -z "$rehearsal$heart" ] || kill $rehearsal $heart 2>/dev/null; end_rehearsal; [ -n "$kept" ] || end_container' EXIT
 
 serve_pages() { # NUMBER [PREVIOUS]: a page server takes one connection, and needs the round before to leave out what it has
-    pages_came || return 1
+    pages_came || { why="the pages of the round before did not come whole"; return 1; }
+    why="the page server did not start"
     mkdir -p "images/$1" "work/$1"
     (exec timeout "$PATIENCE_S" criu page-server -D "images/$1" -W "work/$1" -o page-server.log --address 0.0.0.0 \
         --port "$PAGES_PORT" ${2:+--prev-images-dir "../$2"} --status-fd 5 5>ready) >/dev/null 2>&1 &
@@ -87,19 +88,19 @@ bring_up_before_its_memory() {
     came ready 20 && restore --lazy-pages
 }
 
-give_up() { # REASON: the source may go on only when it is certain that nothing runs here
+give_up() { # REASON: the source may go on only when it is certain that nothing runs here, and that nothing has run
     say "failed: $1"
-    if end_container; then
-        # Now it may go: as long as the container was there, it would have read zeros without it.
-        [ -z "$lazy_pages" ] || kill "$lazy_pages" 2>/dev/null
-        tell "failed $1"
-    else
-        tell "unsure $1"
-    fi
+    end_container || { tell "unsure $1"; return; }
+    # Now it may go: as long as the container was there, it would have read zeros without it.
+    [ -z "$lazy_pages" ] || kill "$lazy_pages" 2>/dev/null
+    if has_run; then tell "unsure $1, after it had run there"; else tell "failed $1"; fi
+}
+
+has_run() { # whether CRIU, or we, have said so: peers may have heard of it, and what the source has is older
+    grep -q ' restored$' "$MOVE/journal"
 }
 
 arrive() { # SUM
-    local why=
     bring_up "$1" || { give_up "$why"; return; }
     if [ -z "$lazy_pages" ]; then
         # Point of no return: from here on the container runs on this side, and the source may only end its own.
@@ -187,7 +188,7 @@ while hear "$LONGEST_S"; do
     read -r word argument previous <<<"$heard"
     case $word in
     hello) tell hello ;;
-    pages) serve_pages "$argument" "$previous" && tell ready || tell "failed: the page server did not start" ;;
+    pages) serve_pages "$argument" "$previous" && tell ready || tell "failed: $why" ;;
     unpack) take_ahead "$argument" ;;
     arrive)
         arrive "$argument"

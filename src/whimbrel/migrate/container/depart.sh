@@ -118,7 +118,7 @@ leave() { # ends with the container frozen, or stopped, and all that the destina
         say frozen
         detach
         runc kill "$NAME" TERM
-        until_group_says populated 0 20 || { runc kill "$NAME" KILL; until_group_says populated 0 20; }
+        until_group_says populated 0 20 || { runc kill "$NAME" KILL; until_group_says populated 0 20; } || go_back "it does not end"
         runc delete --force "$NAME"
         umount "$BUNDLE/rootfs"
         send_rest || go_back "its files could not be sent"
@@ -191,10 +191,13 @@ say connected
 send_ahead || { say "failed: its files could not be sent: $heard"; exit 1; }
 say "files ahead"
 number=0
-while read -r order <&9; do
+# A driver that has died gives no more orders; one that lives waits for a round no longer than the time-out lets that take.
+while read -r -t $((PATIENCE_S + READY_S)) order <&9; do
     case $order in
     round) number=$((number + 1)); one_round "$number" || exit 1 ;;
     leave) hand_over; exit 0 ;;
     abort) say "failed: aborted"; exit 1 ;;
     esac
 done
+say "failed: no more orders came"
+exit 1

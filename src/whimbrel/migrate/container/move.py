@@ -31,6 +31,8 @@ _LOOK_EVERY_S = 0.1
 # While the container stands still, looking takes the very processors that dump and restore it.
 _LOOK_WHILE_LEAVING_S = 0.5
 _READY_S = 120.0
+# After so long without a word it is asked whether the source's script still runs: one that was killed says nothing.
+_QUIET_S = 15.0
 # Longer than everything that the scripts wait for (common.sh), besides what a move's time-out limits.
 _LEAVING_S = 240.0
 _BAD = ("failed", "lost", "no answer")
@@ -110,6 +112,7 @@ class _Attempt:
         self._journal = journal
         self._seen: dict[str, list[Line]] = {"source": [], "destination": []}
         self._left = False
+        self._quiet = Deadline(_QUIET_S)
         self.aborted = False
 
     def run(self) -> None:
@@ -189,7 +192,7 @@ class _Attempt:
             if answers:
                 silent = Deadline(patience_s)
             bad = self._complaint("source")
-            over = (bad is not None or deadline.passed or not answers) and not self._still(self._depart)
+            over = (bad is not None or deadline.passed or not answers or self._quiet.passed) and not self._still(self._depart)
             if over:
                 # What it has said last, between our look and its end.
                 self._look()
@@ -217,6 +220,7 @@ class _Attempt:
 
     def _still(self, side: Side) -> bool:
         """Whether a side's script runs; one that cannot be asked may, unless its carrier has ended."""
+        self._quiet = Deadline(_QUIET_S)
         try:
             return side.running
         except WhimbrelError:
@@ -238,6 +242,7 @@ class _Attempt:
     def _hear(self, side: Side) -> bool:
         with contextlib.suppress(WhimbrelError):
             for line in side.news():
+                self._quiet = Deadline(_QUIET_S)
                 self._seen[side.role].append(line)
                 self._journal.quote(side.carrier.name, line.words, line.realtime_ns)
             return True
