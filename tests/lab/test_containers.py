@@ -101,6 +101,11 @@ HARM_TO_FILES = {"tampered": (7003, "tr e f"), "cut off": (7003, "head -c 2000")
 KILL_CRIU = """for process in /proc/[0-9]*; do
     read -r name <"$process/comm" && [ "$name" = criu ] && kill -KILL "${process#/proc/}"
 done 2>/dev/null; true"""
+RESTORES_AND_FAILS = """#!/bin/sh
+case " $* " in *" restore "*) /usr/sbin/runc "$@"; exit 1 ;; esac
+exec /usr/sbin/runc "$@"
+"""
+END_CONTAINER = f"echo 1 >/sys/fs/cgroup/whimbrel/{CONTAINER}/cgroup.kill"
 # So that memory which follows the container takes its time.
 SLOW_LINK = "tc qdisc add dev eth0 root tbf rate 3mbit burst 32k latency 400ms"
 
@@ -244,11 +249,61 @@ def test_a_container_whose_memory_is_lost_ends_and_its_old_copy_does_not_go_on_b
     assert "lost" in report.error
     # It has run there: what stands still here is from before that, and only its owner may say that it will do.
     assert carriers.states == ["stands still", "absent"]
+    assert_only_its_owner_can_start_it(carriers)
+
+
+def assert_only_its_owner_can_start_it(carriers: Carriers) -> None:
+    """What is left is not to go on by itself, and can be started anew at the source."""
     sides = ContainerSides(carriers.request)
     assert decide(sides.look(), Intention()).step == "cannot"
     assert decide(sides.look(), Intention(boot_anew=True)).step == "boot"
     sides.take("boot")
     assert carriers.states == ["runs", "absent"]
+
+
+@pytest.mark.long
+def test_a_copy_that_ran_and_was_given_up_is_not_followed_by_its_older_one(carriers: Carriers) -> None:
+    # The container goes on there; then runc says that it could not be restored.
+    carriers.b.inside.write("/usr/local/sbin/runc", RESTORES_AND_FAILS)
+    carriers.b.inside.shell("chmod +x /usr/local/sbin/runc")
+    report = carriers.move("checkpoint", FakeJournal())
+    assert report.result == "failed", report
+    assert report.error is not None
+    assert "after it had run there" in report.error
+    assert carriers.states == ["stands still", "absent"]
+    assert_only_its_owner_can_start_it(carriers)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("side", ["source", "destination"])
+def test_a_side_that_is_killed_leaves_one_copy_that_runs(carriers: Carriers, side: str, tmp_path: Path) -> None:
+    inside, job = (carriers.a.inside, "depart") if side == "source" else (carriers.b.inside, "arrive")
+    kill = Saboteur("sent", lambda: inside.shell(f"systemctl kill --signal=KILL whimbrel-{job}"))
+    with spectators(carriers.lab, tmp_path, viewers=0) as seen:
+        report = carriers.move("checkpoint", kill)
+        print(side, report.result, report.error, carriers.states)
+        assert sorted(carriers.states) == ["absent", "runs"]
+    seen.assert_it_went_on()
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("technique", ["checkpoint", "pre-copy", "post-copy"])
+def test_a_container_that_ends_by_itself_meanwhile_is_not_said_to_run(
+    carriers: Carriers, technique: ContainerTechniqueName
+) -> None:
+    end = Saboteur("files ahead", lambda: carriers.a.inside.shell(END_CONTAINER))
+    report = carriers.move(technique, end)
+    assert report.result == "failed", report
+    assert carriers.states == ["absent", "absent"]
+    assert_only_its_owner_can_start_it(carriers)
+
+
+@pytest.mark.long
+def test_a_container_that_has_ended_before_it_was_stopped_is_started_there(carriers: Carriers) -> None:
+    # To start it there is what a restart is for, and its files are all that was to be kept.
+    report = carriers.move("restart", Saboteur("files ahead", lambda: carriers.a.inside.shell(END_CONTAINER)))
+    assert report.result == "moved", report.error
+    assert carriers.states == ["absent", "runs"]
 
 
 @pytest.mark.long

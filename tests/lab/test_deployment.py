@@ -40,7 +40,7 @@ def whimbrel(*words: str | Path) -> subprocess.CompletedProcess[str]:
 
 def test_as_a_user_does_it(tmp_path: Path) -> None:
     before = snapshot()
-    options = ["--set", "lab.name=byhand", "--set", "lab.link_rate=1 Gbit/s"]
+    options = ["--set", "lab.name=byhand", "--set", "lab.link_rate=1 Gbit/s", "--set", "observe.witness=true"]
     put_up = whimbrel("deploy", QUICK, "--arm", "vm-1", "--name", "web", *options)
     try:
         assert put_up.returncode == 0, put_up.stderr
@@ -54,6 +54,7 @@ def test_as_a_user_does_it(tmp_path: Path) -> None:
         for figure in ("total_s", "qemu_downtime_ms", "libvirt_downtime_ms", "blackout_ms", "reachability_gap_ms"):
             assert told[figure] > 0, figure
         assert told["reachability_gap_ms"] >= told["blackout_ms"]
+        assert told["kept"] == ["connection", "counter", "file", "memory"]
         assert "sent" in moved.stderr
         assert whimbrel("show", tmp_path / "kept", "1").returncode == 0
         again = whimbrel("migrate", "web", "--to", "b")

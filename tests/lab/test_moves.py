@@ -180,6 +180,15 @@ def test_a_move_that_takes_too_long_is_aborted_and_the_guest_stays(lab: Lab, sta
     assert no_guest_runs(lab)
 
 
+@pytest.mark.long
+def test_plain_virsh_moves_it_too_and_is_stopped_when_it_takes_too_long(lab: Lab, states: StateStore, tmp_path: Path) -> None:
+    moved = make_trial(lab, states, quick("migration.by=virsh"), "vm", 1, tmp_path / "moved").record
+    assert moved.outcome.succeeded, moved.outcome.error
+    stopped = aborted(lab, states, tmp_path / "stopped", "migration.by=virsh").outcome
+    assert (stopped.result, stopped.runs_on) == ("aborted", ["a"]), stopped.error
+    assert no_guest_runs(lab)
+
+
 def test_a_time_out_may_stop_and_copy(lab: Lab, states: StateStore, tmp_path: Path) -> None:
     spec = quick("migration.bandwidth=20 MiB/s", "migration.timeout=3 s", "migration.on_timeout=stop-and-copy")
     stored = make_trial(lab, states, spec, "vm", 1, tmp_path / "results")

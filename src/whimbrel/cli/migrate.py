@@ -27,10 +27,12 @@ from whimbrel.deployment.deployed import Deployment, find
 from whimbrel.deployment.moving import Moved, Progress, ask_to_abort, move, refuse_while_moved
 from whimbrel.deployment.recovering import bring_back
 from whimbrel.errors import MoveError, UnsafeStateError, UsageError
+from whimbrel.migrate.techniques import promises_of
 from whimbrel.observe.migration_events import MigrationEvents
 from whimbrel.predict.goals import Choice, Goal
 from whimbrel.predict.outlook import Outlook
 from whimbrel.records.store import forget_unmade
+from whimbrel.records.trial import TrialRecord
 from whimbrel.spec.overrides import migration_with
 from whimbrel.system.provenance import commit
 from whimbrel.system.root import need_root
@@ -213,7 +215,7 @@ def _tell(deployment: Deployment, moved: Moved, figures: TrialFigures, choice: C
             "name": deployment.name, "result": record.outcome.result, "runs_on": record.outcome.runs_on,
             "technique": record.spec.migration.technique, **values,
             "phases": {phase.name: phase.length_s for phase in figures.phases},
-            "rounds": [found.model_dump(mode="json") for found in figures.rounds],
+            "kept": _kept_state(record), "rounds": [found.model_dump(mode="json") for found in figures.rounds],
             "error": record.outcome.error,
             "goal": {"why": choice.why, "expected": asdict(choice.candidate.expected) | {"stalls": None}}
             if choice and choice.candidate else None,
@@ -229,5 +231,15 @@ def _tell(deployment: Deployment, moved: Moved, figures: TrialFigures, choice: C
         print(f"{words.replace('_', ' '):20s}{shown}")
     for phase in figures.phases:
         print(f"phase {phase.name:14s}{'unknown' if phase.length_s is None else f'{phase.length_s:.3f} s'}")
+    kept = _kept_state(record)
+    if kept is not None:
+        print(f"{'kept':20s}{', '.join(kept)}")
     if choice is not None and choice.candidate is not None:
         print("\n".join(how_it_turned_out(choice.candidate, figures)))
+
+
+def _kept_state(record: TrialRecord) -> list[str] | None:
+    """What the technique promised, and the witness found kept; None where there was none, or not all of it was."""
+    if record.witness is None or not record.outcome.succeeded:
+        return None
+    return sorted(promises_of(record.spec.migration))

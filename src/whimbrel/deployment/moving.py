@@ -12,7 +12,7 @@ from whimbrel.deployment.bringing_up import AnySite
 from whimbrel.deployment.deployed import Deployment, plan_of
 from whimbrel.engines.guest_agent import GuestAgent
 from whimbrel.engines.libvirt import Connection
-from whimbrel.errors import InstrumentError, UsageError, WhimbrelError
+from whimbrel.errors import InstrumentError, TrialError, UsageError, WhimbrelError
 from whimbrel.guests import guest as the_guest
 from whimbrel.guests.carrier import Carrier
 from whimbrel.guests.forms import start_again
@@ -21,7 +21,7 @@ from whimbrel.migrate.carry_out import carry_out
 from whimbrel.migrate.journal import WrittenJournal, note_end, note_left, read_history
 from whimbrel.migrate.storage import keep_only_copy
 from whimbrel.migrate.technique import MoveRequest
-from whimbrel.migrate.techniques import technique_of
+from whimbrel.migrate.techniques import promises_of, technique_of
 from whimbrel.migrate.verify import exactly_one
 from whimbrel.observe.migration_events import MigrationEvents
 from whimbrel.records.store import CampaignFolder, StoredTrial
@@ -34,8 +34,10 @@ from whimbrel.system.instrument import Instrument
 from whimbrel.trial.instruments import Instruments, watch
 from whimbrel.trial.notes import Notes, Origin, host_name, now
 from whimbrel.trial.subject import clocks_of
+from whimbrel.trial.testimony import judge, listen, testimony
 
 _WATCH_AFTER_S = 3.0
+_HEARING_S = 10.0
 _LOOK_EVERY_S = 0.25
 # Longer than any technique waits for the end of a move.
 _LONGEST_S = 1200.0
@@ -202,6 +204,9 @@ class _Attempt:
             running: list[Instrument] = []
             if self._spec.observe.probe_every_s is not None:
                 running.append(instruments.enter_context(self._instruments.probe(self._spec.observe.probe_every_s)))
+            witness = self._hear_witness(instruments)
+            if witness is not None:
+                running.append(witness)
             events = instruments.enter_context(MigrationEvents(the_guest.GUEST_NAME, request.source, request.destination))
             events.on_look(self._progress.events)
             try:
@@ -215,7 +220,29 @@ class _Attempt:
                 self._read_clock(request.destination)
             for instrument in running:
                 instrument.tell_to_end()
+            if witness is not None and error is None:
+                error = self._check_witness(witness)
         return error
+
+    def _hear_witness(self, instruments: ExitStack) -> Instrument | None:
+        """The witness that was deployed beside the service. One that does not answer is no reason not to move."""
+        if not self._spec.observe.witness:
+            return None
+        try:
+            return listen(self._instruments, instruments, _HEARING_S)
+        except InstrumentError:
+            self._progress.step("the witness does not answer: what arrives will not be compared with what left")
+            return None
+
+    def _check_witness(self, witness: Instrument) -> WhimbrelError | None:
+        """Whether what the technique promises was kept."""
+        try:
+            self.notes.witness = testimony(witness)
+            judge(promises_of(self._request.spec), self.notes.witness)
+        except TrialError as error:
+            self.notes.failure = str(error)
+            return error
+        return None
 
     def _carry_out(self, events: MigrationEvents) -> WhimbrelError | None:
         deployment, request, notes = self._deployment, self._request, self.notes

@@ -8,7 +8,6 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from whimbrel.analysis.phases import phase_reached
-from whimbrel.analysis.witness import broken
 from whimbrel.engines.guest_agent import GuestAgent
 from whimbrel.engines.libvirt import Connection
 from whimbrel.errors import GuestError, TrialError, UnsafeStateError, WhimbrelError
@@ -21,7 +20,7 @@ from whimbrel.migrate.carry_out import carry_out, evidence, running_on
 from whimbrel.migrate.techniques import EVERYTHING, promises_of, technique_of
 from whimbrel.migrate.verify import exactly_one
 from whimbrel.observe.migration_events import MigrationEvents
-from whimbrel.records.trial import Event, HostName, InstrumentCost, Plan, RestRecord, StayRecord, TrialRecord, WitnessRecord
+from whimbrel.records.trial import Event, HostName, InstrumentCost, Plan, RestRecord, StayRecord, TrialRecord
 from whimbrel.spec.campaign import CampaignSpec
 from whimbrel.system.clock import read_pair
 from whimbrel.system.instrument import Instrument
@@ -29,10 +28,9 @@ from whimbrel.trial.foresight import Foretell
 from whimbrel.trial.instruments import Instruments, play, watch
 from whimbrel.trial.notes import Notes, Origin, count_reach, host_name, now
 from whimbrel.trial.subject import Setting, Start, subject_of
+from whimbrel.trial.testimony import judge, listen, testimony
 
 log = logging.getLogger(__name__)
-
-_PLAYING_S = 60.0
 
 Notice = Callable[[str], None]
 
@@ -185,26 +183,13 @@ class Trial:
         # A container that moves has one in it from the beginning.
         if self._spec.migration.moves == "vm":
             the_guest.start_witness(inside)
-        witness = instruments.enter_context(self._instruments.witness())
-        running.append(witness)
-        witness.wait_for(lambda said: any(line["say"] == "hears" for line in said), "to hear the witness", _PLAYING_S)
-        return witness
+        running.append(listen(self._instruments, instruments))
+        return running[-1]
 
     def _check_witness(self, witness: Instrument) -> None:
         """What left is what arrived, as far as the technique promises it."""
-        witness.wait_for(lambda said: any(line["say"] == "verified" for line in said), "to ask the witness", _PLAYING_S)
-        lines = {line["say"]: line for line in witness.said}
-        before, after = lines["hears"]["found"], dict(lines["verified"])
-        if before is None:
-            raise TrialError("the witness did not answer before the move")
-        heard = {key: after[key] for key in ("messages", "misnumbered", "went_back", "connections")}
-        self._notes.witness = WitnessRecord(before=before, after=after["found"], **heard)
-        promises = promises_of(self._spec.migration) if self._plan.moves else EVERYTHING
-        reasons = broken(promises, self._notes.witness)
-        if reasons:
-            raise TrialError(
-                "what arrived is not what left", details="; ".join(reasons), resolution="look at the logs beside the record"
-            )
+        self._notes.witness = testimony(witness)
+        judge(promises_of(self._spec.migration) if self._plan.moves else EVERYTHING, self._notes.witness)
 
     def _start_viewers(
         self, make: Callable[[], Instrument], viewers: int, instruments: ExitStack, running: list[Instrument]

@@ -23,7 +23,7 @@ hear() { # SECONDS: the next line from the other side, in $heard; fails when non
     [ -n "${LINE[0]-}" ] && read -r -t "$1" heard <&"${LINE[0]}"
 }
 
-tell() { printf '%s\n' "$*" >&"${LINE[1]}"; }
+tell() { { printf '%s\n' "$*" >&"${LINE[1]}"; } 2>/dev/null; }
 
 came() { # PIPE SECONDS: whether a NUL came through a named pipe before whoever writes it ended
     local nothing
