@@ -22,7 +22,7 @@ class Situation:
 
     ``under_way``: something still moves it, and ``moved_bytes`` is how far it has come, where that is known. ``split``: a
     post-copy move has stopped in the middle, and each side has a part of the memory; ``deaf``: it cannot be taken up again, as
-    the destination's QEMU does not answer, or as it is a container. ``sent``: the destination may
+    the destination's QEMU does not answer, its libvirt cannot, or as it is a container. ``sent``: the destination may
     have gone on, as the source has sent everything or the destination says that it runs. ``whole``: the destination has all
     that it needs to go on.
     """
