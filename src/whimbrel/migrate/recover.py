@@ -92,19 +92,25 @@ def recover(
             )
         elif decision.step != "cannot":
             booted = booted or decision.step == "boot"
-            try:
-                sides.take(decision.step)
-            except GuestError as error:
-                if decision.step == "boot":
-                    raise UnsafeStateError(
-                        f"{request.guest} was started anew, but does not answer",
-                        details=str(error),
-                        resolution="recover again once it answers, or 'whimbrel undeploy' it",
-                    ) from error
-                refused = f"The step '{decision.step}' failed: {error}"
-            except EngineError as error:
-                refused = f"The step '{decision.step}' was refused: {error}"
+            refused = _take(sides, decision.step, request.guest) or refused
         pause(look_every_s)
+
+
+def _take(sides: Sides, step: Step, guest: str) -> str | None:
+    """Takes a step; why it may be tried again, or None. UnsafeStateError when what was booted does not answer."""
+    try:
+        sides.take(step)
+    except GuestError as error:
+        if step == "boot":
+            raise UnsafeStateError(
+                f"{guest} was started anew, but does not answer",
+                details=str(error),
+                resolution="recover again once it answers, or 'whimbrel undeploy' it",
+            ) from error
+        return f"The step '{step}' failed: {error}"
+    except EngineError as error:
+        return f"The step '{step}' was refused: {error}"
+    return None
 
 
 class VmSides:

@@ -183,8 +183,9 @@ class Trial:
         # A container that moves has one in it from the beginning.
         if self._spec.migration.moves == "vm":
             the_guest.start_witness(inside)
-        running.append(listen(self._instruments, instruments))
-        return running[-1]
+        witness = listen(self._instruments, instruments)
+        running.append(witness)
+        return witness
 
     def _check_witness(self, witness: Instrument) -> None:
         """What left is what arrived, as far as the technique promises it."""
