@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from whimbrel.migrate.recovery import Decision
 from whimbrel.migrate.verify import find_copies
 from whimbrel.records.trial import HostName
 from whimbrel.spec.overrides import migration_with
-from whimbrel.system.deadline import Deadline, wait_until
+from whimbrel.system.deadline import Deadline, pause, wait_until
 from whimbrel.trial.notes import Origin
 
 QUIET = Progress(lambda _: None, lambda _: None)
@@ -49,6 +50,14 @@ class Deployed:
         thread.start()
         return thread
 
+    def begin_post_copy(self) -> threading.Thread:
+        """A slow move to B, whose guest runs there already."""
+        moving = self.begin("b", "post-copy", "bandwidth=10 MiB/s")
+        self.come_to("post-copy")
+        # The order is written down before it is given.
+        pause(2)
+        return moving
+
     def history(self) -> History:
         found = read_history(self.deployment.journal_file)
         assert found is not None
@@ -66,17 +75,30 @@ class Deployed:
         assert found.standing == []
         return found.running
 
+    def copies_standing(self) -> list[str]:
+        """Hosts with a copy that stands still, where none runs."""
+        found = find_copies(self.deployment.guest, [self.lab.host_a, self.lab.host_b])
+        assert found.running == []
+        return found.standing
+
     def recover(self, boot_anew: bool = False) -> tuple[str, list[str]]:
         steps: list[Decision] = []
         where = bring_back(self.deployment, self.lab, boot_anew, steps.append)
         return where, [decision.step for decision in steps]
 
 
-@pytest.fixture
-def deployed(lab: Lab, tmp_path: Path) -> Iterator[Deployed]:
-    spec = one_arm_of(quick("observe.witness=true"), "vm-1")
+@contextmanager
+def put_up(lab: Lab, folder: Path, *overrides: str) -> Iterator[Deployed]:
+    """The VM of one viewer, with a witness in it."""
+    spec = one_arm_of(quick("observe.witness=true", *overrides).model_copy(update={"lab": lab.spec}), "vm-1")
     deployment = bring_up(lab, spec, "tested", "a", made_lab=False)
     try:
-        yield Deployed(lab, deployment, tmp_path)
+        yield Deployed(lab, deployment, folder)
     finally:
         take_down(lab, deployment)
+
+
+@pytest.fixture
+def deployed(lab: Lab, tmp_path: Path) -> Iterator[Deployed]:
+    with put_up(lab, tmp_path) as found:
+        yield found

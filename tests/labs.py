@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from whimbrel.guests.states import StateStore
 from whimbrel.images.store import ImageStore
 from whimbrel.lab.lab import Lab, ledger_of
 from whimbrel.spec.campaign import CampaignSpec
+from whimbrel.spec.lab import LabSpec
 from whimbrel.spec.load import load_campaign
 
 PROJECT = Path(__file__).parents[1]
@@ -28,16 +30,22 @@ def spec() -> CampaignSpec:
     return quick()
 
 
-@pytest.fixture(scope="session")
-def lab(spec: CampaignSpec) -> Iterator[Lab]:
-    with ledger_of(spec.lab.name) as ledger:
+@contextmanager
+def lab_that_is_up(spec: LabSpec) -> Iterator[Lab]:
+    with ledger_of(spec.name) as ledger:
         ledger.undo_all()
-        made = Lab(spec.lab, ImageStore(), ledger)
+        made = Lab(spec, ImageStore(), ledger)
         made.up()
         try:
             yield made
         finally:
             made.down()
+
+
+@pytest.fixture(scope="session")
+def lab(spec: CampaignSpec) -> Iterator[Lab]:
+    with lab_that_is_up(spec.lab) as made:
+        yield made
 
 
 @pytest.fixture(scope="session")

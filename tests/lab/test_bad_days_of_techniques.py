@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from tests.deployments import Deployed
+from tests.bad_days import assert_a_new_try_succeeds, assert_it_is_true, harmed_trial
+from tests.deployments import Deployed, put_up
 from tests.fakes import FakeJournal
 from tests.lab.test_bad_days import in_guest_after
+from tests.lab.test_storage import images
 from tests.saboteur import kill_program, power_cut, set_link
 from whimbrel.deployment.moving import ask_to_abort, request_for
+from whimbrel.engines.libvirt import Connection
 from whimbrel.errors import ReservationError, UnsafeStateError
+from whimbrel.guests.states import StateStore
+from whimbrel.lab.lab import Lab
 from whimbrel.migrate.techniques import technique_of
 from whimbrel.spec.migration import TechniqueName
 from whimbrel.spec.overrides import migration_with
@@ -75,6 +82,35 @@ def test_a_destination_that_dies_while_the_guest_boots_there_gives_it_back(deplo
     assert deployed.copies() == ["a"]
 
 
+@pytest.mark.parametrize("technique", ["paused", "pre-copy"])
+def test_a_destination_that_dies_after_the_guest_went_on_there_takes_it_along(
+    mended: Lab, states: StateStore, technique: str, tmp_path: Path
+) -> None:
+    option = f"migration.technique={technique}"
+    stored = harmed_trial(mended, states, power_cut("b"), "activation", tmp_path / "harmed", option)
+    print(stored.record.outcome)
+    # What was sent may have run and written since: the source does not go on as if nothing had been.
+    assert stored.record.outcome.result in ("moved", "failed", "unsafe")
+    assert stored.record.outcome.runs_on in ([], ["a"])
+    assert_it_is_true(mended, stored)
+    assert_a_new_try_succeeds(mended, states, tmp_path / "again", option)
+
+
+@pytest.mark.parametrize("technique", ["post-copy", "pre-post-copy"])
+def test_a_destination_that_dies_after_the_switch_loses_the_guest_and_that_is_said(deployed: Deployed, technique: str) -> None:
+    moving = deployed.begin("b", technique, *options(technique))
+    deployed.come_to("post-copy")
+    # The order is written down before it is given.
+    pause(2)
+    power_cut("b")(deployed.lab)
+    moving.join(180)
+    deployed.lab.mend()
+    with pytest.raises(UnsafeStateError, match="--boot-anew"):
+        deployed.recover()
+    where, _ = deployed.recover(boot_anew=True)
+    assert deployed.copies() == [where]
+
+
 @pytest.mark.parametrize("technique", ["paused", "pre-copy", "pre-post-copy"])
 def test_a_link_that_is_cut_for_good_leaves_the_guest_where_it_was(deployed: Deployed, technique: str) -> None:
     moving = deployed.begin("b", technique, SLOW, "timeout=8 s", *(["pre_copy_for=60 s"] if "post" in technique else []))
@@ -104,6 +140,51 @@ def test_a_guest_that_powers_itself_off_meanwhile_is_not_said_to_run(deployed: D
     assert deployed.copies() == [where]
 
 
+def test_a_guest_that_loses_its_power_while_it_shuts_down_boots_there_all_the_same(deployed: Deployed) -> None:
+    moving = deployed.begin("b", "cold")
+    deployed.come_to("shutting down")
+    with Connection.open(deployed.lab.host_a.libvirt_uri) as connection:
+        guest = connection.find(deployed.deployment.guest)
+        assert guest is not None
+        guest.destroy()
+    moving.join(400)
+    [moved] = deployed.ended
+    assert moved.error is None, moved.error
+    assert deployed.copies() == ["b"]
+
+
+@pytest.fixture
+def with_its_disk(lab: Lab, tmp_path: Path) -> Iterator[Deployed]:
+    with put_up(lab, tmp_path, "migration.storage=full") as found:
+        yield found
+
+
+@pytest.mark.parametrize(("technique", "word"), [("pre-copy", "disk made ready"), ("cold", "powered off")])
+def test_it_is_aborted_while_its_disk_is_copied(with_its_disk: Deployed, technique: str, word: str) -> None:
+    moving = with_its_disk.begin("b", technique, SLOW)
+    with_its_disk.come_to(word)
+    pause(2)
+    assert ask_to_abort(with_its_disk.deployment) == "aborted"
+    moving.join(400)
+    assert with_its_disk.copies() == ["a"]
+    assert images(with_its_disk.lab.server_b) == []
+
+
+@pytest.mark.parametrize(("technique", "word"), [("pre-copy", "disk made ready"), ("cold", "powered off")])
+def test_a_link_that_is_cut_for_three_seconds_only_delays_its_disk(with_its_disk: Deployed, technique: str, word: str) -> None:
+    moving = with_its_disk.begin("b", technique, "bandwidth=40 MiB/s")
+    with_its_disk.come_to(word)
+    pause(2)
+    set_link(with_its_disk.lab, "b", "down")
+    pause(3)
+    set_link(with_its_disk.lab, "b", "up")
+    moving.join(400)
+    [moved] = with_its_disk.ended
+    assert moved.error is None, moved.error
+    assert with_its_disk.copies() == ["b"]
+    assert images(with_its_disk.lab.server_a) == []
+
+
 @pytest.mark.parametrize("technique", ["paused", "pre-copy", "post-copy", "pre-post-copy"])
 def test_a_link_that_is_cut_for_three_seconds_only_delays_it(deployed: Deployed, technique: str) -> None:
     moving = deployed.begin("b", technique, *options(technique))
@@ -125,6 +206,22 @@ def test_each_is_aborted_while_the_source_has_its_guest(deployed: Deployed, tech
     pause(1)
     assert ask_to_abort(deployed.deployment) == "aborted"
     moving.join(60)
+    assert deployed.copies() == ["a"]
+    assert deployed.move("b", technique).error is None
+
+
+@pytest.mark.parametrize(
+    ("technique", "sets", "word"),
+    [("pre-copy", (SLOW, "timeout=3 s", "on_timeout=stop-and-copy"), "stop and copy"), ("cold", (), "boot there")],
+)
+def test_each_is_aborted_while_the_guest_stands_still(
+    deployed: Deployed, technique: str, sets: tuple[str, ...], word: str
+) -> None:
+    moving = deployed.begin("b", technique, *sets)
+    deployed.come_to(word)
+    pause(2)
+    assert ask_to_abort(deployed.deployment) == "aborted"
+    moving.join(400)
     assert deployed.copies() == ["a"]
     assert deployed.move("b", technique).error is None
 

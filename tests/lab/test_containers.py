@@ -171,7 +171,8 @@ def test_what_was_written_goes_ahead_and_what_changed_since_follows(
 @pytest.mark.long
 @pytest.mark.parametrize(
     ("technique", "harm"), [("pre-copy", "page server killed"), ("checkpoint", "images tampered"), ("pre-copy", "images cut off"),
-                            ("post-copy", "carrier ended"), ("checkpoint", "link cut"), ("pre-copy", "link cut"),
+                            ("post-copy", "carrier ended"), ("checkpoint", "carrier ended"), ("pre-copy", "carrier ended"),
+                            ("restart", "carrier ended"), ("checkpoint", "link cut"), ("pre-copy", "link cut"),
                             ("post-copy", "link cut"), ("restart", "link cut"), ("restart", "images cut off")]
 )  # fmt: skip
 def test_after_harm_the_container_goes_on_where_it_was(
@@ -275,6 +276,18 @@ def test_a_copy_that_ran_and_was_given_up_is_not_followed_by_its_older_one(carri
 
 
 @pytest.mark.long
+@pytest.mark.parametrize("technique", ["checkpoint", "pre-copy", "restart"])
+def test_a_carrier_that_dies_with_a_container_that_ran_there_takes_it_along(
+    carriers: Carriers, technique: ContainerTechniqueName
+) -> None:
+    report = carriers.move(technique, Saboteur("restored", lambda: the_guest.take_power_away(carriers.lab.host_b)))
+    print(technique, report.result, report.error, carriers.states)
+    # Those who talked to it there would find it gone back.
+    assert "runs" not in carriers.states
+    assert_only_its_owner_can_start_it(carriers)
+
+
+@pytest.mark.long
 @pytest.mark.parametrize("side", ["source", "destination"])
 def test_a_side_that_is_killed_leaves_one_copy_that_runs(carriers: Carriers, side: str, tmp_path: Path) -> None:
     inside, job = (carriers.a.inside, "depart") if side == "source" else (carriers.b.inside, "arrive")
@@ -327,11 +340,14 @@ def test_ctrl_c_while_memory_follows_lets_all_of_it_come(carriers: Carriers, tmp
     seen.assert_it_went_on()
 
 
-def test_a_carrier_without_room_refuses_and_nothing_moves(carriers: Carriers) -> None:
+@pytest.mark.parametrize(
+    "technique", ["checkpoint", *(pytest.param(each, marks=pytest.mark.long) for each in ("pre-copy", "post-copy", "restart"))]
+)
+def test_a_carrier_without_room_refuses_and_nothing_moves(carriers: Carriers, technique: ContainerTechniqueName) -> None:
     # What it has written counts as well, and goes into memory there.
     carriers.a.inside.shell(f"fallocate -l 900M {HOME}/upper/large")
     with pytest.raises(ReservationError, match="has no room for origin"):
-        carriers.move("checkpoint", FakeJournal())
+        carriers.move(technique, FakeJournal())
     assert carriers.states == ["runs", "absent"]
 
 

@@ -7,14 +7,13 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import pytest
 
 from tests.deployments import Deployed
 from tests.labs import QUICK
-from tests.saboteur import power_cut, processes, set_link
+from tests.saboteur import processes, set_link
 from tests.snapshot import snapshot
 from whimbrel.deployment.bringing_up import bring_up, take_down
 from whimbrel.deployment.deployed import one_arm_of
@@ -161,18 +160,9 @@ def test_what_was_shut_down_is_booted(deployed: Deployed, word: str, expected: s
     assert deployed.copies() == [expected]
 
 
-def begun_post_copy(deployed: Deployed) -> threading.Thread:
-    """A slow move whose guest runs on B already."""
-    moving = deployed.begin("b", "post-copy", "bandwidth=10 MiB/s")
-    deployed.come_to("post-copy")
-    # The order is written down before it is given.
-    pause(2)
-    return moving
-
-
 @pytest.mark.long
 def test_a_post_copy_move_whose_link_was_cut_goes_on(deployed: Deployed) -> None:
-    moving = begun_post_copy(deployed)
+    moving = deployed.begin_post_copy()
     set_link(deployed.lab, "b", "down")
     try:
         moving.join(180)
@@ -189,7 +179,7 @@ def test_a_post_copy_move_whose_link_was_cut_goes_on(deployed: Deployed) -> None
 @pytest.mark.long
 def test_a_post_copy_move_that_was_broken_off_is_not_taken_up_by_a_libvirt_that_would_crash(deployed: Deployed) -> None:
     libvirtd = processes(deployed.lab, "b", "libvirtd")
-    moving = begun_post_copy(deployed)
+    moving = deployed.begin_post_copy()
     with Connection.open(deployed.lab.host_a.libvirt_uri) as connection:
         guest = connection.find(deployed.deployment.guest)
         assert guest is not None
@@ -202,21 +192,6 @@ def test_a_post_copy_move_that_was_broken_off_is_not_taken_up_by_a_libvirt_that_
     assert processes(deployed.lab, "b", "libvirtd") == libvirtd
     where, steps = deployed.recover(boot_anew=True)
     assert steps[-2:] == ["boot", "done"]
-    assert deployed.copies() == [where]
-
-
-@pytest.mark.long
-def test_what_is_lost_in_the_middle_of_post_copy_is_only_booted_when_asked(deployed: Deployed) -> None:
-    moving = deployed.begin("b", "post-copy", "bandwidth=10 MiB/s")
-    deployed.come_to("post-copy")
-    pause(2)
-    power_cut("b")(deployed.lab)
-    moving.join(180)
-    deployed.lab.mend()
-    with pytest.raises(UnsafeStateError, match="--boot-anew"):
-        deployed.recover()
-    where, steps = deployed.recover(boot_anew=True)
-    print(steps)
     assert deployed.copies() == [where]
 
 

@@ -62,6 +62,7 @@ def test_every_technique_moves_every_form(
     lost = [viewer.connections_lost for viewer in figures.viewers]
     print(technique, form, figures.total_s, figures.blackout_ms, figures.service_gap_ms, lost)
     assert (lost == [0, 0]) == same
+    assert (figures.post_copy_faults is not None) == (technique in ("post-copy", "pre-post-copy"))
     if technique in ("post-copy", "pre-post-copy"):
         assert any(event.name == "post-copy" for event in record.events)
         assert any(event.data.get("status") == "postcopy-active" for event in record.events)
@@ -70,6 +71,34 @@ def test_every_technique_moves_every_form(
         # libvirt turns it on wherever memory follows: pages that are asked for overtake the others.
         assert "postcopy-preempt" in record.move.capabilities
     assert no_guest_runs(lab)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("rounds", [1, 2])
+def test_memory_follows_after_the_rounds_that_were_asked_for(lab: Lab, states: StateStore, rounds: int, tmp_path: Path) -> None:
+    # Memory that always changes makes a next round; no remainder fits into 1 ms.
+    changing = "guest.dirtier={rate: 30 MiB/s, working_set: 60 MiB, pattern: sequential}"
+    options = ("technique=pre-post-copy", f"pre_copy_rounds={rounds}", "max_downtime=1 ms", "bandwidth=40 MiB/s")
+    spec = quick(changing, *(f"migration.{option}" for option in options))
+    stored = make_trial(lab, states, spec, "vm", 1, tmp_path / "results")
+    assert stored.record.outcome.succeeded, stored.record.outcome.error
+    [switch] = [event for event in stored.record.events if event.name == "post-copy"]
+    assert switch.data["rounds"] == rounds + 1
+    # What changed since the last round was missing at the destination, and asked for.
+    assert figures_of(stored).post_copy_faults
+
+
+@pytest.mark.long
+def test_auto_converge_says_how_much_it_took(lab: Lab, states: StateStore, tmp_path: Path) -> None:
+    # What is dirtied in a round is more than half of what is sent in it, at which QEMU begins to throttle.
+    changing = "guest.dirtier={rate: 60 MiB/s, working_set: 200 MiB, pattern: sequential}"
+    options = ("auto_converge=true", "bandwidth=20 MiB/s", "timeout=60 s", "on_timeout=stop-and-copy")
+    spec = quick(changing, *(f"migration.{option}" for option in options))
+    stored = make_trial(lab, states, spec, "vm", 1, tmp_path / "results")
+    assert stored.record.outcome.succeeded, stored.record.outcome.error
+    throttled = figures_of(stored).throttle_percent
+    assert throttled is not None
+    assert 20 <= throttled <= 99
 
 
 @pytest.mark.long

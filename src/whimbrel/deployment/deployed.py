@@ -20,6 +20,7 @@ from whimbrel.spec.arms import ArmSpec
 from whimbrel.spec.campaign import CampaignSpec
 from whimbrel.spec.fields import RECORD
 from whimbrel.spec.migration import MigrationSpec
+from whimbrel.spec.overrides import refused_option
 from whimbrel.system.places import home
 
 log = logging.getLogger(__name__)
@@ -79,10 +80,13 @@ class Deployment(BaseModel):
         return self.folder / "abort"
 
     def with_migration(self, migration: MigrationSpec) -> CampaignSpec:
-        """Its file, with another way to move it."""
+        """Its file, with another way to move it; UsageError where that does not fit the rest of the file."""
         content = self.spec.model_dump(mode="json", by_alias=True)
         content["migration"] = migration.model_dump(mode="json", by_alias=True)
-        return CampaignSpec.model_validate(content, context=RECORD)
+        try:
+            return CampaignSpec.model_validate(content, context=RECORD)
+        except ValidationError as error:
+            raise refused_option(error) from error
 
     def write(self) -> None:
         """Keeps it."""

@@ -148,9 +148,15 @@ class Domain:
             self._raw.migrateStartPostCopy(0)
 
     def interrupt_post_copy(self) -> None:
-        """Stops the sending of a post-copy move that gets nowhere; ``MoveOptions.resume`` goes on with it."""
-        with explained(f"interrupt the post-copy move of {self.name}"):
+        """Stops the sending of a post-copy move that gets nowhere; ``MoveOptions.resume`` goes on with it.
+
+        Nothing happens to a move that is in no post-copy.
+        """
+        try:
             self._raw.abortJobFlags(libvirt.VIR_DOMAIN_ABORT_JOB_POSTCOPY)
+        except libvirt.libvirtError:
+            # So says libvirt also when it has given the move up while QEMU still tries.
+            self._monitor("migrate-pause")
 
     def abort_job(self) -> None:
         """Aborts the running move; nothing happens when there is none."""

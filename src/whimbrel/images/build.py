@@ -19,7 +19,7 @@ _MIB = 2**20
 
 
 def tree(recipe: TreeRecipe, out: Path, ledger: Ledger) -> None:
-    """A Debian tree in ``out/tree``, from mmdebstrap(1)'s default sources."""
+    """A Debian tree in ``out/tree``, from mmdebstrap(1)'s default sources and, where its suite asks for them, their backports."""
     target = out / "tree"
     log_file = out / "build.log"
     group = Cgroup(f"images/{recipe.kind}")
@@ -28,7 +28,7 @@ def tree(recipe: TreeRecipe, out: Path, ledger: Ledger) -> None:
     # A PID and mount namespace of its own: when we die, everything that mmdebstrap started and mounted goes with it.
     running = start(
         ["unshare", "--mount", "--pid", "--fork", "--kill-child", "mmdebstrap", f"--variant={recipe.variant}",
-         f"--include={','.join(recipe.packages)}", recipe.suite, target],
+         f"--include={','.join(recipe.packages)}", *suite_options(recipe.suite), target],
         log_file=log_file,
         cgroup_procs=group.procs_files,
     )  # fmt: skip
@@ -52,6 +52,23 @@ def tree(recipe: TreeRecipe, out: Path, ledger: Ledger) -> None:
         _compile(source, target / "usr" / "local" / "bin" / name, out)
     _set_units(target / "etc" / "systemd" / "system", recipe)
     shutil.rmtree(target / "var" / "cache" / "apt", ignore_errors=True)
+
+
+# Backports lie where the suite's updates do, and apt takes of them only what it is told to (apt_preferences(5)). Sources are
+# in either format of sources.list(5).
+_ADD_BACKPORTS = """\
+find "$1/etc/apt" -name sources.list -o -name '*.sources' | xargs sed -i \
+    -e '/^Suites:.* {suite}-updates/s/$/ {suite}-backports/' \
+    -e '/^deb .* {suite}-updates /{{p;s/ {suite}-updates / {suite}-backports /}}'
+grep -rq ' {suite}-backports' "$1/etc/apt" || {{ echo "E: no {suite}-updates, beside which its backports lie" >&2; exit 1; }}
+printf 'Package: *\\nPin: release n={suite}-backports\\nPin-Priority: 500\\n' >"$1/etc/apt/preferences.d/backports"
+"""
+
+
+def suite_options(suite: str) -> list[str]:
+    """The suite as mmdebstrap(1) is told it."""
+    plain = suite.removesuffix("-backports")
+    return [plain] if suite == plain else [f"--setup-hook={_ADD_BACKPORTS.format(suite=plain)}", plain]
 
 
 def library(recipe: LibraryRecipe, out: Path) -> None:

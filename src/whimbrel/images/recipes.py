@@ -12,7 +12,10 @@ SUITE = "trixie"
 
 @dataclass(frozen=True)
 class TreeRecipe:
-    """A Debian tree: packages, then files, C programs of ours, and systemd units that are switched off, masked or on."""
+    """A Debian tree: packages, then files, C programs of ours, and systemd units that are switched off, masked or on.
+
+    A suite of backports stands for the newest of it and of the suite it belongs to.
+    """
 
     kind: str
     variant: str
@@ -101,12 +104,12 @@ def criu_aid() -> LibraryRecipe:
     return LibraryRecipe("criu-aid", _source("criu-aid"))
 
 
-def server_tree() -> TreeRecipe:
+def server_tree(suite: str = SUITE) -> TreeRecipe:
     """A lab server: QEMU, libvirt, what restores containers, and an init to run them under."""
     packages = ("qemu-system-x86", "qemu-utils", "libvirt-daemon", "libvirt-daemon-driver-qemu", "libvirt-daemon-driver-storage",
                 "libvirt-daemon-log", "libvirt-daemon-lock", "libvirt-clients", "iproute2", "tini",
                 "criu", "libcriu2", "crun", "runc", "nftables", "netcat-openbsd")  # fmt: skip
-    return TreeRecipe(kind="server", variant="minbase", packages=packages)
+    return TreeRecipe(kind="server", variant="minbase", packages=packages, suite=suite)
 
 
 # Work that would start by itself in the middle of a trial, or that only makes the boot longer.

@@ -13,6 +13,7 @@ from pathlib import Path
 from whimbrel.errors import TrialError, UsageError
 from whimbrel.images import build
 from whimbrel.images.recipes import (
+    SUITE,
     DiskRecipe,
     FilmRecipe,
     PayloadRecipe,
@@ -50,9 +51,9 @@ class ImageStore:
         self.folder = home() / "images"
         self._notice = notice
 
-    def server_tree(self) -> Path:
+    def server_tree(self, suite: str = SUITE) -> Path:
         """The root file system of lab servers."""
-        recipe = server_tree()
+        recipe = server_tree(suite)
         return (
             self.ensure(
                 recipe,

@@ -119,7 +119,7 @@ class Lab:
         self.shared = self.folder / "shared"
         self.guest_address = spec.address(_GUEST)
         self.gateway_address = spec.address(_VANTAGE)
-        tree = store.server_tree()
+        tree = store.server_tree(spec.suite)
         self.server_a = self._server("a", _SERVER_A, tree)
         self.server_b = self._server("b", _SERVER_B, tree)
         self.instruments = Cgroup(f"{spec.name}/instruments")

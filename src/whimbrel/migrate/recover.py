@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from typing import Protocol
 
 from whimbrel.engines.domain import Domain
@@ -28,7 +28,8 @@ _STUCK_S = 15.0
 # A post-copy move that is taken up again begins to send at once, or not at all (QEMU issue 1052).
 _TAKEN_UP_S = 60.0
 # These end with a segmentation fault (in qemuProcessIncomingDefNew, which is then given no place for a descriptor) when a
-# destination is to take a post-copy move up again. 11.3 is that of Debian 13; of others it is not known, so they are asked.
+# destination is to take a post-copy move up again. 11.3 is that of Debian 13; its backports' 12.9 takes it up. Of others it is
+# not known, so they are asked.
 _ENDS_WHEN_ASKED_TO_RESUME = ("11.3.0",)
 _BOOT_S = 300.0
 _POWER_OFF_S = 120.0
@@ -203,24 +204,24 @@ class VmSides:
 
     def _refuse_to_end_libvirt(self) -> None:
         """EngineError, and the move counts as one that cannot be taken up, where to ask for it would only do harm."""
-        destination = self._request.destination
-        with Connection.open(destination.libvirt_uri) as connection:
-            version = connection.versions()["libvirt"]
+        version = self._libvirt_there()
         if version in _ENDS_WHEN_ASKED_TO_RESUME:
             self._taken_up = Deadline(0.0)
             raise EngineError(
-                f"libvirt {version} on host {destination.name} crashes when it is asked to take up a post-copy move"
+                f"libvirt {version} on host {self._request.destination.name} crashes when it is asked to take up a post-copy move"
             )
 
+    def _libvirt_there(self) -> str:
+        with Connection.open(self._request.destination.libvirt_uri) as connection:
+            return connection.versions()["libvirt"]
+
     def _limit_the_wait(self, here: Domain) -> None:
-        """Interrupts a post-copy move that sends nothing, so that it can be taken up again; aborts a pre-copy that never ends."""
+        """Interrupts a post-copy move that sends nothing, where it can be taken up again; aborts a pre-copy that never ends."""
         stats = here.job_stats() or {}
         if stats.get("memory_processed") != self._sent:
             self._sent, self._sent_until = stats.get("memory_processed"), Deadline(_STUCK_S)
-        elif self._sent_until.passed:
-            # A move that has not gone over to post-copy refuses it.
-            with suppress(EngineError):
-                here.interrupt_post_copy()
+        elif self._sent_until.passed and self._libvirt_there() not in _ENDS_WHEN_ASKED_TO_RESUME:
+            here.interrupt_post_copy()
         if self._limit.passed and not self._switched:
             # Whoever kept its limits has died; libvirt refuses once memory follows the guest.
             here.abort_job()

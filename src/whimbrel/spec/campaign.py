@@ -185,6 +185,17 @@ class CampaignSpec(Spec):
         return self
 
     @model_validator(mode="after")
+    def _qemu_takes_it(self) -> Self:
+        """What depends on the servers' QEMU. On hosts it is theirs that says so, before it sends anything."""
+        together = self.migration.ends_as_post_copy and self.migration.connections > 1
+        if together and self.hosts is None and self.lab.suite == "trixie":
+            raise MisfitError(
+                "QEMU before 10.1 refuses parallel connections together with post-copy, and the lab's is 10.0:"
+                " 'lab.suite: trixie-backports' has a newer one", "migration", "connections",
+            )  # fmt: skip
+        return self
+
+    @model_validator(mode="after")
     def _virsh_runs_on_a_server(self) -> Self:
         if self.migration.by == "virsh" and self.hosts is not None:
             raise MisfitError("runs virsh on the source, which can only be done in a lab", "migration", "by")

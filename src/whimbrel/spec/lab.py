@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -44,6 +44,7 @@ class MigrationLinkSpec(Spec):
 class LabSpec(Spec):
     """The lab file; addresses are taken from ``network`` in a fixed order.
 
+    ``suite`` is the Debian whose QEMU and libvirt the servers run; the guests are the same with either.
     With ``tls`` the lab makes a private CA, and its libvirtds answer on TLS only. ``link_delay`` and ``link_loss`` (a share of
     frames, 0 to 0.5) are those of each server's link, each way; a kernel that cannot do them refuses the lab.
     """
@@ -53,6 +54,7 @@ class LabSpec(Spec):
     link_rate_bytes_per_s: BytesPerSecond = Field(alias="link_rate", default=125e6)
     servers: ServersSpec = ServersSpec()
     vantage: VantageSpec = VantageSpec()
+    suite: Literal["trixie", "trixie-backports"] = "trixie"
     tls: bool = Field(default=False, strict=True)
     link_delay_s: Seconds = Field(alias="link_delay", default=0.0, le=10)
     link_loss: float = Field(default=0.0, ge=0, le=0.5, allow_inf_nan=False, strict=True)

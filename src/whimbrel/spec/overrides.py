@@ -58,7 +58,7 @@ def migration_with(base: MigrationSpec, technique: str | None, sets: Sequence[st
     try:
         found = MigrationSpec.model_validate(content | given, context=RECORD)
     except ValidationError as error:
-        raise _usage(error) from error
+        raise refused_option(error) from error
     _check_heeded(given, found)
     return found
 
@@ -69,7 +69,7 @@ def _check_each(given: dict[str, Any]) -> None:
         MigrationSpec.model_validate(given)
     except ValidationError as error:
         if any(found["loc"] for found in error.errors()):
-            raise _usage(error) from error
+            raise refused_option(error) from error
 
 
 def _check_heeded(given: Iterable[str], found: MigrationSpec) -> None:
@@ -85,9 +85,12 @@ def _check_heeded(given: Iterable[str], found: MigrationSpec) -> None:
             )
 
 
-def _usage(error: ValidationError) -> UsageError:
+def refused_option(error: ValidationError) -> UsageError:
+    """The first option of a move that cannot be, as who set it on the command line reads it."""
     first = next((found for found in error.errors() if found["loc"]), error.errors()[0])
     cause = first.get("ctx", {}).get("error")
     key = ".".join(map(str, cause.key if isinstance(cause, MisfitError) else first["loc"]))
     said = first["msg"].removeprefix("Value error, ")
-    return UsageError(f"--set {key}: {said}", resolution="docs/techniques.md lists techniques and their options")
+    return UsageError(
+        f"--set {key.removeprefix('migration.')}: {said}", resolution="docs/techniques.md lists techniques and their options"
+    )

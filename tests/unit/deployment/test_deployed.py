@@ -92,6 +92,16 @@ def test_a_move_of_it_is_planned_from_where_it_is() -> None:
     assert deploy("inner", one("checkpoint", "containers")).guest == "origin"
 
 
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [({"tls": True}, "--set tls: needs certificates"),
+     ({"technique": "post-copy", "connections": 2}, "--set connections: QEMU before 10.1")],
+)  # fmt: skip
+def test_a_move_that_its_lab_cannot_make_is_refused_by_its_option(option: dict[str, object], said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        deploy("web", one("vm-1")).with_migration(MigrationSpec.model_validate(option))
+
+
 def test_a_disk_is_moved_from_where_it_was_deployed_to() -> None:
     deployment = deploy("one", one("vm-1-idle-docker"))
     hosts = FakeHost("a"), FakeHost("b")

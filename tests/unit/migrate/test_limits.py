@@ -67,8 +67,6 @@ def test_the_pause_limit_grows_in_steps() -> None:
 @pytest.mark.parametrize(
     ("values", "said"),
     [
-        ({"technique": "post-copy", "connections": 4}, "before 10.1"),
-        ({"on_timeout": "post-copy", "connections": 4}, "before 10.1"),
         ({"compression": "zstd"}, "parallel connections"),
         ({"compression": "xbzrle", "connections": 2}, "XBZRLE"),
         ({"technique": "paused", "auto_converge": True}, "slows a guest"),

@@ -105,6 +105,8 @@ def test_binary_huge_and_missing_files(tmp_path: Path) -> None:
         ("name: small", "name: small\nguest: {memory: nan GiB}", 3, "is no size"),
         ("name: small", "name: small\nguest: {memory: '1,5 GiB'}", 3, "is no size"),
         ("name: small", "name: small\nmigration: {tls: true}", 3, "set 'lab.tls' too"),
+        ("name: small", "name: small\nmigration: {technique: post-copy, connections: 2}", 3, "'lab.suite: trixie-backports' has"),
+        ("name: small", "name: small\nmigration: {connections: 2, on_timeout: post-copy}", 3, "QEMU before 10.1 refuses"),
         ("name: small", "name: small\nmigration: {technique: teleport}", 3, "'pre-copy'"),
         ("name: small", "name: small\nmigration: {storage: some}", 3, "'incremental'"),
         ("name: small", "name: small\nmigration: {moves: container, technique: restart, storage: full}", 3, "along always"),

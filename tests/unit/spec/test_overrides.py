@@ -30,7 +30,6 @@ def test_another_technique_keeps_the_limits_and_leaves_the_options_of_the_old_on
         (None, ["max_rounds"], "not of the form key=value"),
         (None, ["moves=container"], "decided when it was deployed"),
         ("checkpoint", [], "technique: 'checkpoint' does not move the VM"),
-        ("post-copy", ["connections=4"], "connections: QEMU before 10.1 refuses"),
         ("warp", [], "technique"),
         ("cold", ["max_downtime=100 ms"], "max_downtime: says nothing to cold, but to pre-copy, pre-post-copy"),
         ("cold", ["bandwidth=5 MiB/s"], "bandwidth: says nothing to cold"),
