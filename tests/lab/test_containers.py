@@ -172,7 +172,8 @@ def test_what_was_written_goes_ahead_and_what_changed_since_follows(
 @pytest.mark.parametrize(
     ("technique", "harm"), [("pre-copy", "page server killed"), ("checkpoint", "images tampered"), ("pre-copy", "images cut off"),
                             ("post-copy", "carrier ended"), ("checkpoint", "carrier ended"), ("pre-copy", "carrier ended"),
-                            ("restart", "carrier ended"), ("checkpoint", "link cut"), ("pre-copy", "link cut"),
+                            ("restart", "carrier ended"), ("checkpoint", "link cut in the dump"),
+                            ("pre-copy", "link cut in the dump"), ("checkpoint", "link cut"), ("pre-copy", "link cut"),
                             ("post-copy", "link cut"), ("restart", "link cut"), ("restart", "images cut off")]
 )  # fmt: skip
 def test_after_harm_the_container_goes_on_where_it_was(
@@ -186,8 +187,12 @@ def test_after_harm_the_container_goes_on_where_it_was(
         "carrier ended": ("frozen", lambda: the_guest.take_power_away(lab.host_b)),
         "link cut": ("frozen", lambda: destination.shell("ip link set eth0 nomaster")),
     }
+    harms["link cut in the dump"] = harms["link cut"]
     if harm in HARM_TO_IMAGES:
         tamper(destination, HARM_TO_IMAGES[harm])
+    if harm == "link cut in the dump":
+        # So that it is still under way.
+        carriers.a.inside.shell(SLOW_LINK)
     with spectators(lab, tmp_path, viewers=0) as seen:
         report = carriers.move(technique, Saboteur(*harms[harm]))
         assert report.result == "failed", report
@@ -360,6 +365,8 @@ def test_a_container_moves_with_its_viewers(carriers: Carriers, technique: Conta
         assert carriers.states == ["absent", "runs"]
     # The witness changes all of its pages within a third of a second: there is always something for a second round.
     assert ("round 2 ended" in journal.names) == (technique == "pre-copy")
+    # What runc and CRIU need at the destination was there before anything stood still.
+    assert "rehearsed" in journal.names
     if technique == "restart":
         seen.assert_it_started_again()
     else:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from whimbrel.records.trial import TrialRecord
 
 # Names, texts and plans of the analysis do nothing to a trial; what an arm sets itself is in the rest of the file by then.
 _NO_CONDITION = ("schema_version", "name", "title", "reference", "seed", "scenarios", "evidence", "thresholds")
+# What comes with another: servers of another suite have other programs, and a move is encrypted only where certificates are.
+_COMES_WITH = {"lab.suite": ("version of libvirt", "version of qemu"), "lab.tls": ("migration.tls",)}
 _OF_THE_MACHINE = ("machine_cpu", "machine_kernel", "machine_cpus", "machine_memory_bytes", "accelerator")
 
 
@@ -42,6 +44,12 @@ def differences(one: Mapping[str, str], other: Mapping[str, str]) -> dict[str, t
         if ours != theirs and not has_no_part:
             found[key] = (ours, theirs)
     return found
+
+
+def things(differing: Iterable[str]) -> set[str]:
+    """In how many things conditions differ, by name: what only comes with another is no thing of its own."""
+    found = set(differing)
+    return found - {each for cause, follows in _COMES_WITH.items() if cause in found for each in follows}
 
 
 def _flat(content: Any, prefix: str = "") -> list[tuple[str, str]]:

@@ -13,7 +13,7 @@ from whimbrel.analysis.blocks import TrialFigure, by_block
 from whimbrel.analysis.counting import Trialled, counting
 from whimbrel.analysis.evidence import figures_in
 from whimbrel.analysis.intervals import Interval
-from whimbrel.analysis.likeness import conditions, differences
+from whimbrel.analysis.likeness import conditions, differences, things
 from whimbrel.analysis.overlap import cliffs_delta
 from whimbrel.analysis.ratios import ratio_of
 from whimbrel.analysis.resampling import bootstrap, ratio_of_medians
@@ -112,11 +112,12 @@ def _arm(trials: list[Trialled], name: str) -> list[Trialled]:
 def _differing(ours: list[Trialled], theirs: list[Trialled], despite: frozenset[str]) -> dict[str, tuple[str, str]]:
     """In what the two sides differ; UsageError when it is more than one thing, but for those in ``despite``."""
     found = differences(conditions(ours[0].record), conditions(theirs[0].record))
-    if len(found.keys() - despite) > 1:
+    left = things(found.keys() - despite)
+    if len(left) > 1:
         raise UsageError(
             f"{ours[0].record.plan.arm} and {theirs[0].record.plan.arm} differ in more than one thing",
             details="\n".join(f"{key}: {one} against {other}" for key, (one, other) in found.items()),
-            resolution=f"compare what differs in one; or say '--despite {sorted(found.keys() - despite)[0]!r}', and know why",
+            resolution=f"compare what differs in one; or say '--despite {sorted(left)[0]!r}', and know why",
         )
     return found
 

@@ -17,6 +17,17 @@ def campaign(tmp_path: Path) -> Path:
     return Synthetic(lambda plan: FACTOR[plan.arm] * (10 + 0.01 * plan.order)).write(tmp_path / "first").folder
 
 
+def lab(folder: Path, programs: dict[str, str], encrypted: bool, **settings: object) -> Path:
+    """The same campaign as it would have been in a lab with other settings, with moves encrypted or not."""
+    for file in folder.glob("trials/*/trial.json"):
+        record = json.loads(file.read_text())
+        record["spec"]["lab"] |= settings
+        record["spec"]["migration"]["tls"] = encrypted
+        record["provenance"]["versions"] |= programs
+        file.write_text(json.dumps(record))
+    return folder
+
+
 def machine(folder: Path, **facts: object) -> Path:
     """The same campaign as another machine would have made it."""
     for file in folder.glob("trials/*/trial.json"):
@@ -43,6 +54,27 @@ def test_the_same_arm_of_two_machines(campaign: Path, tmp_path: Path, capsys: py
     for comparison in found:
         assert comparison["ratio"] == pytest.approx(2, rel=0.02)
         assert list(comparison["differs"]) == ["machine"]
+
+
+@pytest.mark.parametrize(
+    ("programs", "encrypted", "settings", "differs"),
+    [
+        ({}, True, {"tls": True}, {"lab.tls", "migration.tls"}),
+        ({"qemu": "11.1.3", "libvirt": "12.9.0"}, False, {"suite": "trixie-backports"},
+         {"lab.suite", "version of libvirt", "version of qemu"}),
+    ],
+    ids=["TLS", "newer servers"],
+)  # fmt: skip
+def test_what_comes_with_another_thing_is_none_of_its_own(
+    campaign: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], programs: dict[str, str], encrypted: bool,
+    settings: dict[str, object], differs: set[str],
+) -> None:  # fmt: skip
+    other = Synthetic(lambda plan: 12.0).write(tmp_path / "second").folder
+    compare([lab(other, programs, encrypted, **settings), campaign], arm="quick", as_json=True)
+    (found,) = json.loads(capsys.readouterr().out)
+    assert set(found["differs"]) == differs
+    with pytest.raises(UsageError, match="differ in more than one thing"):
+        compare([lab(other, programs, encrypted, **settings, link_rate_bytes_per_s=1e6), campaign], arm="quick")
 
 
 def test_what_differs_in_two_things_is_refused(campaign: Path, tmp_path: Path) -> None:

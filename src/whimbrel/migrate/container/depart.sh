@@ -8,7 +8,7 @@
 cd "$MOVE" || exit 1
 mkfifo never orders status sum 2>/dev/null
 exec 9<>orders
-previous= dumping= leaving= ahead=
+previous= dumping= stuck= leaving= ahead=
 
 # Ended from outside: before "arrive" is told the destination has no copy, and this one goes on.
 trap 'exit 5' TERM
@@ -100,6 +100,12 @@ send_rest() { # NAME...: these, and what has changed of the files, or all of the
     fi
 }
 
+break_off_after() { # SECONDS: a dump that is stuck, by its connection to the page server; in a shell of its own
+    # CRIU that is told to end leaves the container's sockets in repair mode; CRIU that fails gives them back.
+    read -r -t "$1" <>"$MOVE/never"
+    kill -0 $$ && ss -K dst "$PEER" dport = ":$PAGES_PORT"
+}
+
 dump() { # SECONDS OPTION...: in a shell of its own, which becomes it; 0 is no limit
     local limit=$1
     shift
@@ -138,8 +144,11 @@ leave() { # ends with the container frozen, or stopped, and all that the destina
     *)
         ask_for_page_server final || { say "failed: no page server: $heard"; exit 1; }
         leaving=yes
-        (dump "$DUMP_S" ${previous:+--parent-path "../$previous"} --page-server "$PEER:$PAGES_PORT") ||
+        break_off_after "$DUMP_S" >/dev/null 2>&1 &
+        stuck=$!
+        (dump $((DUMP_S + FILES_S)) ${previous:+--parent-path "../$previous"} --page-server "$PEER:$PAGES_PORT") ||
             go_back "it could not be dumped"
+        kill "$stuck"
         until_group_says frozen 1 5 || go_back "it was not frozen"
         say dumped
         send_rest "run/move/images/final" || go_back "the images could not be sent"
