@@ -101,7 +101,7 @@ send_rest() { # NAME...: these, and what has changed of the files, or all of the
 }
 
 break_off_after() { # SECONDS: a dump that is stuck, by its connection to the page server; in a shell of its own
-    # CRIU that is told to end leaves the container's sockets in repair mode; CRIU that fails gives them back.
+    # CRIU that is told to end leaves the container's connections broken; CRIU that fails by itself gives them back.
     read -r -t "$1" <>"$MOVE/never"
     kill -0 $$ && ss -K dst "$PEER" dport = ":$PAGES_PORT"
 }
