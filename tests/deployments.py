@@ -15,6 +15,8 @@ from whimbrel.deployment.bringing_up import bring_up, take_down
 from whimbrel.deployment.deployed import Deployment, one_arm_of
 from whimbrel.deployment.moving import Moved, Progress, move
 from whimbrel.deployment.recovering import bring_back
+from whimbrel.engines.domain import Domain
+from whimbrel.engines.libvirt import Connection
 from whimbrel.lab.lab import Lab
 from whimbrel.migrate.journal import History, read_history
 from whimbrel.migrate.recovery import Decision
@@ -50,13 +52,21 @@ class Deployed:
         thread.start()
         return thread
 
-    def begin_post_copy(self) -> threading.Thread:
+    def begin_post_copy(self, technique: str = "post-copy", *sets: str) -> threading.Thread:
         """A slow move to B, whose guest runs there already."""
-        moving = self.begin("b", "post-copy", "bandwidth=10 MiB/s")
+        moving = self.begin("b", technique, "bandwidth=10 MiB/s", *sets)
         self.come_to("post-copy")
         # The order is written down before it is given.
         pause(2)
         return moving
+
+    @contextmanager
+    def at_the_source(self) -> Iterator[Domain]:
+        """The guest, or what is left of it, as libvirt on A sees it."""
+        with Connection.open(self.lab.host_a.libvirt_uri) as connection:
+            guest = connection.find(self.deployment.guest)
+            assert guest is not None
+            yield guest
 
     def history(self) -> History:
         found = read_history(self.deployment.journal_file)

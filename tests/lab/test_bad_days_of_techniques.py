@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,6 @@ from tests.lab.test_bad_days import in_guest_after
 from tests.lab.test_storage import images
 from tests.saboteur import kill_program, power_cut, set_link
 from whimbrel.deployment.moving import ask_to_abort, request_for
-from whimbrel.engines.libvirt import Connection
 from whimbrel.errors import ReservationError, UnsafeStateError
 from whimbrel.guests.states import StateStore
 from whimbrel.lab.lab import Lab
@@ -31,9 +31,12 @@ TECHNIQUES: tuple[TechniqueName, ...] = ("paused", "pre-copy", "post-copy", "pre
 EARLY: dict[str, str] = dict.fromkeys(TECHNIQUES, "reserved")
 
 
+# When it goes over to post-copy, where that is not at once.
+SWITCH = {"pre-post-copy": ["pre_copy_for=2 s"]}
+
+
 def options(technique: str) -> list[str]:
-    switch = ["pre_copy_for=2 s"] if technique == "pre-post-copy" else []
-    return [] if technique == "cold" else [SLOW, *switch]
+    return [] if technique == "cold" else [SLOW, *SWITCH.get(technique, [])]
 
 
 pytestmark = pytest.mark.long
@@ -82,26 +85,22 @@ def test_a_destination_that_dies_while_the_guest_boots_there_gives_it_back(deplo
     assert deployed.copies() == ["a"]
 
 
-@pytest.mark.parametrize("technique", ["paused", "pre-copy"])
 def test_a_destination_that_dies_after_the_guest_went_on_there_takes_it_along(
-    mended: Lab, states: StateStore, technique: str, tmp_path: Path
+    mended: Lab, states: StateStore, tmp_path: Path
 ) -> None:
-    option = f"migration.technique={technique}"
+    # Of pre-copy test_bad_days has this, among all phases.
+    option = "migration.technique=paused"
     stored = harmed_trial(mended, states, power_cut("b"), "activation", tmp_path / "harmed", option)
     print(stored.record.outcome)
     # What was sent may have run and written since: the source does not go on as if nothing had been.
-    assert stored.record.outcome.result in ("moved", "failed", "unsafe")
-    assert stored.record.outcome.runs_on in ([], ["a"])
+    assert stored.record.outcome.runs_on == []
     assert_it_is_true(mended, stored)
     assert_a_new_try_succeeds(mended, states, tmp_path / "again", option)
 
 
 @pytest.mark.parametrize("technique", ["post-copy", "pre-post-copy"])
 def test_a_destination_that_dies_after_the_switch_loses_the_guest_and_that_is_said(deployed: Deployed, technique: str) -> None:
-    moving = deployed.begin("b", technique, *options(technique))
-    deployed.come_to("post-copy")
-    # The order is written down before it is given.
-    pause(2)
+    moving = deployed.begin_post_copy(technique, *SWITCH.get(technique, []))
     power_cut("b")(deployed.lab)
     moving.join(180)
     deployed.lab.mend()
@@ -143,10 +142,19 @@ def test_a_guest_that_powers_itself_off_meanwhile_is_not_said_to_run(deployed: D
 def test_a_guest_that_loses_its_power_while_it_shuts_down_boots_there_all_the_same(deployed: Deployed) -> None:
     moving = deployed.begin("b", "cold")
     deployed.come_to("shutting down")
-    with Connection.open(deployed.lab.host_a.libvirt_uri) as connection:
-        guest = connection.find(deployed.deployment.guest)
-        assert guest is not None
+    with deployed.at_the_source() as guest:
         guest.destroy()
+    moving.join(400)
+    [moved] = deployed.ended
+    assert moved.error is None, moved.error
+    assert deployed.copies() == ["b"]
+
+
+def assert_a_cut_only_delays_it(deployed: Deployed, moving: threading.Thread) -> None:
+    """The link is out for three seconds, from now on."""
+    set_link(deployed.lab, "b", "down")
+    pause(3)
+    set_link(deployed.lab, "b", "up")
     moving.join(400)
     [moved] = deployed.ended
     assert moved.error is None, moved.error
@@ -175,13 +183,7 @@ def test_a_link_that_is_cut_for_three_seconds_only_delays_its_disk(with_its_disk
     moving = with_its_disk.begin("b", technique, "bandwidth=40 MiB/s")
     with_its_disk.come_to(word)
     pause(2)
-    set_link(with_its_disk.lab, "b", "down")
-    pause(3)
-    set_link(with_its_disk.lab, "b", "up")
-    moving.join(400)
-    [moved] = with_its_disk.ended
-    assert moved.error is None, moved.error
-    assert with_its_disk.copies() == ["b"]
+    assert_a_cut_only_delays_it(with_its_disk, moving)
     assert images(with_its_disk.lab.server_a) == []
 
 
@@ -190,13 +192,7 @@ def test_a_link_that_is_cut_for_three_seconds_only_delays_it(deployed: Deployed,
     moving = deployed.begin("b", technique, *options(technique))
     deployed.come_to("post-copy" if "post" in technique else "reserved")
     pause(1)
-    set_link(deployed.lab, "b", "down")
-    pause(3)
-    set_link(deployed.lab, "b", "up")
-    moving.join(300)
-    [moved] = deployed.ended
-    assert moved.error is None, moved.error
-    assert deployed.copies() == ["b"]
+    assert_a_cut_only_delays_it(deployed, moving)
 
 
 @pytest.mark.parametrize("technique", ["paused", "pre-copy", "pre-post-copy"])
@@ -233,10 +229,7 @@ def test_each_is_aborted_while_the_guest_stands_still(
 
 @pytest.mark.parametrize("technique", ["post-copy", "pre-post-copy"])
 def test_a_source_that_dies_after_the_switch_loses_the_guest_and_that_is_said(deployed: Deployed, technique: str) -> None:
-    moving = deployed.begin("b", technique, *options(technique))
-    deployed.come_to("post-copy")
-    # The order is written down before it is given.
-    pause(2)
+    moving = deployed.begin_post_copy(technique, *SWITCH.get(technique, []))
     kill_program("a", "qemu-system")(deployed.lab)
     moving.join(300)
     [moved] = deployed.ended

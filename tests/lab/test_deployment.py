@@ -18,7 +18,6 @@ from tests.snapshot import snapshot
 from whimbrel.deployment.bringing_up import bring_up, take_down
 from whimbrel.deployment.deployed import one_arm_of
 from whimbrel.deployment.moving import ask_to_abort
-from whimbrel.engines.libvirt import Connection
 from whimbrel.errors import UnsafeStateError, UsageError
 from whimbrel.lab.lab import Lab
 from whimbrel.records.trial import HostName
@@ -180,9 +179,7 @@ def test_a_post_copy_move_whose_link_was_cut_goes_on(deployed: Deployed) -> None
 def test_a_post_copy_move_that_was_broken_off_is_not_taken_up_by_a_libvirt_that_would_crash(deployed: Deployed) -> None:
     libvirtd = processes(deployed.lab, "b", "libvirtd")
     moving = deployed.begin_post_copy()
-    with Connection.open(deployed.lab.host_a.libvirt_uri) as connection:
-        guest = connection.find(deployed.deployment.guest)
-        assert guest is not None
+    with deployed.at_the_source() as guest:
         guest.interrupt_post_copy()
     moving.join(60)
     assert deployed.history().ended is None

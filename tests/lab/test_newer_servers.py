@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -14,7 +13,6 @@ from tests.labs import lab_that_is_up, quick
 from tests.saboteur import set_link
 from tests.spectators import spectators
 from whimbrel.engines.domain import Domain
-from whimbrel.engines.libvirt import Connection
 from whimbrel.lab.lab import Lab
 from whimbrel.system.deadline import pause
 
@@ -33,14 +31,6 @@ def deployed(newer: Lab, tmp_path: Path) -> Iterator[Deployed]:
         yield found
 
 
-@contextmanager
-def at_the_source(deployed: Deployed) -> Iterator[Domain]:
-    with Connection.open(deployed.lab.host_a.libvirt_uri) as connection:
-        guest = connection.find(deployed.deployment.guest)
-        assert guest is not None
-        yield guest
-
-
 def status(guest: Domain) -> object:
     said = guest.monitor("query-migrate")
     assert said is not None
@@ -50,7 +40,7 @@ def status(guest: Domain) -> object:
 def test_a_post_copy_move_that_was_broken_off_is_taken_up_again(deployed: Deployed, tmp_path: Path) -> None:
     with spectators(deployed.lab, tmp_path, viewers=0) as seen:
         moving = deployed.begin_post_copy()
-        with at_the_source(deployed) as guest:
+        with deployed.at_the_source() as guest:
             guest.interrupt_post_copy()
             moving.join(120)
             assert deployed.history().ended is None
@@ -76,7 +66,7 @@ def test_a_post_copy_move_whose_link_stays_cut_is_paused_and_taken_up_once_it_is
             assert deployed.history().ended is None
             recovering = threading.Thread(target=lambda: found.append(deployed.recover()), daemon=True)
             recovering.start()
-            with at_the_source(deployed) as guest:
+            with deployed.at_the_source() as guest:
                 assert status(guest) == "postcopy-active"
                 deployed.wait_for(lambda: status(guest) == "postcopy-paused", "QEMU to be told to pause")
             pause(5)

@@ -112,7 +112,7 @@ def _arm(trials: list[Trialled], name: str) -> list[Trialled]:
 def _differing(ours: list[Trialled], theirs: list[Trialled], despite: frozenset[str]) -> dict[str, tuple[str, str]]:
     """In what the two sides differ; UsageError when it is more than one thing, but for those in ``despite``."""
     found = differences(conditions(ours[0].record), conditions(theirs[0].record))
-    left = things(found.keys() - despite)
+    left = things(found) - despite
     if len(left) > 1:
         raise UsageError(
             f"{ours[0].record.plan.arm} and {theirs[0].record.plan.arm} differ in more than one thing",

@@ -216,15 +216,15 @@ class VmSides:
             return connection.versions()["libvirt"]
 
     def _limit_the_wait(self, here: Domain) -> None:
-        """Interrupts a post-copy move that sends nothing, where it can be taken up again; aborts a pre-copy that never ends."""
+        """Aborts a pre-copy that never ends; interrupts a post-copy move that sends nothing, where it can be taken up again."""
+        if self._limit.passed and not self._switched:
+            # Whoever kept its limits has died; libvirt refuses once memory follows the guest.
+            here.abort_job()
         stats = here.job_stats() or {}
         if stats.get("memory_processed") != self._sent:
             self._sent, self._sent_until = stats.get("memory_processed"), Deadline(_STUCK_S)
         elif self._sent_until.passed and self._libvirt_there() not in _ENDS_WHEN_ASKED_TO_RESUME:
             here.interrupt_post_copy()
-        if self._limit.passed and not self._switched:
-            # Whoever kept its limits has died; libvirt refuses once memory follows the guest.
-            here.abort_job()
 
     def _boot(self, left: list[Domain]) -> None:
         """Where its newest disk is: on its source, unless it moves along and the switch was ordered."""

@@ -8,7 +8,7 @@
 cd "$MOVE" || exit 1
 mkfifo never orders status sum 2>/dev/null
 exec 9<>orders
-previous= dumping= stuck= leaving= ahead=
+previous= dumping= leaving= ahead=
 
 # Ended from outside: before "arrive" is told the destination has no copy, and this one goes on.
 trap 'exit 5' TERM
@@ -145,10 +145,10 @@ leave() { # ends with the container frozen, or stopped, and all that the destina
         ask_for_page_server final || { say "failed: no page server: $heard"; exit 1; }
         leaving=yes
         break_off_after "$DUMP_S" >/dev/null 2>&1 &
-        stuck=$!
+        local watch=$!
         (dump $((DUMP_S + FILES_S)) ${previous:+--parent-path "../$previous"} --page-server "$PEER:$PAGES_PORT") ||
             go_back "it could not be dumped"
-        kill "$stuck"
+        kill "$watch"
         until_group_says frozen 1 5 || go_back "it was not frozen"
         say dumped
         send_rest "run/move/images/final" || go_back "the images could not be sent"
