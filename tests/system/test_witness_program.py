@@ -16,6 +16,10 @@ from whimbrel.system.process import run
 
 PAGES = 16
 RECORD_BYTES = 32
+SLOW_DISK = """
+#include <unistd.h>
+int fsync(int file) { usleep(300000); return fdatasync(file); }
+"""
 
 
 @pytest.fixture(scope="module")
@@ -27,18 +31,30 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "witness"
 
 
+@pytest.fixture(scope="module")
+def slow_disk(program: Path) -> Path:
+    """Loaded before a program, it makes its fsync(2) take 0.3 s: what a busy disk does, but each time."""
+    source = program.with_name("slow.c")
+    source.write_text(SLOW_DISK)
+    run(["gcc", "-shared", "-fPIC", "-o", source.with_suffix(".so"), source])
+    return source.with_suffix(".so")
+
+
 @contextmanager
-def running(program: Path, file: Path) -> Iterator[Listener]:
+def running(program: Path, file: Path, preloaded: Path | None = None) -> Iterator[Listener]:
     """What is connected to a witness as soon as it can be."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    with subprocess.Popen([program, str(port), str(PAGES), file]) as witness:
+    environment = {"LD_PRELOAD": str(preloaded)} if preloaded else {}
+    with subprocess.Popen([program, str(port), str(PAGES), file], env=environment) as witness:
         listener = Listener("127.0.0.1", port)
-        while not listener.connect():
-            assert witness.poll() is None
-        yield listener
-        witness.kill()
+        try:
+            while not listener.connect():
+                assert witness.poll() is None
+            yield listener
+        finally:
+            witness.kill()
 
 
 def asked(listener: Listener) -> dict[str, int]:
@@ -49,8 +65,8 @@ def asked(listener: Listener) -> dict[str, int]:
     return verified
 
 
-def test_its_file_is_there_whenever_it_can_be_asked(program: Path, tmp_path: Path) -> None:
-    with running(program, tmp_path / "file") as listener:
+def test_its_file_is_there_whenever_it_can_be_asked(program: Path, slow_disk: Path, tmp_path: Path) -> None:
+    with running(program, tmp_path / "file", slow_disk) as listener:
         said = asked(listener)
         assert said["started"] == 0
         assert 0 < said["file"] <= said["counter"]
