@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.deployments import Deployed
+from tests.deployments import Deployed, put_up
 from tests.labs import QUICK
 from tests.saboteur import processes, set_link
 from tests.snapshot import snapshot
@@ -146,6 +146,19 @@ def test_after_whimbrel_was_killed_it_is_found_running_once(deployed: Deployed, 
     assert deployed.copies() == [where]
     other: HostName = "b" if where == "a" else "a"
     assert deployed.move(other).error is None
+
+
+@pytest.mark.long
+def test_a_disk_of_which_nothing_gets_through_is_given_up(lab: Lab, tmp_path: Path) -> None:
+    with put_up(lab, tmp_path, "migration.storage=full") as deployed:
+        killed(deployed, "disk made ready", "--set", "bandwidth=20 MiB/s", "--set", "timeout=20 s")
+        set_link(lab, "b", "down")
+        try:
+            where, steps = deployed.recover()
+        finally:
+            set_link(lab, "b", "up")
+        assert (where, steps) == ("a", ["wait", "done"])
+        assert deployed.copies() == ["a"]
 
 
 @pytest.mark.long

@@ -22,6 +22,7 @@ from whimbrel.migrate.storage import disk_to_book_bytes
 from whimbrel.migrate.technique import MoveRequest
 from whimbrel.records.store import StoredTrial
 from whimbrel.spec.migration import StorageName, TechniqueName
+from whimbrel.system.deadline import pause
 
 IMAGE = f"{the_guest.GUEST_NAME}.qcow2"
 MOVED_ALONG = [name for name in get_args(StorageName) if name != "shared"]
@@ -194,9 +195,14 @@ def test_a_disk_that_takes_too_long_is_given_up(lab: Lab, states: StateStore, tm
 
 @pytest.mark.long
 def test_a_link_that_is_cut_for_good_while_the_disk_is_copied(mended: Lab, states: StateStore, tmp_path: Path) -> None:
+    def cut_in_the_middle(lab: Lab) -> None:
+        pause(0.5)
+        cut_link("b", None)(lab)
+
     options = ("migration.storage=full", "migration.timeout=20 s")
-    stored = harmed_trial(mended, states, cut_link("b", None), "storage", tmp_path / "harmed", *options)
+    stored = harmed_trial(mended, states, cut_in_the_middle, "storage", tmp_path / "harmed", *options)
     print(stored.record.outcome)
     assert stored.record.outcome.runs_on == ["a"]
+    assert stored.record.outcome.result == "aborted"
     assert_it_is_true(mended, stored)
     assert images(mended.server_b) == []

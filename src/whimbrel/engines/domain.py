@@ -15,6 +15,8 @@ from whimbrel.errors import EngineError
 
 # Read with VIR_DOMAIN_JOB_STATS_*; libvirt's names for what we keep of a job.
 JobStats = dict[str, int]
+# libvirt's name of the node that a move copies a disk to begins so.
+_COPIED_TO = "migration-"
 
 
 @dataclass(frozen=True)
@@ -163,6 +165,17 @@ class Domain:
         with contextlib.suppress(libvirt.libvirtError):
             self._raw.abortJob()
 
+    def break_off_disk(self) -> None:
+        """Ends the connections over which QEMU copies a disk for a move (yank), so that a copy which was cancelled ends at once.
+
+        Where the link is cut it would wait for them for a quarter of an hour. libvirt lets no move end well without its copy,
+        and has none any more once the guest may go on elsewhere. Nothing happens when there is none.
+        """
+        instances = self._monitor("query-yank") or []
+        copies = [each for each in instances if str(each.get("node-name")).startswith(_COPIED_TO)]
+        if copies:
+            self._monitor("yank", {"instances": copies})
+
     def set_max_downtime_ms(self, milliseconds: int) -> None:
         """The longest pause that QEMU may plan for (downtime-limit)."""
         with explained(f"set the longest downtime of {self.name}"):
@@ -195,9 +208,10 @@ class Domain:
         answer = self._monitor("query-migrate-capabilities")
         return [each["capability"] for each in answer if each["state"]] if isinstance(answer, list) else None
 
-    def _monitor(self, command: str) -> Any:
+    def _monitor(self, command: str, arguments: dict[str, Any] | None = None) -> Any:
+        request = json.dumps({"execute": command, **({"arguments": arguments} if arguments else {})})
         try:
-            text = libvirt_qemu.qemuMonitorCommand(self._raw, json.dumps({"execute": command}), 0)
+            text = libvirt_qemu.qemuMonitorCommand(self._raw, request, 0)
         except libvirt.libvirtError:
             return None
         return json.loads(text).get("return")

@@ -29,6 +29,8 @@ from whimbrel.system.deadline import Deadline, pause
 
 _LOOK_EVERY_S = 0.05
 _ABORT_PATIENCE_S = 60.0
+# A disk's copy that was cancelled ends within a second, unless its connection is dead.
+_CANCEL_PATIENCE_S = 5.0
 # How long stop-and-copy, or post-copy, may take without getting on.
 _LAST_PATIENCE_S = 600.0
 # QEMU's greatest downtime-limit (2,000 s): any remainder fits, so the switch comes at once.
@@ -256,9 +258,11 @@ class _Attempt:
 
     def _wait_for_end(self) -> None:
         """An abort can come before libvirt has a job to abort, so it is said again until the move ends."""
-        deadline = Deadline(_ABORT_PATIENCE_S)
+        deadline, patient = Deadline(_ABORT_PATIENCE_S), Deadline(_CANCEL_PATIENCE_S)
         while not self._ended.is_set() and not deadline.passed:
             self._domain.abort_job()
+            if patient.passed:
+                self._domain.break_off_disk()
             pause(_LOOK_EVERY_S, self._ended)
 
     @property

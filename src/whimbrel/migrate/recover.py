@@ -220,6 +220,7 @@ class VmSides:
         if self._limit.passed and not self._switched:
             # Whoever kept its limits has died; libvirt refuses once memory follows the guest.
             here.abort_job()
+            here.break_off_disk()
         stats = here.job_stats() or {}
         if stats.get("memory_processed") != self._sent:
             self._sent, self._sent_until = stats.get("memory_processed"), Deadline(_STUCK_S)
