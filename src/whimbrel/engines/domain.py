@@ -168,8 +168,8 @@ class Domain:
     def break_off_disk(self) -> None:
         """Ends the connections over which QEMU copies a disk for a move (yank), so that a copy which was cancelled ends at once.
 
-        Where the link is cut it would wait for them for a quarter of an hour. libvirt lets no move end well without its copy,
-        and has none any more once the guest may go on elsewhere. Nothing happens when there is none.
+        Where the link is cut it would wait for them for a quarter of an hour. Only for a move that was told to abort. Nothing
+        happens when there is none.
         """
         instances = self._monitor("query-yank") or []
         copies = [each for each in instances if str(each.get("node-name")).startswith(_COPIED_TO)]
