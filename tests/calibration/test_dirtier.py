@@ -7,15 +7,14 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable
-from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tests.calibration.table import say
+from tests.programs import compiled
 from whimbrel.system.deadline import pause
-from whimbrel.system.process import run
 
 PAGE = 4096
 PAGES = 4096
@@ -43,11 +42,7 @@ EXPECTED: dict[str, Callable[[float], float]] = {
 
 @pytest.fixture(scope="module")
 def dirtier(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("dirtier")
-    source = folder / "dirtier.c"
-    source.write_text((files("whimbrel.images") / "programs" / "dirtier.c").read_text())
-    run(["gcc", "-O2", "-o", folder / "dirtier", source])
-    return folder / "dirtier"
+    return compiled("dirtier", tmp_path_factory.mktemp("dirtier"))
 
 
 def memory_of(pid: int) -> np.ndarray:

@@ -6,11 +6,11 @@ import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.resources import files
 from pathlib import Path
 
 import pytest
 
+from tests.programs import compiled
 from whimbrel.observe.witness import Listener
 from whimbrel.system.process import run
 
@@ -24,11 +24,7 @@ int fsync(int file) { usleep(300000); return fdatasync(file); }
 
 @pytest.fixture(scope="module")
 def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("witness")
-    source = folder / "witness.c"
-    source.write_text((files("whimbrel.images") / "programs" / "witness.c").read_text())
-    run(["gcc", "-O2", "-pthread", "-o", folder / "witness", source])
-    return folder / "witness"
+    return compiled("witness", tmp_path_factory.mktemp("witness"))
 
 
 @pytest.fixture(scope="module")
