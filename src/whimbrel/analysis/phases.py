@@ -172,17 +172,17 @@ def phase_reached(events: Sequence[Event], source: str, destination: str) -> str
         return "activation"
     if ("qemu", destination, "MIGRATION", "completed") in seen:
         return "commitment"
+    copying, copied = (("whimbrel", None, name, None) for name in ("disk copy begun", "disk copied"))
+    if copying in seen and copied not in seen:
+        # Of a guest that is off, so after it stopped.
+        return STORAGE
     if {("qemu", source, "STOP", None), ("carrier", source, "frozen", None)} & seen:
         return "stop-and-copy"
     began = {("qemu", source, "MIGRATION", "active"), ("carrier", source, "round 1", None)}
     if began & seen:
         return "pre-copy"
-    copied = {
-        ("qemu", source, "JOB_STATUS_CHANGE", "running"),
-        ("whimbrel", None, "disk copy begun", None),
-        ("carrier", source, "connected", None),
-    }
-    return STORAGE if copied & seen else "reservation"
+    copied_while_it_runs = {("qemu", source, "JOB_STATUS_CHANGE", "running"), ("carrier", source, "connected", None)}
+    return STORAGE if copied_while_it_runs & seen else "reservation"
 
 
 def rounds(moments: Sequence[Moment], source: str, samples: Sequence[tuple[int, int | None]]) -> list[Round]:
