@@ -77,6 +77,11 @@ class Deployed:
         """Waits until the journal of the move that was begun has this step."""
         self.wait_for(lambda: self.deployment.journal_file.exists() and self.history().has(step), f"the step {step}")
 
+    def come_to_memory(self) -> None:
+        """Waits until memory is sent: what came before it, a disk for one, is over."""
+        with self.at_the_source() as guest:
+            self.wait_for(lambda: (guest.job_stats() or {}).get("memory_processed", 0) > 0, "memory on its way")
+
     def wait_for(self, true: Callable[[], bool], what: str) -> None:
         wait_until(lambda: (True, "") if true() else (None, "not yet"), what, Deadline(120))
 

@@ -108,7 +108,8 @@ class FakeDisk:
         finally:
             self.open = False
 
-    def fetch(self, url: str, whole: bool, bytes_per_s: float | None, timeout_s: float) -> None:
+    def fetch(self, url: str, whole: bool, bytes_per_s: float | None, stop_if_unwanted: Callable[[], None]) -> None:
+        stop_if_unwanted()
         if self.trouble is not None:
             raise self.trouble
         assert self.image is not None

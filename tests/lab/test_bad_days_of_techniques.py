@@ -178,9 +178,10 @@ def test_it_is_aborted_while_its_disk_is_copied(with_its_disk: Deployed, techniq
     assert images(with_its_disk.lab.server_b) == []
 
 
-def test_it_is_aborted_though_nothing_of_its_disk_gets_through(with_its_disk: Deployed) -> None:
-    moving = with_its_disk.begin("b", "pre-copy", "bandwidth=40 MiB/s")
-    with_its_disk.come_to("disk made ready")
+@pytest.mark.parametrize(("technique", "word"), [("pre-copy", "disk made ready"), ("cold", "powered off")])
+def test_it_is_aborted_though_nothing_of_its_disk_gets_through(with_its_disk: Deployed, technique: str, word: str) -> None:
+    moving = with_its_disk.begin("b", technique, "bandwidth=40 MiB/s")
+    with_its_disk.come_to(word)
     pause(2)
     set_link(with_its_disk.lab, "b", "down")
     try:
@@ -191,6 +192,21 @@ def test_it_is_aborted_though_nothing_of_its_disk_gets_through(with_its_disk: De
         set_link(with_its_disk.lab, "b", "up")
     assert with_its_disk.copies() == ["a"]
     with_its_disk.wait_for(lambda: images(with_its_disk.lab.server_b) == [], "the destination's image to be gone")
+
+
+def test_it_is_aborted_though_nothing_of_its_memory_gets_through_beside_its_disk(lab: Lab, tmp_path: Path) -> None:
+    with put_up(lab, tmp_path, "migration.storage=incremental") as deployed:
+        moving = deployed.begin("b", "pre-copy", SLOW)
+        deployed.come_to_memory()
+        set_link(lab, "b", "down")
+        try:
+            pause(2)
+            assert ask_to_abort(deployed.deployment) == "aborted"
+            moving.join(400)
+        finally:
+            set_link(lab, "b", "up")
+        assert deployed.copies() == ["a"]
+        deployed.wait_for(lambda: images(lab.server_b) == [], "the destination's image to be gone")
 
 
 @pytest.mark.parametrize(("technique", "word"), [("pre-copy", "disk made ready"), ("cold", "powered off")])

@@ -149,15 +149,27 @@ def test_after_whimbrel_was_killed_it_is_found_running_once(deployed: Deployed, 
 
 
 @pytest.mark.long
-def test_a_disk_of_which_nothing_gets_through_is_given_up(lab: Lab, tmp_path: Path) -> None:
-    with put_up(lab, tmp_path, "migration.storage=full") as deployed:
-        killed(deployed, "disk made ready", "--set", "bandwidth=20 MiB/s", "--set", "timeout=20 s")
+@pytest.mark.parametrize(
+    ("storage", "word", "words", "expected"),
+    [
+        ("full", "disk made ready", ("--set", "bandwidth=20 MiB/s"), ["wait", "done"]),
+        # Its disk is little, so it is memory of which nothing gets through.
+        ("incremental", "disk made ready", ("--set", "bandwidth=20 MiB/s"), ["wait", "done"]),
+        ("full", "disk copy begun", ("--technique", "cold", "--set", "bandwidth=20 MiB/s"), ["boot", "done"]),
+    ],
+    ids=["disk", "memory beside a disk", "cold"],
+)
+def test_what_moves_with_its_disk_is_given_up_when_nothing_gets_through(
+    lab: Lab, tmp_path: Path, storage: str, word: str, words: tuple[str, ...], expected: list[str]
+) -> None:
+    with put_up(lab, tmp_path, f"migration.storage={storage}") as deployed:
+        killed(deployed, word, *words, "--set", "timeout=20 s")
         set_link(lab, "b", "down")
         try:
             where, steps = deployed.recover()
         finally:
             set_link(lab, "b", "up")
-        assert (where, steps) == ("a", ["wait", "done"])
+        assert (where, steps) == ("a", expected)
         assert deployed.copies() == ["a"]
 
 

@@ -128,7 +128,7 @@ def test_a_disk_that_was_fetched_reads_as_the_one_that_was_served(lab: Lab, stat
         here.put(states.get("vm", "none", 1).folder / "disk.qcow2")
         there.make(here.facts(), not whole)
         with here.served(whole) as url:
-            there.fetch(url, whole, None, 300)
+            there.fetch(url, whole, None, lambda: None)
         with here.served(whole=True) as url:
             words = ["qemu-img", "compare", "-f", "raw", "-F", "qcow2", url, there.path]
             assert "Images are identical" in lab.server_b.run(words, timeout_s=300).stdout
@@ -177,14 +177,10 @@ def test_a_failure_leaves_the_guest_and_its_disk_on_a_and_nothing_on_b(
     assert_the_disk_is_on_b_alone(mended, storage)
 
 
-def test_a_disk_that_takes_too_long_is_given_up(lab: Lab, states: StateStore, tmp_path: Path) -> None:
+@pytest.mark.parametrize("option", ["on_timeout=post-copy", pytest.param("technique=cold", marks=pytest.mark.long)])
+def test_a_disk_that_takes_too_long_is_given_up(lab: Lab, states: StateStore, option: str, tmp_path: Path) -> None:
     # Neither disk nor memory fits into the time; post-copy would not hasten the disk.
-    overrides = (
-        "migration.storage=full",
-        "migration.bandwidth=2 MiB/s",
-        "migration.timeout=3 s",
-        "migration.on_timeout=post-copy",
-    )
+    overrides = ("migration.storage=full", "migration.bandwidth=2 MiB/s", "migration.timeout=3 s", f"migration.{option}")
     record = make_trial(lab, states, quick(*overrides), "vm", 1, tmp_path / "results").record
     assert record.outcome.result == "aborted", record.outcome.error
     assert record.outcome.runs_on == ["a"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,8 +75,11 @@ class OwnDisk(Protocol):
         image as it is, which holds what lies over another.
         """
 
-    def fetch(self, url: str, whole: bool, bytes_per_s: float | None, timeout_s: float) -> None:
-        """Fills it with what is served there, no faster than asked for; what is served as a whole goes into an empty image."""
+    def fetch(self, url: str, whole: bool, bytes_per_s: float | None, stop_if_unwanted: Callable[[], None]) -> None:
+        """Fills it with what is served there, no faster than asked for; what is served as a whole goes into an empty image.
+
+        ``stop_if_unwanted`` is called again and again meanwhile: what it raises ends the copying, and is raised.
+        """
 
     def remove(self) -> None:
         """Removes it; nothing happens when there is none."""

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from whimbrel.errors import UsageError
+from whimbrel.errors import ToolError, UsageError
 from whimbrel.hosts.site import DiskFacts
+from whimbrel.lab.attended import attended
 from whimbrel.lab.server import Server
+from whimbrel.system.deadline import Deadline, wait_until
 
+# qemu-nbd writes it when others can connect.
 _PID_FILE = "/run/whimbrel-nbd.pid"
-# It ends by itself once it was read; one that nobody came to is ended here. Its address is free again when it has gone.
-_END_SERVING = f"""\
-pid=$(cat {_PID_FILE}) || exit 0
-kill "$pid" 2>/dev/null || true
-while kill -0 "$pid" 2>/dev/null; do sleep 0.05; done
-rm -f {_PID_FILE}
-"""
+_READY_S = 30.0
+_LOOK_EVERY_S = 0.2
 
 
 class LabOwnDisk:
@@ -52,23 +50,27 @@ class LabOwnDisk:
     def served(self, whole: bool) -> Iterator[str]:
         """By NBD, on the address that the other server moves guests to, so that it goes where memory would go."""
         address = self._server.place.move_address
-        self._server.run(
-            ["qemu-nbd", "--fork", "--read-only", f"--format={'qcow2' if whole else 'raw'}", f"--bind={address}",
-             f"--pid-file={_PID_FILE}", self.path],
-            counted=True,
-        )  # fmt: skip
-        try:
+        pid_file = self._server.seen_from_here(_PID_FILE)
+        pid_file.unlink(missing_ok=True)
+        command = [
+            "qemu-nbd", "--read-only", f"--format={'qcow2' if whole else 'raw'}", f"--bind={address}",
+            f"--pid-file={_PID_FILE}", self.path,
+        ]  # fmt: skip
+        with attended(self._server, command) as serving:
+            wait_until(
+                lambda: (True, "ready") if pid_file.exists() or serving.ended(0) else (None, "not yet"),
+                f"serving the disk of server {self._server.name}", Deadline(_READY_S), error=ToolError,
+            )  # fmt: skip
             yield f"nbd://{address}"
-        finally:
-            self._server.run(["sh", "-c", _END_SERVING])
 
-    def fetch(self, url: str, whole: bool, bytes_per_s: float | None, timeout_s: float) -> None:
+    def fetch(self, url: str, whole: bool, bytes_per_s: float | None, stop_if_unwanted: Callable[[], None]) -> None:
         """With qemu-img, which leaves out what is zero; past the page cache, as guests write."""
         rate = ["-r", str(round(bytes_per_s))] if bytes_per_s is not None else []
         into = ["-n", "--target-is-zero", "-O", "qcow2"] if whole else ["-O", "raw"]
-        self._server.run(
-            ["qemu-img", "convert", *rate, "-t", "none", "-f", "raw", *into, url, self.path], timeout_s=timeout_s, counted=True
-        )
+        command = ["qemu-img", "convert", *rate, "-t", "none", "-f", "raw", *into, url, self.path]
+        with attended(self._server, command) as copying:
+            while not copying.ended(_LOOK_EVERY_S):
+                stop_if_unwanted()
 
     def remove(self) -> None:
         """From here, so that it works for a server that has died as well."""

@@ -164,13 +164,17 @@ class Server:
         """In its group and its namespaces."""
         return [*map(str, joining(self.cgroup.procs_files)), *self._enter(argv)]
 
-    def run(self, command: Sequence[str], *, check: bool = True, timeout_s: float = 60, counted: bool = False) -> Completed:
-        """Runs a command inside the server; ``counted`` with what the server itself takes."""
-        return run(self.command(command) if counted else self._enter(command), check=check, timeout_s=timeout_s)
+    def run(self, command: Sequence[str], *, check: bool = True, timeout_s: float = 60) -> Completed:
+        """Runs a command inside the server, not counted with what the server itself takes."""
+        return run(self._enter(command), check=check, timeout_s=timeout_s)
 
     def _enter(self, argv: Sequence[str]) -> list[str]:
         pid = str(self.init().pid)
         return ["nsenter", "--target", pid, "--mount", "--pid", "--uts", "--ipc", "--net", "--", *argv]
+
+    def seen_from_here(self, path: str) -> Path:
+        """A file of the inside as it is seen from here (proc_pid_root(5))."""
+        return Path(f"/proc/{self.init().pid}/root{path}")
 
     def capacity(self) -> Capacity:
         """Memory that no guest has taken, and disk that is free, in bytes."""

@@ -19,7 +19,6 @@ _POWER_OFF_S = 120.0
 _BOOT_S = 300.0
 # While it boots there it is asked so often whether it is up, and the user whether it is to go back.
 _LOOK_EVERY_S = 2.0
-_ABORTED = "aborted: it was asked for"
 # Steps that a recovery asks for.
 SHUTTING_DOWN, BOOT_THERE = "shutting down", "boot there"
 
@@ -48,17 +47,19 @@ class Cold:
             GuestAgent(domain).shell("sync")
             journal.mark(SHUTTING_DOWN)
             domain.shutdown_by_agent()
+            error: str | None = None
+            aborted = False
             try:
                 self._wait_for_power_off(domain, request)
                 journal.mark("powered off")
-                error = self._bring_over(destination, request, description, journal)
+                self._bring_over(destination, request, description, journal)
             except KeyboardInterrupt:
                 self._give_back(source, destination, request, description, journal)
                 raise
-            aborted = error == _ABORTED
-            if error is not None:
+            except (TrialError, MoveError) as why:
+                aborted = isinstance(why, _AbortedError)
                 # Nothing runs anywhere now; its disk is whole, so its source can have it back.
-                error = _both(error, self._boot(source, request, description, journal))
+                error = _both(str(why), self._boot_again(source, request, description, journal))
             return MoveReport(
                 called_ns=called_ns,
                 returned_ns=journal.mark("move returned"),
@@ -83,18 +84,16 @@ class Cold:
                 resolution="'whimbrel recover' waits for it and boots it again on its source; its console says what holds it up",
             ) from error
 
-    def _bring_over(self, destination: Connection, request: MoveRequest, description: str, journal: Journal) -> str | None:
-        """Its disk where that moves along, then the guest; what went wrong, or None."""
-        error = _ABORTED if request.told_to_abort() else None
-        if error is None and request.spec.storage != "shared":
-            error = self._send_disk(request, journal)
-        if error is None and request.told_to_abort():
-            error = _ABORTED
-        if error is None:
-            # From here on the disk there may be the newer one.
-            journal.mark(BOOT_THERE)
-            error = self._boot(destination, request, description, journal, lambda: _why_not_there(request))
-        return error
+    def _bring_over(self, destination: Connection, request: MoveRequest, description: str, journal: Journal) -> None:
+        """Its disk where that moves along, then the guest; TrialError or MoveError when that fails or is not wanted any more."""
+        _stop_if_unwanted(request)
+        if request.spec.storage != "shared":
+            in_time = Deadline(request.spec.timeout_s)
+            send(request, journal, lambda: _stop_if_unwanted(request, in_time))
+            _stop_if_unwanted(request)
+        # From here on the disk there may be the newer one.
+        journal.mark(BOOT_THERE)
+        self._boot(destination, request, description, journal, lambda: _stop_if_unwanted(request))
 
     def _give_back(
         self, source: Connection, destination: Connection, request: MoveRequest, description: str, journal: Journal
@@ -106,7 +105,7 @@ class Cold:
         arrived = destination.find(request.guest)
         if arrived is not None:
             arrived.destroy()
-        error = self._boot(source, request, description, journal)
+        error = self._boot_again(source, request, description, journal)
         if error is not None:
             raise UnsafeStateError(
                 f"{request.guest} is off, and did not boot again on its source",
@@ -114,45 +113,49 @@ class Cold:
                 resolution="mend what is named, and start it from its disk ('whimbrel recover')",
             )
 
-    @staticmethod
-    def _send_disk(request: MoveRequest, journal: Journal) -> str | None:
-        """Copies the disk; what went wrong, or None."""
+    def _boot_again(self, source: Connection, request: MoveRequest, description: str, journal: Journal) -> str | None:
+        """Boots the guest where it was; what went wrong, or None."""
         try:
-            send(request, journal)
-        except TrialError as error:
+            self._boot(source, request, description, journal, lambda: None)
+        except (TrialError, MoveError) as error:
             return str(error)
         return None
 
     @staticmethod
     def _boot(
-        host: Connection, request: MoveRequest, description: str, journal: Journal,
-        why_not: Callable[[], str | None] = lambda: None,
-    ) -> str | None:  # fmt: skip
-        """Boots the guest and starts its service; what went wrong, or None. ``why_not`` may say that it is to be no more."""
+        host: Connection, request: MoveRequest, description: str, journal: Journal, stop_if_unwanted: Callable[[], None]
+    ) -> None:
+        """Boots the guest and starts its service. When that fails, nothing of it is left on the host."""
         try:
             agent = GuestAgent(host.create(description))
-            _wait_until_up(agent, why_not)
+            _wait_until_up(agent, stop_if_unwanted)
             journal.mark("booted")
             request.after_boot(agent)
-        except (EngineError, GuestError, MoveError) as error:
+        except (TrialError, MoveError):
             # A host that has died has nothing left; where it runs in the end is looked at anyway.
             with contextlib.suppress(EngineError):
                 left = host.find(request.guest)
                 if left is not None:
                     left.destroy()
-            return str(error)
-        return None
+            raise
 
 
-def _why_not_there(request: MoveRequest) -> str | None:
-    """Why the guest is not to boot at its destination after all."""
+class _AbortedError(MoveError):
+    """It ends where it began because we decided so, not because anything failed."""
+
+
+def _stop_if_unwanted(request: MoveRequest, in_time: Deadline | None = None) -> None:
+    """MoveError when the guest is not to go there after all; ``in_time`` is what the step may take."""
     if request.destination.gone:
-        return f"host {request.destination.name} has died"
-    return _ABORTED if request.told_to_abort() else None
+        raise MoveError(f"host {request.destination.name} has died")
+    if request.told_to_abort():
+        raise _AbortedError("aborted: it was asked for")
+    if in_time is not None and in_time.passed:
+        raise _AbortedError(f"aborted: its disk was not copied within {in_time.seconds:.0f} s")
 
 
-def _wait_until_up(agent: GuestAgent, why_not: Callable[[], str | None]) -> None:
-    """Until the guest answers; GuestError when it does not, MoveError when it is to go back."""
+def _wait_until_up(agent: GuestAgent, stop_if_unwanted: Callable[[], None]) -> None:
+    """Until the guest answers; GuestError when it does not."""
     deadline = Deadline(_BOOT_S)
     while True:
         try:
@@ -161,9 +164,7 @@ def _wait_until_up(agent: GuestAgent, why_not: Callable[[], str | None]) -> None
         except GuestError:
             if deadline.passed:
                 raise
-        reason = why_not()
-        if reason is not None:
-            raise MoveError(reason)
+        stop_if_unwanted()
 
 
 def _both(error: str, again: str | None) -> str:

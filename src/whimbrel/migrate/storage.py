@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from whimbrel.errors import MoveError, ReservationError, ToolError
 from whimbrel.guests.domain_xml import with_backing_left_open
 from whimbrel.hosts.site import DiskFacts
@@ -47,16 +49,15 @@ def make_room(request: MoveRequest, disk: DiskFacts | None) -> None:
         ) from error
 
 
-def send(request: MoveRequest, journal: Journal) -> None:
-    """Copies the disk of a guest that is off, into the image that was made for it."""
+def send(request: MoveRequest, journal: Journal, stop_if_unwanted: Callable[[], None]) -> None:
+    """Copies the disk of a guest that is off, into the image that was made for it; see ``OwnDisk.fetch``."""
     if request.disks is None:
         return
     at_source, at_destination = request.disks
-    spec = request.spec
-    whole = spec.storage == "full"
+    whole = request.spec.storage == "full"
     journal.mark("disk copy begun")
     with at_source.served(whole) as url:
-        at_destination.fetch(url, whole, spec.bandwidth_bytes_per_s, spec.timeout_s)
+        at_destination.fetch(url, whole, request.spec.bandwidth_bytes_per_s, stop_if_unwanted)
     journal.mark("disk copied", held_bytes=at_destination.facts().held_bytes)
 
 

@@ -128,7 +128,7 @@ def test_an_image_that_cannot_be_made_stops_the_move_before_it_begins(pair: Pair
 def test_a_disk_of_a_guest_that_is_off_is_copied(pair: Pair, storage: StorageName) -> None:
     request, journal = pair.request(storage), FakeJournal()
     make_room(request, disk_to_move(request))
-    send(request, journal)
+    send(request, journal, lambda: None)
     assert pair.at_b.facts().held_bytes == FACTS.held_bytes
     assert [(name, data) for _, name, data in journal.marks] == [
         ("disk copy begun", {}),
@@ -141,7 +141,20 @@ def test_a_disk_that_was_not_copied_is_not_served_any_longer(pair: Pair) -> None
     make_room(request, disk_to_move(request))
     pair.at_b.trouble = ToolError("qemu-img failed")
     with pytest.raises(ToolError):
-        send(request, journal)
+        send(request, journal, lambda: None)
+    assert not pair.at_a.open
+    assert [name for _, name, _ in journal.marks] == ["disk copy begun"]
+
+
+def test_a_disk_that_is_unwanted_while_it_is_copied_is_not_served_any_longer(pair: Pair) -> None:
+    def stop_if_unwanted() -> None:
+        assert pair.at_a.open
+        raise MoveError("it was asked for")
+
+    request, journal = pair.request("full"), FakeJournal()
+    make_room(request, disk_to_move(request))
+    with pytest.raises(MoveError, match="it was asked for"):
+        send(request, journal, stop_if_unwanted)
     assert not pair.at_a.open
     assert [name for _, name, _ in journal.marks] == ["disk copy begun"]
 
