@@ -168,7 +168,9 @@ class Domain:
     def break_off_disk(self) -> None:
         """Ends the connections over which QEMU copies a disk for a move (yank), so that a copy which was cancelled ends at once.
 
-        Where the link is cut it would wait for them for a quarter of an hour. Only for a move that was told to abort. Nothing
+        Where the link is cut it would wait for them for a quarter of an hour. Only for a move that was told to abort; such a move
+        cannot go on without its disk: libvirt lets QEMU hand over only once each copy has been concluded and its connection
+        taken down, and fails the move when one has failed (qemuMigrationSrcRun, the same in libvirt 9.0 and 11.3). Nothing
         happens when there is none.
         """
         instances = self._monitor("query-yank") or []
