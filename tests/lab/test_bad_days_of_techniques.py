@@ -85,6 +85,21 @@ def test_a_destination_that_dies_while_the_guest_boots_there_gives_it_back(deplo
     assert deployed.copies() == ["a"]
 
 
+@pytest.mark.parametrize("wanted", [True, False])
+def test_a_libvirtd_that_dies_while_the_guest_boots_there_makes_no_two_of_it(deployed: Deployed, wanted: bool) -> None:
+    moving = deployed.begin("b", "cold")
+    deployed.come_to("boot there")
+    deployed.wait_for(lambda: deployed.lab.host_b.state_of("guest") == "runs", "its boot on host b")
+    # QEMU runs on, and the server starts its libvirtd again.
+    kill_program("b", "libvirtd")(deployed.lab)
+    if not wanted:
+        assert ask_to_abort(deployed.deployment) == "aborted"
+    moving.join(400)
+    assert not moving.is_alive()
+    assert deployed.copies() == (["b"] if wanted else ["a"])
+    assert deployed.move("a" if wanted else "b", "pre-copy").error is None
+
+
 def test_a_destination_that_dies_after_the_guest_went_on_there_takes_it_along(
     mended: Lab, states: StateStore, tmp_path: Path
 ) -> None:

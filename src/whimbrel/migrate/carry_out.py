@@ -29,13 +29,14 @@ class Ending:
 def carry_out(technique: Technique, request: MoveRequest, journal: Journal, phase: Callable[[], str]) -> Ending:
     """Moves the guest and finds out how it ended; ``phase`` says how far the move has come, for telling where it failed."""
     report: MoveReport | None = None
-    failure: WhimbrelError | None = None
+    failure: WhimbrelError | OSError | None = None
     try:
         report = technique.move(request, journal)
     except UnsafeStateError as error:
         # It has not come to its end: where the guest runs just now says nothing of where it will.
         return Ending("unsafe", running_on(request.guest, request.places), None, error)
-    except WhimbrelError as error:
+    except (WhimbrelError, OSError) as error:
+        # The second when there is no room left for the journal.
         failure = error
     places = request.places
     said = report.error if report is not None else str(failure)

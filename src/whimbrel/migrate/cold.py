@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
+from typing import Literal
 
 from whimbrel.engines.domain import Domain
 from whimbrel.engines.guest_agent import GuestAgent
 from whimbrel.engines.libvirt import Connection
 from whimbrel.errors import EngineError, GuestError, MoveError, TrialError, UnsafeStateError
+from whimbrel.hosts.host import Host
 from whimbrel.migrate.live import find_running
 from whimbrel.migrate.reservation import reserved
 from whimbrel.migrate.storage import disk_to_book_bytes, disk_to_move, fit_for_both, make_room, send
 from whimbrel.migrate.technique import Journal, MoveReport, MoveRequest
-from whimbrel.system.deadline import Deadline, wait_until
+from whimbrel.migrate.verify import state_of
+from whimbrel.system.deadline import Deadline, pause, wait_until
 
 _POWER_OFF_S = 120.0
 _BOOT_S = 300.0
+# How long a destination that does not answer is asked to end what was begun there: a libvirtd may be starting again.
+_END_S = 60.0
 # While it boots there it is asked so often whether it is up, and the user whether it is to go back.
 _LOOK_EVERY_S = 2.0
+_PAUSE_S = 0.05
 # Steps that a recovery asks for.
 SHUTTING_DOWN, BOOT_THERE = "shutting down", "boot there"
 
@@ -36,47 +42,147 @@ class Cold:
         with (
             reserved(request.destination, request.guest, request.memory_bytes, disk_to_book_bytes(request, disk)) as booking,
             Connection.open(request.source.libvirt_uri) as source,
-            Connection.open(request.destination.libvirt_uri) as destination,
         ):
             journal.mark("reserved", memory_bytes=booking.memory_bytes, disk_bytes=booking.disk_bytes)
             domain = find_running(source, request)
             if disk is not None:
                 make_room(request, disk)
                 journal.mark("disk made ready", size_bytes=disk.size_bytes, held_bytes=disk.held_bytes)
-            description = fit_for_both(request, domain.description)
+            attempt = _Attempt(request, fit_for_both(request, domain.description), journal)
             GuestAgent(domain).shell("sync")
-            journal.mark(SHUTTING_DOWN)
-            domain.shutdown_by_agent()
-            error: str | None = None
-            aborted = False
-            try:
-                self._wait_for_power_off(domain, request)
-                journal.mark("powered off")
-                self._bring_over(destination, request, description, journal)
-            except KeyboardInterrupt:
-                self._give_back(source, destination, request, description, journal)
-                raise
-            except (TrialError, MoveError) as why:
-                aborted = isinstance(why, _AbortedError)
-                # Nothing runs anywhere now; its disk is whole, so its source can have it back.
-                error = _both(str(why), self._boot_again(source, request, description, journal))
+            attempt.run(domain)
             return MoveReport(
                 called_ns=called_ns,
                 returned_ns=journal.mark("move returned"),
-                result="moved" if error is None else "aborted" if aborted else "failed",
-                error=error,
+                result=attempt.result,
+                error=attempt.error,
                 reserved_memory_bytes=booking.memory_bytes,
                 reserved_disk_bytes=booking.disk_bytes,
                 completed=None,
             )
 
-    @staticmethod
-    def _wait_for_power_off(domain: Domain, request: MoveRequest) -> None:
+
+class _Attempt:
+    """From the order to power off until the guest is up again, on one host or the other; ``description`` is what each starts it
+    from.
+
+    Once it is off, each look has a connection of its own: a libvirtd may be started again meanwhile.
+    """
+
+    def __init__(self, request: MoveRequest, description: str, journal: Journal) -> None:
+        self._request = request
+        self._description = description
+        self._journal = journal
+        # When it should be off; None until it is told.
+        self._power_off: Deadline | None = None
+        self._off = False
+        self._begun_there = False
+        self.result: Literal["moved", "failed", "aborted"] = "moved"
+        self.error: str | None = None
+
+    def run(self, domain: Domain) -> None:
+        """The guest is up again when this returns or raises, but for an UnsafeStateError."""
         try:
-            wait_until(
-                lambda: ((True, "off") if not domain.active else (None, "still on")),
-                f"the power-off of {request.guest}", Deadline(_POWER_OFF_S), error=GuestError,
-            )  # fmt: skip
+            why = self._try(domain)
+            if why is not None:
+                self.result = "aborted" if isinstance(why, _AbortedError) else "failed"
+                self.error = _both(str(why), self._go_back())
+        except UnsafeStateError:
+            raise
+        except BaseException:
+            # Ctrl-C, also on the way back; no room for the journal; a fault of our own: it gets its guest back all the same.
+            error = self._go_back()
+            if error is not None:
+                raise UnsafeStateError(
+                    f"{self._request.guest} is off, and did not boot again on its source",
+                    details=error,
+                    resolution="mend what is named, and start it from its disk ('whimbrel recover')",
+                ) from None
+            raise
+
+    def _try(self, domain: Domain) -> TrialError | MoveError | None:
+        """The way there; what went wrong, or None."""
+        try:
+            self._journal.mark(SHUTTING_DOWN)
+            self._power_off = Deadline(_POWER_OFF_S)
+            domain.shutdown_by_agent()
+            self._wait_for_power_off(lambda: not domain.active)
+            self._journal.mark("powered off")
+            self._bring_over()
+        except (TrialError, MoveError) as why:
+            return why
+        return None
+
+    def _wait_for_power_off(self, is_off: Callable[[], bool]) -> None:
+        assert self._power_off is not None
+        wait_until(
+            lambda: (True, "off") if is_off() else (None, "still on"),
+            f"the power-off of {self._request.guest}", self._power_off, error=GuestError,
+        )  # fmt: skip
+        self._off = True
+
+    def _bring_over(self) -> None:
+        """Its disk where that moves along, then the guest; TrialError or MoveError when that fails or is not wanted any more."""
+        request = self._request
+        _stop_if_unwanted(request)
+        if request.spec.storage != "shared":
+            in_time = Deadline(request.spec.timeout_s)
+            send(request, self._journal, lambda: _stop_if_unwanted(request, in_time))
+            _stop_if_unwanted(request)
+        # From here on the disk there may be the newer one.
+        self._journal.mark(BOOT_THERE)
+        self._begun_there = True
+        with Connection.open(request.destination.libvirt_uri) as there:
+            there.create(self._description)
+        self._see_it_up(request.destination, lambda: _stop_if_unwanted(request))
+
+    def _see_it_up(self, host: Host, stop_if_unwanted: Callable[[], None]) -> None:
+        """Waits until it has booted, and starts its service."""
+        _wait_until_up(lambda seconds: self._wait_for_answer(host, seconds), stop_if_unwanted)
+        try:
+            self._journal.mark("booted")
+        finally:
+            with Connection.open(host.libvirt_uri) as connection:
+                self._request.after_boot(self._agent(connection, host))
+
+    def _wait_for_answer(self, host: Host, seconds: float) -> None:
+        with Connection.open(host.libvirt_uri) as connection:
+            self._agent(connection, host).wait(seconds)
+
+    def _agent(self, connection: Connection, host: Host) -> GuestAgent:
+        booting = connection.find(self._request.guest)
+        if booting is None:
+            raise MoveError(f"{self._request.guest} ended while it booted on host {host.name}")
+        return GuestAgent(booting)
+
+    def _go_back(self) -> str | None:
+        """Boots it on its source: its disk is whole there. What went wrong, or None.
+
+        UnsafeStateError when it is not certain that it is off, on either host.
+        """
+        if self._power_off is None:
+            return None  # it was never told
+        self._see_that_it_is_off()
+        self._end_it_there()
+        source = self._request.source
+        try:
+            with Connection.open(source.libvirt_uri) as here:
+                # It is there when the way back was interrupted.
+                if here.find(self._request.guest) is None:
+                    here.create(self._description)
+            self._see_it_up(source, lambda: None)
+        except (TrialError, MoveError) as error:
+            with contextlib.suppress(EngineError):
+                _end(self._request.guest, source)
+            return str(error)
+        return None
+
+    def _see_that_it_is_off(self) -> None:
+        request = self._request
+        if self._off:
+            return
+        try:
+            self._wait_for_power_off(lambda: state_of(request.source, request.guest) == "absent")
         except GuestError as error:
             raise UnsafeStateError(
                 f"{request.guest} was told to power off, and has not done so for {_POWER_OFF_S:.0f} s: it still may",
@@ -84,60 +190,22 @@ class Cold:
                 resolution="'whimbrel recover' waits for it and boots it again on its source; its console says what holds it up",
             ) from error
 
-    def _bring_over(self, destination: Connection, request: MoveRequest, description: str, journal: Journal) -> None:
-        """Its disk where that moves along, then the guest; TrialError or MoveError when that fails or is not wanted any more."""
-        _stop_if_unwanted(request)
-        if request.spec.storage != "shared":
-            in_time = Deadline(request.spec.timeout_s)
-            send(request, journal, lambda: _stop_if_unwanted(request, in_time))
-            _stop_if_unwanted(request)
-        # From here on the disk there may be the newer one.
-        journal.mark(BOOT_THERE)
-        self._boot(destination, request, description, journal, lambda: _stop_if_unwanted(request))
-
-    def _give_back(
-        self, source: Connection, destination: Connection, request: MoveRequest, description: str, journal: Journal
-    ) -> None:
-        """The guest back to its source, whatever was done so far."""
-        left = source.find(request.guest)
-        if left is not None:
-            self._wait_for_power_off(left, request)
-        arrived = destination.find(request.guest)
-        if arrived is not None:
-            arrived.destroy()
-        error = self._boot_again(source, request, description, journal)
-        if error is not None:
-            raise UnsafeStateError(
-                f"{request.guest} is off, and did not boot again on its source",
-                details=error,
-                resolution="mend what is named, and start it from its disk ('whimbrel recover')",
-            )
-
-    def _boot_again(self, source: Connection, request: MoveRequest, description: str, journal: Journal) -> str | None:
-        """Boots the guest where it was; what went wrong, or None."""
-        try:
-            self._boot(source, request, description, journal, lambda: None)
-        except (TrialError, MoveError) as error:
-            return str(error)
-        return None
-
-    @staticmethod
-    def _boot(
-        host: Connection, request: MoveRequest, description: str, journal: Journal, stop_if_unwanted: Callable[[], None]
-    ) -> None:
-        """Boots the guest and starts its service. When that fails, nothing of it is left on the host."""
-        try:
-            agent = GuestAgent(host.create(description))
-            _wait_until_up(agent, stop_if_unwanted)
-            journal.mark("booted")
-            request.after_boot(agent)
-        except (TrialError, MoveError):
-            # A host that has died has nothing left; where it runs in the end is looked at anyway.
-            with contextlib.suppress(EngineError):
-                left = host.find(request.guest)
-                if left is not None:
-                    left.destroy()
-            raise
+    def _end_it_there(self) -> None:
+        """Ends what was begun at the destination: beside it the source's would be a second copy."""
+        guest, destination = self._request.guest, self._request.destination
+        deadline = Deadline(_END_S)
+        while self._begun_there and not destination.gone:
+            try:
+                _end(guest, destination)
+                return
+            except EngineError as error:
+                if deadline.passed:
+                    raise UnsafeStateError(
+                        f"{guest} may still run on host {destination.name}, which does not answer",
+                        details=str(error),
+                        resolution="it was not booted on its source; 'whimbrel recover' looks again once that host answers",
+                    ) from error
+            pause(_LOOK_EVERY_S)
 
 
 class _AbortedError(MoveError):
@@ -154,17 +222,27 @@ def _stop_if_unwanted(request: MoveRequest, in_time: Deadline | None = None) -> 
         raise _AbortedError(f"aborted: its disk was not copied within {in_time.seconds:.0f} s")
 
 
-def _wait_until_up(agent: GuestAgent, stop_if_unwanted: Callable[[], None]) -> None:
-    """Until the guest answers; GuestError when it does not."""
+def _end(guest: str, host: Host) -> None:
+    """Takes its power away, where it has any; EngineError when that is not certain."""
+    with Connection.open(host.libvirt_uri) as connection:
+        left = connection.find(guest)
+        if left is not None:
+            left.destroy()
+
+
+def _wait_until_up(wait_for_answer: Callable[[float], None], stop_if_unwanted: Callable[[], None]) -> None:
+    """Until the guest answers; GuestError or EngineError when it does not."""
     deadline = Deadline(_BOOT_S)
     while True:
         try:
-            agent.wait(min(_LOOK_EVERY_S, deadline.left_s))
+            wait_for_answer(min(_LOOK_EVERY_S, deadline.left_s))
             return
-        except GuestError:
+        except (EngineError, GuestError):
             if deadline.passed:
                 raise
         stop_if_unwanted()
+        # A libvirtd that is not there refuses at once.
+        pause(_PAUSE_S)
 
 
 def _both(error: str, again: str | None) -> str:

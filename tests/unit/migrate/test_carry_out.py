@@ -108,3 +108,12 @@ def test_a_move_that_has_not_come_to_its_end_is_unsafe_wherever_it_runs(pair: Pa
     ending = pair.move(trouble)
     assert (ending.result, ending.runs_on) == ("unsafe", ["a"])
     assert "still may" in str(ending.error)
+
+
+def test_a_full_disk_under_the_journal_is_a_failure_with_a_known_end(pair: Pair) -> None:
+    def full(_: MoveRequest) -> str:
+        raise OSError(28, "No space left on device")
+
+    ending = pair.move(full)
+    assert (ending.result, ending.runs_on) == ("failed", ["a"])
+    assert "No space left on device" in str(ending.error)

@@ -1,83 +1,259 @@
-"""A guest that boots elsewhere is waited for, unless it is not to come up there after all."""
+"""A guest that is shut down comes up again: there, or where it was, whatever happens in between."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
 
-from tests.fakes import FakeHost
-from whimbrel.errors import GuestError, MoveError
+from tests.fakes import FakeHost, FakeJournal
+from whimbrel.errors import EngineError, GuestError, MoveError, UnsafeStateError
 from whimbrel.migrate import cold
 from whimbrel.migrate.technique import MoveRequest
 from whimbrel.spec.migration import MigrationSpec
 from whimbrel.system.deadline import Deadline
 
-
-class Booting:
-    """An agent that answers after so many looks."""
-
-    def __init__(self, looks: int) -> None:
-        self.looks = looks
-
-    def wait(self, timeout_s: float) -> None:
-        self.looks -= 1
-        if self.looks >= 0:
-            raise GuestError("the agent does not answer")
+Trouble = Callable[[], None]
 
 
-def wait(looks: int, *reasons: str | None) -> list[str | None]:
-    """Waits for a guest that is up after so many looks; what is left of what would have been said against it."""
-    said = list(reasons)
-    agent: Any = Booting(looks)
-
-    def stop_if_unwanted() -> None:
-        reason = said.pop(0) if said else None
-        if reason is not None:
-            raise MoveError(reason)
-
-    cold._wait_until_up(agent, stop_if_unwanted)
-    return said
+def nothing() -> None:
+    return None
 
 
-def test_a_guest_that_comes_up_is_waited_for() -> None:
-    # After each look that found it down it is asked whether it is to go back, and no more once it is up.
-    assert wait(3, None, None, None, "too late") == ["too late"]
+@dataclass
+class Guest:
+    """The guest on a host, as its libvirt and its agent show it; it is off after so many looks once it was told."""
+
+    host: FakeHost
+    looks_until_off: int = 0
+    told: bool = False
+    on_order: Trouble = nothing
+
+    def shutdown_by_agent(self) -> None:
+        self.told = True
+        self.on_order()
+
+    @property
+    def active(self) -> bool:
+        if self.told:
+            self.looks_until_off -= 1
+            if self.looks_until_off < 0:
+                self.host.guests.pop("guest", None)
+        return "guest" in self.host.guests
+
+    def destroy(self) -> None:
+        self.host.guests.pop("guest", None)
 
 
-def test_a_guest_that_is_to_go_back_is_not_waited_for() -> None:
-    with pytest.raises(MoveError, match=r"^host b has died$"):
-        wait(3, None, "host b has died")
+@dataclass
+class Libvirt:
+    """The libvirtd of a host; ``refuses`` says how often it does not answer."""
+
+    host: FakeHost
+    refuses: int = 0
+    created: int = 0
+
+    @contextmanager
+    def open(self) -> Iterator[Libvirt]:
+        self.refuses -= 1
+        if self.refuses >= 0:
+            raise EngineError(f"libvirtd on host {self.host.name} does not answer")
+        yield self
+
+    def find(self, guest: str) -> Guest | None:
+        return Guest(self.host) if guest in self.host.guests else None
+
+    def create(self, description: str) -> Guest:
+        self.created += 1
+        self.host.guests["guest"] = "runs"
+        return Guest(self.host)
 
 
-def test_a_guest_that_never_comes_up_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cold, "_BOOT_S", 0.0)
-    with pytest.raises(GuestError):
-        wait(1)
+@dataclass
+class Move:
+    """A cold move from a to b, and what may come in between; ``booting`` comes each time that an agent is asked, by host."""
+
+    hosts: dict[str, Libvirt]
+    request: MoveRequest
+    guest: Guest
+    booting: dict[str, list[Trouble]] = field(default_factory=lambda: {"a": [], "b": []})
+    served: list[str] = field(default_factory=list)
+    journal: FakeJournal = field(default_factory=FakeJournal)
+
+    def run(self) -> cold._Attempt:
+        attempt = cold._Attempt(self.request, "<domain/>", self.journal)
+        domain: Any = self.guest
+        attempt.run(domain)
+        return attempt
+
+    @property
+    def runs_on(self) -> list[str]:
+        return [name for name, libvirt in self.hosts.items() if "guest" in libvirt.host.guests]
 
 
 @pytest.fixture
-def request_to_b() -> MoveRequest:
-    return MoveRequest("guest", FakeHost("a"), FakeHost("b"), 2**20, 2**20, MigrationSpec(technique="cold"))
+def move(monkeypatch: pytest.MonkeyPatch) -> Move:
+    hosts = {name: Libvirt(FakeHost(name)) for name in "ab"}
+    here, there = hosts["a"].host, hosts["b"].host
+    here.guests["guest"] = "runs"
+    by_uri = {host.host.libvirt_uri: host for host in hosts.values()}
+    request = MoveRequest(
+        "guest", here, there, 2**20, 2**20, MigrationSpec(technique="cold"),
+        after_boot=lambda agent: found.served.append(agent.host.name),  # type: ignore[attr-defined]
+    )  # fmt: skip
+    found = Move(hosts, request, Guest(here))
+
+    class Agent:
+        def __init__(self, guest: Guest) -> None:
+            self.host = guest.host
+
+        def wait(self, timeout_s: float) -> None:
+            troubles = found.booting[self.host.name]
+            if troubles:
+                troubles.pop(0)()
+
+    monkeypatch.setattr(cold, "Connection", type("Opened", (), {"open": staticmethod(lambda uri: by_uri[uri].open())}))
+    monkeypatch.setattr(cold, "GuestAgent", Agent)
+    for name in ("_LOOK_EVERY_S", "_PAUSE_S"):
+        monkeypatch.setattr(cold, name, 0.0)
+    return found
 
 
-def test_what_is_wanted_goes_on(request_to_b: MoveRequest) -> None:
-    cold._stop_if_unwanted(request_to_b, Deadline(60))
+def interrupt() -> None:
+    raise KeyboardInterrupt
+
+
+def not_up() -> None:
+    raise GuestError("the agent does not answer")
+
+
+def test_it_goes_over(move: Move) -> None:
+    move.booting["b"] = [not_up, not_up]
+    assert move.run().result == "moved"
+    assert (move.runs_on, move.served) == (["b"], ["b"])
+    assert [name for _, name, _ in move.journal.marks] == ["shutting down", "powered off", "boot there", "booted"]
+
+
+@pytest.mark.parametrize(("trouble", "raised"), [(interrupt, KeyboardInterrupt), (not_up, None)])
+def test_an_order_that_was_cut_short_may_have_been_taken(
+    move: Move, trouble: Trouble, raised: type[BaseException] | None
+) -> None:
+    # It is still on when the call comes back, and goes off a little later.
+    move.guest.on_order = trouble
+    states = iter(["runs", "runs", "absent"])
+
+    def state_of(_: str) -> str:
+        state = next(states, "absent")
+        if state == "absent" and not move.hosts["a"].created:
+            move.hosts["a"].host.guests.clear()
+        return state
+
+    move.hosts["a"].host.state_of = state_of  # type: ignore[assignment, method-assign]
+    if raised is None:
+        assert move.run().result == "failed"
+    else:
+        with pytest.raises(raised):
+            move.run()
+    assert (move.runs_on, move.served) == (["a"], ["a"])
+
+
+def test_one_that_does_not_power_off_is_not_said_to_stay(move: Move, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cold, "_POWER_OFF_S", 0.0)
+    move.guest.looks_until_off = 1000
+    with pytest.raises(UnsafeStateError, match="it still may"):
+        move.run()
+    assert move.hosts["a"].created == 0
+
+
+def test_what_was_begun_there_is_ended_before_it_boots_here(move: Move) -> None:
+    # Its libvirtd is away for a while; the guest that it started runs on.
+    def libvirtd_dies() -> None:
+        move.hosts["b"].refuses = 3
+        raise GuestError("the agent does not answer")
+
+    move.booting["b"] = [libvirtd_dies]
+    asked = iter([False, False, True])
+    move.request = replace(move.request, told_to_abort=lambda: next(asked, True))
+    assert move.run().result == "aborted"
+    assert (move.runs_on, move.served) == (["a"], ["a"])
+
+
+def test_nothing_boots_here_while_it_may_run_there(move: Move, monkeypatch: pytest.MonkeyPatch) -> None:
+    def libvirtd_dies() -> None:
+        move.hosts["b"].refuses = 1000
+        raise GuestError("the agent does not answer")
+
+    monkeypatch.setattr(cold, "_END_S", 0.0)
+    monkeypatch.setattr(cold, "_BOOT_S", 0.0)
+    move.booting["b"] = [libvirtd_dies]
+    with pytest.raises(UnsafeStateError, match="may still run on host b"):
+        move.run()
+    assert move.hosts["a"].created == 0
+
+
+def test_a_libvirtd_that_starts_again_does_not_stop_a_guest_from_booting_there(move: Move) -> None:
+    def libvirtd_dies() -> None:
+        move.hosts["b"].refuses = 2
+        raise GuestError("the agent does not answer")
+
+    move.booting["b"] = [libvirtd_dies]
+    assert move.run().result == "moved"
+    assert move.runs_on == ["b"]
+
+
+def test_an_interrupted_way_back_is_gone_to_its_end(move: Move) -> None:
+    move.request = replace(move.request, told_to_abort=lambda: True)
+    move.booting["a"] = [not_up, interrupt, not_up]
+    with pytest.raises(KeyboardInterrupt):
+        move.run()
+    assert (move.runs_on, move.served) == (["a"], ["a"])
+    assert move.hosts["a"].created == 1
+
+
+@pytest.mark.parametrize("step", ["powered off", "boot there", "booted"])
+def test_a_full_disk_under_the_journal_does_not_cost_the_guest(move: Move, step: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    mark = move.journal.mark
+
+    def full(name: str, **data: Any) -> int:
+        if name == step:
+            raise OSError(28, "No space left on device")
+        return mark(name, **data)
+
+    monkeypatch.setattr(move.journal, "mark", full)
+    with pytest.raises(OSError, match="No space left"):
+        move.run()
+    assert move.runs_on == ["a"]
+    assert move.served[-1] == "a"
+
+
+def test_a_guest_that_does_not_come_up_anywhere_is_said_to_be_off(move: Move, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cold, "_BOOT_S", 0.0)
+    move.booting = {"a": [not_up], "b": [not_up]}
+    attempt = move.run()
+    assert attempt.result == "failed"
+    assert "and it did not boot again on its source" in str(attempt.error)
+    assert move.runs_on == []
+
+
+def test_what_is_wanted_goes_on(move: Move) -> None:
+    cold._stop_if_unwanted(move.request, Deadline(60))
 
 
 @pytest.mark.parametrize("what", ["asked", "too late"])
-def test_what_we_end_ourselves_is_aborted(request_to_b: MoveRequest, what: str) -> None:
-    request = replace(request_to_b, told_to_abort=lambda: what == "asked")
+def test_what_we_end_ourselves_is_aborted(move: Move, what: str) -> None:
+    request = replace(move.request, told_to_abort=lambda: what == "asked")
     with pytest.raises(cold._AbortedError, match="it was asked for" if what == "asked" else "not copied within 0 s"):
         cold._stop_if_unwanted(request, Deadline(0))
 
 
-def test_a_destination_that_died_is_a_failure(request_to_b: MoveRequest) -> None:
+def test_a_destination_that_died_is_a_failure(move: Move) -> None:
     there = FakeHost("b")
     there.dead = True
     with pytest.raises(MoveError, match=r"^host b has died$") as caught:
-        cold._stop_if_unwanted(replace(request_to_b, destination=there))
+        cold._stop_if_unwanted(replace(move.request, destination=there))
     assert not isinstance(caught.value, cold._AbortedError)
 
 
