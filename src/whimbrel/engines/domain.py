@@ -6,7 +6,6 @@ import contextlib
 import json
 import threading
 import time
-import xml.etree.ElementTree as ET
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -282,9 +281,3 @@ class Domain:
         """Its description as text, as a destination may be given it (``destination_xml``)."""
         with explained(f"describe {self.name}"):
             return str(self._raw.XMLDesc(libvirt.VIR_DOMAIN_XML_MIGRATABLE))
-
-    @property
-    def xml(self) -> ET.Element:
-        """Its description as libvirt runs it."""
-        with explained(f"describe {self.name}"):
-            return ET.fromstring(self._raw.XMLDesc(0))

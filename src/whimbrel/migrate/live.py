@@ -132,7 +132,7 @@ class _Attempt:
         self._switched: float | None = None
         self._got_on_s = 0.0
         self._moved_bytes: int | None = None
-        # Whether its memory follows the guest.
+        # Whether its memory follows the guest, or was told to.
         self._follows = False
         self.returned_ns = 0
         connection.on_monitor_event(self._on_event)
@@ -194,13 +194,13 @@ class _Attempt:
                 return
             if self._rounds == 0 and self._request.spec.storage != "shared":
                 self._disk_s = elapsed_s
+            action = decide(self._request.spec, self._rounds, elapsed_s, self._disk_s)
+            if self._may_abort and action == "abort":
+                self._abort(f"not done after {elapsed_s:.0f} s")
+                self._wait_for_end()
+                return
             if self._switched is None:
                 self._raise_limit(elapsed_s - self._disk_s)
-                action = decide(self._request.spec, self._rounds, elapsed_s, self._disk_s)
-                if action == "abort":
-                    self._abort(f"not done after {elapsed_s:.0f} s")
-                    self._wait_for_end()
-                    return
                 if action != "go on":
                     self._switch(action, elapsed_s)
             elif self._is_stuck(elapsed_s):
@@ -213,15 +213,18 @@ class _Attempt:
         if elapsed_s - self._got_on_s <= _LAST_PATIENCE_S:
             return False
         before = self._moved_bytes
-        with contextlib.suppress(EngineError):
-            self._moved_bytes = (self._domain.job_stats() or {}).get("memory_processed")
+        self._note_sent()
         self._got_on_s = elapsed_s
         return self._moved_bytes == before
 
+    def _note_sent(self) -> None:
+        with contextlib.suppress(EngineError):
+            self._moved_bytes = (self._domain.job_stats() or {}).get("memory_processed")
+
     @property
     def _may_abort(self) -> bool:
-        """Whether the source can still have its guest back: not when the guest has gone before its memory."""
-        return self._switched is None or not self._follows
+        """Whether the source can still have its guest back: not when the guest was told to go before its memory."""
+        return not self._follows
 
     def _raise_limit(self, elapsed_s: float) -> None:
         limit_s = pause_limit_s(self._request.spec, elapsed_s)
@@ -238,16 +241,19 @@ class _Attempt:
         if self._ordered != action:
             self._journal.mark(action, rounds=self._rounds, elapsed_s=elapsed_s)
             self._ordered = action
+        # Before the order is given: Ctrl-C may come while it is.
+        self._follows = action == "post-copy"
         try:
-            if action == "post-copy":
+            if self._follows:
                 self._domain.start_post_copy()
             else:
                 self._domain.set_max_downtime_ms(_ANY_DOWNTIME_MS)
         except EngineError:
             # The move may have just ended by itself, which we see at once. Else libvirt was busy, and hears it again.
+            self._follows = False
             return
         self._switched = self._got_on_s = elapsed_s
-        self._follows = action == "post-copy"
+        self._note_sent()
 
     def _abort(self, why: str) -> None:
         self._aborted = True

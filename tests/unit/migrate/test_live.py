@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import pytest
@@ -47,7 +48,7 @@ class Busy(Job):
     """A guest whose libvirt takes the order to switch when it is given for the third time."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__(5)
         self.orders = 0
 
     def start_post_copy(self) -> None:
@@ -67,3 +68,46 @@ def test_a_switch_that_libvirt_refuses_is_ordered_again_and_nothing_counts_as_go
         may_abort.append(attempt._may_abort)
     assert may_abort == [True, True, False]
     assert [name for _, name, _ in journal.marks] == ["post-copy"]
+
+
+class Interrupted(Job):
+    """A guest of which Ctrl-C is pressed while libvirt takes the order to switch."""
+
+    def start_post_copy(self) -> None:
+        raise KeyboardInterrupt
+
+
+def test_a_switch_that_is_interrupted_counts_as_ordered() -> None:
+    job: Any = Interrupted()
+    request = MoveRequest("guest", FakeHost("a"), FakeHost("b"), 2**20, 2**20, MigrationSpec(technique="post-copy"))
+    attempt = live._Attempt(job, request, FakeJournal(), job)
+    with pytest.raises(KeyboardInterrupt):
+        attempt._switch("post-copy", 1.0)
+    assert not attempt._may_abort
+
+
+class Standing(Job):
+    """A guest that was stopped for its last memory, which does not come through; an abort ends the move."""
+
+    def __init__(self) -> None:
+        super().__init__(*[5] * 1000)
+        self.ended = threading.Event()
+        self.may_pause_ms: list[int] = []
+
+    def set_max_downtime_ms(self, milliseconds: int) -> None:
+        self.may_pause_ms.append(milliseconds)
+
+    def abort_job(self) -> None:
+        self.ended.set()
+
+
+def test_the_time_out_ends_a_move_that_stands_still_for_want_of_rounds() -> None:
+    job: Any = Standing()
+    journal = FakeJournal()
+    spec = MigrationSpec.model_validate({"max_rounds": 1, "timeout": "300 ms", "on_timeout": "abort"})
+    attempt = live._Attempt(job, MoveRequest("guest", FakeHost("a"), FakeHost("b"), 2**20, 2**20, spec), journal, job)
+    attempt._ended = job.ended
+    attempt._rounds = 2
+    attempt._watch()
+    assert [name for _, name, _ in journal.marks] == ["pause limit", "stop and copy", "abort"]
+    assert job.may_pause_ms[-1] == live._ANY_DOWNTIME_MS
