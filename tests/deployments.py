@@ -61,10 +61,10 @@ class Deployed:
         return moving
 
     @contextmanager
-    def at_the_source(self) -> Iterator[Domain]:
-        """The guest, or what is left of it, as libvirt on A sees it."""
+    def at_the_source(self, name: str | None = None) -> Iterator[Domain]:
+        """The guest, or what is left of it, as libvirt on A sees it; or another one of that name."""
         with Connection.open(self.lab.host_a.libvirt_uri) as connection:
-            guest = connection.find(self.deployment.guest)
+            guest = connection.find(name or self.deployment.guest)
             assert guest is not None
             yield guest
 

@@ -7,6 +7,8 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -18,7 +20,10 @@ from tests.snapshot import snapshot
 from whimbrel.deployment.bringing_up import bring_up, take_down
 from whimbrel.deployment.deployed import one_arm_of
 from whimbrel.deployment.moving import ask_to_abort
+from whimbrel.engines.guest_agent import GuestAgent
 from whimbrel.errors import UnsafeStateError, UsageError
+from whimbrel.guests.carrier import CONTAINER
+from whimbrel.guests.guest import GUEST_NAME, take_power_away
 from whimbrel.lab.lab import Lab
 from whimbrel.records.trial import HostName
 from whimbrel.spec.load import load_campaign
@@ -105,24 +110,52 @@ def test_a_cold_move_is_aborted_before_it_boots_there(deployed: Deployed) -> Non
     assert deployed.copies() == ["a"]
 
 
-def killed(deployed: Deployed, word: str, *words: str) -> None:
-    """A move by the command line, killed when its journal comes to this step."""
-    kept = deployed.lab.ledger
-    kept.release()
+@contextmanager
+def by_command_line(deployed: Deployed, *words: str) -> Iterator[subprocess.Popen[str]]:
+    """A move to B by the command line, which has the lab's ledger meanwhile, as ``deploy`` would have left it."""
+    ledger = deployed.lab.ledger
+    ledger.keep(deployed.lab.spec.model_dump_json())
+    ledger.release()
     try:
-        running = subprocess.Popen(
+        with subprocess.Popen(
             [sys.executable, "-m", "whimbrel", "migrate", deployed.deployment.name, "--to", "b", *words],
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT,
-        )  # fmt: skip
+        ) as running:  # fmt: skip
+            yield running
+    finally:
+        ledger.acquire()
+        ledger._kept.unlink()
+
+
+def killed(deployed: Deployed, word: str, *words: str) -> None:
+    """A move by the command line, killed when its journal comes to this step."""
+    with by_command_line(deployed, *words) as running:
         deployed.come_to(word)
         # What follows the step has begun as well.
         pause(1)
         running.send_signal(signal.SIGKILL)
         running.communicate(timeout=60)
-    finally:
-        kept.acquire()
     assert deployed.history().ended is None
     assert not deployed.history().driven
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("moment", ["shutting down", "boot there", "on its way back"])
+def test_ctrl_c_on_a_cold_move_gives_the_guest_and_its_service_back(deployed: Deployed, moment: str) -> None:
+    with by_command_line(deployed, "--technique", "cold") as running:
+        deployed.come_to("powered off" if moment == "on its way back" else moment)
+        if moment == "on its way back":
+            deployed.deployment.abort_file.touch()
+            deployed.wait_for(lambda: deployed.lab.host_a.state_of("guest") == "runs", "its boot on its source")
+        running.send_signal(signal.SIGINT)
+        _, stderr = running.communicate(timeout=300)
+        assert running.returncode == 130, stderr
+    assert "interrupted: tested runs on host a" in stderr
+    assert "Traceback" not in stderr
+    assert deployed.history().ended == "aborted"
+    assert deployed.copies() == ["a"]
+    # It has a witness, which is started with its service.
+    assert deployed.move("b", "pre-copy").stored.record.witness is not None
 
 
 @pytest.mark.parametrize(
@@ -217,20 +250,40 @@ def test_a_post_copy_move_that_was_broken_off_is_not_taken_up_by_a_libvirt_that_
     assert deployed.copies() == [where]
 
 
+@contextmanager
+def container_put_up(lab: Lab, folder: Path, technique: str) -> Iterator[Deployed]:
+    """A container in the carrier on host A, to be moved by this technique."""
+    file = PROJECT / "scenarios" / "containers.yaml"
+    spec = one_arm_of(load_campaign(file, ["lab.name=tests", "lab.link_rate=1 Gbit/s"]), technique)
+    deployment = bring_up(lab, spec, "tested", "a", made_lab=False)
+    try:
+        yield Deployed(lab, deployment, folder)
+    finally:
+        take_down(lab, deployment)
+
+
 @pytest.mark.long
 @pytest.mark.parametrize(
     ("technique", "word"),
     [("pre-copy", "reserved"), ("pre-copy", "leave"), ("checkpoint", "leave"), ("post-copy", "leave"), ("restart", "leave")],
 )
 def test_a_container_whose_mover_was_killed_is_found_running_once(lab: Lab, tmp_path: Path, technique: str, word: str) -> None:
-    file = PROJECT / "scenarios" / "containers.yaml"
-    spec = one_arm_of(load_campaign(file, ["lab.name=tests", "lab.link_rate=1 Gbit/s"]), technique)
-    deployment = bring_up(lab, spec, "tested", "a", made_lab=False)
-    deployed = Deployed(lab, deployment, tmp_path)
-    try:
+    with container_put_up(lab, tmp_path, technique) as deployed:
         killed(deployed, word)
         where, steps = deployed.recover()
         print(where, steps)
         assert deployed.move("b" if where == "a" else "a", "checkpoint").error is None
-    finally:
-        take_down(lab, deployment)
+
+
+@pytest.mark.long
+def test_a_container_whose_other_carrier_is_gone_is_started_anew_where_it_was(lab: Lab, tmp_path: Path) -> None:
+    with container_put_up(lab, tmp_path, "checkpoint") as deployed:
+        take_power_away(lab.host_b)
+        assert deployed.recover() == ("a", ["done"])
+        with pytest.raises(UsageError, match="a carrier of tested is gone"):
+            deployed.move("b")
+        with deployed.at_the_source(GUEST_NAME) as carrier:
+            GuestAgent(carrier).shell(f"runc delete --force {CONTAINER}")
+        with pytest.raises(UnsafeStateError, match="--boot-anew"):
+            deployed.recover()
+        assert deployed.recover(boot_anew=True) == ("a", ["boot", "done"])

@@ -14,6 +14,7 @@ from tests.saboteur import set_link
 from tests.spectators import spectators
 from whimbrel.engines.domain import Domain
 from whimbrel.lab.lab import Lab
+from whimbrel.migrate import recover as recovering
 from whimbrel.system.deadline import pause
 
 pytestmark = pytest.mark.long
@@ -50,6 +51,31 @@ def test_a_post_copy_move_that_was_broken_off_is_taken_up_again(deployed: Deploy
     seen.assert_it_went_on()
     assert where == "b"
     assert steps[0] == "resume post-copy"
+    assert deployed.copies() == ["b"]
+
+
+def test_a_post_copy_move_that_breaks_again_is_taken_up_again(
+    deployed: Deployed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # So that the second break comes after the time in which a move that is taken up has to begin to send.
+    monkeypatch.setattr(recovering, "_TAKEN_UP_S", 4.0)
+    found: list[tuple[str, list[str]]] = []
+    with spectators(deployed.lab, tmp_path, viewers=0) as seen:
+        moving = deployed.begin_post_copy()
+        with deployed.at_the_source() as guest:
+            guest.interrupt_post_copy()
+            moving.join(120)
+            recovering_it = threading.Thread(target=lambda: found.append(deployed.recover(boot_anew=True)), daemon=True)
+            recovering_it.start()
+            deployed.wait_for(lambda: status(guest) == "postcopy-active", "it to be taken up")
+            pause(6)
+            guest.interrupt_post_copy()
+        recovering_it.join(300)
+    seen.assert_it_went_on()
+    [(where, steps)] = found
+    assert where == "b"
+    assert steps.count("resume post-copy") == 2
+    assert "boot" not in steps
     assert deployed.copies() == ["b"]
 
 

@@ -16,7 +16,8 @@ from whimbrel.errors import InstrumentError, TrialError, UsageError, WhimbrelErr
 from whimbrel.guests import guest as the_guest
 from whimbrel.guests.carrier import Carrier
 from whimbrel.guests.forms import start_again
-from whimbrel.hosts.host import GuestState, Host, Place
+from whimbrel.hosts.host import Host, Place
+from whimbrel.hosts.inside import NothingInside
 from whimbrel.migrate.carry_out import carry_out
 from whimbrel.migrate.journal import WrittenJournal, note_end, note_left, read_history
 from whimbrel.migrate.storage import keep_only_copy
@@ -29,7 +30,7 @@ from whimbrel.records.trial import HostName
 from whimbrel.spec.campaign import CampaignSpec
 from whimbrel.spec.migration import MigrationSpec
 from whimbrel.system.clock import read_pair
-from whimbrel.system.deadline import Deadline, pause
+from whimbrel.system.deadline import pause
 from whimbrel.system.instrument import Instrument
 from whimbrel.trial.instruments import Instruments, watch
 from whimbrel.trial.notes import Notes, Origin, host_name, now
@@ -39,20 +40,6 @@ from whimbrel.trial.testimony import judge, listen, testimony
 _WATCH_AFTER_S = 3.0
 _HEARING_S = 10.0
 _LOOK_EVERY_S = 0.25
-# Longer than any technique waits for the end of a move.
-_LONGEST_S = 1200.0
-
-
-@dataclass(frozen=True)
-class NoCarrier:
-    """Where the carrier of a host was. Implements ``hosts.host.Place``."""
-
-    name: str
-    gone: bool = True
-
-    def state_of(self, what: str) -> GuestState:
-        """There is nothing that could hold it."""
-        return "absent"
 
 
 def places_of(deployment: Deployment, site: AnySite, holding: ExitStack) -> tuple[Place, Place]:
@@ -62,10 +49,8 @@ def places_of(deployment: Deployment, site: AnySite, holding: ExitStack) -> tupl
     found: list[Place] = []
     for host in (site.host_a, site.host_b):
         domain = None if host.gone else holding.enter_context(Connection.open(host.libvirt_uri)).find(the_guest.GUEST_NAME)
-        if domain is None:
-            found.append(NoCarrier(host.name))
-        else:
-            found.append(Carrier(host, GuestAgent(domain), site.carrier_address(host.name)))
+        inside = NothingInside(f"the carrier on host {host.name}") if domain is None else GuestAgent(domain)
+        found.append(Carrier(host, inside, site.carrier_address(host.name)))
     return found[0], found[1]
 
 
@@ -76,8 +61,6 @@ def request_for(
     hosts: dict[HostName, Host] = {"a": site.host_a, "b": site.host_b}
     ordered = places if source == "a" else (places[1], places[0])
     carriers = [place for place in ordered if isinstance(place, Carrier)]
-    if deployment.moves_container and len(carriers) < 2:
-        raise UsageError(f"a carrier of {deployment.name} is gone", resolution=f"'whimbrel undeploy {deployment.name}'")
     here, there = hosts[source], hosts["b" if source == "a" else "a"]
     lies_shared = deployment.spec.migration.storage == "shared"
     if lies_shared != (migration.storage == "shared"):
@@ -155,6 +138,8 @@ def move(
         spec = deployment.with_migration(migration)
         plan = plan_of(spec, source)
         request = request_for(deployment, site, migration, source, places)
+        if any(carrier.ended for carrier in request.carriers or ()):
+            raise UsageError(f"a carrier of {deployment.name} is gone", resolution=f"'whimbrel undeploy {deployment.name}'")
         folder = CampaignFolder.create(out, spec, origin.command, [plan])
         workplace = folder.workplace(plan.order)
         workplace.mkdir(parents=True)
@@ -176,6 +161,8 @@ class _Attempt:
         self._workplace = workplace
         self._progress = progress
         self.notes = Notes(now(), read_pair())
+        # Why the move failed, where it did.
+        self._why: WhimbrelError | None = None
         hosts = [request.source, request.destination]
         self._instruments = Instruments(site, spec, plan_of(spec, host_name(request.source.name)), hosts, workplace)
 
@@ -189,11 +176,7 @@ class _Attempt:
         try:
             error = self._measure()
         except InstrumentError as failed:
-            # The move itself has ended, and its end is known.
-            error = InstrumentError(
-                f"{self._deployment.name} {notes.result} and runs on {' and '.join(notes.runs_on)}, but that was not measured",
-                details=str(failed),
-            )
+            error = self._not_measured(failed)
             notes.failure = str(error)
         notes.unmeasured = {what: why for host in (request.source, request.destination) for what, why in host.unmeasured.items()}
         return error
@@ -223,6 +206,19 @@ class _Attempt:
             if witness is not None and error is None:
                 error = self._check_witness(witness)
         return error
+
+    def _not_measured(self, failed: InstrumentError) -> WhimbrelError:
+        """What is said where an instrument failed. A move that failed as well comes first: its end is known, and matters more."""
+        notes = self.notes
+        if self._why is not None:
+            self._why.details = f"{self._why.details}\nIt was not measured to its end: {failed}".strip()
+            return self._why
+        if notes.result == "not made":
+            return failed
+        return InstrumentError(
+            f"{self._deployment.name} {notes.result} and runs on {' and '.join(notes.runs_on)}, but that was not measured",
+            details=str(failed),
+        )
 
     def _hear_witness(self, instruments: ExitStack) -> Instrument | None:
         """The witness that was deployed beside the service. One that does not answer is no reason not to move."""
@@ -262,6 +258,7 @@ class _Attempt:
             note_end(deployment.journal_file, "moved" if where == request.destination.name else "aborted")
             self._progress.step(f"interrupted: {deployment.name} runs on host {where}")
             raise
+        self._why = ending.error
         notes.keep_ending(ending)
         notes.failure = None if ending.error is None else str(ending.error)
         if ending.result == "unsafe":
@@ -289,8 +286,8 @@ def ask_to_abort(deployment: Deployment) -> str:
             resolution=f"'whimbrel recover {deployment.name}'",
         )
     deployment.abort_file.touch()
-    deadline = Deadline(_LONGEST_S)
-    while history.driven and not deadline.passed:
+    # Past its point of no return a move takes as long as it gets on; whoever drives it knows when it does not.
+    while history.driven:
         pause(_LOOK_EVERY_S)
         history = read_history(deployment.journal_file) or history
     return history.ended or "unsafe"

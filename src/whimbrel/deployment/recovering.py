@@ -8,17 +8,13 @@ from contextlib import ExitStack
 from whimbrel.deployment.bringing_up import AnySite
 from whimbrel.deployment.deployed import Deployment
 from whimbrel.deployment.moving import places_of, refuse_while_moved, request_for
-from whimbrel.errors import UnsafeStateError
 from whimbrel.guests import guest as the_guest
-from whimbrel.guests.carrier import Carrier
-from whimbrel.hosts.host import Place
 from whimbrel.migrate.cold import BOOT_THERE, SHUTTING_DOWN
 from whimbrel.migrate.container.sides import ContainerSides
-from whimbrel.migrate.journal import POST_COPY, History, note_end, read_history
+from whimbrel.migrate.journal import BOOTED_ANEW, POST_COPY, History, note_booted_anew, note_end, read_history
 from whimbrel.migrate.recover import Sides, VmSides, recover
 from whimbrel.migrate.recovery import Decision, Intention
 from whimbrel.migrate.technique import MoveRequest
-from whimbrel.migrate.verify import exactly_one
 from whimbrel.records.trial import HostName
 from whimbrel.trial.notes import host_name
 
@@ -32,15 +28,12 @@ def bring_back(deployment: Deployment, site: AnySite, boot_anew: bool, told: Cal
     """
     refuse_while_moved(deployment)
     history = read_history(deployment.journal_file)
-    interrupted = history if history is not None and history.ended is None else None
+    interrupted = _interrupted(history)
     with ExitStack() as holding:
         places = places_of(deployment, site, holding)
-        if deployment.moves_container and not all(isinstance(place, Carrier) for place in places):
-            where = _on_the_carrier_that_is_left(deployment, places)
-        else:
-            migration = interrupted.intent.spec if interrupted is not None else deployment.spec.migration
-            request = request_for(deployment, site, migration, _source(deployment, history), places)
-            where = _bring_back(deployment, request, interrupted, boot_anew, told)
+        migration = interrupted.intent.spec if interrupted is not None else deployment.spec.migration
+        request = request_for(deployment, site, migration, _source(deployment, history), places)
+        where = _bring_back(deployment, request, history, boot_anew, told)
     if interrupted is not None:
         note_end(deployment.journal_file, "moved" if where == interrupted.intent.destination else "failed")
     deployment.abort_file.unlink(missing_ok=True)
@@ -48,18 +41,30 @@ def bring_back(deployment: Deployment, site: AnySite, boot_anew: bool, told: Cal
 
 
 def _bring_back(
-    deployment: Deployment, request: MoveRequest, interrupted: History | None, boot_anew: bool, told: Callable[[Decision], None]
+    deployment: Deployment, request: MoveRequest, history: History | None, boot_anew: bool, told: Callable[[Decision], None]
 ) -> str:
-    intention = _intention(interrupted, boot_anew)
+    interrupted = _interrupted(history)
+    intention = _intention(history, boot_anew)
     sides: Sides = (
         ContainerSides(request)
         if request.carriers is not None
         else VmSides(request, deployment.description or "", intention.switched, _shutting_down(interrupted))
     )
-    where = recover(sides, request, intention, told)
-    if interrupted is not None and interrupted.has(SHUTTING_DOWN):
+
+    def about_to_boot() -> None:
+        if history is not None:
+            note_booted_anew(deployment.journal_file)
+
+    where = recover(sides, request, intention, told, about_to_boot)
+    # Who booted it may have been ended before its service was started; of what never moved, nobody wrote that down.
+    may_have_booted = history is None or history.has(SHUTTING_DOWN) or history.has(BOOTED_ANEW)
+    if request.carriers is None and may_have_booted:
         _see_to_its_service(where, request)
     return where
+
+
+def _interrupted(history: History | None) -> History | None:
+    return history if history is not None and history.ended is None else None
 
 
 def _source(deployment: Deployment, history: History | None) -> HostName:
@@ -67,18 +72,6 @@ def _source(deployment: Deployment, history: History | None) -> HostName:
     if history is None:
         return deployment.on
     return host_name(history.intent.destination if history.ended == "moved" else history.intent.source)
-
-
-def _on_the_carrier_that_is_left(deployment: Deployment, places: tuple[Place, Place]) -> str:
-    """A container without its other carrier runs on the one that is left, or nowhere."""
-    try:
-        return exactly_one(deployment.guest, places)
-    except UnsafeStateError as error:
-        raise UnsafeStateError(
-            f"{deployment.name} does not run on the carrier that is left",
-            details=error.brief,
-            resolution=f"'whimbrel undeploy {deployment.name}', and deploy it anew",
-        ) from error
 
 
 def _see_to_its_service(where: str, request: MoveRequest) -> None:
@@ -94,13 +87,17 @@ def _shutting_down(interrupted: History | None) -> bool:
     return interrupted is not None and interrupted.has(SHUTTING_DOWN) and not interrupted.has("powered off")
 
 
-def _intention(interrupted: History | None, boot_anew: bool) -> Intention:
+def _intention(history: History | None, boot_anew: bool) -> Intention:
+    booted = history is not None and history.has(BOOTED_ANEW)
+    interrupted = _interrupted(history)
     if interrupted is None:
-        return Intention(boot_anew=boot_anew)
+        return Intention(boot_anew=boot_anew, booted=booted)
     spec = interrupted.intent.spec
     left_to_restart = spec.technique == "restart" and interrupted.has("leave")
     # Once it was booted there, only a disk that both hosts see is certain to be the newest.
     off = interrupted.has(SHUTTING_DOWN) and not (interrupted.has(BOOT_THERE) and spec.storage != "shared")
     # virsh gives its own order to switch, and writes nothing down.
     by_virsh = spec.by == "virsh" and spec.technique == "pre-post-copy"
-    return Intention(switched=interrupted.has(POST_COPY) or by_virsh, between=off or left_to_restart, boot_anew=boot_anew)
+    return Intention(
+        switched=interrupted.has(POST_COPY) or by_virsh, between=off or left_to_restart, boot_anew=boot_anew, booted=booted
+    )

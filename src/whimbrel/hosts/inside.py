@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol
+
+from whimbrel.errors import GuestError
 
 
 class Inside(Protocol):
@@ -29,6 +32,44 @@ class Inside(Protocol):
 
     def end_job(self, name: str) -> None:
         """Tells it to end, waits, and kills what is left of it; nothing happens when there is none."""
+
+
+@dataclass(frozen=True)
+class NothingInside:
+    """The inside of what has ended. Implements ``Inside``; all that is asked of it is a GuestError."""
+
+    what: str
+
+    def run(self, command: Sequence[str], *, timeout_s: float = 60, check: bool = True) -> str:
+        """Nothing runs there."""
+        raise self._gone()
+
+    def shell(self, script: str, *, timeout_s: float = 60, check: bool = True) -> str:
+        """Nothing runs there."""
+        raise self._gone()
+
+    def write(self, path: str, text: str) -> None:
+        """Nothing is kept there."""
+        raise self._gone()
+
+    def read(self, path: str) -> bytes:
+        """Nothing is there."""
+        raise self._gone()
+
+    def start_job(self, name: str, command: Sequence[str], errors: str) -> None:
+        """Nothing runs there."""
+        raise self._gone()
+
+    def job_runs(self, name: str) -> bool:
+        """Nobody can say."""
+        raise self._gone()
+
+    def end_job(self, name: str) -> None:
+        """It has ended with the rest."""
+        raise self._gone()
+
+    def _gone(self) -> GuestError:
+        return GuestError(f"{self.what} is gone")
 
 
 class Cell(Inside, Protocol):

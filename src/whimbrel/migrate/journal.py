@@ -23,6 +23,7 @@ from whimbrel.system.process import ProcessId
 ENDED = "move ended"
 _LEFT = "move left"
 POST_COPY = "post-copy"
+BOOTED_ANEW = "booted anew"
 
 
 class Intent(BaseModel):
@@ -108,6 +109,11 @@ def note_end(file: Path, result: str) -> None:
 def note_left(file: Path) -> None:
     """Writes down that nobody drives the move any more, though it is not known to have ended well or badly."""
     _append(file, _LEFT, {})
+
+
+def note_booted_anew(file: Path) -> None:
+    """Writes down that a recovery is about to start it from its disk, also after the end of a move: it may have died since."""
+    _append(file, BOOTED_ANEW, {})
 
 
 def read_history(file: Path) -> History | None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Protocol
 
-from whimbrel.engines.domain import Domain
+from whimbrel.engines.domain import Domain, JobStats
 from whimbrel.engines.guest_agent import GuestAgent
 from whimbrel.engines.libvirt import Connection
 from whimbrel.errors import EngineError, GuestError, UnsafeStateError
@@ -55,10 +55,11 @@ def recover(
     request: MoveRequest,
     intention: Intention,
     told: Callable[[Decision], None],
+    about_to_boot: Callable[[], None] = lambda: None,
     look_every_s: float = _LOOK_EVERY_S,
     sure_after_s: float = _SURE_AFTER_S,
 ) -> str:
-    """The host on which it runs in the end; ``told`` hears of each decision once.
+    """The host on which it runs in the end; ``told`` hears of each decision once, ``about_to_boot`` before it is started anew.
 
     A step is taken when two looks in a row ask for it. UnsafeStateError when it cannot be brought to one running copy: it says
     why, and what could be done.
@@ -68,7 +69,7 @@ def recover(
     before: Decision | None = None
     since = Deadline(sure_after_s)
     refused = ""
-    booted = False
+    booted = intention.booted
     while True:
         now = sides.look()
         if now.moved_bytes != moved_bytes:
@@ -92,7 +93,9 @@ def recover(
                 resolution=f"mend what is named and recover again; {how_to_look(request.places)} shows what is there",
             )
         elif decision.step != "cannot":
-            booted = booted or decision.step == "boot"
+            if decision.step == "boot":
+                booted = True
+                about_to_boot()
             refused = _take(sides, decision.step, request.guest) or refused
         pause(look_every_s)
 
@@ -129,18 +132,24 @@ class VmSides:
         self._limit = Deadline(request.spec.timeout_s)
         self._powering_off = Deadline(_POWER_OFF_S if shutting_down else 0.0)
         self._resuming: _Resuming | None = None
-        # When the move, once it is to be taken up again, should have begun to send.
+        # When the move, once it is to be taken up again, should have begun to send, and what it had sent until then.
         self._taken_up: Deadline | None = None
+        self._taken_up_bytes: int | None = None
 
     def look(self) -> Situation:
         """From libvirt's job, QEMU's own word on it, and libvirt's states, in this order."""
         guest, source, destination = self._request.guest, self._request.source, self._request.destination
         with ExitStack() as stack:
             try:
-                here, there = (_domain(host, guest, stack) for host in (source, destination))
+                here = _domain(source, guest, stack)
                 job = here.job_stats() if here is not None else None
             except EngineError:
-                return Situation(state_of(source, guest), state_of(destination, guest))
+                # It may answer a moment later; whether anything is under way it has not said.
+                return Situation("silent", state_of(destination, guest))
+            try:
+                there = _domain(destination, guest, stack)
+            except EngineError:
+                return Situation(state_of(source, guest), "silent")
             moved = here.monitor("query-migrate") if here is not None else None
             status = moved.get("status") if moved is not None else None
             states = state_of(source, guest), state_of(destination, guest)
@@ -152,6 +161,8 @@ class VmSides:
                 self._powering_off = Deadline(0.0)
             split = status == "postcopy-paused" or self._half_is_lost(there, states)
             moving = job is not None and not split
+            if moving and self._taken_up is not None:
+                self._note_progress(job)
             # While a job runs the destination's monitor would answer only when it has ended.
             there_says = there.monitor("query-status") if there is not None and not moving and not split else None
             return Situation(
@@ -161,8 +172,16 @@ class VmSides:
                 deaf=split and self._taken_up is not None and self._taken_up.passed,
                 sent=status == "completed",
                 whole=there_says is not None and there_says.get("status") != "inmigrate",
-                moved_bytes=job.get("memory_processed") if job is not None else None,
+                moved_bytes=_moved_bytes(job),
             )
+
+    def _note_progress(self, job: JobStats | None) -> None:
+        """A move that was taken up and sends again may break once more, and is then taken up once more."""
+        moved_bytes = _moved_bytes(job)
+        if self._taken_up_bytes is None:
+            self._taken_up_bytes = moved_bytes
+        elif moved_bytes != self._taken_up_bytes:
+            self._taken_up = self._resuming = None
 
     @staticmethod
     def _half_is_lost(there: Domain | None, states: tuple[SideState, SideState]) -> bool:
@@ -196,7 +215,8 @@ class VmSides:
         if self._resuming is None:
             self._refuse_to_end_libvirt()
             self._resuming = _Resuming(self._request)
-        self._taken_up = self._taken_up or Deadline(_TAKEN_UP_S)
+        if self._taken_up is None:
+            self._taken_up, self._taken_up_bytes = Deadline(_TAKEN_UP_S), None
         error = self._resuming.error
         if error is not None:
             self._resuming = None
@@ -264,6 +284,12 @@ class _Resuming:
                     domain.migrate(options_of(self._request, resume=True))
         except EngineError as error:
             self.error = error
+
+
+def _moved_bytes(job: JobStats | None) -> int | None:
+    """What a job has copied so far, of memory and of a disk; None without one, or when libvirt does not say."""
+    sizes = [job[name] for name in ("memory_processed", "disk_processed") if name in job] if job is not None else []
+    return sum(sizes) if sizes else None
 
 
 def _domain(host: Host, guest: str, stack: ExitStack) -> Domain | None:

@@ -42,12 +42,14 @@ class Intention:
     """What the journal adds, and the user.
 
     ``switched``: the order to go on at the destination was given; ``between``: it was shut down to be booted there, and its disk
-    is the newest there is. ``boot_anew``: the user would rather have it started from its disk than not at all.
+    is the newest there is. ``boot_anew``: the user would rather have it started from its disk than not at all. ``booted``: that
+    was done before, so its disk may be older than the one on the other host.
     """
 
     switched: bool = False
     between: bool = False
     boot_anew: bool = False
+    booted: bool = False
 
 
 @dataclass(frozen=True)

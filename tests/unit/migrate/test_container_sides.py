@@ -9,6 +9,7 @@ import pytest
 
 from tests.fakes import FakeHost, FakeJournal
 from whimbrel.errors import GuestError, MoveError, UnsafeStateError
+from whimbrel.guests import carrier
 from whimbrel.guests.carrier import Carrier
 from whimbrel.guests.guest import GUEST_NAME
 from whimbrel.hosts.host import GuestState
@@ -29,6 +30,8 @@ class Talker:
     state: GuestState = "absent"
     running: bool = False
     done: list[str] = field(default_factory=list)
+    # So many questions find no answer, though it runs.
+    busy: int = 0
 
     def run(self, command: Sequence[str], *, timeout_s: float = 60, check: bool = True) -> str:
         self._answer()
@@ -58,7 +61,8 @@ class Talker:
         self._answer()
 
     def _answer(self) -> str:
-        if self.journal is None:
+        self.busy -= 1
+        if self.journal is None or self.busy >= 0:
             raise GuestError("the agent does not answer")
         return "".join(f"1795416319.958156 {words}\n" for words in self.journal)
 
@@ -103,6 +107,38 @@ SENT = ["connected", "frozen", "dumped", "sent"]
 )
 def test_a_source_goes_on_only_when_the_destination_cannot_have(source: Talker, destination: Talker, expected: str) -> None:
     assert step(source, destination) == expected
+
+
+@pytest.mark.parametrize("deaf", ["source", "destination"])
+def test_a_carrier_that_does_not_answer_though_it_runs_decides_nothing(deaf: str) -> None:
+    # It may have said that everything was sent, or that the container went on.
+    source, destination = Talker(SENT, "stands still"), Talker(["listening", "restored"])
+    sides = ContainerSides(request(source, destination))
+    (source if deaf == "source" else destination).busy = 10
+    assert decide(sides.look(), Intention(boot_anew=True)).step == "cannot"
+
+
+def test_one_that_did_not_answer_for_a_moment_has_not_said_enough() -> None:
+    source, destination = Talker([*SENT, "commit"], "stands still"), Talker(None)
+    sides = ContainerSides(request(source, destination))
+    source.busy = 2
+    assert sides.look().source == "silent"
+    assert sides.look().source == "stands still"
+
+
+def test_what_is_left_at_a_source_is_started_anew_though_the_other_carrier_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[object] = []
+    monkeypatch.setattr(carrier, "start", started.append)
+    source = Talker([*SENT, "commit"], "stands still")
+    assert step(source, Talker(None)) == "cannot"
+    assert step(source, Talker(None), boot_anew=True) == "boot"
+    ContainerSides(request(source, Talker(None))).take("boot")
+    assert started == [source]
+
+
+def test_nothing_is_started_anew_in_a_carrier_that_is_gone() -> None:
+    with pytest.raises(UnsafeStateError, match="its carrier on host a is gone"):
+        ContainerSides(request(Talker(None), Talker(["listening"]))).take("boot")
 
 
 def test_a_half_copy_is_ended_before_the_container_is_started_anew() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from tests.fakes import FakeJournal
 from whimbrel.errors import UsageError
-from whimbrel.migrate.journal import WrittenJournal, note_end, note_left, read_history
+from whimbrel.migrate.journal import BOOTED_ANEW, WrittenJournal, note_booted_anew, note_end, note_left, read_history
 from whimbrel.spec.migration import MigrationSpec
 
 
@@ -118,3 +118,16 @@ def test_none_and_nonsense(file: Path) -> None:
     file.write_text("nonsense\n")
     with pytest.raises(UsageError, match=r"move\.jsonl: is no journal"):
         read_history(file)
+
+
+def test_what_was_booted_after_the_end_of_a_move_is_known(file: Path) -> None:
+    begun(file)
+    note_end(file, "moved")
+    note_booted_anew(file)
+    history = read_history(file)
+    assert history is not None
+    assert (history.ended, history.has(BOOTED_ANEW)) == ("moved", True)
+    begun(file)
+    history = read_history(file)
+    assert history is not None
+    assert not history.has(BOOTED_ANEW)

@@ -50,7 +50,10 @@ def run(script: Script, at_a: bool = True, intention: Intention | None = None) -
     hosts[0 if at_a else 1].guests["guest"] = "runs"
     request = MoveRequest("guest", *hosts, 2**20, 2**20, MigrationSpec())
     told: list[str] = []
-    where = recover(script, request, intention or Intention(), lambda decision: told.append(decision.step), 0.0, 0.05)
+    where = recover(
+        script, request, intention or Intention(), lambda decision: told.append(decision.step),
+        lambda: told.append("about to boot"), look_every_s=0.0, sure_after_s=0.05,
+    )  # fmt: skip
     return where, told
 
 
@@ -96,6 +99,11 @@ def test_what_was_booted_and_does_not_answer_is_not_called_recovered() -> None:
     script = Script([Situation("absent", "absent")], after={"boot": [AT_A]}, refuses=1, how=GuestError)
     with pytest.raises(UnsafeStateError, match="was started anew, but does not answer"):
         run(script, intention=Intention(boot_anew=True))
+
+
+def test_it_is_told_before_anything_is_booted() -> None:
+    script = Script([Situation("absent", "absent")], after={"boot": [AT_A]})
+    assert run(script, intention=Intention(boot_anew=True)) == ("a", ["boot", "about to boot", "done"])
 
 
 def test_a_host_that_is_silent_for_a_moment_is_asked_again() -> None:

@@ -180,3 +180,10 @@ def test_recovering_keeps_both_disks_when_the_guest_had_to_be_booted(pair: Pair)
     assert recovering.recover(Interrupted(pair), request, Intention(between=True), lambda _: None) == "a"
     assert pair.at_a.image is not None
     assert pair.at_b.image is not None
+
+
+def test_a_later_recovery_keeps_both_disks_as_well(pair: Pair) -> None:
+    request = pair.request("full")
+    make_room(request, disk_to_move(request))
+    assert recovering.recover(Interrupted(pair), request, Intention(booted=True), lambda _: None) == "a"
+    assert pair.at_b.image is not None

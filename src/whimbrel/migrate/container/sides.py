@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 
-from whimbrel.errors import EngineError, GuestError
+from whimbrel.errors import EngineError, GuestError, UnsafeStateError
 from whimbrel.guests import carrier
-from whimbrel.migrate.container.side import Side
-from whimbrel.migrate.recovery import Situation, Step
+from whimbrel.migrate.container.side import Role, Side
+from whimbrel.migrate.recovery import SideState, Situation, Step
 from whimbrel.migrate.technique import MoveRequest
 from whimbrel.migrate.verify import state_of
 
@@ -22,16 +22,18 @@ class ContainerSides:
         self._depart = Side("source", request.carriers[0])
         self._arrive = Side("destination", request.carriers[1])
         self._told = False
+        self._silent: set[Role] = set()
 
     def look(self) -> Situation:
         """From the scripts, their journals, and the carriers' groups, in this order.
 
         A container that has gone before its memory, and to which nobody sends it any more, cannot be given the rest.
         """
-        under_way = _asked(lambda: self._depart.running) or _asked(lambda: self._arrive.running)
-        has_all = _asked(lambda: self._arrive.has_said("complete"))
+        self._silent.clear()
+        under_way = self._runs(self._depart) or self._runs(self._arrive)
+        has_all = self._has_said(self._arrive, "complete")
         may_have_run = has_all or self._may_have_run()
-        states = state_of(self._depart.carrier, self._guest), state_of(self._arrive.carrier, self._guest)
+        states = self._state_at(self._depart), self._state_at(self._arrive)
         halved = states == ("stands still", "runs") and not under_way and not has_all
         return Situation(*states, under_way=under_way, split=halved, deaf=halved, sent=may_have_run, whole=has_all)
 
@@ -39,16 +41,40 @@ class ContainerSides:
         """Whether the destination may have gone on: it says so, or has told the source; one that does not answer, or has
         forgotten the move, may have gone on as soon as everything that it needs was sent.
         """
-        if _asked(lambda: self._arrive.has_said("restored")):
+        if self._has_said(self._arrive, "restored"):
             return True
-        remembers = _asked(lambda: self._arrive.has_said("listening"))
-        return _asked(lambda: self._depart.has_said("commit" if remembers else "sent"))
+        remembers = self._has_said(self._arrive, "listening")
+        return self._has_said(self._depart, "commit" if remembers else "sent")
+
+    def _state_at(self, side: Side) -> SideState:
+        """Of one that did not answer a question before, nobody knows enough, whatever it says now."""
+        return "silent" if side.role in self._silent else state_of(side.carrier, self._guest)
+
+    def _runs(self, side: Side) -> bool:
+        return self._asked(side, lambda: side.running)
+
+    def _has_said(self, side: Side, words: str) -> bool:
+        return self._asked(side, lambda: side.has_said(words))
+
+    def _asked(self, side: Side, question: Callable[[], bool]) -> bool:
+        """The answer of a carrier; one that has ended says nothing, and no other may say nothing."""
+        try:
+            return question()
+        except (EngineError, GuestError):
+            if not _has_ended(side):
+                self._silent.add(side.role)
+            return False
 
     def take(self, step: Step) -> None:
         """Through the scripts, which know their groups."""
         if step == "wait":
             self._end_what_waits()
         elif step == "boot":
+            if _has_ended(self._depart):
+                raise UnsafeStateError(
+                    f"{self._guest} cannot be started anew: its carrier on host {self._depart.carrier.name} is gone",
+                    resolution="undeploy it, and deploy it anew",
+                )
             # A destination that has died holds nothing; one that has a part of it must not go on beside what is started.
             if state_of(self._arrive.carrier, self._guest) != "absent":
                 self._arrive.settle("end")
@@ -62,7 +88,7 @@ class ContainerSides:
         if not self._told:
             self._depart.order("abort")
             self._told = True
-        elif not _asked(lambda: self._depart.running) and state_of(self._depart.carrier, self._guest) == "runs":
+        elif not self._runs(self._depart) and state_of(self._depart.carrier, self._guest) == "runs":
             self._arrive.end()
 
     def clear(self) -> None:
@@ -73,9 +99,8 @@ class ContainerSides:
                 side.clear()
 
 
-def _asked(question: Callable[[], bool]) -> bool:
-    """The answer of a carrier; one that has ended says nothing."""
+def _has_ended(side: Side) -> bool:
     try:
-        return question()
-    except (EngineError, GuestError):
+        return side.carrier.ended
+    except EngineError:
         return False
