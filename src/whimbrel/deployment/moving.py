@@ -260,13 +260,27 @@ class _Attempt:
             raise
         self._why = ending.error
         notes.keep_ending(ending)
-        notes.failure = None if ending.error is None else str(ending.error)
-        if ending.result == "unsafe":
-            # It stays one that is to be recovered, and not by us.
-            note_left(deployment.journal_file)
-        else:
-            note_end(deployment.journal_file, ending.result)
-        return ending.error
+        try:
+            if ending.result == "unsafe":
+                # It stays one that is to be recovered, and not by us.
+                note_left(deployment.journal_file)
+            else:
+                note_end(deployment.journal_file, ending.result)
+        except OSError as full:
+            self._why = self._not_written(full)
+        notes.failure = None if self._why is None else str(self._why)
+        return self._why
+
+    def _not_written(self, full: OSError) -> WhimbrelError:
+        """What is said where the end of the move could not be written into its journal: that end, and why."""
+        name, notes = self._deployment.name, self.notes
+        resolution = f"make room, then 'whimbrel recover {name}'"
+        why = f"its journal could not be written: {full}"
+        if self._why is None:
+            where = " and ".join(notes.runs_on)
+            return TrialError(f"{name} {notes.result} and runs on {where}", details=why, resolution=resolution)
+        self._why.details = f"{self._why.details}\n{why}; {resolution}".strip()
+        return self._why
 
     def _read_clock(self, host: Host) -> None:
         self.notes.clocks |= clocks_of(host, with_carrier=self._deployment.moves_container)

@@ -128,6 +128,11 @@ class Domain:
         """Whether it runs here and some of its memory has not come yet."""
         return self._state_and_reason() == (libvirt.VIR_DOMAIN_RUNNING, libvirt.VIR_DOMAIN_RUNNING_POSTCOPY)
 
+    @property
+    def move_status(self) -> str | None:
+        """What QEMU here says of its move (query-migrate): ``active``, ``postcopy-active``, ``completed``, ...; None of none."""
+        return (self.monitor("query-migrate") or {}).get("status")
+
     def _state_and_reason(self) -> tuple[int, int] | None:
         """libvirt's numbers; None when it is not there."""
         try:

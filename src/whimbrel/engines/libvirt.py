@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import operator
 import threading
 import time
 from collections.abc import Callable
@@ -17,6 +18,8 @@ from whimbrel.engines.binding import explained, libvirt, libvirt_qemu
 from whimbrel.engines.domain import Domain
 from whimbrel.errors import CapabilityError, EngineError
 
+# By ssh, over a slow line, it takes some seconds.
+_OPEN_S = 30.0
 _KEEPALIVE_S = 2
 _KEEPALIVE_COUNT = 5
 
@@ -68,7 +71,9 @@ class _EventLoop:
                 return
             if libvirt is None:
                 raise CapabilityError("libvirt-python is not installed", resolution="start whimbrel through ./whimbrel")
-            libvirt.registerErrorHandler(lambda *_: None, None)
+            # Errors are raised as well: this keeps libvirt from printing them. It is no Python code, in which Ctrl-C would be
+            # raised in the middle of libvirt's own, and become a SystemError.
+            libvirt.registerErrorHandler(operator.is_, None)
             libvirt.virEventRegisterDefaultImpl()
             threading.Thread(target=cls._run, name="libvirt-events", daemon=True).start()
             cls._started = True
@@ -77,6 +82,37 @@ class _EventLoop:
     def _run() -> None:
         while True:
             libvirt.virEventRunDefaultImpl()
+
+
+class _Opening(threading.Thread):
+    """A call to libvirt that has no limit of its own (virConnectOpen), on a thread of its own."""
+
+    def __init__(self, uri: str) -> None:
+        super().__init__(name="libvirt-open", daemon=True)
+        self._uri = uri
+        self._raw: Any = None
+        self._error: BaseException | None = None
+        self._given_up = False
+
+    def within(self, seconds: float) -> Any:
+        """libvirt's connection, or its error."""
+        self.start()
+        self.join(seconds)
+        if self.is_alive():
+            self._given_up = True
+            raise EngineError(f"libvirt could not connect to {self._uri}", details=f"no answer within {seconds:.0f} s")
+        if self._error is not None:
+            raise self._error
+        return self._raw
+
+    def run(self) -> None:
+        """On the thread."""
+        try:
+            self._raw = libvirt.open(self._uri)
+        except BaseException as error:  # kept for whoever waits
+            self._error = error
+        if self._given_up and self._raw is not None:
+            self._raw.close()
 
 
 class Connection:
@@ -89,10 +125,10 @@ class Connection:
 
     @classmethod
     def open(cls, uri: str) -> Connection:
-        """Connects; EngineError when nobody answers."""
+        """Connects; EngineError when nobody answers, also when a libvirtd that stands still takes the call and says nothing."""
         _EventLoop.ensure()
         with explained(f"connect to {uri}"):
-            raw = libvirt.open(uri)
+            raw = _Opening(uri).within(_OPEN_S)
             with contextlib.suppress(libvirt.libvirtError):
                 raw.setKeepAlive(_KEEPALIVE_S, _KEEPALIVE_COUNT)
         return cls(uri, raw)

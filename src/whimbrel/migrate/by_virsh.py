@@ -57,18 +57,25 @@ class ByVirsh:
             words = Path(folder) / "virsh.log"
             running = start(request.source.command(virsh_words(request)), log_file=words)
             try:
-                while running.wait(_LOOK_EVERY_S) is None and not aborted:
-                    aborted = deadline.passed or request.told_to_abort()
+                while running.wait(_LOOK_EVERY_S) is None:
+                    if aborted or deadline.passed or request.told_to_abort():
+                        # Said again until virsh ends: the first time libvirt may have no job yet.
+                        aborted = True
+                        domain.abort_job()
             finally:
-                # An end of virsh alone would let libvirt go on. Said again until it ends: the first time libvirt may have no job
-                # yet, and where virsh has ended well it has none any more.
-                patience = Deadline(_ABORT_PATIENCE_S)
+                # An end of virsh alone would let libvirt go on; where it has ended there is no job any more. What is past its
+                # point of no return cannot be aborted, and is waited for.
                 domain.abort_job()
-                while running.wait(_LOOK_EVERY_S) is None and not patience.passed:
+                patience = Deadline(_ABORT_PATIENCE_S)
+                while running.wait(_LOOK_EVERY_S) is None and not (patience.passed and not _memory_follows(domain)):
                     domain.abort_job()
                 code = running.stop(ask=False)
             said = words.read_text(errors="replace").strip() if words.exists() else ""
         return (None, False) if code == 0 else (said or f"virsh ended with exit code {code}", aborted)
+
+
+def _memory_follows(domain: Domain) -> bool:
+    return (domain.move_status or "").startswith("postcopy")
 
 
 def virsh_words(request: MoveRequest) -> list[str]:

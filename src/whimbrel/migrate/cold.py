@@ -20,7 +20,7 @@ from whimbrel.system.deadline import Deadline, pause, wait_until
 
 _POWER_OFF_S = 120.0
 _BOOT_S = 300.0
-# How long a destination that does not answer is asked to end what was begun there: a libvirtd may be starting again.
+# How long a host that does not answer is asked again to start the guest, or to end it: its libvirtd may be starting.
 _END_S = 60.0
 # While it boots there it is asked so often whether it is up, and the user whether it is to go back.
 _LOOK_EVERY_S = 2.0
@@ -77,27 +77,25 @@ class _Attempt:
         self._power_off: Deadline | None = None
         self._off = False
         self._begun_there = False
+        self._arrived = False
         self.result: Literal["moved", "failed", "aborted"] = "moved"
         self.error: str | None = None
 
     def run(self, domain: Domain) -> None:
-        """The guest is up again when this returns or raises, but for an UnsafeStateError."""
+        """It is up again when this returns or raises, on its source or where it was to go; but for an UnsafeStateError."""
         try:
             why = self._try(domain)
             if why is not None:
                 self.result = "aborted" if isinstance(why, _AbortedError) else "failed"
-                self.error = _both(str(why), self._go_back())
+                self.error = self._go_back(why)
         except UnsafeStateError:
             raise
-        except BaseException:
-            # Ctrl-C, also on the way back; no room for the journal; a fault of our own: it gets its guest back all the same.
-            error = self._go_back()
-            if error is not None:
-                raise UnsafeStateError(
-                    f"{self._request.guest} is off, and did not boot again on its source",
-                    details=error,
-                    resolution="mend what is named, and start it from its disk ('whimbrel recover')",
-                ) from None
+        except BaseException as interrupt:
+            # Ctrl-C, also on the way back; no room for the journal; a fault of our own: it is seen to all the same.
+            if self._arrived:
+                self._start_service(self._request.destination)
+            else:
+                self._go_back(interrupt)
             raise
 
     def _try(self, domain: Domain) -> TrialError | MoveError | None:
@@ -134,16 +132,19 @@ class _Attempt:
         self._begun_there = True
         with Connection.open(request.destination.libvirt_uri) as there:
             there.create(self._description)
-        self._see_it_up(request.destination, lambda: _stop_if_unwanted(request))
+        _wait_until_up(lambda seconds: self._wait_for_answer(request.destination, seconds), lambda: _stop_if_unwanted(request))
+        self._arrived = True
+        self._note_up_and_serve(request.destination)
 
-    def _see_it_up(self, host: Host, stop_if_unwanted: Callable[[], None]) -> None:
-        """Waits until it has booted, and starts its service."""
-        _wait_until_up(lambda seconds: self._wait_for_answer(host, seconds), stop_if_unwanted)
+    def _note_up_and_serve(self, host: Host) -> None:
         try:
             self._journal.mark("booted")
         finally:
-            with Connection.open(host.libvirt_uri) as connection:
-                self._request.after_boot(self._agent(connection, host))
+            self._start_service(host)
+
+    def _start_service(self, host: Host) -> None:
+        with Connection.open(host.libvirt_uri) as connection:
+            self._request.after_boot(self._agent(connection, host))
 
     def _wait_for_answer(self, host: Host, seconds: float) -> None:
         with Connection.open(host.libvirt_uri) as connection:
@@ -155,27 +156,47 @@ class _Attempt:
             raise MoveError(f"{self._request.guest} ended while it booted on host {host.name}")
         return GuestAgent(booting)
 
-    def _go_back(self) -> str | None:
-        """Boots it on its source: its disk is whole there. What went wrong, or None.
+    def _go_back(self, why: BaseException) -> str:
+        """Boots it on its source: its disk is whole there. What is to be said of it all, beginning with why it goes back.
 
-        UnsafeStateError when it is not certain that it is off, on either host.
+        UnsafeStateError when it is not certain that it is off on either host, or when it stays off.
         """
+        guest, source = self._request.guest, self._request.source
         if self._power_off is None:
-            return None  # it was never told
+            return str(why)  # it was never told
         self._see_that_it_is_off()
         self._end_it_there()
-        source = self._request.source
         try:
-            with Connection.open(source.libvirt_uri) as here:
-                # It is there when the way back was interrupted.
-                if here.find(self._request.guest) is None:
-                    here.create(self._description)
-            self._see_it_up(source, lambda: None)
+            self._create_again()
+            _wait_until_up(lambda seconds: self._wait_for_answer(source, seconds), lambda: None)
         except (TrialError, MoveError) as error:
             with contextlib.suppress(EngineError):
-                _end(self._request.guest, source)
-            return str(error)
-        return None
+                _end(guest, source)
+            raise UnsafeStateError(
+                f"{guest} is off, and did not boot again on its source",
+                details=f"{why}; {error}",
+                resolution="mend what is named, and start it from its disk ('whimbrel recover')",
+            ) from error
+        try:
+            self._note_up_and_serve(source)
+        except (TrialError, MoveError) as error:
+            return f"{why}; and its service did not start again on its source: {error}"
+        return str(why)
+
+    def _create_again(self) -> None:
+        """On its source, unless it is there already, as the way back was interrupted."""
+        source, deadline = self._request.source, Deadline(_END_S)
+        while True:
+            try:
+                with Connection.open(source.libvirt_uri) as here:
+                    if here.find(self._request.guest) is None:
+                        here.create(self._description)
+                return
+            except EngineError:
+                # Its libvirtd may be starting again.
+                if deadline.passed or source.gone:
+                    raise
+            pause(_LOOK_EVERY_S)
 
     def _see_that_it_is_off(self) -> None:
         request = self._request
@@ -243,8 +264,3 @@ def _wait_until_up(wait_for_answer: Callable[[float], None], stop_if_unwanted: C
         stop_if_unwanted()
         # A libvirtd that is not there refuses at once.
         pause(_PAUSE_S)
-
-
-def _both(error: str, again: str | None) -> str:
-    """Why it did not come over, and why it did not boot on its source either, where that is so."""
-    return error if again is None else f"{error}; and it did not boot again on its source: {again}"

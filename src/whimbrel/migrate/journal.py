@@ -112,7 +112,7 @@ def note_left(file: Path) -> None:
 
 
 def note_booted_anew(file: Path) -> None:
-    """Writes down that a recovery is about to start it from its disk, also after the end of a move: it may have died since."""
+    """Writes down that a recovery is about to start it anew, also after the end of a move: it may have died since."""
     _append(file, BOOTED_ANEW, {})
 
 

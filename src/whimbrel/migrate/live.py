@@ -29,6 +29,8 @@ from whimbrel.system.deadline import Deadline, pause
 
 _LOOK_EVERY_S = 0.05
 _ABORT_PATIENCE_S = 60.0
+# Longer than libvirt waits for its own lock (30 s).
+_ORDER_PATIENCE_S = 45.0
 # A disk's copy that was cancelled ends within a second, unless its connection is dead.
 _CANCEL_PATIENCE_S = 5.0
 # How long stop-and-copy, or post-copy, may take without getting on.
@@ -134,6 +136,7 @@ class _Attempt:
         self._moved_bytes: int | None = None
         # Whether its memory follows the guest, or was told to.
         self._follows = False
+        self._order: threading.Thread | None = None
         self.returned_ns = 0
         connection.on_monitor_event(self._on_event)
 
@@ -151,13 +154,25 @@ class _Attempt:
         try:
             self._watch()
         except BaseException:
-            if self._may_abort:
-                self._abort("interrupted")
-                self._wait_for_end()
-            else:
-                # Neither side has all of it: it can only go on.
-                self._ended.wait(_LAST_PATIENCE_S)
+            self._see_it_out()
+            self._refuse_to_leave_it()
             raise
+        self._refuse_to_leave_it()
+
+    def _see_it_out(self) -> None:
+        """Aborts it, or waits for it as long as it gets on, where neither side has all of it."""
+        if self._order is not None:
+            # Ctrl-C came while it was given: only its answer says whether it was taken.
+            self._order.join(_ORDER_PATIENCE_S)
+        if self._may_abort:
+            self._abort("interrupted")
+            return
+        began_s = time.monotonic()
+        self._got_on_s = 0.0
+        while not self._ended.wait(_LOOK_EVERY_S) and not self._is_stuck(time.monotonic() - began_s):
+            pass
+
+    def _refuse_to_leave_it(self) -> None:
         if not self._ended.is_set():
             raise UnsafeStateError(
                 f"the move of {self._request.guest} does not end, though it was told to",
@@ -190,14 +205,12 @@ class _Attempt:
             elapsed_s = time.monotonic() - began_s
             if self._may_abort and self._request.told_to_abort():
                 self._abort("it was asked for")
-                self._wait_for_end()
                 return
             if self._rounds == 0 and self._request.spec.storage != "shared":
                 self._disk_s = elapsed_s
             action = decide(self._request.spec, self._rounds, elapsed_s, self._disk_s)
             if self._may_abort and action == "abort":
                 self._abort(f"not done after {elapsed_s:.0f} s")
-                self._wait_for_end()
                 return
             if self._switched is None:
                 self._raise_limit(elapsed_s - self._disk_s)
@@ -205,7 +218,6 @@ class _Attempt:
                     self._switch(action, elapsed_s)
             elif self._is_stuck(elapsed_s):
                 self._abort(f"not done {elapsed_s - self._switched:.0f} s after the switch, and it no longer gets on")
-                self._wait_for_end()
                 return
 
     def _is_stuck(self, elapsed_s: float) -> bool:
@@ -241,10 +253,15 @@ class _Attempt:
         if self._ordered != action:
             self._journal.mark(action, rounds=self._rounds, elapsed_s=elapsed_s)
             self._ordered = action
-        # Before the order is given: Ctrl-C may come while it is.
+        # Said before it is given, and unsaid when it is refused. On a thread of its own: Ctrl-C would replace the answer.
         self._follows = action == "post-copy"
+        self._order = threading.Thread(target=self._give, args=(action, elapsed_s), name="switch", daemon=True)
+        self._order.start()
+        self._order.join()
+
+    def _give(self, order: Action, elapsed_s: float) -> None:
         try:
-            if self._follows:
+            if order == "post-copy":
                 self._domain.start_post_copy()
             else:
                 self._domain.set_max_downtime_ms(_ANY_DOWNTIME_MS)
@@ -256,13 +273,15 @@ class _Attempt:
         self._note_sent()
 
     def _abort(self, why: str) -> None:
+        """Returns when the move has ended, or does not though it was told to."""
         self._aborted = True
         try:
             self._journal.mark("abort", why=why)
         finally:
-            self._domain.abort_job()
+            # Also when there is no room left to write it down.
+            self._tell_to_abort()
 
-    def _wait_for_end(self) -> None:
+    def _tell_to_abort(self) -> None:
         """An abort can come before libvirt has a job to abort, so it is said again until the move ends."""
         deadline, patient = Deadline(_ABORT_PATIENCE_S), Deadline(_CANCEL_PATIENCE_S)
         while not self._ended.is_set() and not deadline.passed:

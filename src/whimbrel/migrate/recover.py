@@ -59,7 +59,8 @@ def recover(
     look_every_s: float = _LOOK_EVERY_S,
     sure_after_s: float = _SURE_AFTER_S,
 ) -> str:
-    """The host on which it runs in the end; ``told`` hears of each decision once, ``about_to_boot`` before it is started anew.
+    """The host on which it runs in the end; ``told`` hears of each decision once, ``about_to_boot`` before it is started anew,
+    from a disk that may not be the newest.
 
     A step is taken when two looks in a row ask for it. UnsafeStateError when it cannot be brought to one running copy: it says
     why, and what could be done.
@@ -93,7 +94,7 @@ def recover(
                 resolution=f"mend what is named and recover again; {how_to_look(request.places)} shows what is there",
             )
         elif decision.step != "cannot":
-            if decision.step == "boot":
+            if decision.step == "boot" and not intention.between:
                 booted = True
                 about_to_boot()
             refused = _take(sides, decision.step, request.guest) or refused
@@ -159,7 +160,10 @@ class VmSides:
             if states[0] != "runs":
                 # It is off; what runs there from now on was booted.
                 self._powering_off = Deadline(0.0)
-            split = status == "postcopy-paused" or self._half_is_lost(there, states)
+            try:
+                split = status == "postcopy-paused" or self._half_is_lost(there, states)
+            except EngineError:
+                return Situation(states[0], "silent")
             moving = job is not None and not split
             if moving and self._taken_up is not None:
                 self._note_progress(job)
@@ -237,8 +241,9 @@ class VmSides:
 
     def _limit_the_wait(self, here: Domain) -> None:
         """Aborts a pre-copy that never ends; interrupts a post-copy move that sends nothing, where it can be taken up again."""
-        if self._limit.passed and not self._switched:
-            # Whoever kept its limits has died; libvirt refuses once memory follows the guest.
+        if self._limit.passed and (not self._switched or here.move_status == "active"):
+            # Whoever kept its limits has died, perhaps between the word and the order to switch. libvirt refuses once memory
+            # follows the guest.
             here.abort_job()
             here.break_off_disk()
         stats = here.job_stats() or {}

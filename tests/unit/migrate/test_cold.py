@@ -213,8 +213,10 @@ def test_an_interrupted_way_back_is_gone_to_its_end(move: Move) -> None:
     assert move.hosts["a"].created == 1
 
 
-@pytest.mark.parametrize("step", ["powered off", "boot there", "booted"])
-def test_a_full_disk_under_the_journal_does_not_cost_the_guest(move: Move, step: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("step", "where"), [("powered off", "a"), ("boot there", "a"), ("booted", "b")])
+def test_a_full_disk_under_the_journal_does_not_cost_the_guest(
+    move: Move, step: str, where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     mark = move.journal.mark
 
     def full(name: str, **data: Any) -> int:
@@ -225,17 +227,53 @@ def test_a_full_disk_under_the_journal_does_not_cost_the_guest(move: Move, step:
     monkeypatch.setattr(move.journal, "mark", full)
     with pytest.raises(OSError, match="No space left"):
         move.run()
-    assert move.runs_on == ["a"]
-    assert move.served[-1] == "a"
+    # What has booted there may have written there: it stays.
+    assert move.runs_on == [where]
+    assert set(move.served) == {where}
+
+
+def test_ctrl_c_while_its_service_starts_there_leaves_it_there_with_its_service(move: Move) -> None:
+    served = move.request.after_boot
+    troubles = [interrupt]
+
+    def after_boot(agent: Any) -> None:
+        if troubles:
+            troubles.pop()()
+        served(agent)
+
+    move.request = replace(move.request, after_boot=after_boot)
+    with pytest.raises(KeyboardInterrupt):
+        move.run()
+    assert (move.runs_on, move.served) == (["b"], ["b"])
 
 
 def test_a_guest_that_does_not_come_up_anywhere_is_said_to_be_off(move: Move, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cold, "_BOOT_S", 0.0)
     move.booting = {"a": [not_up], "b": [not_up]}
+    with pytest.raises(UnsafeStateError, match="did not boot again on its source"):
+        move.run()
+    assert move.runs_on == []
+
+
+def test_a_guest_whose_service_does_not_start_again_is_not_taken_its_power(move: Move) -> None:
+    def after_boot(agent: Any) -> None:
+        raise GuestError("nginx does not start")
+
+    move.request = replace(move.request, after_boot=after_boot)
     attempt = move.run()
     assert attempt.result == "failed"
-    assert "and it did not boot again on its source" in str(attempt.error)
-    assert move.runs_on == []
+    assert "its service did not start again on its source: nginx does not start" in str(attempt.error)
+    assert move.runs_on == ["a"]
+
+
+def test_a_source_whose_libvirtd_is_away_for_a_moment_gets_its_guest_back(move: Move) -> None:
+    def away() -> bool:
+        move.hosts["a"].refuses = 2
+        return True
+
+    move.request = replace(move.request, told_to_abort=away)
+    assert move.run().result == "aborted"
+    assert (move.runs_on, move.served) == (["a"], ["a"])
 
 
 def test_what_is_wanted_goes_on(move: Move) -> None:
@@ -255,8 +293,3 @@ def test_a_destination_that_died_is_a_failure(move: Move) -> None:
     with pytest.raises(MoveError, match=r"^host b has died$") as caught:
         cold._stop_if_unwanted(replace(move.request, destination=there))
     assert not isinstance(caught.value, cold._AbortedError)
-
-
-def test_both_reasons_are_said() -> None:
-    assert cold._both("no room", None) == "no room"
-    assert cold._both("no room", "no disk") == "no room; and it did not boot again on its source: no disk"

@@ -70,20 +70,66 @@ def test_a_switch_that_libvirt_refuses_is_ordered_again_and_nothing_counts_as_go
     assert [name for _, name, _ in journal.marks] == ["post-copy"]
 
 
-class Interrupted(Job):
-    """A guest of which Ctrl-C is pressed while libvirt takes the order to switch."""
+class Slow(Job):
+    """A guest whose libvirt takes its time to take an order, or to refuse it."""
+
+    def __init__(self, refused: bool) -> None:
+        super().__init__(*[5] * 1000)
+        self.answer = threading.Event()
+        self.refused = refused
+        self.aborts = 0
 
     def start_post_copy(self) -> None:
-        raise KeyboardInterrupt
+        assert self.answer.wait(10)
+        if self.refused:
+            raise EngineError("another job holds the lock")
+
+    def abort_job(self) -> None:
+        self.aborts += 1
 
 
-def test_a_switch_that_is_interrupted_counts_as_ordered() -> None:
-    job: Any = Interrupted()
+@pytest.mark.parametrize("refused", [True, False])
+def test_after_ctrl_c_the_answer_to_the_order_decides_what_becomes_of_the_move(
+    refused: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job: Any = Slow(refused)
     request = MoveRequest("guest", FakeHost("a"), FakeHost("b"), 2**20, 2**20, MigrationSpec(technique="post-copy"))
     attempt = live._Attempt(job, request, FakeJournal(), job)
+    join = threading.Thread.join
+    joins = 0
+
+    def interrupted(thread: threading.Thread, timeout: float | None = None) -> None:
+        nonlocal joins
+        joins += 1
+        if joins == 1:
+            raise KeyboardInterrupt
+        job.answer.set()
+        join(thread, timeout)
+
+    monkeypatch.setattr(threading.Thread, "join", interrupted)
     with pytest.raises(KeyboardInterrupt):
         attempt._switch("post-copy", 1.0)
-    assert not attempt._may_abort
+    monkeypatch.setattr(live, "_ABORT_PATIENCE_S", 0.2)
+    monkeypatch.setattr(live, "_LAST_PATIENCE_S", 0.0)
+    attempt._see_it_out()
+    assert joins == 2
+    assert (job.aborts > 0) == refused
+
+
+def test_a_full_disk_under_the_journal_does_not_stop_an_abort(monkeypatch: pytest.MonkeyPatch) -> None:
+    job: Any = Slow(refused=False)
+    journal = FakeJournal()
+    monkeypatch.setattr(live, "_ABORT_PATIENCE_S", 0.2)
+
+    def full(name: str, **data: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(journal, "mark", full)
+    attempt = live._Attempt(job, MoveRequest("guest", FakeHost("a"), FakeHost("b"), 2**20, 2**20, MigrationSpec()), journal, job)
+    with pytest.raises(OSError, match="No space left"):
+        attempt._abort("it was asked for")
+    # Said again and again, as libvirt may have no job yet.
+    assert job.aborts > 1
 
 
 class Standing(Job):

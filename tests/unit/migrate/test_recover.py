@@ -104,6 +104,8 @@ def test_what_was_booted_and_does_not_answer_is_not_called_recovered() -> None:
 def test_it_is_told_before_anything_is_booted() -> None:
     script = Script([Situation("absent", "absent")], after={"boot": [AT_A]})
     assert run(script, intention=Intention(boot_anew=True)) == ("a", ["boot", "about to boot", "done"])
+    script = Script([Situation("absent", "absent")], after={"boot": [AT_A]})
+    assert run(script, intention=Intention(between=True)) == ("a", ["boot", "done"])
 
 
 def test_a_host_that_is_silent_for_a_moment_is_asked_again() -> None:

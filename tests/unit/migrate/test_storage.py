@@ -172,14 +172,15 @@ def test_recovering_removes_the_copy_that_an_interrupted_move_had_begun(pair: Pa
     assert (pair.at_a.image, pair.at_b.image) == (FACTS, None)
 
 
-def test_recovering_keeps_both_disks_when_the_guest_had_to_be_booted(pair: Pair) -> None:
-    # What was booted may be older than what lies on the other host.
+@pytest.mark.parametrize(("intention", "kept"), [(Intention(boot_anew=True), True), (Intention(between=True), False)])
+def test_recovering_keeps_both_disks_when_either_may_be_the_newest(pair: Pair, intention: Intention, kept: bool) -> None:
+    # Of one that was only shut down its own is the newest; what was started anew may be older than what lies on the other host.
     request = pair.request("full")
     make_room(request, disk_to_move(request))
     del pair.a.guests["guest"]
-    assert recovering.recover(Interrupted(pair), request, Intention(between=True), lambda _: None) == "a"
+    assert recovering.recover(Interrupted(pair), request, intention, lambda _: None) == "a"
     assert pair.at_a.image is not None
-    assert pair.at_b.image is not None
+    assert (pair.at_b.image is not None) == kept
 
 
 def test_a_later_recovery_keeps_both_disks_as_well(pair: Pair) -> None:
