@@ -164,6 +164,8 @@ class _Attempt:
         guest, source = self._request.guest, self._request.source
         if self._power_off is None:
             return str(why)  # it was never told
+        # It may have booted there, and its service not started: what comes now is to bring it back.
+        self._arrived = False
         self._see_that_it_is_off()
         self._end_it_there()
         try:

@@ -247,6 +247,21 @@ def test_ctrl_c_while_its_service_starts_there_leaves_it_there_with_its_service(
     assert (move.runs_on, move.served) == (["b"], ["b"])
 
 
+def test_ctrl_c_on_the_way_back_from_where_its_service_did_not_start_brings_it_back_all_the_same(move: Move) -> None:
+    served = move.request.after_boot
+
+    def after_boot(agent: Any) -> None:
+        if agent.host.name == "b":
+            raise GuestError("nginx does not start")
+        served(agent)
+
+    move.request = replace(move.request, after_boot=after_boot)
+    move.booting["a"] = [interrupt]
+    with pytest.raises(KeyboardInterrupt):
+        move.run()
+    assert (move.runs_on, move.served) == (["a"], ["a"])
+
+
 def test_a_guest_that_does_not_come_up_anywhere_is_said_to_be_off(move: Move, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cold, "_BOOT_S", 0.0)
     move.booting = {"a": [not_up], "b": [not_up]}
