@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Any
+
 import pytest
 from pydantic import ValidationError
 
 from tests.fakes import FakeHost
+from whimbrel.migrate import by_virsh
 from whimbrel.migrate.by_virsh import virsh_words
 from whimbrel.migrate.technique import MoveRequest
 from whimbrel.migrate.techniques import technique_of
@@ -50,3 +54,49 @@ def test_what_it_has_no_word_for_is_refused(options: dict[str, str], said: str) 
 def test_it_takes_our_place_only_when_asked_to() -> None:
     assert type(technique_of(MigrationSpec.model_validate({"by": "virsh"}))).__name__ == "ByVirsh"
     assert type(technique_of(MigrationSpec())).__name__ == "LiveMove"
+
+
+class Virsh:
+    """A virsh that ends after so many looks; Ctrl-C comes with the first."""
+
+    def __init__(self, looks: int) -> None:
+        self.looks = looks
+        self.interrupted = False
+        self.stopped_after: int | None = None
+
+    def wait(self, timeout_s: float) -> int | None:
+        if not self.interrupted:
+            self.interrupted = True
+            raise KeyboardInterrupt
+        self.looks -= 1
+        return 0 if self.looks < 0 else None
+
+    def stop(self, ask: bool) -> int:
+        self.stopped_after = self.looks
+        return 0
+
+
+@dataclass
+class Moving:
+    """The guest as its source sees it."""
+
+    move_status: str
+    aborts: int = 0
+
+    def abort_job(self) -> None:
+        self.aborts += 1
+
+
+@pytest.mark.parametrize(("status", "left"), [("postcopy-active", -1), ("active", 4)])
+def test_after_ctrl_c_only_what_can_be_aborted_is_left_after_a_while(
+    status: str, left: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    virsh, guest = Virsh(5), Moving(status)
+    monkeypatch.setattr(by_virsh, "start", lambda *_, **__: virsh)
+    monkeypatch.setattr(by_virsh, "_ABORT_PATIENCE_S", 0.0)
+    domain: Any = guest
+    spec = MigrationSpec.model_validate({"by": "virsh", "technique": "pre-post-copy"})
+    with pytest.raises(KeyboardInterrupt):
+        by_virsh.ByVirsh._run(domain, MoveRequest("guest", FakeHost("a"), FakeHost("b"), 2**30, 2**30, spec))
+    assert virsh.stopped_after == left
+    assert guest.aborts > 0
