@@ -24,7 +24,6 @@ FACTS = DiskFacts(3 * 2**30, 40 * 2**20, "/srv/images/disk.raw", "raw")
 @pytest.fixture(autouse=True)
 def little_patience(monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> None:
     monkeypatch.setattr(verify, "_PATIENCE_S", 0.0)
-    monkeypatch.setattr(recovering, "_LOOK_EVERY_S", 0.0)
     monkeypatch.setenv("WHIMBREL_HOME", str(tmp_path))
 
 
@@ -168,7 +167,7 @@ def test_a_disk_that_moves_must_be_known(pair: Pair) -> None:
 def test_recovering_removes_the_copy_that_an_interrupted_move_had_begun(pair: Pair) -> None:
     request = pair.request("full")
     make_room(request, disk_to_move(request))
-    assert recovering.recover(Interrupted(pair), request, Intention(), lambda _: None) == "a"
+    assert recovering.recover(Interrupted(pair), request, Intention(), lambda _: None, look_every_s=0.0) == "a"
     assert (pair.at_a.image, pair.at_b.image) == (FACTS, None)
 
 
@@ -178,7 +177,7 @@ def test_recovering_keeps_both_disks_when_either_may_be_the_newest(pair: Pair, i
     request = pair.request("full")
     make_room(request, disk_to_move(request))
     del pair.a.guests["guest"]
-    assert recovering.recover(Interrupted(pair), request, intention, lambda _: None) == "a"
+    assert recovering.recover(Interrupted(pair), request, intention, lambda _: None, look_every_s=0.0) == "a"
     assert pair.at_a.image is not None
     assert (pair.at_b.image is not None) == kept
 
@@ -186,5 +185,5 @@ def test_recovering_keeps_both_disks_when_either_may_be_the_newest(pair: Pair, i
 def test_a_later_recovery_keeps_both_disks_as_well(pair: Pair) -> None:
     request = pair.request("full")
     make_room(request, disk_to_move(request))
-    assert recovering.recover(Interrupted(pair), request, Intention(booted=True), lambda _: None) == "a"
+    assert recovering.recover(Interrupted(pair), request, Intention(booted=True), lambda _: None, look_every_s=0.0) == "a"
     assert pair.at_b.image is not None
