@@ -78,3 +78,5 @@ def test_it_ends_when_we_are_killed(lab: Lab) -> None:
         finally:
             us.send_signal(signal.SIGKILL)
     wait_until(lambda: (None, "it sleeps") if sleeps(lab) else (True, ""), "its end", Deadline(10))
+    assert us.returncode == -signal.SIGKILL
+    assert not sleeps(lab)

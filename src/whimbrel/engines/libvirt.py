@@ -91,7 +91,7 @@ class _Opening(threading.Thread):
         super().__init__(name="libvirt-open", daemon=True)
         self._uri = uri
         self._raw: Any = None
-        self._error: BaseException | None = None
+        self._error: Exception | None = None
         self._given_up = False
 
     def within(self, seconds: float) -> Any:
@@ -109,7 +109,7 @@ class _Opening(threading.Thread):
         """On the thread."""
         try:
             self._raw = libvirt.open(self._uri)
-        except BaseException as error:  # kept for whoever waits
+        except libvirt.libvirtError as error:
             self._error = error
         if self._given_up and self._raw is not None:
             self._raw.close()

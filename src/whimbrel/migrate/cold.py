@@ -10,6 +10,7 @@ from whimbrel.engines.domain import Domain
 from whimbrel.engines.guest_agent import GuestAgent
 from whimbrel.engines.libvirt import Connection
 from whimbrel.errors import EngineError, GuestError, MoveError, TrialError, UnsafeStateError
+from whimbrel.guests.guest import take_power_away
 from whimbrel.hosts.host import Host
 from whimbrel.migrate.live import find_running
 from whimbrel.migrate.reservation import reserved
@@ -173,7 +174,7 @@ class _Attempt:
             _wait_until_up(lambda seconds: self._wait_for_answer(source, seconds), lambda: None)
         except (TrialError, MoveError) as error:
             with contextlib.suppress(EngineError):
-                _end(guest, source)
+                take_power_away(source)
             raise UnsafeStateError(
                 f"{guest} is off, and did not boot again on its source",
                 details=f"{why}; {error}",
@@ -219,7 +220,7 @@ class _Attempt:
         deadline = Deadline(_END_S)
         while self._begun_there and not destination.gone:
             try:
-                _end(guest, destination)
+                take_power_away(destination)
                 return
             except EngineError as error:
                 if deadline.passed:
@@ -243,14 +244,6 @@ def _stop_if_unwanted(request: MoveRequest, in_time: Deadline | None = None) -> 
         raise _AbortedError("aborted: it was asked for")
     if in_time is not None and in_time.passed:
         raise _AbortedError(f"aborted: its disk was not copied within {in_time.seconds:.0f} s")
-
-
-def _end(guest: str, host: Host) -> None:
-    """Takes its power away, where it has any; EngineError when that is not certain."""
-    with Connection.open(host.libvirt_uri) as connection:
-        left = connection.find(guest)
-        if left is not None:
-            left.destroy()
 
 
 def _wait_until_up(wait_for_answer: Callable[[float], None], stop_if_unwanted: Callable[[], None]) -> None:

@@ -165,8 +165,9 @@ class VmSides:
             except EngineError:
                 return Situation(states[0], "silent")
             moving = job is not None and not split
+            moved_bytes = _moved_bytes(job)
             if moving and self._taken_up is not None:
-                self._note_progress(job)
+                self._note_progress(moved_bytes)
             # While a job runs the destination's monitor would answer only when it has ended.
             there_says = there.monitor("query-status") if there is not None and not moving and not split else None
             return Situation(
@@ -176,12 +177,11 @@ class VmSides:
                 deaf=split and self._taken_up is not None and self._taken_up.passed,
                 sent=status == "completed",
                 whole=there_says is not None and there_says.get("status") != "inmigrate",
-                moved_bytes=_moved_bytes(job),
+                moved_bytes=moved_bytes,
             )
 
-    def _note_progress(self, job: JobStats | None) -> None:
+    def _note_progress(self, moved_bytes: int | None) -> None:
         """A move that was taken up and sends again may break once more, and is then taken up once more."""
-        moved_bytes = _moved_bytes(job)
         if self._taken_up_bytes is None:
             self._taken_up_bytes = moved_bytes
         elif moved_bytes != self._taken_up_bytes:

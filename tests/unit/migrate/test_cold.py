@@ -11,6 +11,7 @@ import pytest
 
 from tests.fakes import FakeHost, FakeJournal
 from whimbrel.errors import EngineError, GuestError, MoveError, UnsafeStateError
+from whimbrel.guests import guest as the_guest
 from whimbrel.migrate import cold
 from whimbrel.migrate.technique import MoveRequest
 from whimbrel.spec.migration import MigrationSpec
@@ -55,6 +56,15 @@ class Libvirt:
     host: FakeHost
     refuses: int = 0
     created: int = 0
+
+    def dies_for(self, refusals: int) -> Trouble:
+        """It is away for so many calls from when an agent is asked; the guest that it started runs on."""
+
+        def die() -> None:
+            self.refuses = refusals
+            raise GuestError("the agent does not answer")
+
+        return die
 
     @contextmanager
     def open(self) -> Iterator[Libvirt]:
@@ -115,7 +125,8 @@ def move(monkeypatch: pytest.MonkeyPatch) -> Move:
             if troubles:
                 troubles.pop(0)()
 
-    monkeypatch.setattr(cold, "Connection", type("Opened", (), {"open": staticmethod(lambda uri: by_uri[uri].open())}))
+    for module in (cold, the_guest):
+        monkeypatch.setattr(module, "Connection", type("Opened", (), {"open": staticmethod(lambda uri: by_uri[uri].open())}))
     monkeypatch.setattr(cold, "GuestAgent", Agent)
     for name in ("_LOOK_EVERY_S", "_PAUSE_S"):
         monkeypatch.setattr(cold, name, 0.0)
@@ -169,12 +180,7 @@ def test_one_that_does_not_power_off_is_not_said_to_stay(move: Move, monkeypatch
 
 
 def test_what_was_begun_there_is_ended_before_it_boots_here(move: Move) -> None:
-    # Its libvirtd is away for a while; the guest that it started runs on.
-    def libvirtd_dies() -> None:
-        move.hosts["b"].refuses = 3
-        raise GuestError("the agent does not answer")
-
-    move.booting["b"] = [libvirtd_dies]
+    move.booting["b"] = [move.hosts["b"].dies_for(3)]
     asked = iter([False, False, True])
     move.request = replace(move.request, told_to_abort=lambda: next(asked, True))
     assert move.run().result == "aborted"
@@ -182,24 +188,16 @@ def test_what_was_begun_there_is_ended_before_it_boots_here(move: Move) -> None:
 
 
 def test_nothing_boots_here_while_it_may_run_there(move: Move, monkeypatch: pytest.MonkeyPatch) -> None:
-    def libvirtd_dies() -> None:
-        move.hosts["b"].refuses = 1000
-        raise GuestError("the agent does not answer")
-
     monkeypatch.setattr(cold, "_END_S", 0.0)
     monkeypatch.setattr(cold, "_BOOT_S", 0.0)
-    move.booting["b"] = [libvirtd_dies]
+    move.booting["b"] = [move.hosts["b"].dies_for(1000)]
     with pytest.raises(UnsafeStateError, match="may still run on host b"):
         move.run()
     assert move.hosts["a"].created == 0
 
 
 def test_a_libvirtd_that_starts_again_does_not_stop_a_guest_from_booting_there(move: Move) -> None:
-    def libvirtd_dies() -> None:
-        move.hosts["b"].refuses = 2
-        raise GuestError("the agent does not answer")
-
-    move.booting["b"] = [libvirtd_dies]
+    move.booting["b"] = [move.hosts["b"].dies_for(2)]
     assert move.run().result == "moved"
     assert move.runs_on == ["b"]
 
@@ -292,7 +290,10 @@ def test_a_source_whose_libvirtd_is_away_for_a_moment_gets_its_guest_back(move: 
 
 
 def test_what_is_wanted_goes_on(move: Move) -> None:
-    cold._stop_if_unwanted(move.request, Deadline(60))
+    answers = [False]
+    cold._stop_if_unwanted(replace(move.request, told_to_abort=answers.pop), Deadline(60))
+    # It was asked, once.
+    assert answers == []
 
 
 @pytest.mark.parametrize("what", ["asked", "too late"])
