@@ -44,7 +44,8 @@ class MigrationSpec(Spec):
     """
 
     moves: Literal["vm", "container"] = "vm"
-    technique: TechniqueName | ContainerTechniqueName = "pre-copy"
+    # One list of names rather than a union of two, of which each would be a problem of its own in an error.
+    technique: Literal[TechniqueName, ContainerTechniqueName] = "pre-copy"
     bandwidth_bytes_per_s: BytesPerSecond | None = Field(alias="bandwidth", default=None, ge=2**20)
     max_downtime_s: PositiveSeconds = Field(alias="max_downtime", default=_QEMU_DOWNTIME_S, ge=0.001, le=2000)
     raise_downtime: RaiseDowntimeSpec | None = None

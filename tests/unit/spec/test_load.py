@@ -133,6 +133,13 @@ def test_wrong_values_name_their_line(tmp_path: Path, old: str, new: str, line: 
     assert error.line == line
 
 
+def test_a_technique_that_is_none_is_one_problem_under_its_own_key(tmp_path: Path) -> None:
+    error = refused(tmp_path, GOOD.replace("name: small", "name: small\nmigration: {technique: precopy}"))
+    assert ": migration.technique: Input should be 'cold'" in str(error)
+    assert "'restart', not 'precopy'" in str(error)
+    assert not error.resolution
+
+
 def test_overrides_reach_any_key(tmp_path: Path) -> None:
     file = tmp_path / "good.yaml"
     file.write_text(GOOD)
