@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from whimbrel.analysis.blocks import TrialFigure, by_block
 from whimbrel.analysis.counting import Trialled, spoilt_blocks
@@ -17,7 +17,8 @@ from whimbrel.spec.evidence import EvidenceSpec, FigureName, HypothesisSpec
 class Finding:
     """One hypothesis and its verdict; beside it the ratio of medians, with blocks and with saved states drawn anew.
 
-    ``overlap`` is Cliff's delta of the two arms' figures. None of these where no block has both figures.
+    ``overlap`` is Cliff's delta of the two arms' figures. None of these where no block has both figures. Of ``unended`` trials
+    only a lower bound of the figure is known, which is no value and does not count.
     """
 
     hypothesis: HypothesisSpec
@@ -26,6 +27,7 @@ class Finding:
     by_block: Resampled | None
     by_state: Resampled | None
     overlap: float | None
+    unended: int = 0
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,9 @@ def _said(finding: Finding) -> str:
     words = finding.verdict.words
     if left_out:
         words += f" {left_out} block{'s' if left_out > 1 else ''} had no {finding.figure} of both arms."
+    if finding.unended:
+        trials = "1 trial" if finding.unended == 1 else f"{finding.unended} trials"
+        words += f" Of {trials} it is known from below only: those left out may be the longest."
     return f"{claim} – {words}" if claim else words
 
 
@@ -105,7 +110,10 @@ def _findings(spec: EvidenceSpec, trials: Sequence[Trialled], blocks: set[int]) 
         comparisons.append(Comparison(hypothesis.name, ours, theirs))
     verdicts = judge(comparisons, spec.margin, spec.error)
     return [
-        _finding(hypothesis, figure, verdict, figures_in(chosen, figure))
+        replace(
+            _finding(hypothesis, figure, verdict, figures_in(chosen, figure)),
+            unended=unended_in([trial for trial in chosen if trial.record.plan.arm in (hypothesis.arm, hypothesis.over)], figure),
+        )
         for hypothesis, figure, verdict in zip(spec.hypotheses, figures, verdicts, strict=True)
     ]
 
@@ -138,3 +146,8 @@ def figures_in(trials: Sequence[Trialled], figure: FigureName) -> list[TrialFigu
             plan = trial.record.plan
             found.append(TrialFigure(plan.arm, plan.block, trial.record.provenance.saved_state, float(value)))
     return found
+
+
+def unended_in(trials: Sequence[Trialled], figure: FigureName) -> int:
+    """Of how many trials only a lower bound of the figure is known: their recording ended before what was measured did."""
+    return sum(trial.figures.at_least(figure) is not None for trial in trials)

@@ -13,7 +13,7 @@ import polars as pl
 from whimbrel.analysis.blocks import one_figure
 from whimbrel.analysis.counters import counter_change, vcpu_wait_share
 from whimbrel.analysis.exclusion import spoilt
-from whimbrel.analysis.gaps import LOST_NS, ends_in_silence, longest_silence
+from whimbrel.analysis.gaps import Gap, Recording
 from whimbrel.analysis.phases import (
     Moment,
     Phase,
@@ -32,10 +32,7 @@ from whimbrel.analysis.viewers import Derived, HlsFigure, ViewerFigure, hls_figu
 from whimbrel.records.store import StoredTrial
 from whimbrel.records.trial import TrialRecord
 
-DERIVED_VERSION = 6
-
-# Gaps belong to the move when they touch it or begin soon after: the guest's first seconds on the destination.
-_AFTER_MOVE_NS = 3_000_000_000
+DERIVED_VERSION = 7
 
 
 class PhaseFigure(Derived):
@@ -79,6 +76,7 @@ class TrialFigures(Derived):
     """Everything derived from one trial. Durations are None for a move that failed, or was not measured to its end.
 
     ``source_cpu_s`` and ``destination_cpu_s`` are what the hosts computed from call to return, their guest's own work included.
+    A gap whose end the recording did not see is None; its ``at_least`` is a lower bound of it, and no value.
     ``post_copy_faults`` are pages that the guest had to wait for (None where memory never followed it), ``throttle_percent`` is
     the most that auto-converge took of the guest's processors (None where it did not come to that).
     ``spoilt`` says why the trial does not count (``exclusion``); it is empty when it does.
@@ -92,9 +90,11 @@ class TrialFigures(Derived):
     blackout_ms: float | None
     blackout_error_ms: float
     reachability_gap_ms: float | None
+    reachability_gap_at_least_ms: float | None = None
     reachability_usual_ms: float | None
     reachability_resolution_ms: float | None
     service_gap_ms: float | None
+    service_gap_at_least_ms: float | None = None
     service_gap_usual_ms: float | None
     transferred_bytes: int | None
     disk_bytes: int | None
@@ -110,6 +110,12 @@ class TrialFigures(Derived):
     machine: MachineFigure
     rest: RestFigure | None
     spoilt: list[str]
+
+    def at_least(self, figure: str) -> float | None:
+        """The lower bound of a figure, such as ``service_gap_ms``, that is known from below only; None of every other."""
+        name, _, unit = figure.rpartition("_")
+        bound: float | None = getattr(self, f"{name}_at_least_{unit}", None)
+        return bound
 
 
 def figures_of(stored: StoredTrial, buffers_s: Sequence[float] = ()) -> TrialFigures:
@@ -132,12 +138,13 @@ def derive(
     interval = _interval(record)
     measured = record.outcome.succeeded and interval is not None
     moved = measured and record.move is not None
-    window = (interval[0], interval[1] + _AFTER_MOVE_NS) if measured and interval else None
+    watched = interval if measured else None
     phases = _phases(record, moments, probe, packets)
     blackout = next(phase for phase in phases if phase.name == "stop-and-copy")
     buffers = tuple(buffers_s) or record.spec.stream.player_buffers_s
-    viewers = viewer_figures(record, moments, packets, window, buffers)
-    gap, usual = _reachability(probe, window)
+    viewers = viewer_figures(record, moments, packets, watched, buffers)
+    gap, usual_ms = _reachability(probe, watched)
+    worst = _worst(viewers)
     completed = record.move.completed if record.move else None
     return TrialFigures(
         derived_version=DERIVED_VERSION,
@@ -147,11 +154,12 @@ def derive(
         libvirt_downtime_ms=completed.get("downtime") if moved and completed else None,
         blackout_ms=blackout.length_s * 1e3 if moved and blackout.length_s is not None else None,
         blackout_error_ms=clock_error_ns(record) / 1e6,
-        reachability_gap_ms=gap,
-        reachability_usual_ms=usual,
+        reachability_gap_ms=gap.length_ms,
+        reachability_gap_at_least_ms=gap.at_least_ms,
+        reachability_usual_ms=usual_ms,
         reachability_resolution_ms=record.spec.observe.probe_every_s * 1e3 if record.spec.observe.probe_every_s else None,
-        # The figure of a trial is its worst viewer; unknown for one is unknown for the trial.
-        service_gap_ms=one_figure([viewer.service_gap_ms for viewer in viewers]),
+        service_gap_ms=worst.length_ms,
+        service_gap_at_least_ms=worst.at_least_ms,
         service_gap_usual_ms=max((each.usual_silence_ms for each in viewers if each.usual_silence_ms is not None), default=None),
         transferred_bytes=completed.get("memory_processed") if moved and completed else None,
         disk_bytes=_disk_bytes(moments, job, record) if moved else None,
@@ -238,16 +246,24 @@ def _activated_ns(resume_ns: int | None, probe: pl.DataFrame | None, packets: pl
     return max(int(str(first)) for first in firsts)
 
 
-def _reachability(probe: pl.DataFrame | None, window: tuple[int, int] | None) -> tuple[float | None, float | None]:
-    """The longest time without an answer around the move, and the longest before it."""
-    if probe is None or window is None:
-        return None, None
-    answered = probe.get_column("received_ns").drop_nulls().to_numpy()
-    usual = longest_silence(answered[answered < window[0]], 0, window[0])
-    if ends_in_silence(answered, int(probe.get_column("sent_ns").to_numpy().max()), LOST_NS):
-        return None, usual.length_ms if usual else None
-    gap = longest_silence(answered, *window)
-    return gap.length_ms if gap else None, usual.length_ms if usual else None
+def _reachability(probe: pl.DataFrame | None, move: tuple[int, int] | None) -> tuple[Gap, float | None]:
+    """The longest time without an answer around the move, and the longest before it, in milliseconds."""
+    if probe is None or probe.is_empty() or move is None:
+        return Gap(None), None
+    answered = Recording(
+        probe.get_column("received_ns").drop_nulls().to_numpy(), int(probe.get_column("sent_ns").to_numpy().max())
+    )
+    usual_ms = answered.usual_ms(move[0])
+    return answered.gap(*move, usual_ms), usual_ms
+
+
+def _worst(viewers: Sequence[ViewerFigure]) -> Gap:
+    """The gap of a trial is its worst viewer's. Unknown for one is unknown for the trial; it is at least what any has seen."""
+    length_ms = one_figure([viewer.service_gap_ms for viewer in viewers])
+    if length_ms is not None:
+        return Gap(length_ms)
+    seen = [known for viewer in viewers for known in (viewer.service_gap_ms, viewer.service_gap_at_least_ms) if known is not None]
+    return Gap(None, max(seen, default=None))
 
 
 def _link_bytes(hosts: pl.DataFrame | None, record: TrialRecord) -> int | None:

@@ -201,7 +201,8 @@ def rounds(moments: Sequence[Moment], source: str, samples: Sequence[tuple[int, 
     for position, (number, from_ns) in enumerate(passes):
         to_ns = passes[position + 1][1] if position + 1 < len(passes) else stop_ns
         inside = [count for t_ns, count in samples if count is not None and from_ns <= t_ns and (to_ns is None or t_ns < to_ns)]
-        if inside and known_bytes is not None:
+        # Of a round that was not seen to end it is not known what it would have sent.
+        if inside and known_bytes is not None and to_ns is not None:
             found.append(Round(number, from_ns, to_ns, inside[-1] - known_bytes))
         else:
             found.append(Round(number, from_ns, to_ns, None))

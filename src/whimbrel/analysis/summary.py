@@ -15,6 +15,8 @@ class Spread:
     """The median of what is known, with the least and the greatest; None of them when nothing is known.
 
     ``interval`` holds the true median with 95 %, whatever the distribution; None where they are too few, or not independent.
+    Of ``unended`` trials only a lower bound is known, the greatest of them ``at_least``. They are none of the known, and may be
+    above or below each of these: so there is no interval either.
     """
 
     known: int
@@ -22,15 +24,23 @@ class Spread:
     least: float | None
     greatest: float | None
     interval: Interval | None = None
+    unended: int = 0
+    at_least: float | None = None
 
     @classmethod
-    def of(cls, values: Sequence[float | None], independent: bool = True) -> Spread:
-        """From values of which some may be unknown. Of those that are not ``independent`` nothing is inferred: no interval."""
+    def of(cls, values: Sequence[float | None], independent: bool = True, bounds: Sequence[float | None] = ()) -> Spread:
+        """From values of which some may be unknown, and the lower ``bounds`` of these, where they are known.
+
+        Of values that are not ``independent`` nothing is inferred: no interval.
+        """
         known = [value for value in values if value is not None]
+        least = [bound for bound in bounds if bound is not None]
+        unended, at_least = len(least), max(least, default=None)
         if not known:
-            return cls(0, None, None, None)
+            return cls(0, None, None, None, None, unended, at_least)
         found = median_of(known)
-        return cls(len(known), found.median, min(known), max(known), found.interval if independent else None)
+        interval = found.interval if independent and not unended else None
+        return cls(len(known), found.median, min(known), max(known), interval, unended, at_least)
 
 
 @dataclass(frozen=True)
@@ -83,14 +93,19 @@ def _arm(trials: list[Trialled]) -> ArmSummary:
     measured = [trial.figures for trial in trials if trial.figures.measured]
     ended_well = sum(trial.record.outcome.result in ("moved", "stayed") for trial in trials)
 
-    def spread(read: Callable[[TrialFigures], float | None]) -> Spread:
-        return Spread.of([read(figures) for figures in measured])
+    def spread(
+        read: Callable[[TrialFigures], float | None], bound: Callable[[TrialFigures], float | None] = lambda _: None
+    ) -> Spread:
+        return Spread.of([read(figures) for figures in measured], bounds=[bound(figures) for figures in measured])
 
-    def per_buffer(read: Callable[[TrialFigures, int], float | None]) -> dict[float, Spread]:
+    def per_buffer(
+        read: Callable[[TrialFigures, int], float | None], bound: Callable[[TrialFigures, int], float | None] = lambda *_: None
+    ) -> dict[float, Spread]:
         viewers = next((figures.viewers for figures in measured if figures.viewers), [])
         buffers = [playback.buffer_s for playback in viewers[0].playbacks] if viewers else []
         return {
-            buffer_s: Spread.of([read(figures, position) for figures in measured]) for position, buffer_s in enumerate(buffers)
+            buffer_s: Spread.of([read(figures, at) for figures in measured], bounds=[bound(figures, at) for figures in measured])
+            for at, buffer_s in enumerate(buffers)
         }
 
     return ArmSummary(
@@ -110,15 +125,19 @@ def _arm(trials: list[Trialled]) -> ArmSummary:
         qemu_downtime_ms=spread(lambda figures: figures.qemu_downtime_ms),
         libvirt_downtime_ms=spread(lambda figures: figures.libvirt_downtime_ms),
         blackout_ms=spread(lambda figures: figures.blackout_ms),
-        reachability_gap_ms=spread(lambda figures: figures.reachability_gap_ms),
-        service_gap_ms=spread(lambda figures: figures.service_gap_ms),
+        reachability_gap_ms=spread(
+            lambda figures: figures.reachability_gap_ms, lambda figures: figures.reachability_gap_at_least_ms
+        ),
+        service_gap_ms=spread(lambda figures: figures.service_gap_ms, lambda figures: figures.service_gap_at_least_ms),
         transferred_bytes=spread(lambda figures: figures.transferred_bytes),
         link_bytes=spread(lambda figures: figures.link_bytes),
         source_cpu_s=spread(lambda figures: figures.source_cpu_s),
         destination_cpu_s=spread(lambda figures: figures.destination_cpu_s),
         rounds=spread(lambda figures: len(figures.rounds) or None),
         stalls=per_buffer(lambda figures, at: _sum([_at(viewer.playbacks, at, "stalls") for viewer in figures.viewers])),
-        stalled_s=per_buffer(lambda figures, at: _sum([_at(viewer.playbacks, at, "stalled_s") for viewer in figures.viewers])),
+        stalled_s=per_buffer(
+            lambda figures, at: _sum([_at(viewer.playbacks, at, "stalled_s") for viewer in figures.viewers]), _stalled_at_least_s
+        ),
         startup_s=per_buffer(
             lambda figures, at: _greatest([_at(viewer.playbacks, at, "startup_s") for viewer in figures.viewers])
         ),
@@ -126,6 +145,14 @@ def _arm(trials: list[Trialled]) -> ArmSummary:
             lambda figures, at: _least([_at(viewer.playbacks, at, "stalling_mos") for viewer in figures.viewers])
         ),
     )
+
+
+def _stalled_at_least_s(figures: TrialFigures, position: int) -> float | None:
+    """What was seen of all viewers' stalls, where one of them had not ended with the recording; else None."""
+    played = [viewer.playbacks[position] for viewer in figures.viewers if position < len(viewer.playbacks)]
+    if not any(each.stalled_at_end for each in played):
+        return None
+    return sum(each.stalled_s or each.stalled_at_least_s or 0.0 for each in played)
 
 
 def _at(playbacks: Sequence[object], position: int, name: str) -> float | None:

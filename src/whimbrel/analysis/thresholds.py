@@ -57,7 +57,7 @@ def _tick(arm: str, limit: Limit, trials: Sequence[Trialled]) -> Tick:
     values = [getattr(trial.figures, limit.figure) for trial in trials]
     known = [float(value) for value in values if value is not None]
     if len(known) < len(values) or not known:
-        return Tick(arm, limit, None, False, f"{len(values) - len(known)} of {len(values)} trials have no such figure")
+        return Tick(arm, limit, None, False, _unknown(limit, trials, len(values) - len(known)))
     if limit.statistic in ("min", "max"):
         value = min(known) if limit.statistic == "min" else max(known)
         return Tick(arm, limit, value, limit.keeps(value), None)
@@ -69,3 +69,10 @@ def _tick(arm: str, limit: Limit, trials: Sequence[Trialled]) -> Tick:
     if tail is None:
         return Tick(arm, limit, None, False, f"takes {least_for_quantile(share)} trials, there are {len(known)}")
     return Tick(arm, limit, tail.value, limit.keeps(tail.value), None)
+
+
+def _unknown(limit: Limit, trials: Sequence[Trialled], unknown: int) -> str:
+    """Why there is no value. A figure that is known from below only is no value: it may yet be told how long it was at least."""
+    said = f"{unknown} of {len(trials)} trials have no such figure"
+    bounds = [bound for trial in trials if (bound := trial.figures.at_least(limit.figure)) is not None]
+    return f"{said}; it is at least {max(bounds):.6g} in {len(bounds)} of them" if bounds else said

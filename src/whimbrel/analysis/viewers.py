@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import polars as pl
 from pydantic import BaseModel, ConfigDict
 
-from whimbrel.analysis.gaps import LOST_NS, ends_in_silence, longest_silence
+from whimbrel.analysis.gaps import AFTER_MOVE_NS, Gap, Recording
 from whimbrel.analysis.opinion import stalling_mos
 from whimbrel.analysis.phases import Moment, find
-from whimbrel.analysis.playback import Arrival, play
+from whimbrel.analysis.playback import Arrival, Stall, play
 from whimbrel.analysis.segments import Request, play_segments
 from whimbrel.analysis.throughput import seconds_below
 from whimbrel.records.trial import TrialRecord
@@ -26,24 +27,31 @@ class Derived(BaseModel):
 
 
 class PlaybackFigure(Derived):
-    """What a viewer would have seen with a player that buffers ``buffer_s``."""
+    """What a viewer would have seen with a player that buffers ``buffer_s``.
+
+    When it stood still at the end of the recording nobody knows how long it would have: ``stalled_s`` is None, and
+    ``stalled_at_least_s`` what was seen. ``stalling_mos`` is None then, as of a player that never started.
+    """
 
     buffer_s: float
     startup_s: float | None
     stalls: int
-    stalled_s: float
+    stalled_s: float | None
+    stalled_at_least_s: float | None = None
     stalled_at_end: bool
-    stalling_mos: float
+    stalling_mos: float | None
 
 
 class ViewerFigure(Derived):
     """One viewer: its service gap, what silence was usual before the move, its throughput, and for how long that was low.
 
+    ``service_gap_at_least_ms`` is how long the silence was at least when the recording ended before it did.
     ``low_s`` is the time in which it had less than ``stream.low_throughput`` of what it usually had before.
     """
 
     viewer: int
     service_gap_ms: float | None
+    service_gap_at_least_ms: float | None = None
     usual_silence_ms: float | None
     connections_lost: int
     throughput_bytes_per_s: float | None
@@ -60,19 +68,20 @@ class HlsFigure(Derived):
     failed: int
     startup_s: float | None
     stalls: int
-    stalled_s: float
+    stalled_s: float | None
+    stalled_at_least_s: float | None = None
     stalled_at_end: bool
-    stalling_mos: float
+    stalling_mos: float | None
 
 
 def viewer_figures(
     record: TrialRecord,
     moments: list[Moment],
     packets: pl.DataFrame | None,
-    window: tuple[int, int] | None,
+    move: tuple[int, int] | None,
     buffers_s: Sequence[float],
 ) -> list[ViewerFigure]:
-    """Every RTMP viewer of a trial, from the packets that came; ``window`` is what counts as the move's, in ns, None without one.
+    """Every RTMP viewer of a trial, from the packets that came; ``move`` is from call to return, in ns, None without one.
 
     ``buffers_s`` are the player buffers to ask about. Empty when nobody watched.
     """
@@ -86,7 +95,7 @@ def viewer_figures(
             moments,
             number,
             packets.filter(pl.col("viewer") == number).sort("arrived_ns"),
-            window,
+            move,
             end_ns,
             buffers_s,
             record.spec.stream.low_throughput,
@@ -99,31 +108,30 @@ def _viewer(
     moments: list[Moment],
     number: int,
     packets: pl.DataFrame,
-    window: tuple[int, int] | None,
+    move: tuple[int, int] | None,
     end_ns: int,
     buffers_s: Sequence[float],
     low_share: float,
 ) -> ViewerFigure:
     arrived = packets.get_column("arrived_ns").to_numpy()
     playing_ns = _player_time(moments, "playing", number)
-    gap = usual = low_s = None
-    if window is not None and playing_ns is not None:
+    gap, usual_ms, low_s = Gap(None), None, None
+    if move is not None and playing_ns is not None:
         sizes = packets.get_column("bytes").to_numpy()
-        usually = (playing_ns + _READ_AHEAD_NS, window[0])
-        low_s = seconds_below(arrived, sizes, low_share, usually, (window[0], min(window[1], end_ns)))
-        before = arrived[(arrived > playing_ns + _READ_AHEAD_NS) & (arrived < window[0])]
-        usual = longest_silence(before, 0, window[0])
-        if not ends_in_silence(arrived, end_ns, LOST_NS):
-            gap = longest_silence(arrived, *window)
+        usually = (playing_ns + _READ_AHEAD_NS, move[0])
+        low_s = seconds_below(arrived, sizes, low_share, usually, (move[0], min(move[1] + AFTER_MOVE_NS, end_ns)))
+        usual_ms = Recording(arrived[arrived > playing_ns + _READ_AHEAD_NS], end_ns).usual_ms(move[0])
+        gap = Recording(arrived, end_ns).gap(*move, usual_ms)
     span_s = (arrived.max() - arrived.min()) / 1e9 if len(arrived) > 1 else 0.0
     return ViewerFigure(
         viewer=number,
-        service_gap_ms=gap.length_ms if gap else None,
-        usual_silence_ms=usual.length_ms if usual else None,
+        service_gap_ms=gap.length_ms,
+        service_gap_at_least_ms=gap.at_least_ms,
+        usual_silence_ms=usual_ms,
         connections_lost=sum(m.event.name == "lost" and m.event.data.get("viewer") == number for m in moments),
         low_s=low_s,
         throughput_bytes_per_s=float(packets.get_column("bytes").sum()) / span_s if span_s > 0 else None,
-        playbacks=_playbacks(buffers_s, _player_time(moments, "connecting", number), packets, window, end_ns),
+        playbacks=_playbacks(buffers_s, _player_time(moments, "connecting", number), packets, move, end_ns),
     )
 
 
@@ -132,7 +140,7 @@ def _player_time(moments: list[Moment], name: str, viewer: int) -> int | None:
 
 
 def _playbacks(
-    buffers_s: Sequence[float], asked_ns: int | None, packets: pl.DataFrame, window: tuple[int, int] | None, end_ns: int
+    buffers_s: Sequence[float], asked_ns: int | None, packets: pl.DataFrame, move: tuple[int, int] | None, end_ns: int
 ) -> list[PlaybackFigure]:
     """Stalls that had begun before the move was called and ended before it are not the move's, and are left out."""
     if asked_ns is None or packets.is_empty():
@@ -144,18 +152,24 @@ def _playbacks(
     found = []
     for buffer_s in buffers_s:
         playback = play(arrivals, asked_ns / 1e9, buffer_s, end_ns / 1e9)
-        stalls = [stall for stall in playback.stalls if window is None or stall.to_s * 1e9 >= window[0]]
-        found.append(
-            PlaybackFigure(
-                buffer_s=buffer_s,
-                startup_s=playback.startup_s,
-                stalls=len(stalls),
-                stalled_s=sum(stall.length_s for stall in stalls),
-                stalled_at_end=playback.stalled_at_end,
-                stalling_mos=stalling_mos(len(stalls), sum(stall.length_s for stall in stalls)),
-            )
-        )
+        stalls = [stall for stall in playback.stalls if move is None or stall.to_s * 1e9 >= move[0]]
+        watched = _watched(playback.startup_s, stalls, playback.stalled_at_end)
+        found.append(PlaybackFigure(buffer_s=buffer_s, **watched))
     return found
+
+
+def _watched(startup_s: float | None, stalls: Sequence[Stall], stalled_at_end: bool) -> dict[str, Any]:
+    """Start-up and stalls as figures; a stall that had not ended with the recording has no length, only a least one."""
+    stalled_s = sum(stall.length_s for stall in stalls)
+    ended = startup_s is not None and not stalled_at_end
+    return {
+        "startup_s": startup_s,
+        "stalls": len(stalls),
+        "stalled_s": stalled_s if ended else None,
+        "stalled_at_least_s": stalled_s if stalled_at_end else None,
+        "stalled_at_end": stalled_at_end,
+        "stalling_mos": stalling_mos(len(stalls), stalled_s) if ended else None,
+    }
 
 
 def hls_figures(record: TrialRecord, moments: list[Moment], segments: pl.DataFrame | None) -> list[HlsFigure]:
@@ -172,12 +186,6 @@ def hls_figures(record: TrialRecord, moments: list[Moment], segments: pl.DataFra
             for position, length_s, asked_ns, arrived_ns, status in rows.iter_rows()
         ]
         played = play_segments(requests, record.spec.stream.hls_buffer_s, until_s)
-        stalled_s = sum(stall.length_s for stall in played.stalls)
-        found.append(
-            HlsFigure(
-                viewer=number, segments=played.segments, late=played.late, failed=played.failed, startup_s=played.startup_s,
-                stalls=len(played.stalls), stalled_s=stalled_s, stalled_at_end=played.stalled_at_end,
-                stalling_mos=stalling_mos(len(played.stalls), stalled_s),
-            )
-        )  # fmt: skip
+        watched = _watched(played.startup_s, played.stalls, played.stalled_at_end)
+        found.append(HlsFigure(viewer=number, segments=played.segments, late=played.late, failed=played.failed, **watched))
     return found

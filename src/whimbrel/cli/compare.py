@@ -11,7 +11,7 @@ import typer
 
 from whimbrel.analysis.blocks import TrialFigure, by_block
 from whimbrel.analysis.counting import Trialled, counting
-from whimbrel.analysis.evidence import figures_in
+from whimbrel.analysis.evidence import figures_in, unended_in
 from whimbrel.analysis.intervals import Interval
 from whimbrel.analysis.likeness import conditions, differences, things
 from whimbrel.analysis.overlap import cliffs_delta
@@ -39,6 +39,7 @@ class _Comparison:
     overlap: float | None
     counts: tuple[int, int]
     method: str
+    unended: int = 0
 
     @property
     def words(self) -> str:
@@ -49,7 +50,8 @@ class _Comparison:
         counts = f"{self.counts[0]} and {self.counts[1]} trials"
         because = "; ".join(f"{key}: {one} against {other}" for key, (one, other) in self.differs.items()) or "nothing"
         said = f"{self.ours} over {self.over}: {self.figure} {self.ratio:.3f}{between}, {self.method}, {counts}"
-        return f"{said}\n  differs in {because}"
+        left_out = f"\n  left out: {self.unended} of which it is known from below only" if self.unended else ""
+        return f"{said}\n  differs in {because}{left_out}"
 
 
 def compare(
@@ -130,7 +132,7 @@ def _within(ours: list[Trialled], theirs: list[Trialled], figure: FigureName, de
     ratio = ratio_of(mine, its)
     return _Comparison(
         *names, figure, differs, ratio.ratio, ratio.interval, _overlap(one, other), (len(one), len(other)),
-        f"ratios within {ratio.blocks} blocks",
+        f"ratios within {ratio.blocks} blocks", unended_in([*ours, *theirs], figure),
     )  # fmt: skip
 
 
@@ -145,6 +147,7 @@ def _between(
     return _Comparison(
         f"{names[0]}/{arm}", f"{names[1]}/{arm}", figure, differs, drawn.estimate if drawn else None,
         drawn.interval if drawn else None, _overlap(one, other), (len(one), len(other)), "ratio of medians, blocks drawn anew",
+        unended_in([*ours, *theirs], figure),
     )  # fmt: skip
 
 

@@ -50,16 +50,21 @@ def migration_of(deployment: Deployment, candidate: Candidate) -> MigrationSpec:
 def how_it_turned_out(candidate: Candidate, figures: TrialFigures) -> list[str]:
     """What was expected beside what was measured; a figure that was not measured is left out."""
     expected = candidate.expected
-    pairs: list[tuple[str, Range | None, float | None]] = [
-        ("total", expected.total_s, figures.total_s),
-        ("blackout", expected.blackout_s, _s(figures.blackout_ms)),
-        ("reachability gap", expected.reachability_gap_s, _s(figures.reachability_gap_ms)),
+    pairs: list[tuple[str, Range | None, float | None, float | None]] = [
+        ("total", expected.total_s, figures.total_s, None),
+        ("blackout", expected.blackout_s, _s(figures.blackout_ms), None),
+        (
+            "reachability gap",
+            expected.reachability_gap_s,
+            _s(figures.reachability_gap_ms),
+            _s(figures.reachability_gap_at_least_ms),
+        ),
     ]
     return [
-        f"{what}: {format_duration(was_s)}, expected {format_duration(wished.middle)}"
+        f"{what}: {'' if was_s is not None else 'at least '}{format_duration(seen_s)}, expected {format_duration(wished.middle)}"
         f" ({format_duration(wished.least)} to {format_duration(wished.most)})"
-        for what, wished, was_s in pairs
-        if wished is not None and was_s is not None
+        for what, wished, was_s, at_least_s in pairs
+        if wished is not None and (seen_s := was_s if was_s is not None else at_least_s) is not None
     ]
 
 

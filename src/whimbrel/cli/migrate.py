@@ -33,6 +33,7 @@ from whimbrel.predict.goals import Choice, Goal
 from whimbrel.predict.outlook import Outlook
 from whimbrel.records.store import forget_unmade
 from whimbrel.records.trial import TrialRecord
+from whimbrel.report.quantities import spoken, written
 from whimbrel.spec.overrides import migration_with
 from whimbrel.system.provenance import commit
 from whimbrel.system.root import need_root
@@ -210,10 +211,12 @@ def _tell(deployment: Deployment, moved: Moved, figures: TrialFigures, choice: C
     """The figures of a move; of one that failed, what is known."""
     record = moved.stored.record
     values = {key: getattr(figures, key) for key in _FIGURES}
+    bounds = {key: figures.at_least(key) for key in _FIGURES}
     if as_json:
         content = {
             "name": deployment.name, "result": record.outcome.result, "runs_on": record.outcome.runs_on,
             "technique": record.spec.migration.technique, **values,
+            "at_least": {key: bound for key, bound in bounds.items() if bound is not None},
             "phases": {phase.name: phase.length_s for phase in figures.phases},
             "kept": _kept_state(record), "rounds": [found.model_dump(mode="json") for found in figures.rounds],
             "error": record.outcome.error,
@@ -226,11 +229,9 @@ def _tell(deployment: Deployment, moved: Moved, figures: TrialFigures, choice: C
         return
     print(f"{deployment.name} runs on host {' and '.join(record.outcome.runs_on)}")
     for key, value in values.items():
-        words, _, unit = key.rpartition("_")
-        shown = "unknown" if value is None else format_bytes(value) if unit == "bytes" else f"{value:.4g} {unit}"
-        print(f"{words.replace('_', ' '):20s}{shown}")
+        print(f"{spoken(key):20s}{written(key, value, bounds[key])}")
     for phase in figures.phases:
-        print(f"phase {phase.name:14s}{'unknown' if phase.length_s is None else f'{phase.length_s:.3f} s'}")
+        print(f"phase {phase.name:14s}{written('length_s', phase.length_s)}")
     kept = _kept_state(record)
     if kept is not None:
         print(f"{'kept':20s}{', '.join(kept)}")

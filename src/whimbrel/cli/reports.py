@@ -18,6 +18,7 @@ from whimbrel.records.trial import TrialRecord
 from whimbrel.report.as_json import summary
 from whimbrel.report.content import build_report
 from whimbrel.report.load import ReportedTrial
+from whimbrel.report.quantities import spoken, written
 from whimbrel.spec.curve import CurveSpec
 from whimbrel.spec.load import schema_text
 
@@ -92,19 +93,20 @@ def _show_trial(trial: ReportedTrial, as_json: bool) -> None:
     print(f"trial {plan.order}: {plan.arm}, {block}, {where}, {record.provenance.saved_state}")
     print(f"result: {record.outcome.result}{': ' + record.outcome.error if record.outcome.error else ''}")
     for name, value in figures.model_dump().items():
-        if not isinstance(value, (list, dict)):
-            print(f"{name}: {'unknown' if value is None else value}")
+        if not isinstance(value, (list, dict)) and "_at_least_" not in name:
+            print(f"{spoken(name)}: {written(name, value, figures.at_least(name))}")
     for phase in figures.phases:
-        print(f"phase {phase.name}: {'unknown' if phase.length_s is None else f'{phase.length_s:.4f} s'}")
+        print(f"phase {phase.name}: {written('length_s', phase.length_s)}")
     for found in figures.rounds:
-        sent = "unknown" if found.transferred_bytes is None else f"{found.transferred_bytes / 2**20:.1f} MiB"
-        print(f"round {found.number}: {'unknown' if found.length_s is None else f'{found.length_s:.3f} s'}, {sent}")
+        sent = written("transferred_bytes", found.transferred_bytes)
+        print(f"round {found.number}: {written('length_s', found.length_s)}, {sent}")
     for viewer in figures.viewers:
-        gap = "unknown" if viewer.service_gap_ms is None else f"{viewer.service_gap_ms:.0f} ms"
+        gap = written("service_gap_ms", viewer.service_gap_ms, viewer.service_gap_at_least_ms)
         print(f"viewer {viewer.viewer}: service gap {gap}, {viewer.connections_lost} connections lost")
         for played in viewer.playbacks:
-            startup = "never started" if played.startup_s is None else f"started after {played.startup_s:.2f} s"
-            print(f"  buffer {played.buffer_s:g} s: {startup}, {played.stalls} stalls, {played.stalled_s:.3f} s in all")
+            startup = "never started" if played.startup_s is None else f"started after {written('startup_s', played.startup_s)}"
+            stalled = written("stalled_s", played.stalled_s, played.stalled_at_least_s)
+            print(f"  buffer {played.buffer_s:g} s: {startup}, {played.stalls} stalls, {stalled} in all")
     print(f"records: {trial.stored.folder}")
 
 

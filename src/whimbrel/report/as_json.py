@@ -83,6 +83,7 @@ def _verdict(finding: Finding) -> dict[str, object]:
         "medians_by_block": asdict(finding.by_block) if finding.by_block else None,
         "medians_by_state": asdict(finding.by_state) if finding.by_state else None,
         "overlap": finding.overlap,
+        "unended": finding.unended,
         "more_blocks": finding.verdict.more_blocks,
         "words": finding.verdict.words,
     }

@@ -11,12 +11,12 @@ import altair as alt
 
 from whimbrel.analysis.phases import PHASES, STORAGE
 from whimbrel.report.load import ReportedTrial, counting_of
-from whimbrel.report.rows import Rows, host_rows, packet_rows, phase_rows, rest_rows, total_intervals, total_rows
+from whimbrel.report.rows import HOSTS, Rows, host_rows, packet_rows, phase_rows, rest_rows, total_intervals, total_rows
 
 WIDTH = 860
 _SHOWN_PHASES = [PHASES[0], STORAGE, *PHASES[1:]]
 _PHASE_COLOURS = ["#9aa5b1", "#b279a2", "#4c78a8", "#e45756", "#f2a541", "#54a24b"]
-_HOST_COLOURS = alt.Scale(domain=["server A", "server B"], range=["#4c78a8", "#f58518"])
+_HOST_COLOURS = alt.Scale(domain=[HOSTS["a"], HOSTS["b"]], range=["#4c78a8", "#f58518"])
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def timeline_chart(trial: ReportedTrial, name: str, title: str, paper_figure: st
     way = f"from {plan.source.upper()} to {plan.destination.upper()}"
     counterpart = f"; counterpart of the paper's {paper_figure}" if paper_figure is not None else ""
     caption = (
-        f"Trial {plan.order}, {way}: both servers over the whole move{counterpart}. "
+        f"Trial {plan.order}, {way}: both hosts over the whole move{counterpart}. "
         "Time in seconds since the move was called; drag to pan, scroll to zoom, double-click to reset. "
         "Memory is without page cache."
     )

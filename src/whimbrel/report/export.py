@@ -24,8 +24,10 @@ _FIGURES = {
     "blackout_ms": pl.Float64,
     "blackout_error_ms": pl.Float64,
     "reachability_gap_ms": pl.Float64,
+    "reachability_gap_at_least_ms": pl.Float64,
     "reachability_usual_ms": pl.Float64,
     "service_gap_ms": pl.Float64,
+    "service_gap_at_least_ms": pl.Float64,
     "service_gap_usual_ms": pl.Float64,
     "transferred_bytes": pl.Int64,
     "disk_bytes": pl.Int64,
@@ -89,6 +91,7 @@ _VIEWER = _KEY | {
     "viewer": pl.Int64,
     "protocol": pl.String,
     "service_gap_ms": pl.Float64,
+    "service_gap_at_least_ms": pl.Float64,
     "usual_silence_ms": pl.Float64,
     "connections_lost": pl.Int64,
     "throughput_bytes_per_s": pl.Float64,
@@ -104,6 +107,7 @@ _PLAYBACK = _KEY | {
     "startup_s": pl.Float64,
     "stalls": pl.Int64,
     "stalled_s": pl.Float64,
+    "stalled_at_least_s": pl.Float64,
     "stalled_at_end": pl.Boolean,
     "stalling_mos": pl.Float64,
 }
@@ -217,6 +221,7 @@ def _viewer_rows(campaign: str, trial: ReportedTrial) -> list[dict[str, Any]]:
     rows = [
         key | {
             "viewer": viewer.viewer, "protocol": "rtmp", "service_gap_ms": viewer.service_gap_ms,
+            "service_gap_at_least_ms": viewer.service_gap_at_least_ms,
             "usual_silence_ms": viewer.usual_silence_ms, "connections_lost": viewer.connections_lost,
             "throughput_bytes_per_s": viewer.throughput_bytes_per_s, "low_s": viewer.low_s,
             "segments": None, "late_segments": None, "failed_segments": None,
@@ -241,7 +246,7 @@ def _playback_rows(campaign: str, trial: ReportedTrial) -> list[dict[str, Any]]:
     return rows + [
         key
         | {"viewer": viewer.viewer, "protocol": "hls", "buffer_s": trial.stored.record.spec.stream.hls_buffer_s}
-        | viewer.model_dump(include={"startup_s", "stalls", "stalled_s", "stalled_at_end", "stalling_mos"})
+        | viewer.model_dump(include=_PLAYBACK.keys() - {"buffer_s"})
         for viewer in trial.figures.hls_viewers
     ]
 

@@ -71,7 +71,7 @@ def write_page(folder: CampaignFolder, report: Report) -> Path:
         loader=jinja2.PackageLoader("whimbrel.report", "templates"), autoescape=True, trim_blocks=True, lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )  # fmt: skip
-    environment.filters |= {"spread": _spread, "p": _p_value, "resampled": _resampled}
+    environment.filters |= {"spread": _spread, "p": _p_value, "resampled": _resampled, "gap": _gap}
     charts = charts_of(report)
     text = environment.get_template("page.html.j2").render(
         report=report,
@@ -91,6 +91,12 @@ def _spread(cell: str) -> str:
     """A cell's ``median [least to greatest]``, the second part on a line of its own."""
     median, bracket, rest = cell.partition(" [")
     return Markup('{}<span class="spread">[{}</span>').format(median, rest) if bracket else escape(median)
+
+
+def _gap(gap_ms: float | None, at_least_ms: float | None) -> str:
+    if gap_ms is not None:
+        return f"{gap_ms:.0f}"
+    return UNKNOWN if at_least_ms is None else f"at least {at_least_ms:.0f}"
 
 
 def _p_value(p: float | None) -> str:

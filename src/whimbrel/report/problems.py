@@ -49,9 +49,16 @@ def _lost(trial: ReportedTrial) -> Iterator[Remark]:
     """How many viewers' streams were lost, for a while or for good."""
     viewers = trial.figures.viewers if trial.figures.measured else []
     for_good = sum(viewer.service_gap_ms is None for viewer in viewers)
+    silent_ms = trial.figures.reachability_gap_at_least_ms
+    if silent_ms is not None:
+        yield Remark("the guest did not answer at the end of the recording: the reachability gap is at least {} ms", silent_ms)
     for_a_while = sum(viewer.service_gap_ms is not None and viewer.connections_lost > 0 for viewer in viewers)
     if for_good:
         yield Remark(f"the stream of {{}} of {len(viewers)} viewers did not come back", for_good)
+        if trial.figures.service_gap_at_least_ms is not None:
+            yield Remark(
+                "the service gap is at least {} ms: it had not ended with the recording", trial.figures.service_gap_at_least_ms
+            )
     if for_a_while:
         yield Remark(f"{{}} of {len(viewers)} viewers lost their connection, and connected again", for_a_while)
 

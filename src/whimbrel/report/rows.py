@@ -13,7 +13,7 @@ Rows = list[dict[str, Any]]
 
 # Packets closer together than this are one mark: a page need not carry what no eye can tell apart.
 _MARK_MS = 20
-_HOSTS = {"a": "server A", "b": "server B", "vantage": "vantage"}
+HOSTS = {"a": "host A", "b": "host B", "vantage": "vantage"}
 _MIB = 2**20
 
 
@@ -47,7 +47,7 @@ def host_rows(trial: ReportedTrial, subjects: tuple[str, ...] = ("a", "b")) -> R
     zero = zero_ns(trial)
     rows: Rows = []
     for subject in subjects:
-        rows += _rates(hosts.filter(pl.col("subject") == subject).sort("t_ns"), _HOSTS[subject], zero)
+        rows += _rates(hosts.filter(pl.col("subject") == subject).sort("t_ns"), HOSTS[subject], zero)
     return rows
 
 

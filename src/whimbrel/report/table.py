@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from whimbrel.analysis.costs import instrument_costs, rest_costs
 from whimbrel.analysis.counting import Trialled
@@ -30,11 +30,19 @@ class Table:
     lines: list[list[str]]
 
 
+# Shown where the file says what a paper has found.
+_OF_THE_PAPER = (
+    Column("paper (s)", "total migration time in the paper"),
+    Column("paper ratio", "the paper's total over its baseline's"),
+)
+
+
 def main_table(arms: list[ArmSummary], first_scenario: str) -> Table:
     """Times, the four figures and stalls of every arm; medians, with their intervals, or the least and the greatest of a few."""
     buffers = sorted({buffer_s for arm in arms for buffer_s in arm.stalls})
+    has_paper = any(arm.published_total_s is not None for arm in arms)
     columns = [
-        Column("scenario", "what ran in the VM"),
+        Column("scenario", "what ran, and in what: a VM, a container in a VM, or a container on the host"),
         Column("viewers", "how many watched"),
         Column(
             "succeeded",
@@ -43,8 +51,7 @@ def main_table(arms: list[ArmSummary], first_scenario: str) -> Table:
         ),
         Column("total (s)", "from our call to the call's return: total migration time"),
         Column("ratio", "median total time over the first scenario's"),
-        Column("paper (s)", "total migration time in the paper"),
-        Column("paper ratio", "the paper's total over its baseline's"),
+        *(_OF_THE_PAPER if has_paper else ()),
         Column("QEMU downtime (ms)", "QEMU's own figure on the source (query-migrate); resolution 1 ms"),
         Column("libvirt downtime (ms)", "libvirt's figure for the completed job; resolution 1 ms"),
         Column(
@@ -75,7 +82,7 @@ def main_table(arms: list[ArmSummary], first_scenario: str) -> Table:
     for arm, look in zip(arms, looks, strict=True):
         # Arms that would look alike are told apart by their names.
         title = look[0] if looks.count(look) == 1 else f"{look[0]}: {arm.name}"
-        lines.append([title, *_line(arm, base, buffers)])
+        lines.append([title, *_line(arm, base, buffers, has_paper)])
     return Table(columns, lines)
 
 
@@ -83,15 +90,18 @@ def _title(arm: ArmSummary) -> str:
     return arm.title + (f" ({arm.particulars})" if arm.particulars else "")
 
 
-def _line(arm: ArmSummary, base: ArmSummary | None, buffers: list[float]) -> list[str]:
+def _line(arm: ArmSummary, base: ArmSummary | None, buffers: list[float], has_paper: bool) -> list[str]:
     ratio, paper = ratio_to(base, arm), published_ratio(base, arm)
+    of_the_paper = (
+        f"{arm.published_total_s:.0f}" if arm.published_total_s is not None else UNKNOWN,
+        f"{paper:.2f}" if paper is not None else UNKNOWN,
+    )
     return [
         str(arm.viewers) + (f" and {arm.hls_viewers} HLS" if arm.hls_viewers else ""),
         _success(arm),
         show(arm.total_s, ".2f"),
         f"{ratio:.2f}" if ratio is not None else UNKNOWN,
-        f"{arm.published_total_s:.0f}" if arm.published_total_s is not None else UNKNOWN,
-        f"{paper:.2f}" if paper is not None else UNKNOWN,
+        *(of_the_paper if has_paper else ()),
         show(arm.qemu_downtime_ms, ".0f"),
         show(arm.libvirt_downtime_ms, ".0f"),
         show(arm.blackout_ms, ".0f"),
@@ -115,7 +125,7 @@ def _success(arm: ArmSummary) -> str:
 def rest_table(trials: Sequence[Trialled]) -> Table:
     """What each scenario costs before anybody watches, over all of its trials."""
     columns = [
-        Column("scenario", "what ran in the VM"),
+        Column("scenario", "what ran, and in what: a VM, a container in a VM, or a container on the host"),
         Column("memory used in the guest (MiB)", "total less available, as the guest says"),
         Column("page cache in the guest (MiB)", "as the guest says"),
         Column("memory of QEMU (MiB)", "anonymous memory of the QEMU process"),
@@ -141,15 +151,25 @@ def rest_table(trials: Sequence[Trialled]) -> Table:
 
 def _stalls(arm: ArmSummary, buffer_s: float) -> str:
     count, length = arm.stalls.get(buffer_s), arm.stalled_s.get(buffer_s)
-    if count is None or length is None or count.median is None or length.median is None:
+    if count is None or length is None or count.median is None or length.known + length.unended == 0:
         return UNKNOWN
     opinion = arm.stalling_mos[buffer_s].median
-    said = "none" if not count.greatest else f"{count.median:g} ({length.median * 1e3:.0f} ms)"
-    return said if opinion is None else f"{said} · {opinion:.1f}"
+    said = "none" if not count.greatest else f"{count.median:g}"
+    said += f" ({length.median * 1e3:.0f} ms)" if count.greatest and length.median is not None else ""
+    said += f" · {opinion:.1f}" if opinion is not None else ""
+    # How long these would have been nobody knows, so they are in neither median.
+    return said if length.at_least is None else f"{said}; at least {length.at_least * 1e3:.0f} ms in {length.unended}"
 
 
 def show(spread: Spread, form: str, divisor: float = 1.0) -> str:
-    """``median [95 %: low to high]``; ``[least to greatest]`` where there are too few, nothing when all are equal."""
+    """``median [95 %: low to high]``; ``[least to greatest]`` where there are too few, nothing when all are equal.
+
+    ``at least`` the greatest lower bound comes first, where some are known from below only.
+    """
+    if spread.at_least is not None:
+        bound = f"at least {format(spread.at_least / divisor, form)} in {spread.unended}"
+        rest = show(replace(spread, unended=0, at_least=None), form, divisor)
+        return bound if spread.known == 0 else f"{bound}; in {spread.known} {rest}"
     if spread.median is None or spread.least is None or spread.greatest is None:
         return UNKNOWN
     if spread.interval is not None:

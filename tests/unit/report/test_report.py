@@ -169,8 +169,16 @@ def test_a_stream_that_never_came_back_has_no_gap_and_is_named(campaign: Campaig
     assert figures.viewers[0].playbacks[0].stalled_at_end
     order = stored.record.plan.order
     assert problems_of([ReportedTrial(stored, figures)]) == [
-        f"Trial {order} of vm-1: the stream of 1 of 1 viewers did not come back"
+        f"Trial {order} of vm-1: the stream of 1 of 1 viewers did not come back",
+        f"Trial {order} of vm-1: the service gap is at least {figures.service_gap_at_least_ms:.0f} ms:"
+        " it had not ended with the recording",
     ]
+    assert figures.service_gap_at_least_ms is not None
+    assert figures.service_gap_at_least_ms > 5000
+    played = figures.viewers[0].playbacks[0]
+    assert (played.stalled_s, played.stalling_mos) == (None, None)
+    # What was read ahead was played first.
+    assert played.stalled_at_least_s == pytest.approx(figures.service_gap_at_least_ms / 1e3 - 2.5, abs=0.1)
 
 
 def test_one_of_two_viewers_lost_makes_the_trials_gap_unknown(campaign: CampaignFolder) -> None:
