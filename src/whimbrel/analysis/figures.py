@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 
 from whimbrel.analysis.blocks import one_figure
-from whimbrel.analysis.counters import counter_change, vcpu_wait_share
+from whimbrel.analysis.counters import counter_change, counter_growth, vcpu_wait_share
 from whimbrel.analysis.exclusion import spoilt
 from whimbrel.analysis.gaps import Gap, Recording
 from whimbrel.analysis.phases import (
@@ -271,17 +271,16 @@ def _link_bytes(hosts: pl.DataFrame | None, record: TrialRecord) -> int | None:
     interval = _interval(record)
     if hosts is None or interval is None:
         return None
-    change = counter_change(hosts, record.plan.source, "net_sent_bytes", *interval)
-    return round(change[0]) if change else None
+    grown = counter_growth(hosts, record.plan.source, "net_sent_bytes", *interval)
+    return round(grown) if grown is not None else None
 
 
 def _cpu_s(hosts: pl.DataFrame | None, record: TrialRecord, host: str) -> float | None:
-    """Processor time of all that ran on a host during the move: the rate over its samples, which end within it, by its length."""
+    """Processor time of all that ran on a host during the move."""
     interval = _interval(record)
     if hosts is None or interval is None:
         return None
-    change = counter_change(hosts, host, "cpu_s", *interval)
-    return change[0] / change[1] * (interval[1] - interval[0]) / 1e9 if change else None
+    return counter_growth(hosts, host, "cpu_s", *interval)
 
 
 def _disk_bytes(moments: Sequence[Moment], job: pl.DataFrame | None, record: TrialRecord) -> int | None:

@@ -13,6 +13,7 @@ from typing import Any
 import polars as pl
 import pytest
 
+from whimbrel.analysis.counters import counter_growth
 from whimbrel.analysis.counting import Trialled
 from whimbrel.analysis.figures import TrialFigures, derive, figures_of
 from whimbrel.analysis.summary import Spread, summarise
@@ -142,6 +143,31 @@ def test_cpu_of_the_hosts_is_scaled_to_the_whole_move(trials: dict[str, Trialled
     assert real.total_s is not None
     assert real.source_cpu_s is not None
     assert 0 < real.source_cpu_s < real.total_s * record.provenance.machine_cpus
+
+
+def test_bytes_on_the_link_have_what_was_sent_before_the_first_sample_and_after_the_last(trials: dict[str, Trialled]) -> None:
+    record = trials["vm"].record
+    assert record.move is not None
+    move = record.move.model_copy(update={"returned_ns": record.move.called_ns + 1_000_000_000})
+    record = record.model_copy(update={"move": move})
+    # A container's move of 1 s at 10 MB/s, sampled every 0.1 s, 0.08 s after its call for the first time.
+    times = [move.called_ns - 20_000_000 + 100_000_000 * number for number in range(12)]
+    hosts = pl.DataFrame({
+        "t_ns": times, "subject": [record.plan.source] * 12, "net_sent_bytes": [1_000_000 * number for number in range(12)],
+        "cpu_s": [0.1 * number for number in range(12)],
+        **dict.fromkeys(("run_delay_s", "lateness_s", "memory_bytes"), [None] * 12),
+    })  # fmt: skip
+    figures = derive(record, hosts, None, None, None)
+    assert figures.link_bytes == 10_000_000
+    assert figures.source_cpu_s == pytest.approx(1.0)
+
+
+def test_a_counter_is_read_at_the_very_ends_of_a_window() -> None:
+    hosts = pl.DataFrame({"t_ns": [0, 10, 20], "subject": ["a"] * 3, "cpu_s": [0.0, 10.0, 30.0]})
+    assert counter_growth(hosts, "a", "cpu_s", 5, 15) == pytest.approx(15)
+    assert counter_growth(hosts, "b", "cpu_s", 5, 15) is None
+    # The series ends before the window: the rate of what is there holds for the rest.
+    assert counter_growth(hosts, "a", "cpu_s", 10, 30) == pytest.approx(40)
 
 
 def test_only_failures_still_make_a_table(trials: dict[str, Trialled]) -> None:
