@@ -54,7 +54,7 @@ class RemoteHost:
     @property
     def move_uri(self) -> str:
         """Where a peer sends a guest's memory."""
-        return f"tcp://{self.address}"
+        return f"tcp://[{self.address}]" if ":" in self.address else f"tcp://{self.address}"
 
     @property
     def gone(self) -> bool:
