@@ -109,11 +109,18 @@ class _Opening(threading.Thread):
     def run(self) -> None:
         """On the thread."""
         try:
-            self._raw = libvirt.open(self._uri)
+            self._raw = libvirt.open(without_asking(self._uri))
         except libvirt.libvirtError as error:
             self._error = error
         if self._given_up and self._raw is not None:
             self._raw.close()
+
+
+def without_asking(uri: str) -> str:
+    """The URI, such that ssh fails where it would ask for a password, or whether to trust a host: nobody is there to answer."""
+    if not uri.startswith("qemu+ssh://") or "no_tty=" in uri:
+        return uri
+    return f"{uri}{'&' if '?' in uri else '?'}no_tty=1"
 
 
 class Connection:
