@@ -29,7 +29,7 @@ def complain(text: str) -> None:
 def print_table(table: Table) -> None:
     """The main table on stdout; a narrow terminal gets a block of lines per arm instead."""
     positions = [position for position, column in enumerate(table.columns) if column.heading in _TERMINAL_COLUMNS]
-    console = Console(width=None if sys.stdout.isatty() else _WIDTH_WITHOUT_TERMINAL, highlight=False)
+    console = Console(width=None if sys.stdout.isatty() else _WIDTH_WITHOUT_TERMINAL, highlight=False, markup=False)
     if console.width < _NARROWEST_TABLE:
         for line in table.lines:
             for position in positions:
@@ -53,10 +53,10 @@ class Steps:
         self._done = 0
         self._took_s: list[float] = []
         self._began_s = time.monotonic()
-        self._console = Console(stderr=True, highlight=False)
+        self._console = Console(stderr=True, highlight=False, markup=False)
         self._live = self._console.is_terminal
         self._bar = Progress(
-            TextColumn("{task.description}"), BarColumn(bar_width=20), MofNCompleteColumn(), TimeElapsedColumn(),
+            TextColumn("{task.description}", markup=False), BarColumn(bar_width=20), MofNCompleteColumn(), TimeElapsedColumn(),
             TextColumn("{task.fields[left]}"), console=self._console, transient=True, disable=not self._live,
         )  # fmt: skip
         self._task = self._bar.add_task("starting", total=total, left="")

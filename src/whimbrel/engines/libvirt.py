@@ -10,6 +10,7 @@ import json
 import operator
 import threading
 import time
+import xml.etree.ElementTree as ET
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -108,11 +109,18 @@ class _Opening(threading.Thread):
     def run(self) -> None:
         """On the thread."""
         try:
-            self._raw = libvirt.open(self._uri)
+            self._raw = libvirt.open(without_asking(self._uri))
         except libvirt.libvirtError as error:
             self._error = error
         if self._given_up and self._raw is not None:
             self._raw.close()
+
+
+def without_asking(uri: str) -> str:
+    """The URI, such that ssh fails where it would ask for a password, or whether to trust a host: nobody is there to answer."""
+    if not uri.startswith("qemu+ssh://") or "no_tty=" in uri:
+        return uri
+    return f"{uri}{'&' if '?' in uri else '?'}no_tty=1"
 
 
 class Connection:
@@ -157,6 +165,12 @@ class Connection:
         """Versions of libvirtd and of QEMU on the host."""
         with explained("tell its versions"):
             return {"libvirt": _dotted(self._raw.getLibVersion()), "qemu": _dotted(self._raw.getVersion())}
+
+    def host_identity(self) -> tuple[str, str]:
+        """The UUID and the name of the host, as its libvirtd has them; a UUID may be that of another host too."""
+        with explained("tell which host it is on"):
+            found = ET.fromstring(self._raw.getCapabilities()).findtext("./host/uuid")
+            return found or "", str(self._raw.getHostname())
 
     def free_memory_bytes(self) -> int:
         """Memory that is free on the host, or could be: page cache is given back when asked for."""

@@ -54,7 +54,7 @@ class RemoteHost:
     @property
     def move_uri(self) -> str:
         """Where a peer sends a guest's memory."""
-        return f"tcp://{self.address}"
+        return f"tcp://[{self.address}]" if ":" in self.address else f"tcp://{self.address}"
 
     @property
     def gone(self) -> bool:
@@ -215,6 +215,7 @@ class RemoteSite:
         if self.ledger.entries:
             removes = "'whimbrel undeploy' ends it" if self.ledger.kept else "'whimbrel gc' removes it"
             raise UsageError(f"something of ours is still on the hosts {self.name!r}", resolution=removes)
+        _identities(self.spec)
         prove_shared_storage(self.spec, self.ledger)
         for host in (self.host_a, self.host_b):
             if host.state_of(self._guest) != "absent":
@@ -296,6 +297,31 @@ def prove_shared_storage(spec: HostsSpec, ledger: Ledger) -> None:
         )
 
 
+def refuse_one_host(a: tuple[str, str], b: tuple[str, str]) -> None:
+    """UsageError when two libvirtds, each by UUID and name of its host, are one, or cannot be told apart by libvirt."""
+    if not a[0] or a[0] != b[0]:
+        return
+    if a[1] == b[1]:
+        raise UsageError(
+            f"hosts a and b are one host, {a[1]} (UUID {a[0]}), under two names: a guest cannot move to where it is",
+            resolution="name another host as b; a guest that seems to run on both runs there once: stop nothing",
+        )
+    raise UsageError(
+        f"hosts a and b, {a[1]} and {b[1]}, have one UUID, {a[0]}: libvirt refuses to move a guest between them",
+        resolution="if they are two, give each a UUID of its own: 'host_uuid' in libvirtd.conf, then start libvirtd again;"
+        " if they are one, name another host as b",
+    )
+
+
+def _identities(spec: HostsSpec) -> str:
+    found = []
+    for uri in (spec.a.libvirt, spec.b.libvirt):
+        with Connection.open(uri) as connection:
+            found.append(connection.host_identity())
+    refuse_one_host(found[0], found[1])
+    return f"a is {found[0][1]} ({found[0][0]}), b is {found[1][1]} ({found[1][0]})"
+
+
 def examine_hosts(spec: HostsSpec) -> list[Finding]:
     """Tries what a campaign needs of two hosts: their libvirt, its version, room, and the storage they share."""
     findings = []
@@ -303,6 +329,8 @@ def examine_hosts(spec: HostsSpec) -> list[Finding]:
         findings.append(attempt(f"libvirt of host {host.name}", True, partial(_versions, host)))
         if findings[-1].works:
             findings.append(attempt(f"room on host {host.name}", True, partial(_room, host)))
+    if all(finding.works for finding in findings):
+        findings.append(attempt("two hosts", True, lambda: _identities(spec)))
     if all(finding.works for finding in findings):
         findings.append(attempt("shared storage", True, lambda: _shared(spec)))
     findings += [

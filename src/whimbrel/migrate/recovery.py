@@ -78,7 +78,9 @@ def decide(now: Situation, then: Intention) -> Decision:
         ("runs", "absent"): Decision("done", "it runs on the source, and there is no other copy"),
         ("absent", "runs"): Decision("done", "it runs on the destination, and there is no other copy"),
         ("runs", "stands still"): Decision("end destination", "the source runs, so the copy at the destination never went on"),
-        ("runs", "runs"): Decision("cannot", "both copies run: keep one and stop the other; the logs say which is newest"),
+        ("runs", "runs"): Decision(
+            "cannot", "a copy runs on either side, unless both are one host under two names: look before stopping any"
+        ),
     }
     known = table.get((now.source, now.destination))
     if known is not None:

@@ -84,13 +84,19 @@ def how_to_look(places: Sequence[Place]) -> str:
     return "'runc list' in both carriers" if in_carriers(places) else "'virsh list --all' on both hosts"
 
 
+def how_to_tell(contained: bool) -> str:
+    """How a user sees whether two places are one."""
+    return "'cat /proc/sys/kernel/random/boot_id' in both carriers" if contained else "'virsh capabilities' on both: host, uuid"
+
+
 def _not_one(guest: str, copies: Copies, contained: bool) -> UnsafeStateError:
     standing = " and ".join(copies.standing)
     still = f"a copy stands still on {standing}"
     if len(copies.running) > 1:
         return UnsafeStateError(
             f"{guest} runs on {' and '.join(copies.running)}",
-            resolution="keep one copy and stop the others; the logs of both hosts say which is newest",
+            resolution="stop none of them before you know that they are two: one host under two names shows one copy twice"
+            f" ({how_to_tell(contained)}). Of two, the logs of both hosts say which is newest",
         )
     if copies.running:
         end = f"'runc delete --force {guest}' in the carrier on {standing}" if contained else f"'virsh destroy' on {standing}"

@@ -6,8 +6,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from whimbrel.spec.arms import EngineName
+from whimbrel.spec.arms import ArmName, EngineName
 from whimbrel.spec.campaign import CampaignSpec
+from whimbrel.spec.fields import Name
 from whimbrel.spec.service import FormName
 
 TRIAL_SCHEMA_VERSION = 2
@@ -63,8 +64,9 @@ class Plan(Record):
     host, unless ``moves`` is false. ``state_boot`` says from which boot's saved state it starts.
     """
 
-    scenario: str
-    arm: str
+    scenario: Name
+    # Part of the name of the trial's folder.
+    arm: ArmName
     form: FormName
     viewers: int
     hls_viewers: int = 0

@@ -5,35 +5,44 @@ from __future__ import annotations
 import ipaddress
 import re
 from typing import Annotated, Literal, Self
-from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, model_validator
 
 from whimbrel.spec.fields import BytesPerSecond, LabName, MisfitError, Spec
-
-
-def _libvirt_uri(value: str) -> str:
-    parts = urlsplit(value)
-    if not parts.scheme.startswith("qemu") or parts.path != "/system":
-        raise ValueError(f"{value!r} is no libvirt URI of a QEMU host, such as qemu+tls://host/system")
-    return value
+from whimbrel.spec.libvirt_uri import LibvirtUri, check_host, is_loopback, split_libvirt_uri
 
 
 def _address(value: str) -> str:
-    ipaddress.IPv4Address(value)
+    check_host(value)
+    if is_loopback(value):
+        raise ValueError(f"{value!r} is whichever machine uses it: write the address at which the other host reaches this one")
     return value
 
 
 def _interface(value: str) -> str:
-    address = ipaddress.IPv4Interface(value)
-    if address.network.prefixlen == 32:
+    try:
+        interface = ipaddress.IPv4Interface(value)
+    except ValueError as error:
+        raise ValueError(
+            f"{value!r} is no IPv4 address with its network, such as 10.0.0.100/24: the guest has no other"
+        ) from error
+    network = interface.network
+    if network.prefixlen == 32 or "/" not in value:
         raise ValueError(f"{value!r} has no network: write it with one, such as 10.0.0.100/24")
-    return value
+    if network.prefixlen < 31 and interface.ip in (network.network_address, network.broadcast_address):
+        raise ValueError(
+            f"{value!r} is the first or the last of its network: the network's own address and that of all its hosts"
+        )
+    if interface.is_loopback or interface.is_multicast or interface.is_unspecified or interface.is_reserved:
+        raise ValueError(f"{value!r} is no address that a guest can have")
+    return f"{interface.ip}/{network.prefixlen}"
 
 
 def _folder(value: str) -> str:
     if not value.startswith("/") or ".." in value.split("/") or len(value) > 200 or not value.isprintable():
         raise ValueError(f"{value!r} is no absolute path")
+    if not value.strip("/"):
+        raise ValueError("is the top folder of the hosts: name one for whimbrel's files")
     return value.rstrip("/")
 
 
@@ -43,15 +52,31 @@ def _link_name(value: str) -> str:
     return value
 
 
-LibvirtUri = Annotated[str, AfterValidator(_libvirt_uri), Field(max_length=400)]
-
-
 class RemoteHostSpec(Spec):
-    """One host. ``peer_libvirt`` is how the other host reaches its libvirt (as we do, unless said otherwise)."""
+    """One host.
+
+    ``address`` is the name or address that the other host sends a guest's memory to. ``peer_libvirt`` is how the other host
+    reaches its libvirt (as we do, unless said otherwise).
+    """
 
     libvirt: LibvirtUri
     peer_libvirt: LibvirtUri | None = None
-    address: Annotated[str, AfterValidator(_address)]
+    address: Annotated[str, Field(max_length=255), AfterValidator(_address)]
+
+    @model_validator(mode="after")
+    def _peer_reaches_it(self) -> Self:
+        """A URI that means whichever machine opens it would let the other host move the guest to itself."""
+        if self.peer_libvirt is None and split_libvirt_uri(self.libvirt).local:
+            raise MisfitError(
+                f"is missing: {self.libvirt!r} means the machine that opens it; say how the other host reaches it,"
+                " such as 'qemu+tls://one.example/system'",
+                "peer_libvirt",
+            )
+        if self.peer_libvirt is not None and split_libvirt_uri(self.peer_libvirt).local:
+            raise MisfitError(
+                f"{self.peer_libvirt!r} means the machine that opens it, which is the other host: name this host", "peer_libvirt"
+            )
+        return self
 
 
 class HostsSpec(Spec):
@@ -71,11 +96,21 @@ class HostsSpec(Spec):
 
     @model_validator(mode="after")
     def _differ(self) -> Self:
-        if self.a.libvirt == self.b.libvirt:
-            raise MisfitError("is the same as that of host a: a guest cannot move to where it is", "b", "libvirt")
-        addresses = {"a": self.a.address, "b": self.b.address, "guest": self.guest_address.partition("/")[0]}
+        for key in ("libvirt", "peer_libvirt"):
+            theirs = getattr(self.a, key), getattr(self.b, key)
+            if theirs[0] is not None and theirs[0] == theirs[1]:
+                raise MisfitError("is the same as that of host a: a guest cannot move to where it is", "b", key)
+        addresses = {"a": _normal(self.a.address), "b": _normal(self.b.address)}
         if addresses["a"] == addresses["b"]:
             raise MisfitError("is the same as that of host a", "b", "address")
-        if addresses["guest"] in (addresses["a"], addresses["b"]):
+        if self.guest_address.partition("/")[0] in addresses.values():
             raise MisfitError("is that of a host", "guest_address")
         return self
+
+
+def _normal(host: str) -> str:
+    """One way to write it: addresses in their shortest form, names in small letters."""
+    try:
+        return str(ipaddress.ip_address(host))
+    except ValueError:
+        return host.lower().rstrip(".")

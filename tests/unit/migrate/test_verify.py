@@ -33,3 +33,14 @@ def test_each_case_names_what_is_there_and_what_to_do() -> None:
     assert "'virsh destroy' on b" in said(hosts("runs", "stands still"))
     assert "'virsh resume'" in said(hosts("absent", "stands still"))
     assert "no copy is left" in said(hosts("absent", "absent"))
+
+
+def test_two_that_run_may_be_one_host_under_two_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who then stops one of them stops the only one."""
+    monkeypatch.setattr("whimbrel.migrate.verify._PATIENCE_S", 0.0)
+    hosts = [FakeHost("a"), FakeHost("b")]
+    for host in hosts:
+        host.guests["guest"] = "runs"
+    with pytest.raises(UnsafeStateError, match="runs on a and b") as caught:
+        verify.exactly_one("guest", hosts)
+    assert caught.value.resolution.startswith("stop none of them before you know that they are two")

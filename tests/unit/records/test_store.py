@@ -67,3 +67,14 @@ def test_json_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
     with pytest.raises(TypeError):
         write_json(file, {"a": object()})
     assert read_json(file) == {"a": 1}
+
+
+def test_a_plan_cannot_lead_out_of_its_folder(tmp_path: Path) -> None:
+    """A trial's folder is named by its arm, and one that is there is replaced: as root, when a campaign goes on."""
+    copy = tmp_path / "campaign"
+    shutil.copytree(RECORDED, copy)
+    header = json.loads((copy / "campaign.json").read_text())
+    header["plans"][0]["arm"] = "x/../../../elsewhere"
+    (copy / "campaign.json").write_text(json.dumps(header))
+    with pytest.raises(UsageError, match="plans"):
+        _ = CampaignFolder.open(copy).plans

@@ -188,6 +188,16 @@ def test_hosts_instead_of_a_lab(tmp_path: Path) -> None:
     assert record == spec
 
 
+def test_hosts_may_have_names_and_ipv6_addresses(tmp_path: Path) -> None:
+    file = tmp_path / "hosts.yaml"
+    file.write_text(
+        (GOOD + HOSTS).replace("10.0.0.1}", "one.example}").replace("10.0.0.2", "'fd00::2'").replace("/24", "/255.255.255.0")
+    )
+    hosts = load_campaign(file).hosts
+    assert hosts is not None
+    assert (hosts.a.address, hosts.b.address, hosts.guest_address) == ("one.example", "fd00::2", "10.0.0.100/24")
+
+
 @pytest.mark.parametrize(
     ("old", "new", "line", "words"),
     [
@@ -196,7 +206,25 @@ def test_hosts_instead_of_a_lab(tmp_path: Path) -> None:
         ("10.0.0.100/24", "10.0.0.2/24", 13, "is that of a host"),
         ("10.0.0.100/24", "10.0.0.100", 13, "has no network"),
         ("10.0.0.100/24", "10.0.0.256/24", 13, "256"),
-        ("address: 10.0.0.2", "address: two.example", 11, "two.example"),
+        ("address: 10.0.0.2", "address: -two", 11, "no name or address"),
+        ("address: 10.0.0.2", "address: 10.0.0.1.", 11, "is no address"),
+        ("address: 10.0.0.2", "address: 127.0.0.1", 11, "whichever machine uses it"),
+        ("address: 10.0.0.2", "address: 127.0.1.1", 11, "whichever machine uses it"),
+        ("address: 10.0.0.2", "address: '::1'", 11, "whichever machine uses it"),
+        ("address: 10.0.0.2", "address: 0.0.0.0", 11, "whichever machine uses it"),
+        ("address: 10.0.0.2", "address: localhost", 11, "whichever machine uses it"),
+        ("10.0.0.100/24", "10.0.0.0/24", 13, "the first or the last of its network"),
+        ("10.0.0.100/24", "10.0.0.255/24", 13, "the first or the last of its network"),
+        ("10.0.0.100/24", "127.0.0.5/24", 13, "no address that a guest can have"),
+        ("10.0.0.100/24", "fd00::1/64", 13, "no IPv4 address with its network"),
+        ("10.0.0.100/24", "one.example", 13, "no IPv4 address with its network"),
+        ("qemu+tls://two/system", "qemu:///system", 11, "say how the other host reaches"),
+        ("qemu+tls://two/system", "qemu+tcp://127.0.0.1/system", 11, "say how the other host reaches"),
+        ('system", address: 10.0.0.2', 'system", peer_libvirt: "qemu:///system", address: 10.0.0.2', 11, "name this host"),
+        ('system", address: 10.0.0.2', 'system", peer_libvirt: "qemu+ext:///system?command=/x", address: 10.0.0.2', 11, "'ext'"),
+        ("qemu+tls://two/system", "qemu+ext:///system?command=/tmp/x", 11, "the transport 'ext'"),
+        ("qemu+tls://two/system", "qemu+ssh://two/system?command=/tmp/x", 11, "the parameter 'command'"),
+        ("/srv/shared", "/", 12, "the top folder"),
         ("qemu+tls://two/system", "xen://two", 11, "no libvirt URI"),
         ("/srv/shared", "../shared", 12, "no absolute path"),
         ("/srv/shared", "/srv/../etc", 12, "no absolute path"),
