@@ -98,9 +98,7 @@ def _root() -> str:
 def _processor() -> str:
     kind = platform.machine()
     if kind != "x86_64":
-        raise _AbsentError(
-            f"{kind}: a lab's images and machines are made for x86_64 (amd64) only; hosts by URI can be of that kind"
-        )
+        raise _AbsentError(f"{kind}: a lab's images and machines are made for x86_64 (amd64) only")
     return kind
 
 

@@ -14,7 +14,14 @@ def create(name: str) -> None:
     """Makes a namespace with its loopback up and IPv6 off: nothing in it speaks unless we make it."""
     run(["ip", "netns", "add", name])
     run(["ip", "-n", name, "link", "set", "lo", "up"])
-    run([*inside(name), "sh", "-c", "for f in all default; do echo 1 >/proc/sys/net/ipv6/conf/$f/disable_ipv6; done"])
+    run(
+        [
+            *inside(name),
+            "sh",
+            "-c",
+            "for f in all default; do [ ! -e /proc/sys/net/ipv6/conf/$f ] || echo 1 >/proc/sys/net/ipv6/conf/$f/disable_ipv6; done",
+        ]
+    )
 
 
 def exists(name: str) -> bool:
