@@ -10,18 +10,15 @@ from whimbrel.system.process import run
 FOLDER = Path("/run/netns")
 
 
+# A kernel started with ipv6.disable=1 has none to switch off.
+_NO_IPV6 = 'for f in /proc/sys/net/ipv6/conf/all/disable_ipv6 /proc/sys/net/ipv6/conf/default/disable_ipv6; do [ ! -e "$f" ] || echo 1 >"$f"; done'
+
+
 def create(name: str) -> None:
     """Makes a namespace with its loopback up and IPv6 off: nothing in it speaks unless we make it."""
     run(["ip", "netns", "add", name])
     run(["ip", "-n", name, "link", "set", "lo", "up"])
-    run(
-        [
-            *inside(name),
-            "sh",
-            "-c",
-            "for f in all default; do [ ! -e /proc/sys/net/ipv6/conf/$f ] || echo 1 >/proc/sys/net/ipv6/conf/$f/disable_ipv6; done",
-        ]
-    )
+    run([*inside(name), "sh", "-c", _NO_IPV6])
 
 
 def exists(name: str) -> bool:
