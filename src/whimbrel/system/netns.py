@@ -11,7 +11,7 @@ FOLDER = Path("/run/netns")
 
 
 # A kernel started with ipv6.disable=1 has none to switch off.
-_NO_IPV6 = 'for f in /proc/sys/net/ipv6/conf/all/disable_ipv6 /proc/sys/net/ipv6/conf/default/disable_ipv6; do [ ! -e "$f" ] || echo 1 >"$f"; done'
+_NO_IPV6 = "cd /proc/sys/net/ipv6/conf 2>/dev/null || exit 0; for f in all default; do echo 1 >$f/disable_ipv6; done"
 
 
 def create(name: str) -> None:
