@@ -77,4 +77,4 @@ BASE_PACKAGES="python3 python3-venv ca-certificates"
 # What a lab needs besides: images, namespaces and links, and libvirt-python's compiler.
 LAB_PACKAGES="mmdebstrap openssl e2fsprogs iproute2 nftables util-linux gcc libc6-dev python3-dev pkg-config libvirt-dev"
 # What the tests need besides: a browser to open the report in, and fonts to see it with.
-CHECK_PACKAGES="chromium fonts-dejavu-core git vlc-bin vlc-plugin-base"
+CHECK_PACKAGES="chromium fonts-dejavu-core git shellcheck vlc-bin vlc-plugin-base"

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import fcntl
 import os
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from hypothesis.configuration import set_hypothesis_home_dir
 
 from tests.snapshot import snapshot
 from whimbrel.cli.lab import gc
@@ -15,6 +18,7 @@ pytest_plugins = ["tests.labs", "tests.deployments", "tests.bad_days"]
 # A checkout may belong to somebody else: nothing is kept in it.
 settings.register_profile("stateless", database=None)
 settings.load_profile("stateless")
+set_hypothesis_home_dir(Path(tempfile.gettempdir()) / f"hypothesis-of-{os.getuid()}")
 
 _HERE = Path(__file__).parent
 _ON_THE_MACHINE = ("system", "lab", "contract", "calibration")
@@ -22,6 +26,10 @@ _ON_THE_MACHINE = ("system", "lab", "contract", "calibration")
 
 def _touches_the_machine(item: pytest.Item) -> bool:
     return Path(item.path).relative_to(_HERE).parts[0] in _ON_THE_MACHINE
+
+
+def _is_alone(item: pytest.Item) -> bool:
+    return item.get_closest_marker("alone") is not None
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -38,7 +46,7 @@ def _passed_before(config: pytest.Config) -> set[str]:
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     if report.when == "teardown" and report.passed and _passed_file is not None and report.nodeid not in _not_passed:
         with _passed_file.open("a") as file:
-            file.write(f"{report.nodeid}\n")
+            file.write(f"{report.nodeid.removesuffix(f'@{_MACHINE}')}\n")
     elif not report.passed:
         _not_passed.add(report.nodeid)
 
@@ -49,9 +57,23 @@ _passed_file: Path | None = None
 
 def pytest_configure(config: pytest.Config) -> None:
     global _passed_file
-    _passed_file = config.getoption("--passed")
+    # Where tests run in several processes, the one that hears of all of them writes.
+    _passed_file = None if hasattr(config, "workerinput") else config.getoption("--passed")
 
 
+# The tests of the machine look at it before and after, so they run one after the other in one process; the rest runs beside them.
+_MACHINE = "machine"
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """No other test, in whatever process, runs beside one that measures, from its fixtures on."""
+    with Path(__file__).open() as file:
+        fcntl.flock(file, fcntl.LOCK_EX if _is_alone(item) else fcntl.LOCK_SH)
+        return (yield)
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     passed = _passed_before(config)
     left_out = [
@@ -61,10 +83,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in left_out]
-    if os.geteuid() != 0:
-        for item in items:
-            if _touches_the_machine(item):
+    for item in items:
+        if _touches_the_machine(item):
+            item.add_marker(pytest.mark.xdist_group(_MACHINE))
+            if os.geteuid() != 0:
                 item.add_marker(pytest.mark.skip(reason="needs root"))
+    # First what others can run beside, then what measures: by then the others have ended.
+    items.sort(key=lambda item: 2 if not _touches_the_machine(item) else 1 if _is_alone(item) else 0)
 
 
 @pytest.fixture(scope="session")

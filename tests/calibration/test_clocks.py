@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import time
 
+import pytest
+
 from tests.calibration.table import say
 from whimbrel.analysis.clocks import Conversion
 from whimbrel.system.clock import ClockPair, read_pair
 from whimbrel.system.deadline import pause
+
+pytestmark = pytest.mark.alone
 
 
 def conversion(before: ClockPair, after: ClockPair) -> Conversion:

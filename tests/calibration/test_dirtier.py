@@ -16,6 +16,8 @@ from tests.calibration.table import say
 from tests.programs import compiled
 from whimbrel.system.deadline import pause
 
+pytestmark = pytest.mark.alone
+
 PAGE = 4096
 PAGES = 4096
 RATE_PAGES_PER_S = 2048.0

@@ -27,6 +27,8 @@ from whimbrel.system.clock import read_pair
 from whimbrel.system.deadline import pause
 from whimbrel.system.instrument import Instrument
 
+pytestmark = pytest.mark.alone
+
 PAUSES_MS = (30, 300, 3000)
 # The probe asks every 5 ms; a guest that is emulated needs a moment to be itself again.
 MOST_ERROR_MS = 60

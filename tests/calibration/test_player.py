@@ -17,6 +17,8 @@ from whimbrel.system.deadline import pause
 from whimbrel.system.instrument import Instrument
 from whimbrel.system.process import run, start
 
+pytestmark = pytest.mark.alone
+
 GAPS_MS = (30.0, 300.0, 3000.0, 300.0)
 AFTER_S = 3.0
 PORT = 1936

@@ -18,6 +18,8 @@ from whimbrel.system.deadline import pause
 from whimbrel.system.ledger import Ledger
 from whimbrel.system.process import start
 
+pytestmark = pytest.mark.alone
+
 __all__ = ["pair"]
 
 _BUSY = """

@@ -21,6 +21,8 @@ from whimbrel.system.deadline import pause
 from whimbrel.system.instrument import Instrument
 from whimbrel.system.process import Running, start
 
+pytestmark = pytest.mark.alone
+
 AFTER_S = 5.0
 # nginx-RTMP sends about 4 s ahead: a gap of 1 s is bridged, one of 9 s is not.
 GAPS_MS = (1000.0, 9000.0)

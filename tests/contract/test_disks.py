@@ -13,6 +13,8 @@ from whimbrel.guests.states import StateStore
 from whimbrel.hosts.site import DiskFacts, OwnDisk
 from whimbrel.lab.lab import Lab
 
+pytestmark = pytest.mark.alone
+
 FACTS = DiskFacts(3 * 2**30, 40 * 2**20, "/srv/images/disk.raw", "raw")
 
 

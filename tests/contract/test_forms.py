@@ -18,6 +18,8 @@ from whimbrel.guests.states import StateInfo, StateStore
 from whimbrel.lab.lab import Lab
 from whimbrel.system.deadline import Deadline, wait_until
 
+pytestmark = pytest.mark.alone
+
 
 @dataclass
 class Staged:

@@ -14,6 +14,8 @@ from whimbrel.lab.lab import Lab
 from whimbrel.migrate.technique import Journal
 from whimbrel.observe.migration_events import MigrationEvents
 
+pytestmark = pytest.mark.alone
+
 
 @pytest.fixture(params=["server a", "server b", "fake"])
 def host(request: pytest.FixtureRequest, lab: Lab) -> Host:

@@ -14,6 +14,8 @@ from whimbrel.hosts.inside import Inside
 from whimbrel.lab.lab import Lab
 from whimbrel.system.deadline import Deadline, wait_until
 
+pytestmark = pytest.mark.alone
+
 
 @pytest.fixture(params=["guest", "cell"])
 def inside(request: pytest.FixtureRequest, lab: Lab, states: StateStore) -> Iterator[Inside]:

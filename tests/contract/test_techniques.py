@@ -18,6 +18,8 @@ from whimbrel.migrate.live import LiveMove
 from whimbrel.migrate.technique import MoveRequest, Technique
 from whimbrel.spec.migration import MigrationSpec
 
+pytestmark = pytest.mark.alone
+
 
 @dataclass
 class Stage:

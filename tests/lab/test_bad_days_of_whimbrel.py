@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,8 @@ import pytest
 from tests.lab.test_command_line import ENVIRONMENT, FAST, begin, wait_for_word, whimbrel
 from tests.labs import QUICK
 from tests.snapshot import snapshot
+from tests.users import same_users
+from whimbrel.system.deadline import Deadline, wait_until
 from whimbrel.system.process import run
 
 
@@ -66,14 +69,21 @@ def test_images_on_a_full_disk(small_disk: Path, monkeypatch: pytest.MonkeyPatch
     assert snapshot() == before
 
 
+# Root here once its users are known; programs get root's rights when they are started.
+_WHEN_ROOT = 'until [ "$(id -u)" = 0 ]; do sleep 0.01; done; exec sh -c "$@"'
+
+
 def lacking(preparation: str, *words: str) -> subprocess.CompletedProcess[str]:
     """A command on a machine that lacks something, in mount and user namespaces of its own."""
-    script = f"{preparation}; exec python -m whimbrel {' '.join(words)}"
-    return subprocess.run(
-        ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", script],
-        capture_output=True, text=True, timeout=120,
-        env=ENVIRONMENT | {"PATH": f"{Path(__file__).parents[2] / '.venv/bin'}:{ENVIRONMENT['PATH']}"},
-    )  # fmt: skip
+    here = Path("/proc/self/ns/user").readlink()
+    argv = ["unshare", "--user", "--mount", "sh", "-c", _WHEN_ROOT, "sh", f'{preparation}; exec "$@"', "sh",
+            sys.executable, "-m", "whimbrel", *words]  # fmt: skip
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT) as running:
+        own = Path(f"/proc/{running.pid}/ns/user")
+        wait_until(lambda: (None, "not yet") if own.readlink() == here else (True, ""), "its own users", Deadline(20))
+        same_users(running.pid)
+        stdout, stderr = running.communicate(timeout=120)
+    return subprocess.CompletedProcess(argv, running.returncode, stdout, stderr)
 
 
 @pytest.mark.parametrize(

@@ -103,6 +103,7 @@ def test_a_guest_that_is_lost_is_unsafe_and_stops_the_campaign(tmp_path: Path) -
 ARMS = "[{viewers: 1, trials: 2}, {moves: false}, {name: slow, viewers: 1, set: {lab.link_rate: 200 Mbit/s}}]"
 
 
+@pytest.mark.alone
 def test_a_killed_campaign_goes_on_where_it_was(tmp_path: Path) -> None:
     folder = tmp_path / "results"
     before = snapshot()

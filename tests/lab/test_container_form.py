@@ -31,6 +31,8 @@ from whimbrel.spec.migration import ContainerTechniqueName, MigrationSpec
 from whimbrel.system.capabilities import Finding
 from whimbrel.system.deadline import pause
 
+pytestmark = pytest.mark.alone
+
 SERVERS = PROJECT / "scenarios" / "servers.yaml"
 
 

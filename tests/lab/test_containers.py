@@ -26,6 +26,8 @@ from whimbrel.migrate.recovery import Intention, decide
 from whimbrel.migrate.technique import MoveReport, MoveRequest
 from whimbrel.spec.migration import ContainerTechniqueName, MigrationSpec
 
+pytestmark = pytest.mark.alone
+
 
 @dataclass
 class Carriers:

@@ -26,6 +26,8 @@ from whimbrel.system.deadline import pause
 from whimbrel.system.instrument import Instrument
 from whimbrel.system.process import run
 
+pytestmark = pytest.mark.alone
+
 LabMaker = Callable[..., tuple[Lab, CampaignSpec]]
 
 

@@ -22,6 +22,8 @@ from whimbrel.spec.campaign import CampaignSpec
 from whimbrel.spec.migration import TechniqueName
 from whimbrel.system.instrument import Instrument
 
+pytestmark = pytest.mark.alone
+
 SCENARIOS = {"baseline": 0, "vm": 2, "nested": 2}
 
 

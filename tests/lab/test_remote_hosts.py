@@ -24,6 +24,8 @@ from whimbrel.records.store import CampaignFolder
 from whimbrel.spec.lab import LabSpec
 from whimbrel.system.certificates import Authority, equip_client
 
+pytestmark = pytest.mark.alone
+
 FILE = """\
 schema_version: 1
 name: remote

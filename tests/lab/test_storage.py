@@ -24,6 +24,8 @@ from whimbrel.records.store import StoredTrial
 from whimbrel.spec.migration import StorageName, TechniqueName
 from whimbrel.system.deadline import pause
 
+pytestmark = pytest.mark.alone
+
 IMAGE = f"{the_guest.GUEST_NAME}.qcow2"
 MOVED_ALONG = [name for name in get_args(StorageName) if name != "shared"]
 # An overlay of a guest that has just settled holds a few MiB; what it lies over, hundreds.

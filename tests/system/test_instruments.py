@@ -17,6 +17,8 @@ from whimbrel.system.instrument import Instrument
 from whimbrel.system.ledger import Ledger
 from whimbrel.system.process import run, start
 
+pytestmark = pytest.mark.alone
+
 
 @pytest.fixture
 def pair() -> Iterator[tuple[str, str]]:

@@ -30,6 +30,7 @@ from whimbrel.cli import (
 )
 from whimbrel.cli.terminal import complain
 from whimbrel.errors import UsageError, WhimbrelError
+from whimbrel.system.root import settle_in
 
 INTERNAL_ERROR = 125
 INTERRUPTED = 130
@@ -89,6 +90,7 @@ app.add_typer(images.app, name="images")
 
 def main() -> None:
     """Runs the command line and ends the process with the exit code that fits."""
+    settle_in()
     sys.exit(_exit_code())
 
 

@@ -40,7 +40,7 @@ from whimbrel.spec.load import load_campaign
 from whimbrel.system.capabilities import need_capabilities
 from whimbrel.system.ledger import Ledger
 from whimbrel.system.provenance import commit
-from whimbrel.system.root import need_root
+from whimbrel.system.root import as_caller_wants, need_root
 from whimbrel.trial.notes import Origin
 from whimbrel.trial.place import is_up, ledger_for, site_for
 from whimbrel.units import format_duration
@@ -107,6 +107,7 @@ def _tell(report: Report, folder: Path, junit: Path | None, as_json: bool) -> in
     """Says how the campaign went, and with which code that ends."""
     if junit is not None:
         write_junit(report, junit)
+        junit.chmod(as_caller_wants(0o666))
         give_to_caller(junit)
     if as_json:
         print(json.dumps(summary(report, folder), indent=1))
@@ -214,6 +215,8 @@ class _Run:
 
     def _folder(self, command: str) -> CampaignFolder:
         if not self._resumed:
+            if not self._path.exists():
+                self._path.mkdir(mode=as_caller_wants(0o777), parents=True)
             return CampaignFolder.create(self._path, self._spec, command, self._plans)
         folder = CampaignFolder.open(self._path)
         made = len(folder.trials())

@@ -15,10 +15,13 @@ _PROOF = "Run /init as init process"
 
 def choose_accelerator(server: Server, kernel_folder: Path) -> Accelerator:
     """``kvm`` when a guest reaches its first program in it within seconds, else ``tcg``; asked once per boot of the machine."""
+    if not Path("/dev/kvm").exists():
+        # Not remembered: it may come, by a module that is loaded or a device that is handed in.
+        return "tcg"
     key = f"{kernel_folder.name} {server.place.tree.parent.name}"
     works = kvm_memo.recall(key)
     if works is None:
-        works = Path("/dev/kvm").exists() and _boots(server, kernel_folder.name)
+        works = _boots(server, kernel_folder.name)
         kvm_memo.remember(key, works)
     return "kvm" if works else "tcg"
 

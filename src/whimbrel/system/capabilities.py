@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ from whimbrel.units import format_bytes
 TURN_S = 30.0
 _NAMESPACE = "whimbrel-doctor"
 _LAB_DISK_BYTES = 8 * 2**30
+# What a lab takes whose images are there: saved states, and what guests write.
+_LAB_WITH_IMAGES_DISK_BYTES = 2 * 2**30
 _LAB_MEMORY_BYTES = 4 * 2**30
 
 
@@ -38,6 +41,7 @@ def examine() -> list[Finding]:
     findings = [
         attempt("root", True, _root),
         attempt("programs", True, _programs),
+        attempt("processor", True, _processor),
         attempt("libvirt-python", True, _libvirt_python),
         attempt("memory", True, _memory),
         attempt("disk space", True, _disk),
@@ -91,6 +95,13 @@ def _root() -> str:
     return "yes"
 
 
+def _processor() -> str:
+    kind = platform.machine()
+    if kind != "x86_64":
+        raise _AbsentError(f"{kind}: a lab's images and machines are made for x86_64 (amd64) only")
+    return kind
+
+
 def _programs() -> str:
     wanted = ("mmdebstrap", "mke2fs", "gcc", "openssl", "ip", "tc", "unshare", "nsenter")
     absent = [name for name in wanted if shutil.which(name) is None]
@@ -122,11 +133,15 @@ def _memory() -> str:
 
 def _disk() -> str:
     folder = home()
+    kinds = {path.name.rpartition("-")[0] for path in (folder / "images").glob("*-*") if path.suffix != ".partial"}
+    there = {"server", "guest", "disk", "film"} <= kinds
     while not folder.exists():
         folder = folder.parent
     free = shutil.disk_usage(folder).free
-    if free < _LAB_DISK_BYTES:
-        raise _AbsentError(f"{format_bytes(free)} free in {folder}; images take up to {format_bytes(_LAB_DISK_BYTES)}")
+    wanted = _LAB_WITH_IMAGES_DISK_BYTES if there else _LAB_DISK_BYTES
+    if free < wanted:
+        what = "a lab whose images are there" if there else "images and a lab"
+        raise _AbsentError(f"{format_bytes(free)} free in {folder}; {what} may take {format_bytes(wanted)}")
     return f"{format_bytes(free)} free in {folder}"
 
 
@@ -171,8 +186,8 @@ def _overlay(ledger: Ledger) -> str:
     ledger.add("folder", str(folder))
     for inner in ("lower", "upper", "work", "root"):
         (folder / inner).mkdir(parents=True)
-    mount = f"mount -t overlay -o lowerdir={folder}/lower,upperdir={folder}/upper,workdir={folder}/work overlay {folder}/root"
-    run(["unshare", "--mount", "--pid", "--fork", "sh", "-c", mount])
+    options = f"lowerdir={folder}/lower,upperdir={folder}/upper,workdir={folder}/work"
+    run(["unshare", "--mount", "--pid", "--fork", "mount", "-t", "overlay", "-o", options, "overlay", folder / "root"])
     return "mounted one"
 
 

@@ -10,11 +10,15 @@ from whimbrel.system.process import run
 FOLDER = Path("/run/netns")
 
 
+# A kernel started with ipv6.disable=1 has none to switch off.
+_NO_IPV6 = "cd /proc/sys/net/ipv6/conf 2>/dev/null || exit 0; for f in all default; do echo 1 >$f/disable_ipv6; done"
+
+
 def create(name: str) -> None:
     """Makes a namespace with its loopback up and IPv6 off: nothing in it speaks unless we make it."""
     run(["ip", "netns", "add", name])
     run(["ip", "-n", name, "link", "set", "lo", "up"])
-    run([*inside(name), "sh", "-c", "for f in all default; do echo 1 >/proc/sys/net/ipv6/conf/$f/disable_ipv6; done"])
+    run([*inside(name), "sh", "-c", _NO_IPV6])
 
 
 def exists(name: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.users import without_root
 from whimbrel.cli.explain import explain
 from whimbrel.errors import UsageError, WhimbrelError
 
@@ -95,16 +97,16 @@ def test_show_tells_of_a_campaign_and_of_a_trial(campaign: Path) -> None:
 
 def test_a_narrow_terminal_gets_lines_instead_of_a_table(campaign: Path) -> None:
     done = subprocess.run(
-        ["script", "-qec", f"stty cols 20; {sys.executable} -m whimbrel show {campaign}", "/dev/null"],
+        ["script", "-qec", f"stty cols 20; {shlex.join([sys.executable, '-m', 'whimbrel', 'show', str(campaign)])}", "/dev/null"],
         capture_output=True, text=True, timeout=60, env={**os.environ, "PYTHONPATH": str(PROJECT / "src"), "COLUMNS": "20"},
     )  # fmt: skip
     assert "blackout (ms): " in done.stdout
 
 
 def test_closed_stdout_is_no_error(campaign: Path) -> None:
-    command = f"{sys.executable} -m whimbrel show {campaign} 1 --json | true; echo ${{PIPESTATUS[0]}}"
+    words = [sys.executable, "-m", "whimbrel", "show", str(campaign), "1", "--json"]
     done = subprocess.run(
-        ["bash", "-c", command],
+        ["bash", "-c", '"$@" | true; echo ${PIPESTATUS[0]}', "bash", *words],
         capture_output=True,
         text=True,
         timeout=60,
@@ -126,8 +128,7 @@ def test_schemas_are_json() -> None:
 
 
 def test_without_root_a_lab_says_so() -> None:
-    nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"] if os.geteuid() == 0 else []
-    words = [*nobody, sys.executable, "-m", "whimbrel", "lab", "up", str(PROJECT / "scenarios/quick.yaml")]
+    words = [*without_root(), sys.executable, "-m", "whimbrel", "lab", "up", str(PROJECT / "scenarios/quick.yaml")]
     done = subprocess.run(words, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(PROJECT / "src")}, cwd="/")
     assert done.returncode == 3, done.stderr
     assert "needs root" in done.stderr
