@@ -14,6 +14,7 @@ from whimbrel.migrate.container.sides import ContainerSides
 from whimbrel.migrate.journal import BOOTED_ANEW, POST_COPY, History, note_booted_anew, note_end, read_history
 from whimbrel.migrate.recover import Sides, VmSides, recover
 from whimbrel.migrate.recovery import Decision, Intention
+from whimbrel.migrate.storage import MAKING_DISK
 from whimbrel.migrate.technique import MoveRequest
 from whimbrel.records.trial import HostName
 from whimbrel.trial.notes import host_name
@@ -55,7 +56,9 @@ def _bring_back(
         if history is not None:
             note_booted_anew(deployment.journal_file)
 
-    where = recover(sides, request, intention, told, about_to_boot)
+    # What was made before an image was a step of its own was made ready without it.
+    made_disk = interrupted is not None and (interrupted.has(MAKING_DISK) or interrupted.has("disk made ready"))
+    where = recover(sides, request, intention, told, about_to_boot, made_disk)
     # Who booted it may have been ended before its service was started; of what never moved, nobody wrote that down.
     may_have_booted = history is None or history.has(SHUTTING_DOWN) or history.has(BOOTED_ANEW)
     if request.carriers is None and may_have_booted:
