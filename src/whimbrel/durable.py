@@ -23,7 +23,7 @@ def replace_text(file: Path, text: str, *, lasting: bool = True) -> None:
     fresh = file.with_name(f".{file.name}.{os.getpid()}-{threading.get_native_id()}.new")
     descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o666)
     try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+        with os.fdopen(descriptor, "w", encoding="utf-8", errors="surrogateescape") as stream:
             stream.write(text)
             stream.flush()
             if lasting:

@@ -24,7 +24,7 @@ class Calls:
         real_fsync, real_replace = os.fsync, Path.replace
 
         def fsync(descriptor: int) -> None:
-            self.made.append(f"fsync {Path(os.readlink(f'/proc/self/fd/{descriptor}')).name}")
+            self.made.append(f"fsync {Path(f'/proc/self/fd/{descriptor}').readlink().name}")
             real_fsync(descriptor)
 
         def replace(path: Path, target: Path) -> Path:
@@ -90,7 +90,9 @@ def test_a_length_without_content_is_a_line_that_was_cut_off(file: Path, tail: b
     assert (len(read_lines(file).whole), read_lines(file).damaged) == (1, [])
 
 
-@pytest.mark.parametrize("damaged", [b"nonsense", b"[1, 2]", b"7", b'"x"', b'{"name": \xff\xfe "x", "data": {}}', b'{"na\x00me": "x", "data": {}}'])
+@pytest.mark.parametrize(
+    "damaged", [b"nonsense", b"[1, 2]", b"7", b'"x"', b'{"name": \xff\xfe "x", "data": {}}', b'{"na\x00me": "x", "data": {}}']
+)
 def test_what_was_never_written_so_is_damage(file: Path, damaged: bytes) -> None:
     file.write_bytes(b'{"name": "first"}\n' + damaged + b'\n{"name": "last"}\n')
     found = read_lines(file)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from whimbrel.errors import MoveError, ReservationError, UnsafeStateError, WhimbrelError
+from whimbrel.errors import MoveError, ReservationError, UnsafeStateError, WhimbrelError, interrupted
 from whimbrel.hosts.host import Place
 from whimbrel.migrate.storage import MAKING_DISK, keep_only_copy
 from whimbrel.migrate.technique import Journal, MoveReport, MoveRequest, Technique
@@ -38,6 +38,8 @@ def carry_out(technique: Technique, request: MoveRequest, journal: Journal, phas
         return Ending("unsafe", running_on(request.guest, request.places), None, error)
     except (WhimbrelError, OSError) as error:
         # The second when there is no room left for the journal.
+        if interrupted(error):
+            raise KeyboardInterrupt from error
         failure = error
     places = request.places
     said = report.error if report is not None else str(failure)
