@@ -14,6 +14,7 @@ from whimbrel.hosts.host import Capacity, GuestState, SamplePoints
 from whimbrel.hosts.inside import Inside
 from whimbrel.hosts.site import DiskFacts
 from whimbrel.migrate.reservation import reserved
+from whimbrel.migrate.storage import disk_to_book_bytes, disk_to_move, make_room
 from whimbrel.migrate.technique import Journal, MoveReport, MoveRequest
 from whimbrel.spec.service import FormName
 
@@ -88,6 +89,10 @@ class FakeDisk:
         size_bytes = saved.stat().st_size
         self.image = DiskFacts(size_bytes, size_bytes, None, None)
 
+    @property
+    def there(self) -> bool:
+        return self.image is not None
+
     def facts(self) -> DiskFacts:
         if self.image is None:
             raise ToolError("qemu-img finds no such image")
@@ -96,6 +101,8 @@ class FakeDisk:
     def make(self, like: DiskFacts, over_backing: bool) -> None:
         if self.trouble is not None:
             raise self.trouble
+        if self.image is not None:
+            raise ToolError("there is an image already")
         over = (like.backing, like.backing_format) if over_backing else (None, None)
         self.image = DiskFacts(like.size_bytes, 0, *over)
 
@@ -143,6 +150,9 @@ class FakeJournal:
         self.marks.append((len(self.marks), name, data))
         return len(self.marks) - 1
 
+    def note(self, name: str, **data: Any) -> int:
+        return self.mark(name, **data)
+
     def quote(self, host: str, name: str, realtime_ns: int) -> None:
         self.marks.append((len(self.marks), name, {"host": host, "realtime_ns": realtime_ns}))
 
@@ -164,17 +174,20 @@ class FakeTechnique:
 
     def move(self, request: MoveRequest, journal: Journal) -> MoveReport:
         called_ns = journal.mark("move called")
-        with reserved(request.destination, request.guest, request.memory_bytes, request.disk_bytes) as booking:
+        disk = disk_to_move(request)
+        disk_bytes = disk_to_book_bytes(request, disk)
+        with reserved(request.destination, request.guest, request.memory_bytes, disk_bytes) as booking:
             source, destination = self._hosts[request.source.name], self._hosts[request.destination.name]
             if source.guests.get(request.guest) != "runs":
                 raise MoveError(f"{request.guest} does not run on host {source.name}")
+            make_room(request, disk, journal)
             error = self._trouble(request)
             if error is None:
                 del source.guests[request.guest]
                 destination.guests[request.guest] = "runs"
             return MoveReport(
                 called_ns=called_ns,
-                returned_ns=journal.mark("move returned"),
+                returned_ns=journal.note("move returned"),
                 result="moved" if error is None else "failed",
                 error=error,
                 reserved_memory_bytes=booking.memory_bytes,

@@ -47,6 +47,15 @@ class WhimbrelError(Exception):
         return "\n".join(parts)
 
 
+def interrupted(error: BaseException) -> bool:
+    """Whether Ctrl-C was on its way when this took its place, as when clearing up failed: it must not become a mere failure."""
+    while error.__context__ is not None:
+        error = error.__context__
+        if isinstance(error, KeyboardInterrupt):
+            return True
+    return False
+
+
 class UsageError(WhimbrelError):
     """The command or its input is wrong; nothing was done."""
 

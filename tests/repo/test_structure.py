@@ -28,7 +28,7 @@ LAYERS = [
     {"analysis", "predict"},
     {"records"},
     {"spec"},
-    {"units", "errors"},
+    {"units", "errors", "durable"},
 ]
 LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}
 MODULES = sorted(SOURCE.rglob("*.py"))

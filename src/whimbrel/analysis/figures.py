@@ -188,7 +188,9 @@ def _post_copy_faults(record: TrialRecord) -> int | None:
 def _interval(record: TrialRecord) -> tuple[int, int] | None:
     """From the call of the move to its return; of a guest that was to stay, how long it was watched."""
     if record.move is not None:
-        return record.move.called_ns, record.move.returned_ns
+        called_ns, returned_ns = record.move.called_ns, record.move.returned_ns
+        # 0 in records of moves whose journal had no room left: when they returned is not known.
+        return (called_ns, returned_ns) if returned_ns >= called_ns else None
     return (record.stay.from_ns, record.stay.to_ns) if record.stay is not None else None
 
 

@@ -28,6 +28,7 @@ from whimbrel.cli import (
     tables,
     techniques,
 )
+from whimbrel.cli.interrupts import interrupt_on_signals
 from whimbrel.cli.terminal import complain
 from whimbrel.errors import UsageError, WhimbrelError
 from whimbrel.system.root import settle_in
@@ -91,13 +92,25 @@ app.add_typer(images.app, name="images")
 def main() -> None:
     """Runs the command line and ends the process with the exit code that fits."""
     settle_in()
-    sys.exit(_exit_code())
+    interrupt_on_signals()
+    sys.exit(_told(_exit_code()))
+
+
+def _told(code: int) -> int:
+    """The same code once the results are out; another one when there is no room for them."""
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        complain(f"the results could not be written: {error.strerror or error}")
+        # What is still in the buffer must not be tried, and complained about, again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return code or 1
+    return code
 
 
 def _exit_code() -> int:
     try:
         result = app(prog_name=os.environ.get("WHIMBREL_COMMAND", "whimbrel"), standalone_mode=False)
-        sys.stdout.flush()
         return result if isinstance(result, int) else 0
     except WhimbrelError as error:
         complain(str(error))
@@ -110,10 +123,8 @@ def _exit_code() -> int:
     except (KeyboardInterrupt, typer.Abort):
         complain("interrupted")
         return INTERRUPTED
-    except (BrokenPipeError, SystemExit):
-        # Whoever read our output has gone (typer turns that into SystemExit); Python must not complain about it at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+    except SystemExit as ended:
+        return ended.code if isinstance(ended.code, int) else 0
     except OSError as error:
         complain(f"{error.filename or 'the system'}: {error.strerror or error}")
         return 1

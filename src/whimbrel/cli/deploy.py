@@ -17,7 +17,7 @@ from whimbrel.deployment.deployed import deployed as everything_deployed
 from whimbrel.deployment.moving import places_of
 from whimbrel.errors import WhimbrelError
 from whimbrel.images.store import ImageStore
-from whimbrel.migrate.journal import read_history
+from whimbrel.migrate.journal import DamagedJournalError, read_history
 from whimbrel.migrate.verify import Copies, find_copies
 from whimbrel.spec.load import load_campaign
 from whimbrel.system.capabilities import need_capabilities
@@ -42,9 +42,9 @@ def deploy(
     name = name or spec.scenarios[0].name
     need_root("deploying")
     refuse_name(name)
-    if spec.hosts is None:
-        need_capabilities()
     with ledger_for(spec) as ledger, Interrupts(ledger):
+        if spec.hosts is None:
+            need_capabilities()
         left_up = is_up(spec, ledger)
         site = site_for(spec, ImageStore(notice()), ledger)
         with ExitStack() as undo:
@@ -94,8 +94,11 @@ def deployed(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")
 
 
 def _facts(deployment: Deployment) -> dict[str, Any]:
-    history = read_history(deployment.journal_file)
     move = "not moved yet"
+    try:
+        history = read_history(deployment.journal_file)
+    except DamagedJournalError as error:
+        history, move = None, error.brief
     if history is not None:
         way = f"{history.intent.spec.technique} to {history.intent.destination}"
         state = history.ended or ("under way" if history.driven else "interrupted: recover it")

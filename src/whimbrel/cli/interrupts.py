@@ -7,6 +7,7 @@ import signal
 from types import FrameType, TracebackType
 from typing import Any
 
+from whimbrel.cli.streams import say_at_once
 from whimbrel.errors import CleanUpError
 from whimbrel.system.ledger import Ledger, all_ledgers
 
@@ -25,7 +26,6 @@ class Interrupts:
         self._ledger = ledger
         self._then = then
         self._count = 0
-        self._noted = False
         self._before: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> Interrupts:
@@ -42,29 +42,40 @@ class Interrupts:
             raise CleanUpError(
                 "interrupted, and not everything was removed", details=_left(), resolution="'whimbrel gc' removes it"
             )
-        if kind is None and self._noted:
+        # Noted, or lost on its way here.
+        if kind is None and self._count:
             raise KeyboardInterrupt
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         self._count += 1
         if self._count == 1:
-            _say(f"interrupted: {self._then} (interrupt again to stop at once)")
+            say_at_once(f"whimbrel: interrupted: {self._then} (interrupt again to stop at once)\n")
             if self._ledger.undoing:
-                self._noted = True
                 return
             raise KeyboardInterrupt
+        try:
+            say_at_once(f"whimbrel: {self._last_words()}\n")
+        finally:
+            # Whatever became of the words.
+            os._exit(_INCOMPLETE)
+
+    def _last_words(self) -> str:
         if self._ledger.kept:
-            _say("stopped at once; a move that was under way may go on by itself: 'whimbrel recover' finds out")
-        else:
-            _say(f"stopped before everything was removed; still there, until 'whimbrel gc' removes it:\n{_left()}")
-        os._exit(_INCOMPLETE)
+            return "stopped at once; a move that was under way may go on by itself: 'whimbrel recover' finds out"
+        return f"stopped before everything was removed; still there, until 'whimbrel gc' removes it:\n{_left()}"
+
+
+def interrupt_on_signals() -> None:
+    """From here on SIGTERM and SIGHUP do what Ctrl-C does, in every command; those that were ignored (nohup) stay so."""
+    for number in _SIGNALS[1:]:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _interrupt)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
 
 
 def _left() -> str:
     things = [f"  {entry.kind} {entry.name}" for ledger in all_ledgers() if not ledger.kept for entry in ledger.entries]
     return "\n".join(things) or "  nothing"
-
-
-def _say(text: str) -> None:
-    """Not through Python's buffers: the signal may have come in the middle of a write to them."""
-    os.write(2, f"whimbrel: {text}\n".encode())

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from pydantic import ValidationError
 
 from whimbrel.cli.interrupts import Interrupts
 from whimbrel.cli.terminal import complain, notice
@@ -16,7 +17,7 @@ from whimbrel.lab.lab import Lab, all_labs, ledger_of
 from whimbrel.spec.fields import RECORD
 from whimbrel.spec.lab import LabSpec
 from whimbrel.spec.load import load_campaign
-from whimbrel.system.ledger import Ledger, all_ledgers
+from whimbrel.system.ledger import Ledger, all_ledgers, put_aside_before
 from whimbrel.system.root import need_root
 
 app = typer.Typer(help="Labs: servers and a client network on this machine.", no_args_is_help=True)
@@ -73,7 +74,14 @@ def exec_(
     ledger = ledger_of(name)
     if not ledger.kept:
         raise UsageError(f"there is no lab {name!r} up", resolution="'whimbrel lab up FILE' makes one")
-    lab = Lab(LabSpec.model_validate(json.loads(ledger.note), context=RECORD), ImageStore(), ledger)
+    try:
+        spec = LabSpec.model_validate_json(ledger.note, context=RECORD)
+    except ValidationError as error:
+        raise UsageError(
+            f"what was noted of the lab {name!r} is damaged: {error.errors()[0]['msg']}",
+            resolution=f"'whimbrel lab down {name}' removes it",
+        ) from error
+    lab = Lab(spec, ImageStore(), ledger)
     server = lab.server_a if host == "a" else lab.server_b
     done = server.run(command, check=False, timeout_s=3600)
     print(done.stdout, end="")
@@ -111,18 +119,23 @@ def gc(
         try:
             if ledger.kept and not everything:
                 continue
-            removed += [f"{entry.kind} {entry.name}" for entry in ledger.entries]
-            ledger.undo_all()
+            listed = ledger.entries
+            try:
+                ledger.undo_all()
+            finally:
+                left = ledger.entries
+                removed += [f"{entry.kind} {entry.name}" for entry in listed if entry not in left]
         except CleanUpError as error:
             failures.append(error.details)
         finally:
             ledger.release()
+    failures += [f"{file}: lines of it cannot be read" for file in put_aside_before() if str(file) not in failures]
     if as_json:
         print(json.dumps({"removed": removed, "failures": failures}, indent=1))
     else:
         for thing in removed:
             print(f"removed {thing}")
-        if not removed:
+        if not removed and not failures:
             print("nothing was left behind")
     if failures:
         raise CleanUpError(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shlex
 import sys
 import tempfile
@@ -22,11 +21,13 @@ from whimbrel.cli.deploy import Deployed
 from whimbrel.cli.goals import how_it_turned_out, migration_of, parse_goal, pick
 from whimbrel.cli.held import held
 from whimbrel.cli.run import give_to_caller
+from whimbrel.cli.streams import say_at_once
 from whimbrel.cli.terminal import complain, notice
 from whimbrel.deployment.deployed import Deployment, find
 from whimbrel.deployment.moving import Moved, Progress, ask_to_abort, move, refuse_while_moved
 from whimbrel.deployment.recovering import bring_back
 from whimbrel.errors import MoveError, UnsafeStateError, UsageError
+from whimbrel.migrate.journal import DamagedJournalError
 from whimbrel.migrate.techniques import promises_of
 from whimbrel.observe.migration_events import MigrationEvents
 from whimbrel.predict.goals import Choice, Goal
@@ -130,7 +131,9 @@ def recover(
     """Brings a service whose move was interrupted to one running copy, or says why it cannot."""
     need_root("recovering a move")
     deployment = find(name)
-    refuse_while_moved(deployment)
+    # One that cannot be read is seen to further in.
+    with suppress(DamagedJournalError):
+        refuse_while_moved(deployment)
     with held(deployment, "stopping; recover it again later") as site:
         for died in site.mend():
             complain(f"host {died} had died and was started again")
@@ -173,15 +176,13 @@ class _Watcher:
             f"{(time.monotonic_ns() - marks[0].seen_ns) / 1e9:6.1f} s  {phase_reached(seen, *events.way):14s} {_amounts(events)}"
         )
         line = f"\r{text:<110}" if self._live else f"{text}\n"
-        # Whoever read it may have gone; the move goes on.
-        with suppress(OSError):
-            os.write(2, line.encode())
+        # Nobody is waited for: this is the thread that watches the move.
+        say_at_once(line)
 
     def end(self) -> None:
         """What follows begins on a line of its own."""
         if self._live and self._shown_s:
-            with suppress(OSError):
-                os.write(2, b"\n")
+            say_at_once("\n")
 
 
 def _amounts(events: MigrationEvents) -> str:

@@ -90,11 +90,11 @@ def run(
     need_root("a trial")
     if junit is not None and not junit.absolute().parent.is_dir():
         raise UsageError(f"--junit {junit}: there is no folder {junit.absolute().parent}")
-    if spec.hosts is None:
-        need_capabilities()
-        need_possible(spec, plans, ImageStore(complain))
     folder = folder.absolute()
     with ledger_for(spec) as ledger, Interrupts(ledger):
+        if spec.hosts is None:
+            need_capabilities()
+            need_possible(spec, plans, ImageStore(complain))
         if resume is not None and ledger.entries and not ledger.kept:
             complain("removing what the interrupted run left on this machine")
             ledger.undo_all()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import sys
 import time
 from collections.abc import Callable
@@ -73,9 +72,7 @@ class Steps:
         if self._live:
             self._bar.update(self._task, description=text, left=self.left())
         else:
-            # Work goes on when nobody reads about its progress any more.
-            with contextlib.suppress(BrokenPipeError):
-                print(f"[{format_duration(time.monotonic() - self._began_s):>12}] {text}", file=sys.stderr, flush=True)
+            print(f"[{format_duration(time.monotonic() - self._began_s):>12}] {text}", file=sys.stderr, flush=True)
 
     def note(self, text: str) -> None:
         """A line that stays."""

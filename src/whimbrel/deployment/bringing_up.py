@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import re
-import shutil
 from contextlib import ExitStack
 
-from whimbrel.deployment.deployed import NAME_PATTERN, Deployment, deployed, plan_of
+from whimbrel.deployment.deployed import NAME_PATTERN, Deployment, folder_of, plan_of
 from whimbrel.engines.libvirt import Connection
-from whimbrel.errors import UsageError
+from whimbrel.errors import CleanUpError, EngineError, UsageError
 from whimbrel.guests import guest as the_guest
 from whimbrel.hosts.host import Host
 from whimbrel.hosts.remote import RemoteSite
 from whimbrel.lab.lab import Lab
 from whimbrel.records.trial import HostName
 from whimbrel.spec.campaign import CampaignSpec
-from whimbrel.system.ledger import Entry
 from whimbrel.trial.starts import Starts
 from whimbrel.trial.subject import Setting, subject_of
 
@@ -26,7 +24,7 @@ def refuse_name(name: str) -> None:
     """UsageError when the name is taken, or is none."""
     if not re.fullmatch(NAME_PATTERN, name):
         raise UsageError(f"{name!r} cannot be a name: small letters, digits and '-', a letter first, at most 30")
-    if any(deployment.name == name for deployment in deployed()):
+    if folder_of(name).exists():
         raise UsageError(f"{name!r} is deployed already", resolution=f"'whimbrel undeploy {name}', or choose another --name")
 
 
@@ -38,9 +36,8 @@ def bring_up(site: AnySite, spec: CampaignSpec, name: str, on: HostName, made_la
     state = Starts(site).get(spec, plan)
     deployment = Deployment(name=name, spec=spec, on=on, id=state.id, accelerator=state.accelerator, versions=state.versions,
                             description=None, made_lab=made_lab)  # fmt: skip
-    # The site's ledger lists it, so it goes when the site goes.
-    if Entry("folder", str(deployment.folder)) not in site.ledger.entries:
-        site.ledger.add("folder", str(deployment.folder))
+    # The site's ledger lists it, so it goes when the site has gone.
+    site.ledger.add("record", str(deployment.folder))
     with ExitStack() as undo, ExitStack() as holding:
         undo.callback(take_down, site, deployment)
         deployment.folder.mkdir(parents=True, exist_ok=True)
@@ -58,12 +55,23 @@ def bring_up(site: AnySite, spec: CampaignSpec, name: str, on: HostName, made_la
 
 
 def take_down(site: AnySite, deployment: Deployment) -> None:
-    """Ends the service wherever it is and forgets it; the lab stays."""
+    """Ends the service wherever it is, then forgets it; the lab stays. CleanUpError, and nothing forgotten, when it may run."""
+    failures = []
     for host in (site.host_a, site.host_b):
-        if not host.gone:
-            the_guest.take_power_away(host)
-    shutil.rmtree(deployment.folder, ignore_errors=True)
-    site.ledger.strike(Entry("folder", str(deployment.folder)))
+        try:
+            if not host.gone:
+                the_guest.take_power_away(host)
+        except EngineError as error:
+            failures.append(f"host {host.name}: {error}")
+    if failures:
+        raise CleanUpError(
+            f"{deployment.name} may still run",
+            details="\n".join(failures),
+            resolution=f"mend what is named, then 'whimbrel undeploy {deployment.name}' again",
+        )
+    for entry in site.ledger.entries:
+        if entry.name == str(deployment.folder):
+            site.ledger.undo(entry)
 
 
 def _description(host: Host) -> str:

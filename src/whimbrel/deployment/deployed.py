@@ -26,6 +26,7 @@ from whimbrel.system.places import home
 log = logging.getLogger(__name__)
 
 _FILE = "deployment.json"
+_DAMAGED = "'whimbrel gc --all' ends every lab and service that was left up, this one as well"
 NAME_PATTERN = r"^[a-z][a-z0-9-]{0,29}$"
 
 
@@ -67,7 +68,7 @@ class Deployment(BaseModel):
     @property
     def folder(self) -> Path:
         """What is kept of it."""
-        return _folder(self.name)
+        return folder_of(self.name)
 
     @property
     def journal_file(self) -> Path:
@@ -130,7 +131,7 @@ def one_arm_of(spec: CampaignSpec, name: str | None) -> CampaignSpec:
 
 def find(name: str) -> Deployment:
     """The deployment of this name; UsageError when there is none."""
-    folder = _folder(name)
+    folder = folder_of(name)
     if not (folder / _FILE).is_file():
         known = ", ".join(deployment.name for deployment in deployed()) or "nothing"
         raise UsageError(f"nothing is deployed under the name {name!r}", resolution=f"deployed: {known}; 'whimbrel deploy FILE'")
@@ -146,16 +147,17 @@ def deployed() -> Iterator[Deployment]:
             log.warning("%s", error)
 
 
-def _folder(name: str) -> Path:
+def folder_of(name: str) -> Path:
+    """What is kept of a deployment of this name, where there is one."""
     return home() / "deployments" / name
 
 
 def _read(file: Path) -> Deployment:
     try:
-        return Deployment.model_validate(read_json(file), context=RECORD)
+        return Deployment.model_validate(read_json(file, _DAMAGED), context=RECORD)
     except ValidationError as error:
         first = error.errors()[0]
         raise UsageError(
             f"{file}: {'.'.join(map(str, first['loc']))}: {first['msg']}",
-            resolution="undeploy it with the whimbrel that deployed it",
+            resolution=f"undeploy it with the whimbrel that deployed it; {_DAMAGED}",
         ) from error

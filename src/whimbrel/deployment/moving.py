@@ -20,7 +20,7 @@ from whimbrel.hosts.host import Host, Place
 from whimbrel.hosts.inside import NothingInside
 from whimbrel.migrate.carry_out import carry_out
 from whimbrel.migrate.journal import WrittenJournal, note_end, note_left, read_history
-from whimbrel.migrate.storage import keep_only_copy
+from whimbrel.migrate.storage import MAKING_DISK, keep_only_copy
 from whimbrel.migrate.technique import MoveRequest
 from whimbrel.migrate.techniques import promises_of, technique_of
 from whimbrel.migrate.verify import exactly_one
@@ -254,7 +254,8 @@ class _Attempt:
         except KeyboardInterrupt:
             # The technique has aborted the move before it let us go.
             where = exactly_one(request.guest, request.places)
-            keep_only_copy(request, where)
+            history = read_history(deployment.journal_file)
+            keep_only_copy(request, where, made=history is not None and history.has(MAKING_DISK))
             note_end(deployment.journal_file, "moved" if where == request.destination.name else "aborted")
             self._progress.step(f"interrupted: {deployment.name} runs on host {where}")
             raise

@@ -2,21 +2,36 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from contextlib import ExitStack
 
 from whimbrel.deployment.bringing_up import AnySite
 from whimbrel.deployment.deployed import Deployment
 from whimbrel.deployment.moving import places_of, refuse_while_moved, request_for
+from whimbrel.durable import put_aside
+from whimbrel.errors import UnsafeStateError
 from whimbrel.guests import guest as the_guest
 from whimbrel.migrate.cold import BOOT_THERE, SHUTTING_DOWN
 from whimbrel.migrate.container.sides import ContainerSides
-from whimbrel.migrate.journal import BOOTED_ANEW, POST_COPY, History, note_booted_anew, note_end, read_history
+from whimbrel.migrate.journal import (
+    BOOTED_ANEW,
+    POST_COPY,
+    DamagedJournalError,
+    History,
+    note_booted_anew,
+    note_end,
+    read_history,
+)
 from whimbrel.migrate.recover import Sides, VmSides, recover
 from whimbrel.migrate.recovery import Decision, Intention
+from whimbrel.migrate.storage import MAKING_DISK
 from whimbrel.migrate.technique import MoveRequest
+from whimbrel.migrate.verify import exactly_one
 from whimbrel.records.trial import HostName
 from whimbrel.trial.notes import host_name
+
+log = logging.getLogger(__name__)
 
 _BOOT_S = 300.0
 
@@ -26,8 +41,11 @@ def bring_back(deployment: Deployment, site: AnySite, boot_anew: bool, told: Cal
 
     UsageError when its move is still driven by somebody, UnsafeStateError when there can be no running copy.
     """
+    try:
+        history = read_history(deployment.journal_file)
+    except DamagedJournalError as damaged:
+        return _only_look(deployment, site, damaged)
     refuse_while_moved(deployment)
-    history = read_history(deployment.journal_file)
     interrupted = _interrupted(history)
     with ExitStack() as holding:
         places = places_of(deployment, site, holding)
@@ -37,6 +55,21 @@ def bring_back(deployment: Deployment, site: AnySite, boot_anew: bool, told: Cal
     if interrupted is not None:
         note_end(deployment.journal_file, "moved" if where == interrupted.intent.destination else "failed")
     deployment.abort_file.unlink(missing_ok=True)
+    return where
+
+
+def _only_look(deployment: Deployment, site: AnySite, damaged: DamagedJournalError) -> str:
+    """Without its journal nobody knows which copy may go on, so nothing is done but to see that one runs alone."""
+    with ExitStack() as holding:
+        try:
+            where = exactly_one(deployment.guest, places_of(deployment, site, holding))
+        except UnsafeStateError as unsafe:
+            raise UnsafeStateError(
+                f"{deployment.name} is left as it is: the journal of its move cannot be read",
+                details=f"{damaged.brief}; {unsafe.brief}",
+                resolution=f"{unsafe.resolution}. Then recover again; {deployment.journal_file} is put aside once one runs",
+            ) from unsafe
+    log.warning("%s; it is now %s", damaged.brief, put_aside(deployment.journal_file))
     return where
 
 
@@ -55,7 +88,9 @@ def _bring_back(
         if history is not None:
             note_booted_anew(deployment.journal_file)
 
-    where = recover(sides, request, intention, told, about_to_boot)
+    # What was made before an image was a step of its own was made ready without it.
+    made_disk = interrupted is not None and (interrupted.has(MAKING_DISK) or interrupted.has("disk made ready"))
+    where = recover(sides, request, intention, told, about_to_boot, made_disk)
     # Who booted it may have been ended before its service was started; of what never moved, nobody wrote that down.
     may_have_booted = history is None or history.has(SHUTTING_DOWN) or history.has(BOOTED_ANEW)
     if request.carriers is None and may_have_booted:

@@ -64,11 +64,15 @@ class OwnDisk(Protocol):
     def put(self, saved: Path) -> None:
         """Makes it a copy of one that was saved."""
 
+    @property
+    def there(self) -> bool:
+        """Whether there is an image."""
+
     def facts(self) -> DiskFacts:
         """What it is, also while a guest uses it."""
 
     def make(self, like: DiskFacts, over_backing: bool) -> None:
-        """Makes it empty and as large as another; over the same image as that one, or over none."""
+        """Makes it empty and as large as another; over the same image as that one, or over none. ToolError when there is one."""
 
     def served(self, whole: bool) -> AbstractContextManager[str]:
         """Lets other hosts read it, at the URL that is yielded, while no guest uses it: the whole disk as a guest sees it, or the

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from whimbrel.durable import flush, replace_text
 from whimbrel.errors import TrialError, UsageError
 from whimbrel.images import build
 from whimbrel.images.recipes import (
@@ -122,8 +123,9 @@ class ImageStore:
             partial.mkdir(parents=True)
             make(partial, ledger)
             manifest = {"id": name, "recipe": dict(content), **build.describe(partial)}
-            (partial / _MANIFEST).write_text(json.dumps(manifest, indent=1))
+            replace_text(partial / _MANIFEST, json.dumps(manifest, indent=1))
             partial.rename(folder)
+            flush(self.folder)
             ledger.strike(entry)
         return folder
 
@@ -146,7 +148,7 @@ class ImageStore:
             folder = manifest.parent
             # Not everybody may read all of it; du counts what it can.
             size = int(run(["du", "-s", "-B1", folder], check=False).stdout.split()[0])
-            found.append(StoredImage(folder.name, folder, size, json.loads(manifest.read_text())))
+            found.append(StoredImage(folder.name, folder, size, _manifest_of(folder)))
         return found
 
     def remove(self, name: str) -> None:
@@ -156,14 +158,26 @@ class ImageStore:
             raise UsageError(f"there is no image {name!r}", resolution="'whimbrel images list' shows those there are")
         with Ledger(f"image-{name}") as ledger:
             entry = ledger.add("folder", str(self.folder / f"{name}.partial"))
+            # What an interrupted build has left lies where this one is to go.
+            entry.undo()
             folder.rename(entry.name)
             ledger.undo_all()
+
+
+def _manifest_of(folder: Path) -> dict[str, object]:
+    """Empty when it cannot be read: the image is listed all the same, and refused when it is to be used."""
+    try:
+        content = json.loads((folder / _MANIFEST).read_text())
+    except (OSError, ValueError) as error:
+        log.warning("%s: is damaged: %s", folder / _MANIFEST, error)
+        return {}
+    return content if isinstance(content, dict) else {}
 
 
 def _check(folder: Path) -> None:
     """TrialError when a file of the image is missing or has another size than when it was made."""
     try:
-        sizes: dict[str, int] = json.loads((folder / _MANIFEST).read_text()).get("files", {})
+        sizes = json.loads((folder / _MANIFEST).read_text()).get("files", {})
         wrong = [name for name, size in sizes.items() if (folder / name).stat().st_size != size]
         problem = f"{wrong[0]} has another size than when it was made" if wrong else None
     except (OSError, ValueError, AttributeError) as error:

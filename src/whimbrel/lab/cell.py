@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 
+from whimbrel.durable import replace_text
 from whimbrel.errors import CapabilityError, GuestError, ToolError, UsageError
 from whimbrel.lab.server import Server
 from whimbrel.system import cgroups
@@ -112,10 +113,8 @@ class LabCell:
     def write(self, path: str, text: str) -> None:
         """Writes a small file inside, over what is there."""
         file = self._here(path)
-        fresh = file.with_name(f"{file.name}.new")
         try:
-            fresh.write_text(text)
-            fresh.replace(file)
+            replace_text(file, text, lasting=False)
         except OSError as error:
             raise GuestError(f"{path} cannot be written in the cell of server {self._server.name}", details=str(error)) from error
 

@@ -32,18 +32,27 @@ class LabOwnDisk:
         """A copy of a disk that was saved."""
         shutil.copyfile(saved, self._here)
 
+    @property
+    def there(self) -> bool:
+        """As a file."""
+        return self._here.exists()
+
     def facts(self) -> DiskFacts:
         """What qemu-img says of it, without the lock that a running guest holds."""
         said = self._server.run(["qemu-img", "info", "--force-share", "--output=json", self.path]).stdout
         return disk_facts(said)
 
     def make(self, like: DiskFacts, over_backing: bool) -> None:
-        """An empty qcow2 image."""
+        """An empty qcow2 image; qemu-img itself would write over one that is there."""
         over: list[str] = []
         if over_backing:
             if like.backing is None or like.backing_format is None:
                 raise UsageError("the guest's disk lies over no other image", resolution="set 'migration.storage' to full")
             over = ["-b", like.backing, "-F", like.backing_format]
+        try:
+            self._here.touch(exist_ok=False)
+        except FileExistsError as error:
+            raise ToolError(f"server {self._server.name} already has an image {self.path}") from error
         self._server.run(["qemu-img", "create", "-q", "-f", "qcow2", *over, self.path, str(like.size_bytes)])
 
     @contextmanager

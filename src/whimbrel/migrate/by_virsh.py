@@ -40,7 +40,7 @@ class ByVirsh:
             error, aborted = self._run(domain, request)
             return MoveReport(
                 called_ns=called_ns,
-                returned_ns=journal.mark("move returned"),
+                returned_ns=journal.note("move returned"),
                 result="moved" if error is None else "aborted" if aborted else "failed",
                 error=error,
                 reserved_memory_bytes=0,

@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
-from whimbrel.errors import MoveError, ReservationError, UnsafeStateError, WhimbrelError
+from whimbrel.errors import MoveError, ReservationError, UnsafeStateError, WhimbrelError, interrupted
 from whimbrel.hosts.host import Place
-from whimbrel.migrate.storage import keep_only_copy
+from whimbrel.migrate.storage import MAKING_DISK, keep_only_copy
 from whimbrel.migrate.technique import Journal, MoveReport, MoveRequest, Technique
 from whimbrel.migrate.verify import exactly_one, find_copies
 
@@ -28,15 +28,18 @@ class Ending:
 
 def carry_out(technique: Technique, request: MoveRequest, journal: Journal, phase: Callable[[], str]) -> Ending:
     """Moves the guest and finds out how it ended; ``phase`` says how far the move has come, for telling where it failed."""
+    steps = _Steps(journal)
     report: MoveReport | None = None
     failure: WhimbrelError | OSError | None = None
     try:
-        report = technique.move(request, journal)
+        report = technique.move(request, steps)
     except UnsafeStateError as error:
         # It has not come to its end: where the guest runs just now says nothing of where it will.
         return Ending("unsafe", running_on(request.guest, request.places), None, error)
     except (WhimbrelError, OSError) as error:
         # The second when there is no room left for the journal.
+        if interrupted(error):
+            raise KeyboardInterrupt from error
         failure = error
     places = request.places
     said = report.error if report is not None else str(failure)
@@ -49,7 +52,7 @@ def carry_out(technique: Technique, request: MoveRequest, journal: Journal, phas
             resolution=error.resolution,
         )
         return Ending("unsafe", running_on(request.guest, places), report, told)
-    keep_only_copy(request, where)
+    keep_only_copy(request, where, made=MAKING_DISK in steps.taken)
     if where == request.destination.name:
         return Ending("moved", [where], report, None)
     result: Result = "aborted" if report is not None and report.result == "aborted" else "failed"
@@ -61,6 +64,28 @@ def carry_out(technique: Technique, request: MoveRequest, journal: Journal, phas
         resolution="nothing is lost: remove the cause and move it again",
     )
     return Ending(result, [where], report, told_failed)
+
+
+class _Steps:
+    """Remembers which steps were taken, on their way into another journal. Implements ``migrate.technique.Journal``."""
+
+    def __init__(self, beyond: Journal) -> None:
+        self._beyond = beyond
+        self.taken: set[str] = set()
+
+    def mark(self, name: str, **data: Any) -> int:
+        """A step about to be taken."""
+        t_ns = self._beyond.mark(name, **data)
+        self.taken.add(name)
+        return t_ns
+
+    def note(self, name: str, **data: Any) -> int:
+        """What has happened."""
+        return self._beyond.note(name, **data)
+
+    def quote(self, host: str, name: str, realtime_ns: int) -> None:
+        """What a carrier says."""
+        self._beyond.quote(host, name, realtime_ns)
 
 
 def evidence(places: Sequence[Place], *said: str | None) -> str:

@@ -46,15 +46,13 @@ class Cold:
         ):
             journal.mark("reserved", memory_bytes=booking.memory_bytes, disk_bytes=booking.disk_bytes)
             domain = find_running(source, request)
-            if disk is not None:
-                make_room(request, disk)
-                journal.mark("disk made ready", size_bytes=disk.size_bytes, held_bytes=disk.held_bytes)
+            make_room(request, disk, journal)
             attempt = _Attempt(request, fit_for_both(request, domain.description), journal)
             GuestAgent(domain).shell("sync")
             attempt.run(domain)
             return MoveReport(
                 called_ns=called_ns,
-                returned_ns=journal.mark("move returned"),
+                returned_ns=journal.note("move returned"),
                 result=attempt.result,
                 error=attempt.error,
                 reserved_memory_bytes=booking.memory_bytes,

@@ -6,6 +6,7 @@ one, ``move ended``, how it ended; a journal without it is one of a move that is
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from whimbrel.durable import append_line, read_lines, replace_text
 from whimbrel.errors import UsageError
 from whimbrel.migrate.technique import Journal
 from whimbrel.spec.fields import RECORD
@@ -24,6 +26,10 @@ ENDED = "move ended"
 _LEFT = "move left"
 POST_COPY = "post-copy"
 BOOTED_ANEW = "booted anew"
+
+
+class DamagedJournalError(UsageError):
+    """A journal that cannot be read: how far its move has come is not known."""
 
 
 class Intent(BaseModel):
@@ -45,6 +51,13 @@ class Intent(BaseModel):
         return self.clock_id == clock_id() and ProcessId(self.pid, self.start_ticks).alive
 
 
+class _Step(BaseModel):
+    model_config = ConfigDict(strict=True)
+
+    name: str
+    data: dict[str, Any]
+
+
 class History:
     """What a journal says."""
 
@@ -59,7 +72,7 @@ class History:
     @property
     def ended(self) -> str | None:
         """How it ended (``moved``, ``failed``, ...); None when it is under way or was interrupted."""
-        return next((step["data"]["result"] for step in self._steps if step["name"] == ENDED), None)
+        return next((str(step["data"].get("result", "unsafe")) for step in self._steps if step["name"] == ENDED), None)
 
     @property
     def driven(self) -> bool:
@@ -85,15 +98,20 @@ class WrittenJournal:
         assert me is not None
         intent = Intent(source=source, destination=destination, spec=spec, pid=me.pid, start_ticks=me.start_ticks,
                         clock_id=clock_id())  # fmt: skip
-        fresh = self._file.with_suffix(".new")
-        _write(fresh, intent.model_dump_json() + "\n", "w")
-        fresh.replace(self._file)
+        replace_text(self._file, intent.model_dump_json() + "\n")
 
     def mark(self, name: str, **data: Any) -> int:
         """Writes down one step; returns its time on the monotonic clock, in ns."""
         # The clock first: what is written down takes its time, and must not be part of what is measured.
         t_ns = self._beside.mark(name, **data)
         _append(self._file, name, data)
+        return t_ns
+
+    def note(self, name: str, **data: Any) -> int:
+        """Writes down what has happened, where there is room; how the move ended is written after it, and complains."""
+        t_ns = self._beside.note(name, **data)
+        with contextlib.suppress(OSError):
+            _append(self._file, name, data)
         return t_ns
 
     def quote(self, host: str, name: str, realtime_ns: int) -> None:
@@ -117,34 +135,30 @@ def note_booted_anew(file: Path) -> None:
 
 
 def read_history(file: Path) -> History | None:
-    """What the journal says; None when there is none. A last line that was cut off is a step that was not taken."""
+    """What the journal says; None when there is none. A line that was cut off is a step that was not taken.
+
+    DamagedJournalError when it says what nobody can read: a step may be in it that was taken, so nothing may be concluded.
+    """
     if not file.exists():
         return None
-    first, *rest = file.read_text().splitlines() or [""]
+    lines = read_lines(file)
+    if lines.damaged:
+        raise _damaged(file, f"line {lines.damaged[0]} cannot be read")
+    contents = [content for _, content in lines.whole]
     try:
-        intent = Intent.model_validate(json.loads(first), context=RECORD)
-    except (ValueError, ValidationError) as error:
-        raise UsageError(
-            f"{file}: is no journal of a move: {error}", resolution="remove it, once you know where the guest runs"
-        ) from error
-    steps = []
-    for line in rest:
-        try:
-            step = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(step, dict) and "name" in step and "data" in step:
-            steps.append(step)
+        intent = Intent.model_validate(contents[0] if contents else None, context=RECORD)
+        steps = [_Step.model_validate(content).model_dump() for content in contents[1:]]
+    except ValidationError as error:
+        raise _damaged(file, "it is empty" if not contents else f"{error.errors()[0]['msg']}") from error
     return History(intent, steps)
 
 
+def _damaged(file: Path, why: str) -> DamagedJournalError:
+    return DamagedJournalError(
+        f"{file}: is no journal of a move, or damaged: {why}",
+        resolution=f"'whimbrel recover {file.parent.name}' puts it aside once it is certain that one copy runs",
+    )
+
+
 def _append(file: Path, name: str, data: dict[str, Any]) -> None:
-    # On a line of its own even when a crash has cut the last one off.
-    _write(file, "\n" + json.dumps({"name": name, "data": data}) + "\n", "a")
-
-
-def _write(file: Path, text: str, mode: Literal["a", "w"]) -> None:
-    with file.open(mode) as stream:
-        stream.write(text)
-        stream.flush()
-        os.fsync(stream.fileno())
+    append_line(file, json.dumps({"name": name, "data": data}))

@@ -62,9 +62,7 @@ class LiveMove:
         ):
             journal.mark("reserved", memory_bytes=booking.memory_bytes, disk_bytes=booking.disk_bytes)
             domain = find_running(source, request)
-            if disk is not None:
-                make_room(request, disk)
-                journal.mark("disk made ready", size_bytes=disk.size_bytes, held_bytes=disk.held_bytes)
+            make_room(request, disk, journal)
             attempt = _Attempt(domain, request, journal, source)
             attempt.run()
             return MoveReport(
@@ -188,11 +186,8 @@ class _Attempt:
         except BaseException as error:  # a thread has nobody to raise to: it ends the move as a failure
             self._error = EngineError("the call that moves the guest broke", details=repr(error))
         finally:
-            try:
-                self.returned_ns = self._journal.mark("move returned")
-            finally:
-                # Also when there is no room left to write it down.
-                self._ended.set()
+            self.returned_ns = self._journal.note("move returned")
+            self._ended.set()
 
     def _arriving_xml(self) -> str | None:
         """The guest's description on the destination, where it may be another; else libvirt sends its own."""

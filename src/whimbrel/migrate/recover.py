@@ -56,11 +56,13 @@ def recover(
     intention: Intention,
     told: Callable[[Decision], None],
     about_to_boot: Callable[[], None] = lambda: None,
+    made_disk: bool = False,
     look_every_s: float = _LOOK_EVERY_S,
     sure_after_s: float = _SURE_AFTER_S,
 ) -> str:
     """The host on which it runs in the end; ``told`` hears of each decision once, ``about_to_boot`` before it is started anew,
-    from a disk that may not be the newest.
+    from a disk that may not be the newest. ``made_disk`` says whether the move that was interrupted has made an image on its
+    destination, which only it may remove.
 
     A step is taken when two looks in a row ask for it. UnsafeStateError when it cannot be brought to one running copy: it says
     why, and what could be done.
@@ -84,8 +86,7 @@ def recover(
             sides.clear()
             where = exactly_one(request.guest, request.places)
             # A guest that was booted may have an older disk than the one on the other host.
-            if not booted:
-                keep_only_copy(request, where)
+            keep_only_copy(request, where, made=made_disk and not booted)
             return where
         elif deadline.passed or (decision.step == "cannot" and since.passed):
             raise UnsafeStateError(

@@ -6,21 +6,28 @@ there are counted by what the host says of itself.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import hashlib
 import json
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from pydantic import TypeAdapter, ValidationError
+
+from whimbrel.durable import put_aside, replace_text
 from whimbrel.errors import ReservationError
 from whimbrel.hosts.host import Host
 from whimbrel.spec.lab import QEMU_OVERHEAD_BYTES
 from whimbrel.system.places import home
 from whimbrel.system.process import ProcessId
 from whimbrel.units import format_bytes
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -39,6 +46,9 @@ class Booking:
         return ProcessId(self.pid, self.start_ticks).alive
 
 
+_BOOKINGS = TypeAdapter(list[Booking])
+
+
 @contextmanager
 def reserved(host: Host, guest: str, memory_bytes: int, disk_bytes: int) -> Iterator[Booking]:
     """Books memory (QEMU's overhead included) and disk on the host; ReservationError when they are not free."""
@@ -51,8 +61,10 @@ def reserved(host: Host, guest: str, memory_bytes: int, disk_bytes: int) -> Iter
     try:
         yield booking
     finally:
-        with _bookings(host) as others:
-            others.remove(booking)
+        # A booking that stays ends with this process: no reason to lose what the move has come to.
+        with contextlib.suppress(OSError), _bookings(host) as others:
+            if booking in others:
+                others.remove(booking)
 
 
 def _check(host: Host, wanted: Booking, others: list[Booking]) -> None:
@@ -85,12 +97,18 @@ def _bookings(host: Host) -> Iterator[list[Booking]]:
         bookings = [booking for booking in _read(file) if booking.valid]
         yield bookings
         if bookings:
-            fresh = file.with_suffix(".new")
-            fresh.write_text(json.dumps([asdict(booking) for booking in bookings]))
-            fresh.replace(file)
+            replace_text(file, json.dumps([asdict(booking) for booking in bookings]))
         else:
             file.unlink(missing_ok=True)
 
 
 def _read(file: Path) -> list[Booking]:
-    return [Booking(**raw) for raw in json.loads(file.read_text())] if file.exists() else []
+    """One that is damaged is put aside: bookings die with their claimants, and a power cut has ended those."""
+    if not file.exists():
+        return []
+    try:
+        return _BOOKINGS.validate_json(file.read_bytes())
+    except ValidationError as error:
+        aside = put_aside(file)
+        log.warning("%s was damaged (%s) and is now %s; what it booked no longer counts", file, error.errors()[0]["msg"], aside)
+        return []

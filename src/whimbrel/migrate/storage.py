@@ -9,6 +9,9 @@ from whimbrel.guests.domain_xml import with_backing_left_open
 from whimbrel.hosts.site import DiskFacts
 from whimbrel.migrate.technique import Journal, MoveRequest
 
+# The step before the destination has an image of this move's own.
+MAKING_DISK = "making disk"
+
 
 def disk_to_move(request: MoveRequest) -> DiskFacts | None:
     """What the disk is before it moves along; None when both hosts see it."""
@@ -32,21 +35,32 @@ def disk_to_book_bytes(request: MoveRequest, disk: DiskFacts | None) -> int:
     return disk.size_bytes if request.spec.storage == "full" else disk.held_bytes
 
 
-def make_room(request: MoveRequest, disk: DiskFacts | None) -> None:
-    """Makes the empty image on the destination that the disk is copied into; ReservationError when that fails.
+def make_room(request: MoveRequest, disk: DiskFacts | None, journal: Journal) -> None:
+    """Makes the empty image on the destination that the disk is copied into; ReservationError when that fails, or when there is
+    one: it may be the newest, and none but its owner can tell.
 
     libvirt could make one itself only for ``full``, and only within a storage pool.
     """
     if disk is None or request.disks is None:
         return
+    there, host = request.disks[1], request.destination.name
+    if there.there:
+        raise ReservationError(
+            f"host {host} already has an image of the disk of {request.guest}, which this move has not made",
+            details=f"{there.path} on host {host}; a recovery keeps both when either may be the newest",
+            resolution="look at both, then rename or remove that one on that host; nothing was moved, and it is as it was",
+        )
+    # Said before it is made: what this move has not made, nobody may remove.
+    journal.mark(MAKING_DISK)
     try:
-        request.disks[1].make(disk, over_backing=request.spec.storage == "incremental")
+        there.make(disk, over_backing=request.spec.storage == "incremental")
     except ToolError as error:
         raise ReservationError(
             f"host {request.destination.name} could not make an image for the disk of {request.guest}",
             details=str(error),
             resolution="look at the folder of that host; nothing was moved",
         ) from error
+    journal.mark("disk made ready", size_bytes=disk.size_bytes, held_bytes=disk.held_bytes)
 
 
 def send(request: MoveRequest, journal: Journal, stop_if_unwanted: Callable[[], None]) -> None:
@@ -68,9 +82,12 @@ def fit_for_both(request: MoveRequest, description: str) -> str:
     return with_backing_left_open(description, request.disks[1].path)
 
 
-def keep_only_copy(request: MoveRequest, where: str) -> None:
-    """Removes the disk's image on the host where the guest is not; only for a guest that runs on ``where`` and nowhere else."""
-    if request.spec.storage == "shared" or request.disks is None:
+def keep_only_copy(request: MoveRequest, where: str, made: bool) -> None:
+    """Removes the disk's image on the host where the guest is not; only for a guest that runs on ``where`` and nowhere else.
+
+    ``made`` says whether the move has made the one on the destination. If not, both are as they were before it, and stay.
+    """
+    if not made or request.spec.storage == "shared" or request.disks is None:
         return
     at_source, at_destination = request.disks
     (at_source if where == request.destination.name else at_destination).remove()

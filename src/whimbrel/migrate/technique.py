@@ -17,7 +17,12 @@ class Journal(Protocol):
     """Where a technique writes down what it does, as it does it."""
 
     def mark(self, name: str, **data: Any) -> int:
-        """Writes down one step; returns its time on the monotonic clock, in ns."""
+        """Writes down a step that is about to be taken; returns its time on the monotonic clock, in ns. OSError when it cannot be
+        written: then it must not be taken.
+        """
+
+    def note(self, name: str, **data: Any) -> int:
+        """As ``mark``, of what has happened already: its time is known also when there is no room left to write it down."""
 
     def quote(self, host: str, name: str, realtime_ns: int) -> None:
         """Writes down what the carrier on a host says, with its own stamp."""

@@ -128,6 +128,10 @@ class MigrationEvents:
         self._add(Event(source="whimbrel", host=None, name=name, realtime_ns=None, seen_ns=now_ns, data=data))
         return now_ns
 
+    def note(self, name: str, **data: Any) -> int:
+        """The same: nothing here waits for a disk."""
+        return self.mark(name, **data)
+
     def quote(self, host: str, name: str, realtime_ns: int) -> None:
         """Writes down what the carrier on a host says, with its own stamp."""
         at: HostName = "a" if host == "a" else "b"

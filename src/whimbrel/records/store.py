@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from typing import Any
 import polars as pl
 from pydantic import ValidationError
 
+from whimbrel.durable import flush, replace_text
 from whimbrel.errors import UsageError
 from whimbrel.records.trial import TRIAL_SCHEMA_VERSION, Plan, TrialRecord
 from whimbrel.spec.campaign import CampaignSpec
@@ -116,12 +116,13 @@ class CampaignFolder:
         """Puts the finished trial in place, in one step."""
         write_json(workplace / "trial.json", json.loads(record.model_dump_json()))
         for file in (*workplace.glob("*.parquet"), workplace):
-            _flush(file)
+            flush(file)
         plan = record.plan
         final = self.folder / _TRIALS / f"{plan.order:04d}-{plan.arm}"
         if final.exists():
             shutil.rmtree(final)
         workplace.rename(final)
+        flush(final.parent)
         return StoredTrial(final, record)
 
     def trials(self) -> list[StoredTrial]:
@@ -150,15 +151,6 @@ def forget_unmade(folder: Path) -> None:
         (folder / _CAMPAIGN).unlink(missing_ok=True)
 
 
-def _flush(file: Path) -> None:
-    """A file or folder safely on disk, so that a power cut leaves a whole trial or none."""
-    descriptor = os.open(file, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def _unreadable(file: Path, error: ValidationError) -> UsageError:
     first = error.errors()[0]
     return UsageError(
@@ -166,25 +158,20 @@ def _unreadable(file: Path, error: ValidationError) -> UsageError:
     )
 
 
-def read_json(file: Path) -> dict[str, Any]:
-    """A JSON object from a file; UsageError names the file and line when it is damaged."""
+def read_json(file: Path, resolution: str = "remove the folder of this trial") -> dict[str, Any]:
+    """A JSON object from a file; UsageError names the file and line when it is damaged, and says what to do then."""
     try:
         content = json.loads(file.read_text())
     except OSError as error:
         raise UsageError(f"{file}: cannot be read: {error.strerror}") from error
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         line = getattr(error, "lineno", 1)
-        raise UsageError(f"{file}:{line}: is damaged: {error}", resolution="remove the folder of this trial") from error
+        raise UsageError(f"{file}:{line}: is damaged: {error}", resolution=resolution) from error
     if not isinstance(content, dict):
-        raise UsageError(f"{file}: is damaged: not an object")
+        raise UsageError(f"{file}: is damaged: not an object", resolution=resolution)
     return content
 
 
-def write_json(file: Path, content: object) -> None:
-    """Writes a JSON file in one step: a reader sees the old one or the new one."""
-    fresh = file.with_suffix(".new")
-    with fresh.open("w") as stream:
-        json.dump(content, stream, indent=1)
-        stream.flush()
-        os.fsync(stream.fileno())
-    fresh.replace(file)
+def write_json(file: Path, content: object, *, lasting: bool = True) -> None:
+    """Writes a JSON file in one step; ``lasting``: see ``durable.replace_text``."""
+    replace_text(file, json.dumps(content, indent=1), lasting=lasting)

@@ -13,6 +13,7 @@ import vl_convert
 from markupsafe import Markup, escape
 
 from whimbrel.analysis.resampling import Resampled
+from whimbrel.durable import replace_text
 from whimbrel.records.store import CampaignFolder
 from whimbrel.report.charts import NamedChart, crowd_chart, load_chart, rest_chart, timeline_chart
 from whimbrel.report.content import Report
@@ -81,9 +82,7 @@ def write_page(folder: CampaignFolder, report: Report) -> Path:
         specs=[_inline(chart) for chart in charts],
     )
     target = folder.folder / PAGE
-    fresh = target.with_suffix(".new")
-    fresh.write_text(text)
-    fresh.replace(target)
+    replace_text(target, text, lasting=False)
     return target
 
 

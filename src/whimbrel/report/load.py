@@ -40,5 +40,5 @@ def load_trials(folder: CampaignFolder, buffers_s: Sequence[float] = ()) -> list
         for trial in found:
             # Results of another user are shown, not written.
             with contextlib.suppress(OSError):
-                write_json(trial.stored.folder / _DERIVED, json.loads(trial.figures.model_dump_json()))
+                write_json(trial.stored.folder / _DERIVED, json.loads(trial.figures.model_dump_json()), lasting=False)
     return found

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import fcntl
 import json
-import os
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO, Literal
+from typing import IO, Any, Literal
 
+from whimbrel.durable import Lines, append_line, put_aside, read_lines, replace_text
 from whimbrel.errors import CleanUpError, UsageError
 from whimbrel.system import netns
 from whimbrel.system.cgroups import Cgroup
@@ -22,14 +23,17 @@ from whimbrel.system.deadline import Deadline, pause
 from whimbrel.system.places import home
 from whimbrel.system.process import run
 
-Kind = Literal["folder", "netns", "cgroup", "domain", "volume"]
+# A record is a folder that says what the other things are for.
+Kind = Literal["folder", "netns", "cgroup", "domain", "volume", "record"]
 
 # In place of the boot in which something was kept.
 _ANY_BOOT = "any boot"
 # How long a look at a ledger may hold its lock.
 _PROBE_S = 1.0
 # Undone in this order: processes hold namespaces, and write into folders.
-_UNDO_ORDER: tuple[Kind, ...] = ("domain", "cgroup", "netns", "volume", "folder")
+_UNDO_ORDER: tuple[Kind, ...] = ("domain", "cgroup", "netns", "volume", "folder", "record")
+_BOOT_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_ENTRIES = re.compile(r"\.jsonl\.damaged(-\d+)?$")
 
 # How to remove kinds of things that this room knows nothing of; their makers say it.
 _undo_elsewhere: dict[str, Callable[[str], None]] = {}
@@ -58,7 +62,7 @@ class Entry:
         elif self.kind in _undo_elsewhere:
             _undo_elsewhere[self.kind](self.name)
         else:
-            assert self.kind == "folder", f"nobody has said how to remove a {self.kind}"
+            assert self.kind in ("folder", "record"), f"nobody has said how to remove a {self.kind}"
             run(["rm", "-rf", "--one-file-system", "--", self.name])
 
 
@@ -104,43 +108,52 @@ class Ledger:
 
     @property
     def entries(self) -> list[Entry]:
-        """What is listed, oldest first; a last line cut off by a crash is not an entry yet."""
-        if not self._file.exists():
-            return []
-        found = []
-        for line in self._file.read_text().splitlines():
-            try:
-                found.append(Entry(**json.loads(line)))
-            except (json.JSONDecodeError, TypeError):
-                continue
-        return found
+        """What is listed, oldest first; a line cut off by a crash is not an entry yet, and one that is damaged cannot be one."""
+        return [entry for _, content in self._lines.whole if (entry := _entry(content)) is not None]
+
+    @property
+    def damaged(self) -> bool:
+        """Whether it lists something that nobody can read. It stays listed, and ``undo_all`` says so."""
+        lines = self._lines
+        return bool(lines.damaged) or any(_entry(content) is None for _, content in lines.whole)
+
+    @property
+    def _lines(self) -> Lines:
+        return read_lines(self._file) if self._file.exists() else Lines([], [])
 
     @property
     def kept(self) -> bool:
-        """Whether its things were left on purpose (``lab up``), and are not gone because the machine was booted since."""
-        return self._kept.exists() and self._kept.read_text().partition("\n")[0] in (clock_id(), _ANY_BOOT)
+        """Whether its things were left on purpose (``lab up``), and are not gone because the machine was booted since.
+
+        Also when that file is damaged: something was left, so nobody but its owner may remove it.
+        """
+        said = self._kept_text
+        if said is None:
+            return False
+        when = said.partition("\n")[0]
+        return when in (clock_id(), _ANY_BOOT) or _BOOT_ID.fullmatch(when) is None
+
+    @property
+    def _kept_text(self) -> str | None:
+        return self._kept.read_text(errors="replace") if self._kept.exists() else None
 
     def keep(self, note: str, elsewhere: bool = False) -> None:
         """Says that the things stay when we end; ``note`` is what a later command needs to know of them.
 
         What is ``elsewhere``, on hosts of others, outlives a boot of this machine.
         """
-        self._kept.write_text(f"{_ANY_BOOT if elsewhere else clock_id()}\n{note}")
+        replace_text(self._kept, f"{_ANY_BOOT if elsewhere else clock_id()}\n{note}")
 
     @property
     def note(self) -> str:
         """What ``keep`` was told."""
-        return self._kept.read_text().partition("\n")[2] if self.kept else ""
+        return (self._kept_text or "").partition("\n")[2] if self.kept else ""
 
     def add(self, kind: Kind, name: str) -> Entry:
         """Writes down what is about to be created, safely on disk, before it is."""
         assert kind != "folder" or Path(name).is_absolute(), name
         entry = Entry(kind, name)
-        with self._file.open("a") as stream:
-            # On a line of its own even when a crash has cut the last one off.
-            stream.write("\n" + json.dumps(asdict(entry)) + "\n")
-            stream.flush()
-            os.fsync(stream.fileno())
+        append_line(self._file, json.dumps(asdict(entry)))
         return entry
 
     def undo(self, entry: Entry) -> None:
@@ -150,17 +163,26 @@ class Ledger:
 
     def strike(self, entry: Entry) -> None:
         """Takes an entry off the list because the thing is gone, or is no longer ours to remove."""
-        left = [other for other in self.entries if other != entry]
-        fresh = self._file.with_suffix(".new")
-        fresh.write_text("".join(json.dumps(asdict(other)) + "\n" for other in left))
-        fresh.replace(self._file)
+        if not self._file.exists():
+            return
+        struck = {text for text, content in self._lines.whole if _entry(content) == entry}
+        # What is damaged stays as it is.
+        lines = self._file.read_text(errors="surrogateescape").split("\n")
+        replace_text(self._file, "".join(f"{line}\n" for line in lines if line and line.strip("\0 \r") not in struck))
 
     def undo_all(self) -> None:
-        """Removes everything; one failure skips nothing, and CleanUpError names all that is left."""
-        failures = []
+        """Removes everything; one failure skips nothing, and CleanUpError names all that is left.
+
+        Only what says what the rest is for stays while any of that rest does.
+        """
+        failures: list[str] = []
         self.undoing = True
         try:
+            # From here on it is not left on purpose any more: 'gc' goes on where this ends.
+            self._kept.unlink(missing_ok=True)
             for entry in sorted(self.entries, key=lambda entry: _UNDO_ORDER.index(entry.kind)):
+                if entry.kind == "record" and failures:
+                    continue
                 try:
                     self.undo(entry)
                 except Exception as error:  # each thing is tried; the failures are raised together below
@@ -171,10 +193,11 @@ class Ledger:
             raise CleanUpError(
                 f"{len(failures)} things of {self.name!r} are left on the machine",
                 details="\n".join(failures),
-                resolution="run 'whimbrel gc' again; what it cannot remove is named above",
+                resolution="mend what is named above; 'whimbrel gc' then removes them",
             )
+        if self.damaged:
+            raise not_readable(put_aside(self._file))
         self._file.unlink(missing_ok=True)
-        self._kept.unlink(missing_ok=True)
 
     @property
     def owned(self) -> bool:
@@ -184,6 +207,26 @@ class Ledger:
                 return not _lock(lock, fcntl.LOCK_SH)
         except FileNotFoundError:
             return False
+
+
+def _entry(content: dict[str, Any]) -> Entry | None:
+    """None for what is none."""
+    kind, name = content.get("kind"), content.get("name")
+    return Entry(kind, name) if kind in _UNDO_ORDER and isinstance(name, str) and len(content) == 2 else None
+
+
+def not_readable(file: Path) -> CleanUpError:
+    """What is said of a ledger that was put aside."""
+    return CleanUpError(
+        "something of ours may be left on the machine: a ledger has lines that cannot be read",
+        details=str(file),
+        resolution="look at its lines, remove by hand what they list, then remove that file",
+    )
+
+
+def put_aside_before() -> list[Path]:
+    """Ledgers that nobody could read to their end, and whose file is still there."""
+    return sorted(file for file in folder().glob("*") if _ENTRIES.search(file.name))
 
 
 def _lock(file: IO[str], how: int) -> bool:

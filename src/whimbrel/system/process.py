@@ -44,15 +44,16 @@ def run(
     argv = tuple(str(part) for part in (*joining(cgroup_procs), *command))
     log.debug("run: %s", shlex.join(argv))
     try:
-        done = subprocess.run(
+        popen = subprocess.Popen(
             argv,
-            input=stdin,
-            stdin=subprocess.DEVNULL if stdin is None else None,
-            capture_output=True,
-            timeout=timeout_s,
+            stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             env={**os.environ, **env} if env else None,
             encoding="utf-8",
             errors="replace",
+            # Ctrl-C in a terminal goes to all of its foreground: not to what is just clearing up for us.
+            start_new_session=True,
         )
     except (FileNotFoundError, PermissionError) as error:
         # The second, too, when a folder of PATH may not be read.
@@ -60,12 +61,24 @@ def run(
             f"the program {argv[0]!r} is not installed",
             resolution="start whimbrel through ./whimbrel, which installs it",
         ) from error
-    except subprocess.TimeoutExpired as error:
-        raise ToolError(f"{argv[0]} did not end within {timeout_s:.0f} s", details=shlex.join(argv)) from error
-    completed = Completed(argv, done.returncode, done.stdout, done.stderr)
-    if check and done.returncode != 0:
-        raise ToolError(f"{argv[0]} failed with exit code {done.returncode}", details=_evidence(completed))
+    stdout, stderr = _to_its_end(popen, stdin, timeout_s, argv)
+    completed = Completed(argv, popen.returncode, stdout, stderr)
+    if check and completed.exit_code != 0:
+        raise ToolError(f"{argv[0]} failed with exit code {completed.exit_code}", details=_evidence(completed))
     return completed
+
+
+def _to_its_end(popen: subprocess.Popen[str], stdin: str | None, timeout_s: float | None, argv: Sequence[str]) -> tuple[str, str]:
+    """What it prints until it ends. On Ctrl-C, or when it takes too long, it is killed with all that it has started."""
+    with popen:
+        try:
+            return popen.communicate(stdin, timeout_s)
+        except BaseException as error:
+            if popen.poll() is None:
+                os.killpg(popen.pid, signal.SIGKILL)
+            if isinstance(error, subprocess.TimeoutExpired):
+                raise ToolError(f"{argv[0]} did not end within {timeout_s:.0f} s", details=shlex.join(argv)) from error
+            raise
 
 
 def _evidence(completed: Completed) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from whimbrel.analysis.phases import phase_reached
 from whimbrel.engines.guest_agent import GuestAgent
 from whimbrel.engines.libvirt import Connection
-from whimbrel.errors import GuestError, TrialError, UnsafeStateError, WhimbrelError
+from whimbrel.errors import GuestError, TrialError, UnsafeStateError, WhimbrelError, interrupted
 from whimbrel.guests import guest as the_guest
 from whimbrel.guests.forms import FORMS, read_reach_log, start_again
 from whimbrel.hosts.host import Host
@@ -80,6 +80,9 @@ class Trial:
         try:
             self._observe()
         except (WhimbrelError, OSError) as error:
+            if interrupted(error):
+                self._subject.discard()
+                raise KeyboardInterrupt from error
             log.debug("the trial failed", exc_info=True)
             notes.failure = self._failed(error)
             self._keep_logs()

@@ -62,7 +62,7 @@ class ContainerMove:
             attempt.see_it_out()
             attempt.end()
             raise
-        returned_ns = journal.mark("move returned")
+        returned_ns = journal.note("move returned")
         attempt.end()
         return MoveReport(
             called_ns=called_ns,
