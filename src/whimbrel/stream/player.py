@@ -26,7 +26,8 @@ from whimbrel.system.child import Child, configuration
 from whimbrel.system.clock import SO_TIMESTAMPNS, KernelClock
 
 _OPEN_S = 10.0
-# Silence longer than this counts as a lost connection, as it does for common players.
+# No media for longer than this counts as a lost connection, as silence does for common players. A server that says other
+# things meanwhile, such as pings, shows a viewer nothing.
 _READ_S = 20.0
 _RETRY_S = 0.5
 _NEAR_THE_END_S = 1.0
@@ -35,6 +36,9 @@ _LOOK_S = 0.1
 _BURST_NS = 5_000_000_000
 _PORT = 1935
 _RECEIVE_BYTES = 1 << 18
+# What a hostile server may make us keep: answers that it does not take, and rows of the log (a day of a film has 7 million).
+_MOST_TO_SEND_BYTES = 1 << 20
+_MOST_ROWS = 20_000_000
 
 
 @dataclass
@@ -72,7 +76,7 @@ class Viewer:
         self._socket: socket.socket | None = None
         self._session: Player | None = None
         self._connection = 0
-        self._playing = False
+        self._answered = self._playing = False
         self._last_ms = 0
         self._steady_ns = 0
         self._to_send = b""
@@ -87,13 +91,12 @@ class Viewer:
         if self._socket is None:
             self._connect(selector, now_s)
         else:
-            silent_s = _READ_S if self._playing else _OPEN_S
-            self._lose(selector, f"silent for {silent_s:.0f} s")
+            self._lose(selector, f"no media for {_READ_S:.0f} s" if self._answered else f"no answer for {_OPEN_S:.0f} s")
 
     def _connect(self, selector: selectors.BaseSelector, now_s: float) -> None:
         self._child.say("connecting", viewer=self.number, connection=self._connection, t_ns=time.monotonic_ns())
         self._session = Player(self._host, self._app, self._name, self._buffer_ms)
-        self._playing, self._last_ms = False, 0
+        self._answered, self._playing, self._last_ms = False, False, 0
         self._to_send = self._session.greet()
         self._deadline_s = now_s + _OPEN_S
         connecting = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
@@ -135,6 +138,8 @@ class Viewer:
         arrived_ns = clock.arrival_ns(extras, now_ns)
         media, answer = self._session.receive(data)
         log = self.log
+        if len(log.sizes) + len(media) > _MOST_ROWS:
+            raise RtmpError(f"the server has sent more than {_MOST_ROWS} packets: this is no film")
         for message in media:
             log.connections.append(self._connection)
             log.kinds.append(message.kind)
@@ -142,14 +147,18 @@ class Viewer:
             log.arrived_ns.append(arrived_ns)
             log.sizes.append(message.size_bytes)
         if media:
-            self._last_ms = media[-1].stream_ms
+            self._last_ms = max(self._last_ms, media[-1].stream_ms)
             if not self._playing:
                 self._playing = True
                 self._steady_ns = now_ns + _BURST_NS
                 self._child.say("playing", viewer=self.number, connection=self._connection, t_ns=arrived_ns)
-        self._deadline_s = now_ns / 1e9 + (_READ_S if self._playing else _OPEN_S)
+        if media or not self._answered:
+            self._answered = True
+            self._deadline_s = now_ns / 1e9 + _READ_S
         if answer:
             self._to_send += answer
+            if len(self._to_send) > _MOST_TO_SEND_BYTES:
+                raise RtmpError("the server asks for answers and does not take them")
             self._send(selector)
         if self._session.ended:
             self._end(selector)

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from whimbrel.stream import amf
-from whimbrel.stream.rtmp import AUDIO, VIDEO, Media, Player, RtmpError
+from whimbrel.stream.flv import AUDIO, VIDEO
+from whimbrel.stream.rtmp import Media, Player, RtmpError
 
 HANDSHAKE = b"\x03" + bytes(1536) + bytes(1536)
 
