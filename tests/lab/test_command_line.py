@@ -13,7 +13,9 @@ import pytest
 
 from tests.labs import QUICK
 from tests.snapshot import snapshot
+from whimbrel.lab.lab import ledger_of
 from whimbrel.system.cgroups import Cgroup
+from whimbrel.system.deadline import Deadline, wait_until
 
 PROJECT = Path(__file__).parents[2]
 FAST = ["--set", "lab.name=byhand", "--set", "lab.link_rate=1 Gbit/s", "--set", "observe.before=2 s", "--only", "vm"]
@@ -68,6 +70,39 @@ def test_ctrl_c_leaves_nothing(moment: str, tmp_path: Path) -> None:
     assert "Traceback" not in stderr
     assert not list((tmp_path / "results").glob("trials/*"))
     assert not list((tmp_path / "results").glob("trials/.*.partial"))
+
+
+@pytest.mark.parametrize(
+    ("moment", "number"),
+    [("moving", signal.SIGHUP), *(pytest.param(moment, number, marks=pytest.mark.long) for moment, number in (
+        ("restoring", signal.SIGTERM), ("at rest", signal.SIGINT), ("at rest", signal.SIGHUP), ("moving", signal.SIGINT),
+        ("moving", signal.SIGTERM), ("watching after", signal.SIGTERM),
+    ))],
+)  # fmt: skip
+def test_signals_count_when_nobody_reads_any_more(moment: str, number: signal.Signals, tmp_path: Path) -> None:
+    running = begin(tmp_path / "results", "--repeat", "2")
+    wait_for_word(running, moment)
+    assert running.stderr is not None
+    running.stderr.close()
+    running.send_signal(number)
+    assert running.wait(120) == 130
+    assert not list((tmp_path / "results").glob("trials/*"))
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGHUP, marks=pytest.mark.long)])
+def test_signals_count_while_everything_is_removed(number: signal.Signals, tmp_path: Path) -> None:
+    running = begin(tmp_path / "results")
+    wait_for_word(running, "watching after")
+    assert running.stderr is not None
+    running.stderr.close()
+    ledger, trials = ledger_of("byhand"), tmp_path / "results" / "trials"
+    wait_until(lambda: (list(trials.glob("0*")) or None, "not yet"), "the trial", Deadline(60))
+    listed = len(ledger.entries)
+    wait_until(lambda: (len(ledger.entries) < listed or None, "not yet"), "the first thing to go", Deadline(60))
+    running.send_signal(number)
+    assert running.wait(120) == 130
+    # The fixture sees that everything has gone.
+    assert ledger.entries == []
 
 
 def test_ctrl_c_twice_says_what_is_left(tmp_path: Path) -> None:

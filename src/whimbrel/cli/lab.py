@@ -17,7 +17,7 @@ from whimbrel.lab.lab import Lab, all_labs, ledger_of
 from whimbrel.spec.fields import RECORD
 from whimbrel.spec.lab import LabSpec
 from whimbrel.spec.load import load_campaign
-from whimbrel.system.ledger import Ledger, all_ledgers, put_aside_before
+from whimbrel.system.ledger import Ledger, all_ledgers, unreadable
 from whimbrel.system.root import need_root
 
 app = typer.Typer(help="Labs: servers and a client network on this machine.", no_args_is_help=True)
@@ -129,7 +129,7 @@ def gc(
             failures.append(error.details)
         finally:
             ledger.release()
-    failures += [f"{file}: lines of it cannot be read" for file in put_aside_before() if str(file) not in failures]
+    failures += [words for words in unreadable() if words not in failures]
     if as_json:
         print(json.dumps({"removed": removed, "failures": failures}, indent=1))
     else:

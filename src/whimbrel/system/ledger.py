@@ -196,7 +196,9 @@ class Ledger:
                 resolution="mend what is named above; 'whimbrel gc' then removes them",
             )
         if self.damaged:
-            raise not_readable(put_aside(self._file))
+            raise CleanUpError(
+                f"something of {self.name!r} may be left on the machine", details=_unreadable(put_aside(self._file))
+            )
         self._file.unlink(missing_ok=True)
 
     @property
@@ -215,18 +217,13 @@ def _entry(content: dict[str, Any]) -> Entry | None:
     return Entry(kind, name) if kind in _UNDO_ORDER and isinstance(name, str) and len(content) == 2 else None
 
 
-def not_readable(file: Path) -> CleanUpError:
-    """What is said of a ledger that was put aside."""
-    return CleanUpError(
-        "something of ours may be left on the machine: a ledger has lines that cannot be read",
-        details=str(file),
-        resolution="look at its lines, remove by hand what they list, then remove that file",
-    )
+def unreadable() -> list[str]:
+    """What is said of each ledger that nobody could read to its end, and whose file is still there."""
+    return [_unreadable(file) for file in sorted(folder().glob("*")) if _ENTRIES.search(file.name)]
 
 
-def put_aside_before() -> list[Path]:
-    """Ledgers that nobody could read to their end, and whose file is still there."""
-    return sorted(file for file in folder().glob("*") if _ENTRIES.search(file.name))
+def _unreadable(file: Path) -> str:
+    return f"{file}: lines of it cannot be read; look at them, remove by hand what they list, then remove that file"
 
 
 def _lock(file: IO[str], how: int) -> bool:

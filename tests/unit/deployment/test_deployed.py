@@ -9,13 +9,18 @@ from typing import cast
 import pytest
 
 from tests.fakes import FakeHost
+from whimbrel.cli.deploy import undeploy
+from whimbrel.deployment.bringing_up import refuse_name, take_down
 from whimbrel.deployment.deployed import Deployment, deployed, find, one_arm_of, plan_of
 from whimbrel.deployment.moving import request_for
-from whimbrel.errors import UsageError
+from whimbrel.deployment.recovering import bring_back
+from whimbrel.errors import CleanUpError, EngineError, UnsafeStateError, UsageError
 from whimbrel.lab.lab import Lab
 from whimbrel.spec.campaign import CampaignSpec
 from whimbrel.spec.load import load_campaign
 from whimbrel.spec.migration import MigrationSpec
+from whimbrel.system import ledger as ledgers
+from whimbrel.trial.place import ledger_for
 
 SCENARIOS = Path(__file__).parents[3] / "scenarios"
 
@@ -109,3 +114,74 @@ def test_a_disk_is_moved_from_where_it_was_deployed_to() -> None:
     assert request_for(deployment, site, MigrationSpec(), "a", hosts).disks is None
     with pytest.raises(UsageError, match="lies where both hosts see it"):
         request_for(deployment, site, MigrationSpec(storage="full"), "a", hosts)
+
+
+def test_an_undeploying_that_failed_can_be_done_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    deployment = deploy("web", one("vm-1"))
+    silent = ["on b"]
+
+    def end(name: str) -> None:
+        if name in silent:
+            raise EngineError("host b does not answer")
+
+    monkeypatch.setitem(ledgers._undo_elsewhere, "domain", end)
+    monkeypatch.setattr("whimbrel.cli.deploy.need_root", lambda what: None)
+    with ledger_for(deployment.spec) as ledger:
+        ledger.add("record", str(deployment.folder))
+        ledger.add("domain", "on b")
+        ledger.keep("", elsewhere=True)
+    with pytest.raises(CleanUpError, match="host b does not answer"):
+        undeploy("web")
+    assert find("web") == deployment
+    silent.clear()
+    undeploy("web")
+    assert list(deployed()) == []
+    assert not ledger.entries
+
+
+def test_what_may_still_run_stays_known_and_every_host_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    deployment = deploy("web", one("vm-1"))
+    told: list[str] = []
+
+    def take(host: FakeHost) -> None:
+        told.append(host.name)
+        if host.silent:
+            raise EngineError(f"host {host.name} does not answer")
+
+    monkeypatch.setattr("whimbrel.guests.guest.take_power_away", take)
+    hosts = FakeHost("a"), FakeHost("b")
+    with ledger_for(deployment.spec) as ledger:
+        ledger.add("record", str(deployment.folder))
+        site = cast("Lab", SimpleNamespace(host_a=hosts[0], host_b=hosts[1], ledger=ledger))
+        hosts[0].silent = True
+        with pytest.raises(CleanUpError, match="web may still run\nhost a: host a does not answer"):
+            take_down(site, deployment)
+        assert told == ["a", "b"]
+        assert find("web") == deployment
+        hosts[0].silent = False
+        take_down(site, deployment)
+        assert not deployment.folder.exists()
+        assert ledger.entries == []
+
+
+def test_a_damaged_one_is_not_written_over() -> None:
+    kept = deploy("web", one("vm-1"))
+    (kept.folder / "deployment.json").write_text("")
+    with pytest.raises(UsageError, match="'web' is deployed already"):
+        refuse_name("web")
+
+
+def test_a_damaged_journal_only_lets_it_be_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    deployment = deploy("web", one("vm-1"))
+    deployment.journal_file.write_text("nonsense\n")
+    a, b = FakeHost("a"), FakeHost("b")
+    site = cast("Lab", SimpleNamespace(host_a=a, host_b=b))
+    monkeypatch.setattr("whimbrel.migrate.verify._PATIENCE_S", 0.0)
+    # Whether the other one had run since, only the journal could have said.
+    a.guests["guest"] = "stands still"
+    with pytest.raises(UnsafeStateError, match=r"web is left as it is: the journal[^$]*move\.jsonl"):
+        bring_back(deployment, site, False, lambda decision: None)
+    assert (a.guests, deployment.journal_file.exists()) == ({"guest": "stands still"}, True)
+    a.guests["guest"] = "runs"
+    assert bring_back(deployment, site, False, lambda decision: None) == "a"
+    assert [path.name for path in deployment.folder.glob("move*")] == ["move.jsonl.damaged"]

@@ -117,3 +117,14 @@ def test_a_full_disk_under_the_journal_is_a_failure_with_a_known_end(pair: Pair)
     ending = pair.move(full)
     assert (ending.result, ending.runs_on) == ("failed", ["a"])
     assert "No space left on device" in str(ending.error)
+
+
+def test_ctrl_c_that_a_failing_clean_up_replaces_stays_ctrl_c(pair: Pair) -> None:
+    def trouble(_: MoveRequest) -> str:
+        try:
+            raise KeyboardInterrupt
+        finally:
+            raise OSError(28, "No space left on device")
+
+    with pytest.raises(KeyboardInterrupt):
+        pair.move(trouble)

@@ -8,7 +8,15 @@ import pytest
 
 from tests.fakes import FakeJournal
 from whimbrel.errors import UsageError
-from whimbrel.migrate.journal import BOOTED_ANEW, WrittenJournal, note_booted_anew, note_end, note_left, read_history
+from whimbrel.migrate.journal import (
+    BOOTED_ANEW,
+    DamagedJournalError,
+    WrittenJournal,
+    note_booted_anew,
+    note_end,
+    note_left,
+    read_history,
+)
 from whimbrel.spec.migration import MigrationSpec
 
 
@@ -131,3 +139,31 @@ def test_what_was_booted_after_the_end_of_a_move_is_known(file: Path) -> None:
     history = read_history(file)
     assert history is not None
     assert not history.has(BOOTED_ANEW)
+
+
+@pytest.mark.parametrize("damaged", ["nonsense", '{"name": 7, "data": {}}', '{"name": "x"}', '{"name": "x", "data": []}', "[]"])
+def test_a_step_that_cannot_be_read_is_named_and_nothing_is_concluded(file: Path, damaged: str) -> None:
+    # It may have been the order to switch: without it a recovery would let the older copy go on.
+    begun(file).mark("move called")
+    with file.open("a") as stream:
+        stream.write(f"{damaged}\n")
+    note_end(file, "moved")
+    with pytest.raises(DamagedJournalError, match=r"move\.jsonl: is no journal of a move, or damaged"):
+        read_history(file)
+
+
+@pytest.mark.parametrize("content", [b"", b"\0\0\0\0", b"\xff\xfe", b"[]\n"])
+def test_a_journal_without_a_beginning_is_named(file: Path, content: bytes) -> None:
+    file.write_bytes(content)
+    with pytest.raises(DamagedJournalError, match=r"move\.jsonl"):
+        read_history(file)
+
+
+def test_without_room_a_step_is_refused_and_what_has_happened_keeps_its_time() -> None:
+    beside = FakeJournal()
+    beside.mark("earlier")
+    journal = WrittenJournal(Path("/dev/full"), beside)
+    with pytest.raises(OSError, match="No space left"):
+        journal.mark("post-copy")
+    assert journal.note("move returned") == 2
+    assert [name for _, name, _ in beside.marks] == ["earlier", "post-copy", "move returned"]

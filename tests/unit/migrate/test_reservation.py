@@ -8,6 +8,7 @@ import pytest
 
 from tests.fakes import FakeHost
 from whimbrel.errors import ReservationError
+from whimbrel.migrate import reservation
 from whimbrel.migrate.reservation import reserved
 from whimbrel.spec.lab import QEMU_OVERHEAD_BYTES
 
@@ -58,3 +59,31 @@ def test_a_dead_claimants_booking_does_not_count(home: Path) -> None:
     with reserved(host, "two", GIB, GIB):
         pass
     assert not file.exists()
+
+
+@pytest.mark.parametrize("content", ["", '[{"guest": "on', "nonsense", "{}", "[7]", '[{"guest": "one"}]', "\udcff"])
+def test_damaged_bookings_are_put_aside_and_the_move_goes_on(home: Path, content: str, caplog: pytest.LogCaptureFixture) -> None:
+    host = FakeHost(memory_bytes=2 * GIB)
+    with reserved(host, "one", GIB, GIB):
+        file = next((home / "bookings").glob("*.json"))
+    file.write_text(content, errors="surrogateescape")
+    with reserved(host, "two", GIB, GIB):
+        assert [each["guest"] for each in json.loads(file.read_text())] == ["two"]
+    assert file.with_name(f"{file.name}.damaged").read_text(errors="surrogateescape") == content
+    assert str(file) in caplog.text
+
+
+def test_a_booking_that_cannot_be_given_back_does_not_undo_a_move(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(file: Path, text: str) -> None:
+        raise OSError(28, "No space left on device")
+
+    host = FakeHost(memory_bytes=8 * GIB)
+    with reserved(host, "one", GIB, GIB), reserved(host, "two", GIB, GIB):
+        monkeypatch.setattr(reservation, "replace_text", full)
+    with pytest.raises(OSError, match="No space left"), reserved(host, "three", GIB, GIB):
+        pass
+
+
+def test_a_booking_that_has_gone_meanwhile_is_no_error(home: Path) -> None:
+    with reserved(FakeHost(), "one", GIB, GIB):
+        next((home / "bookings").glob("*.json")).unlink()

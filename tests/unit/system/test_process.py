@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -92,3 +93,15 @@ def test_an_instrument_that_dies_is_an_error_at_once_and_at_exit(tmp_path: Path)
 def test_an_instrument_that_is_never_ready_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(TrialError, match="ended in the middle"), instrument(tmp_path, "raise SystemExit(7)\n"):
         pass
+
+
+def test_a_terminal_s_ctrl_c_does_not_reach_what_we_run() -> None:
+    assert run([sys.executable, "-c", "import os; print(os.getsid(0) == os.getpid())"]).stdout == "True\n"
+
+
+def test_what_takes_too_long_is_killed_with_all_that_it_has_started() -> None:
+    began_s = time.monotonic()
+    with pytest.raises(ToolError, match="did not end within"):
+        run(["sh", "-c", "sleep 30 & sleep 30"], timeout_s=0.2)
+    # The inner one holds the pipe, which would be read to its end.
+    assert time.monotonic() - began_s < 15
