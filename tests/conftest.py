@@ -46,7 +46,7 @@ def _passed_before(config: pytest.Config) -> set[str]:
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     if report.when == "teardown" and report.passed and _passed_file is not None and report.nodeid not in _not_passed:
         with _passed_file.open("a") as file:
-            file.write(f"{report.nodeid.removesuffix(f'@{_MACHINE}')}\n")
+            file.write(f"{report.nodeid}\n")
     elif not report.passed:
         _not_passed.add(report.nodeid)
 
@@ -59,10 +59,6 @@ def pytest_configure(config: pytest.Config) -> None:
     global _passed_file
     # Where tests run in several processes, the one that hears of all of them writes.
     _passed_file = None if hasattr(config, "workerinput") else config.getoption("--passed")
-
-
-# The tests of the machine look at it before and after, so they run one after the other in one process; the rest runs beside them.
-_MACHINE = "machine"
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -84,10 +80,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in left_out]
     for item in items:
-        if _touches_the_machine(item):
-            item.add_marker(pytest.mark.xdist_group(_MACHINE))
-            if os.geteuid() != 0:
-                item.add_marker(pytest.mark.skip(reason="needs root"))
+        if _touches_the_machine(item) and os.geteuid() != 0:
+            item.add_marker(pytest.mark.skip(reason="needs root"))
     # First what others can run beside, then what measures: by then the others have ended.
     items.sort(key=lambda item: 2 if not _touches_the_machine(item) else 1 if _is_alone(item) else 0)
 

@@ -21,6 +21,10 @@ from whimbrel.system.process import ProcessId, Running, run, start
 _READY_S = 20.0
 # A job that is told to end has this long for it.
 _END_OF_JOB_S = 40
+# The server's group has one for the cell. Inside the cell that is the root, which runc hands controllers down from, so that no
+# process may be in it (admin-guide/cgroup-v2.rst, "No Internal Process Constraint"): those of the cell itself lie in a leaf.
+_GROUP = "cell"
+_LEAF = "own"
 _JOBS = "/sys/fs/cgroup/jobs"
 # Tells the job's own process, and no other that got its number; then ends what is left of its group.
 _END_JOB = """
@@ -55,7 +59,8 @@ class LabCell:
                 f"server {server.name} already has a container", resolution="take the lab down ('whimbrel lab down')"
             )
         # A cell that died with its server may have left a group that is frozen.
-        server.cgroup.remove_inner()
+        server.cgroup.remove_inner(_GROUP)
+        server.cgroup.make_inner(_GROUP)
         script = (files("whimbrel.lab") / "cell.sh").read_text()
         log_file = server.place.folder / "cell.log"
         running = start(

@@ -19,6 +19,8 @@ from whimbrel.system.process import ProcessId
 _MOUNTS = Path("/proc/self/mountinfo")
 _CONTROLLERS = ("cpuacct", "cpuset", "memory")
 _TOP = "whimbrel"
+# In version 2 a group that hands controllers down has no processes of its own, so a group's own lie one level further in.
+_OWN = "own"
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,10 @@ def read_mounts(mountinfo: str) -> Hierarchies:
 
 
 class Cgroup:
-    """A group of ours, named ``<lab>/<member>`` below a ``whimbrel`` group."""
+    """A group of ours, named ``<lab>/<member>`` below a ``whimbrel`` group.
+
+    Its own processes lie in a leaf, as other groups may be made within it: ``make_inner``.
+    """
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -97,14 +102,25 @@ class Cgroup:
     @property
     def procs_files(self) -> Sequence[Path]:
         """What a process writes ``0`` into to join."""
-        return [folder / "cgroup.procs" for folder in self.folders]
+        return self.inner_procs_files(_OWN)
+
+    def inner_procs_files(self, inner: str) -> Sequence[Path]:
+        """What a process writes ``0`` into to join a group within this one; in version 1 it joins this one itself."""
+        core = self._where.core
+        return [(mount / _TOP / self.name / (inner if mount == core else "") / "cgroup.procs") for mount in sorted(self._mounts)]
+
+    def make_inner(self, inner: str) -> None:
+        """Makes a group within this one, in version 2 only: what is in it counts here, and it may have groups of its own."""
+        if self._where.core is None:
+            raise CapabilityError("version 2 of control groups is not mounted", resolution="mount cgroup2 at /sys/fs/cgroup/unified")
+        (self._where.core / _TOP / self.name / inner).mkdir(parents=True, exist_ok=True)
 
     def create(self, *, cpus: Sequence[int], memory_bytes: int | None) -> None:
         """Makes the group; its processes run on ``cpus`` only and take at most ``memory_bytes``."""
         if self._where.unified:
             self._delegate()
-        for folder in self.folders:
-            folder.mkdir(parents=True, exist_ok=True)
+        for procs_file in self.procs_files:
+            procs_file.parent.mkdir(parents=True, exist_ok=True)
         cpuset = self.folder("cpuset")
         if not self._where.unified:
             _inherit_cpuset(cpuset)
@@ -114,12 +130,10 @@ class Cgroup:
             (self.folder("memory") / limit).write_text(str(memory_bytes))
 
     def _delegate(self) -> None:
-        """Version 2 hands controllers down one level at a time."""
+        """Version 2 hands controllers down one level at a time; this group hands them to those within it."""
         mount = self._where.mounts["memory"]
-        levels = [
-            mount,
-            *(mount / Path(_TOP, *Path(self.name).parts[:depth]) for depth in range(len(Path(self.name).parts))),
-        ]
+        parts = Path(_TOP, self.name).parts
+        levels = [mount.joinpath(*parts[:depth]) for depth in range(len(parts) + 1)]
         for level in levels:
             level.mkdir(exist_ok=True)
             (level / "cgroup.subtree_control").write_text("+cpuset +memory")
@@ -127,9 +141,11 @@ class Cgroup:
     def processes(self) -> list[ProcessId]:
         """Every process in the group, by its id outside any namespace."""
         found: set[int] = set()
-        for procs in self.procs_files:
-            with contextlib.suppress(FileNotFoundError):
-                found |= {int(pid) for pid in procs.read_text().split()}
+        for folder in self.folders:
+            for procs in folder.rglob("cgroup.procs"):
+                # A group within it may go at any moment (then reading says ENODEV).
+                with contextlib.suppress(OSError):
+                    found |= {int(pid) for pid in procs.read_text().split()}
         return [identity for pid in sorted(found) if (identity := ProcessId.of(pid)) is not None]
 
     def usage(self) -> Usage:
@@ -153,11 +169,10 @@ class Cgroup:
                 raise CleanUpError(f"{len(members)} processes of {self.name} do not end", details=_named(members))
             pause(0.01)
 
-    def remove_inner(self) -> None:
-        """Removes the groups that were made within it; their processes must have ended."""
-        for folder in self.folders:
-            for inner in [path for path in folder.iterdir() if path.is_dir()]:
-                _remove_folder(inner)
+    def remove_inner(self, inner: str) -> None:
+        """Removes a group within it, with all that was made in that; their processes must have ended."""
+        if self._where.core is not None:
+            _remove_folder(self._where.core / _TOP / self.name / inner)
 
     def remove(self) -> None:
         """Removes the group and its parents where they are empty; its processes must have ended."""
