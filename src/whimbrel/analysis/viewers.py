@@ -18,6 +18,8 @@ from whimbrel.records.trial import TrialRecord
 
 # A viewer's first second is left out: read-ahead comes in a burst.
 _READ_AHEAD_NS = 1_000_000_000
+# Kinds of packets that a viewer sees or hears: picture and sound. It needs both, where the stream has both.
+_TRACKS = (0, 1)
 
 
 class Derived(BaseModel):
@@ -145,9 +147,10 @@ def _playbacks(
     """Stalls that had begun before the move was called and ended before it are not the move's, and are left out."""
     if asked_ns is None or packets.is_empty():
         return []
+    columns = packets.filter(pl.col("kind").is_in(_TRACKS)).select("arrived_ns", "stream_ms", "connection", "kind")
     arrivals = [
-        Arrival(arrived_ns / 1e9, stream_ms / 1e3, connection)
-        for arrived_ns, stream_ms, connection in packets.select("arrived_ns", "stream_ms", "connection").iter_rows()
+        Arrival(arrived_ns / 1e9, stream_ms / 1e3, connection, kind)
+        for arrived_ns, stream_ms, connection, kind in columns.iter_rows()
     ]
     found = []
     for buffer_s in buffers_s:

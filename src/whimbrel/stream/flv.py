@@ -5,6 +5,8 @@ Formats: Adobe, Video File Format Specification 10.1, annex E.4, 2010; Veovera, 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 VIDEO, AUDIO = 0, 1
 
 # The audio format that says: an enhanced header follows.
@@ -21,34 +23,39 @@ _WITH_COMPOSITION_TIME = (b"avc1", b"hvc1", b"vvc1")
 HEAD_BYTES = 2
 
 
+def _header_bytes(kind: int, first: int) -> int:
+    """How many bytes stand before the media, by a message's first byte; all of them, 0, where an enhanced header says it."""
+    if kind == AUDIO:
+        return {_ENHANCED_AUDIO: 0, _AAC: 2}.get(first >> 4, 1)
+    return 0 if first & 0x80 else 5 if first & 15 in _WITH_PACKET_TYPE else 1
+
+
+# Looked up for every message, so worked out once.
+_HEADERS = {kind: [_header_bytes(kind, first) for first in range(256)] for kind in (VIDEO, AUDIO)}
+
+
 def is_enhanced(kind: int, first: int) -> bool:
     """Whether the first byte of a message says that an enhanced header follows."""
-    return first & 0x80 != 0 if kind == VIDEO else first >> 4 == _ENHANCED_AUDIO
+    return not _HEADERS[kind][first]
 
 
-def media_sizes(kind: int, body: bytes | bytearray, length: int) -> list[int]:
+def media_sizes(kind: int, body: bytes | bytearray, length: int) -> Sequence[int]:
     """How many bytes of media a message of ``length`` bytes holds, for each track; none where it only configures.
 
     ``body`` is its first two bytes, or all of an enhanced one. ValueError when an enhanced one is damaged.
     """
     if not body:
-        return []
-    if is_enhanced(kind, body[0]):
+        return ()
+    header = _HEADERS[kind][body[0]]
+    if not header:
         try:
             return [size for size in _enhanced(kind, body) if size > 0]
         except IndexError as error:
             raise ValueError("an enhanced header is cut off") from error
-    if kind == VIDEO:
-        plain, configured = body[0] & 15 not in _WITH_PACKET_TYPE, 5
-        if body[0] >> 4 == _COMMAND_FRAME:
-            return []
-    else:
-        plain, configured = body[0] >> 4 != _AAC, 2
-    # The first message of some codecs configures the decoder: its second byte is 0, and there is nothing in it to play.
-    if not plain and body[1:2] == b"\0":
-        return []
-    size = length - (1 if plain else configured)
-    return [size] if size > 0 else []
+    # With a packet type, a second byte of 0 says that the message configures the decoder: there is nothing in it to play.
+    if length <= header or (header > 1 and not body[1]) or (kind == VIDEO and body[0] >> 4 == _COMMAND_FRAME):
+        return ()
+    return (length - header,)
 
 
 def _enhanced(kind: int, body: bytes | bytearray) -> list[int]:

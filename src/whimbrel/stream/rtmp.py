@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import struct
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from whimbrel.stream import amf
 from whimbrel.stream.flv import AUDIO, HEAD_BYTES, VIDEO, is_enhanced, media_sizes
@@ -32,14 +33,14 @@ _LARGEST_CONTROL_BYTES = 1 << 20
 _MOST_KEPT_BYTES = (1 << 24) + (1 << 20)
 _MOST_CHUNK_STREAMS = 1024
 _WRAP_MS = 1 << 32
+_HALF_MS = _WRAP_MS >> 1
 
 
 class RtmpError(Exception):
     """The server refused, or does not speak RTMP."""
 
 
-@dataclass(frozen=True)
-class Media:
+class Media(NamedTuple):
     """One media message: 0 video or 1 audio, its time in the stream, and its size."""
 
     kind: int
@@ -229,10 +230,11 @@ class Player:
 
     def _complete(self, stream: _ChunkStream) -> None:
         body = self._forget(stream)
-        if len(body) < _LEAST_BYTES.get(stream.kind, 0):
+        kind = _KINDS.get(stream.kind)
+        if kind is not None:
+            self._hear(kind, stream.timestamp_ms, body, stream.length)
+        elif len(body) < _LEAST_BYTES.get(stream.kind, 0):
             raise RtmpError(f"a message of kind {stream.kind} has only {len(body)} bytes")
-        if stream.kind in _KINDS:
-            self._hear(_KINDS[stream.kind], stream.timestamp_ms, body, stream.length)
         elif stream.kind == _SET_CHUNK_SIZE:
             self._chunk_bytes = int.from_bytes(body[:4], "big") & 0x7FFFFFFF
             if not self._chunk_bytes:
@@ -259,15 +261,13 @@ class Player:
             sizes = media_sizes(kind, body, length)
         except ValueError as error:
             raise RtmpError(str(error)) from error
-        if not sizes:
-            return
-        if self._newest_ms is None:
+        if sizes:
+            newest_ms = self._newest_ms
+            if newest_ms is not None:
+                timestamp_ms = newest_ms + (timestamp_ms - newest_ms + _HALF_MS) % _WRAP_MS - _HALF_MS
             self._newest_ms = timestamp_ms
-        else:
-            half = _WRAP_MS >> 1
-            self._newest_ms += (timestamp_ms - self._newest_ms + half) % _WRAP_MS - half
-        for size_bytes in sizes:
-            self._media.append(Media(kind, self._newest_ms, size_bytes))
+            for size_bytes in sizes:
+                self._media.append(Media(kind, timestamp_ms, size_bytes))
 
     def _take_apart(self, timestamp_ms: int, body: bytearray) -> None:
         """An aggregate holds messages as a file does; the first one's time is that of the aggregate."""
