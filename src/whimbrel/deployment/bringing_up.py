@@ -16,6 +16,7 @@ from whimbrel.lab.lab import Lab
 from whimbrel.records.trial import HostName
 from whimbrel.spec.campaign import CampaignSpec
 from whimbrel.system.ledger import Entry
+from whimbrel.system.places import make_private
 from whimbrel.trial.starts import Starts
 from whimbrel.trial.subject import Setting, subject_of
 
@@ -43,7 +44,8 @@ def bring_up(site: AnySite, spec: CampaignSpec, name: str, on: HostName, made_la
         site.ledger.add("folder", str(deployment.folder))
     with ExitStack() as undo, ExitStack() as holding:
         undo.callback(take_down, site, deployment)
-        deployment.folder.mkdir(parents=True, exist_ok=True)
+        make_private(deployment.folder.parent)
+        deployment.folder.mkdir(exist_ok=True)
         subject = subject_of(Setting(site, spec, plan, hosts[on], hosts[plan.destination]), state)
         inside, _ = subject.bring_up(holding)
         if not deployment.moves_container:

@@ -13,7 +13,7 @@ from whimbrel.system import cgroups
 from whimbrel.system.capabilities import TURN_S, Finding
 from whimbrel.system.cgroups import Cgroup
 from whimbrel.system.ledger import Ledger
-from whimbrel.system.places import home
+from whimbrel.system.places import home, make_private
 from whimbrel.system.process import run
 
 CELL = "a cell for a container"
@@ -80,8 +80,9 @@ def _probe(store: ImageStore) -> str:
             ledger.add("cgroup", group.name)
             group.create(cpus=cgroups.machine_cpus(), memory_bytes=None)
             ledger.add("folder", str(folder))
+            make_private(folder)
             for inner in ("root", "upper", "work", "run", "own"):
-                (folder / inner).mkdir(parents=True)
+                (folder / inner).mkdir()
             return run(
                 ["unshare", "--mount", "--pid", "--uts", "--ipc", "--net", "--fork", "--kill-child", "sh", script],
                 check=False, timeout_s=_PROBE_S, cgroup_procs=group.procs_files,

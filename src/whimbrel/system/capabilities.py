@@ -12,7 +12,7 @@ from whimbrel.errors import CapabilityError, WhimbrelError
 from whimbrel.system import cgroups, kvm_memo, links, netns
 from whimbrel.system.cgroups import Cgroup
 from whimbrel.system.ledger import Ledger
-from whimbrel.system.places import home
+from whimbrel.system.places import home, make_private
 from whimbrel.system.process import run
 from whimbrel.units import format_bytes
 
@@ -169,8 +169,9 @@ def _loss() -> str:
 def _overlay(ledger: Ledger) -> str:
     folder = home() / "doctor"
     ledger.add("folder", str(folder))
+    make_private(folder)
     for inner in ("lower", "upper", "work", "root"):
-        (folder / inner).mkdir(parents=True)
+        (folder / inner).mkdir()
     mount = f"mount -t overlay -o lowerdir={folder}/lower,upperdir={folder}/upper,workdir={folder}/work overlay {folder}/root"
     run(["unshare", "--mount", "--pid", "--fork", "sh", "-c", mount])
     return "mounted one"
