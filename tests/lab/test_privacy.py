@@ -179,7 +179,7 @@ def test_nothing_of_a_lab_is_in_the_machines_own_network(with_guest: Lab) -> Non
     for pid in ours:
         for file in Path(f"/proc/{pid}/fd").glob("*"):
             try:
-                held.add(os.readlink(file).removeprefix("socket:[").removesuffix("]"))
+                held.add(str(file.readlink()).removeprefix("socket:[").removesuffix("]"))
             except OSError:
                 continue
     assert held & (listening | abstract) == set()

@@ -47,8 +47,12 @@ def test_what_is_made_is_closed_whatever_the_umask(store: Path) -> None:
 
 @pytest.mark.parametrize(
     ("room", "look"),
-    [("ledger", lambda: list(all_ledgers())), ("images", lambda: ImageStore().images()), ("deployments", lambda: list(deployed()))],
-)  # fmt: skip
+    [
+        ("ledger", lambda: list(all_ledgers())),
+        ("images", lambda: ImageStore().images()),
+        ("deployments", lambda: list(deployed())),
+    ],
+)
 def test_who_may_not_see_is_told_so_and_not_that_there_is_nothing(
     store: Path, monkeypatch: pytest.MonkeyPatch, room: str, look: object
 ) -> None:
