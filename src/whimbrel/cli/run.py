@@ -107,7 +107,6 @@ def _tell(report: Report, folder: Path, junit: Path | None, as_json: bool) -> in
     """Says how the campaign went, and with which code that ends."""
     if junit is not None:
         write_junit(report, junit)
-        give_to_caller(junit)
     if as_json:
         print(json.dumps(summary(report, folder), indent=1))
     else:
@@ -192,9 +191,7 @@ class _Run:
             finally:
                 self._leave(site, left_up, succeeded)
             steps.step("writing the report")
-            report = write_report(folder, figures=True)
-            give_to_caller(self._path)
-        return report
+            return write_report(folder, figures=True)
 
     def _leave(self, site: Lab | RemoteSite, left_up: bool, succeeded: bool) -> None:
         """Takes the lab down, or clears the hosts, unless it was up before us, or a failure is to be looked at."""
@@ -210,7 +207,6 @@ class _Run:
             self._write_page(self._behind)
         if interrupted and (self._path / "campaign.json").exists():
             complain(f"to go on: {shlex.join([*_HOW_TO_CALL, 'run', '--resume', str(self._path)])}")
-        give_to_caller(self._path)
 
     def _folder(self, command: str) -> CampaignFolder:
         if not self._resumed:
@@ -239,7 +235,6 @@ class _Run:
         self._behind = folder
         if time.monotonic() >= self._page_due_s:
             self._write_page(folder)
-        give_to_caller(self._path)
         self._steps.done(time.monotonic() - self._began_s)
 
     def _write_page(self, folder: CampaignFolder) -> None:
@@ -267,18 +262,6 @@ def write_report(folder: CampaignFolder, figures: bool) -> Report:
     if figures:
         write_figures(folder, report)
     return report
-
-
-def give_to_caller(folder: Path) -> None:
-    """Results belong to the user who called sudo."""
-    user, group = os.environ.get("SUDO_UID"), os.environ.get("SUDO_GID")
-    if os.geteuid() != 0 or user is None or group is None or not folder.exists():
-        return
-    ours = [folder, *folder.rglob("*")]
-    if folder.parent.name == "results" and folder.parent.stat().st_uid == 0:
-        ours.append(folder.parent)
-    for path in ours:
-        os.chown(path, int(user), int(group), follow_symlinks=False)
 
 
 def print_findings(report: Report) -> None:

@@ -37,6 +37,6 @@ umount -l /.old
 rmdir /.old
 # A server outlives its libvirtd and starts it again, as systemd does on a machine.
 libvirt='
-    (umask 077; virtlogd -d)
+    virtlogd -d
     while :; do libvirtd --listen; sleep 0.5; done'
 exec env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin tini -- sh -c "${WHIMBREL_RUN:-$libvirt}"
