@@ -17,13 +17,14 @@ READY_S=45 FILES_S=30 ANSWER_S=90 ALIVE_S=10
 
 let_only_peer_in() { # the ports of a move, those of CRIU too, are open to the other side alone (nft(8)), until side.py clears up
     nft -f - <<EOF
-table ip whimbrel_move
-delete table ip whimbrel_move
-table ip whimbrel_move {
+table inet whimbrel_move
+delete table inet whimbrel_move
+table inet whimbrel_move {
     chain input {
         type filter hook input priority filter
         iif lo accept
-        ip saddr != $PEER tcp dport $CONTROL_PORT-$AHEAD_PORT drop
+        ip saddr $PEER accept
+        tcp dport $CONTROL_PORT-$AHEAD_PORT drop
     }
 }
 EOF

@@ -109,7 +109,7 @@ class Side:
     def clear(self) -> None:
         """Gives back the memory of the move's folder, in which the container's own may be; its ports are open again."""
         self.carrier.inside.shell(
-            f"while mountpoint -q {MOVE}; do umount -l {MOVE}; done; nft delete table ip whimbrel_move 2>/dev/null || true"
+            f"while mountpoint -q {MOVE}; do umount -l {MOVE}; done; nft delete table inet whimbrel_move 2>/dev/null || true"
         )
 
     def fetch(self, path: str) -> bytes | None:
