@@ -12,6 +12,7 @@ from whimbrel.migrate.verify import Copies, find_copies
 from whimbrel.records.store import CampaignFolder, StoredTrial
 from whimbrel.spec.campaign import CampaignSpec
 from whimbrel.trial.notes import Origin
+from whimbrel.trial.place import workplace
 from whimbrel.trial.trial import Notice, Trial
 
 
@@ -29,11 +30,10 @@ def make_trial(
     chosen = next(found for found in spec.scenarios if found.name == scenario)
     plan = plan_trials(spec, frozenset({scenario}))[0].model_copy(update={"viewers": viewers, "hls_viewers": hls_viewers})
     campaign = CampaignFolder.create(folder, spec, "test", [plan])
-    workplace = campaign.workplace(1)
-    workplace.mkdir(parents=True)
     state = states.get(chosen.form, chosen.service, 1)
-    trial = Trial(lab, spec, plan, state, workplace, Origin("test", None), notice, keep_on_failure)
-    return campaign.commit(workplace, trial.run())
+    with workplace(lab.ledger, plan.order) as place:
+        trial = Trial(lab, spec, plan, state, place, Origin("test", None), notice, keep_on_failure)
+        return campaign.commit(place, trial.run())
 
 
 def no_guest_runs(lab: Lab) -> bool:

@@ -18,6 +18,7 @@ from whimbrel.spec.arms import ArmSpec
 from whimbrel.spec.campaign import CampaignSpec, ScenarioSpec
 from whimbrel.trial.foresight import Foresight
 from whimbrel.trial.notes import Origin
+from whimbrel.trial.place import workplace
 from whimbrel.trial.starts import Starts
 from whimbrel.trial.subject import Start
 from whimbrel.trial.trial import Trial
@@ -247,21 +248,12 @@ class Campaign:
             self._progress.more_planned(len(again))
 
     def _make(self, spec: CampaignSpec, state: Start, plan: Plan) -> StoredTrial:
-        workplace = self._folder.workplace(plan.order)
-        entry = self._site.ledger.add("folder", str(workplace))
-        entry.undo()
-        workplace.mkdir(parents=True)
-        try:
+        with workplace(self._site.ledger, plan.order) as folder:
             trial = Trial(
-                self._site, spec, plan, state, workplace, self._origin, self._progress.step, self._keep_on_failure,
+                self._site, spec, plan, state, folder, self._origin, self._progress.step, self._keep_on_failure,
                 self._foresight.of(spec, plan),
             )  # fmt: skip
-            stored = self._folder.commit(workplace, trial.run())
-        except BaseException:
-            self._site.ledger.undo(entry)
-            raise
-        self._site.ledger.strike(entry)
-        return stored
+            return self._folder.commit(folder, trial.run())
 
     def _shape(self, spec: CampaignSpec) -> None:
         if spec.link_rate_bytes_per_s != self._rate_bytes_per_s:

@@ -14,6 +14,11 @@ _LONGEST_WORD = len("\\u0000")
 
 
 def replace_text(file: Path, text: str, *, lasting: bool = True) -> None:
+    """As ``replace_bytes``, of text in UTF-8."""
+    replace_bytes(file, text.encode("utf-8", errors="surrogateescape"), lasting=lasting)
+
+
+def replace_bytes(file: Path, content: bytes, *, lasting: bool = True) -> None:
     """Writes a file in one step: whoever reads it sees the old one or the new one, whole.
 
     With ``lasting`` it is on disk when this returns; without, a power cut may lose it: for what can be made again.
@@ -23,8 +28,8 @@ def replace_text(file: Path, text: str, *, lasting: bool = True) -> None:
     fresh = file.with_name(f".{file.name}.{os.getpid()}-{threading.get_native_id()}.new")
     descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o666)
     try:
-        with os.fdopen(descriptor, "w", encoding="utf-8", errors="surrogateescape") as stream:
-            stream.write(text)
+        with os.fdopen(descriptor, "wb") as stream:
+            stream.write(content)
             stream.flush()
             if lasting:
                 os.fsync(stream.fileno())

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import shlex
+import signal
+import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -25,6 +27,7 @@ from whimbrel.migrate.container.sides import ContainerSides
 from whimbrel.migrate.recovery import Intention, decide
 from whimbrel.migrate.technique import MoveReport, MoveRequest
 from whimbrel.spec.migration import ContainerTechniqueName, MigrationSpec
+from whimbrel.system.process import start
 
 pytestmark = pytest.mark.alone
 
@@ -130,6 +133,54 @@ def test_files_that_do_not_come_whole_are_refused_while_the_container_runs(carri
         assert "frozen" not in journal.names
         assert carriers.states == ["runs", "absent"]
     seen.assert_it_went_on()
+
+
+# Asks again and again for every port of a move, on both carriers, and says where it was let in; first of all that it has begun.
+STRANGER = """
+import itertools, socket, sys, time
+print("asking", flush=True)
+for _ in itertools.count():
+    for place in itertools.product(sys.argv[1:], range(7000, 7004)):
+        asking = socket.socket()
+        asking.setblocking(False)
+        asking.connect_ex(place)
+        time.sleep(0.01)
+        if asking.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0:
+            try:
+                asking.getpeername()
+                print("let in", *place, flush=True)
+            except OSError:
+                pass
+        asking.close()
+"""
+
+
+@contextmanager
+def stranger(carriers: Carriers) -> Iterator[list[str]]:
+    """Somebody in the clients' network who is always first to connect, and where he was let in."""
+    let_in: list[str] = []
+    words = [sys.executable, "-c", STRANGER, carriers.a.address, carriers.b.address]
+    asking = start(carriers.lab.vantage.command(words), stdout=True)
+    assert asking.stdout.readline() == b"asking\n"
+    try:
+        yield let_in
+        asking.signal(signal.SIGTERM)
+        let_in += asking.stdout.read().decode().splitlines()
+    finally:
+        asking.stop(ask=False)
+
+
+@pytest.mark.parametrize(
+    "technique", ["pre-copy", "post-copy", *(pytest.param(each, marks=pytest.mark.long) for each in ("checkpoint", "restart"))]
+)
+def test_a_stranger_who_comes_first_is_not_let_in(carriers: Carriers, technique: ContainerTechniqueName) -> None:
+    with stranger(carriers) as let_in:
+        report = carriers.move(technique, FakeJournal())
+    assert let_in == []
+    assert report.result == "moved", report.error
+    assert carriers.states == ["absent", "runs"]
+    # Once it is over nothing of ours is left that keeps anybody out.
+    assert "whimbrel" not in carriers.a.inside.shell("nft list tables") + carriers.b.inside.shell("nft list tables")
 
 
 WRITTEN = """cd /srv && head -c 32M /dev/urandom >great && echo kept >kept && echo gone >gone && mkdir -p folder/inner &&

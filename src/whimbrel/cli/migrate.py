@@ -20,7 +20,6 @@ from whimbrel.analysis.phases import phase_reached
 from whimbrel.cli.deploy import Deployed
 from whimbrel.cli.goals import how_it_turned_out, migration_of, parse_goal, pick
 from whimbrel.cli.held import held
-from whimbrel.cli.run import give_to_caller
 from whimbrel.cli.streams import say_at_once
 from whimbrel.cli.terminal import complain, notice
 from whimbrel.deployment.deployed import Deployment, find
@@ -87,8 +86,6 @@ def migrate(
         progress = Progress(notice(), watcher.show if watch else lambda _: None, watcher.end)
         moved = move(deployment, site, to, migration, folder, origin, progress)
         figures = figures_of(moved.stored)
-    if out is not None:
-        give_to_caller(out)
     _tell(deployment, moved, figures, choice, as_json)
     if isinstance(moved.error, UnsafeStateError):
         complain(f"'whimbrel recover {name}' looks at both hosts and brings it back where that is safe")

@@ -15,7 +15,6 @@ from rich.progress import Progress
 from whimbrel.cli.deploy import Deployed
 from whimbrel.cli.held import held
 from whimbrel.cli.quantities import duration_s
-from whimbrel.cli.run import give_to_caller
 from whimbrel.cli.terminal import complain
 from whimbrel.deployment.bringing_up import AnySite
 from whimbrel.deployment.deployed import Deployment, find
@@ -23,6 +22,7 @@ from whimbrel.deployment.profiling import Profiled
 from whimbrel.deployment.profiling import profile as profile_it
 from whimbrel.observe.dirty_profile import USUAL_SAMPLE, expected_s
 from whimbrel.predict.profile import PAGE_BYTES
+from whimbrel.records.caller import write_file
 from whimbrel.system.root import need_root
 from whimbrel.units import format_bytes, format_duration, format_rate
 
@@ -48,8 +48,7 @@ def profile(
     with held(deployment, "stopping") as site:
         found = profile_with_bar(deployment, site, seconds, sample)
     if out is not None:
-        out.write_text(found.profile.as_json() + "\n")
-        give_to_caller(out)
+        write_file(out, f"{found.profile.as_json()}\n".encode())
     _tell(found, as_json)
 
 

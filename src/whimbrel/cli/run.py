@@ -40,7 +40,7 @@ from whimbrel.spec.load import load_campaign
 from whimbrel.system.capabilities import need_capabilities
 from whimbrel.system.ledger import Ledger
 from whimbrel.system.provenance import commit
-from whimbrel.system.root import as_caller_wants, need_root
+from whimbrel.system.root import need_root
 from whimbrel.trial.notes import Origin
 from whimbrel.trial.place import is_up, ledger_for, site_for
 from whimbrel.units import format_duration
@@ -107,8 +107,6 @@ def _tell(report: Report, folder: Path, junit: Path | None, as_json: bool) -> in
     """Says how the campaign went, and with which code that ends."""
     if junit is not None:
         write_junit(report, junit)
-        junit.chmod(as_caller_wants(0o666))
-        give_to_caller(junit)
     if as_json:
         print(json.dumps(summary(report, folder), indent=1))
     else:
@@ -193,9 +191,7 @@ class _Run:
             finally:
                 self._leave(site, left_up, succeeded)
             steps.step("writing the report")
-            report = write_report(folder, figures=True)
-            give_to_caller(self._path)
-        return report
+            return write_report(folder, figures=True)
 
     def _leave(self, site: Lab | RemoteSite, left_up: bool, succeeded: bool) -> None:
         """Takes the lab down, or clears the hosts, unless it was up before us, or a failure is to be looked at."""
@@ -211,12 +207,9 @@ class _Run:
             self._write_page(self._behind)
         if interrupted and (self._path / "campaign.json").exists():
             complain(f"to go on: {shlex.join([*_HOW_TO_CALL, 'run', '--resume', str(self._path)])}")
-        give_to_caller(self._path)
 
     def _folder(self, command: str) -> CampaignFolder:
         if not self._resumed:
-            if not self._path.exists():
-                self._path.mkdir(mode=as_caller_wants(0o777), parents=True)
             return CampaignFolder.create(self._path, self._spec, command, self._plans)
         folder = CampaignFolder.open(self._path)
         made = len(folder.trials())
@@ -242,7 +235,6 @@ class _Run:
         self._behind = folder
         if time.monotonic() >= self._page_due_s:
             self._write_page(folder)
-        give_to_caller(self._path)
         self._steps.done(time.monotonic() - self._began_s)
 
     def _write_page(self, folder: CampaignFolder) -> None:
@@ -270,18 +262,6 @@ def write_report(folder: CampaignFolder, figures: bool) -> Report:
     if figures:
         write_figures(folder, report)
     return report
-
-
-def give_to_caller(folder: Path) -> None:
-    """Results belong to the user who called sudo."""
-    user, group = os.environ.get("SUDO_UID"), os.environ.get("SUDO_GID")
-    if os.geteuid() != 0 or user is None or group is None or not folder.exists():
-        return
-    ours = [folder, *folder.rglob("*")]
-    if folder.parent.name == "results" and folder.parent.stat().st_uid == 0:
-        ours.append(folder.parent)
-    for path in ours:
-        os.chown(path, int(user), int(group), follow_symlinks=False)
 
 
 def print_findings(report: Report) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -14,6 +13,7 @@ import typer
 
 from whimbrel.cli.terminal import complain
 from whimbrel.errors import UsageError
+from whimbrel.records.caller import make_folder, write_file
 from whimbrel.records.store import CampaignFolder
 from whimbrel.report.export import TABLES, tables_of, write_tables
 from whimbrel.report.load import load_trials
@@ -49,8 +49,9 @@ def _copy_what_is_derived(folder: Path, target: Path) -> list[Path]:
     charts = [(file, f"figures/{file.name}") for file in sorted(folder.glob("figures/*"))]
     files = []
     for source, name in [(folder / "report.html", "report.html"), *charts, *derived]:
-        (target / name).parent.mkdir(parents=True, exist_ok=True)
-        files.append(Path(shutil.copyfile(source, target / name)))
+        make_folder((target / name).parent)
+        write_file(target / name, source.read_bytes())
+        files.append(target / name)
     return files
 
 

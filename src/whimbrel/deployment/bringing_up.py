@@ -14,6 +14,7 @@ from whimbrel.hosts.remote import RemoteSite
 from whimbrel.lab.lab import Lab
 from whimbrel.records.trial import HostName
 from whimbrel.spec.campaign import CampaignSpec
+from whimbrel.system.places import make_private
 from whimbrel.trial.starts import Starts
 from whimbrel.trial.subject import Setting, subject_of
 
@@ -40,7 +41,8 @@ def bring_up(site: AnySite, spec: CampaignSpec, name: str, on: HostName, made_la
     site.ledger.add("record", str(deployment.folder))
     with ExitStack() as undo, ExitStack() as holding:
         undo.callback(take_down, site, deployment)
-        deployment.folder.mkdir(parents=True, exist_ok=True)
+        make_private(deployment.folder.parent)
+        deployment.folder.mkdir(exist_ok=True)
         subject = subject_of(Setting(site, spec, plan, hosts[on], hosts[plan.destination]), state)
         inside, _ = subject.bring_up(holding)
         if not deployment.moves_container:

@@ -21,7 +21,7 @@ from whimbrel.spec.campaign import CampaignSpec
 from whimbrel.spec.fields import RECORD
 from whimbrel.spec.migration import MigrationSpec
 from whimbrel.spec.overrides import refused_option
-from whimbrel.system.places import home
+from whimbrel.system.places import home, need_to_see
 
 log = logging.getLogger(__name__)
 
@@ -140,6 +140,7 @@ def find(name: str) -> Deployment:
 
 def deployed() -> Iterator[Deployment]:
     """Everything that is deployed on this machine, or from it; of one that cannot be read only a warning is heard."""
+    need_to_see(home() / "deployments", "what is deployed")
     for file in sorted((home() / "deployments").glob(f"*/{_FILE}")):
         try:
             yield _read(file)

@@ -34,6 +34,7 @@ from whimbrel.system.deadline import pause
 from whimbrel.system.instrument import Instrument
 from whimbrel.trial.instruments import Instruments, watch
 from whimbrel.trial.notes import Notes, Origin, host_name, now
+from whimbrel.trial.place import workplace
 from whimbrel.trial.subject import clocks_of
 from whimbrel.trial.testimony import judge, listen, testimony
 
@@ -141,12 +142,11 @@ def move(
         if any(carrier.ended for carrier in request.carriers or ()):
             raise UsageError(f"a carrier of {deployment.name} is gone", resolution=f"'whimbrel undeploy {deployment.name}'")
         folder = CampaignFolder.create(out, spec, origin.command, [plan])
-        workplace = folder.workplace(plan.order)
-        workplace.mkdir(parents=True)
-        attempt = _Attempt(deployment, site, spec, request, workplace, progress)
+        place = holding.enter_context(workplace(site.ledger, plan.order))
+        attempt = _Attempt(deployment, site, spec, request, place, progress)
         error = attempt.make()
         record = attempt.notes.record(spec, plan, deployment, site, origin, read_pair())
-        return Moved(folder.commit(workplace, record), error)
+        return Moved(folder.commit(place, record), error)
 
 
 class _Attempt:

@@ -6,6 +6,7 @@ import resource
 from dataclasses import dataclass
 from typing import Literal
 
+from whimbrel.errors import GuestError
 from whimbrel.guests import carrier
 from whimbrel.guests.carrier import CONTAINER, HOME
 from whimbrel.guests.oci import MOST_OPEN_FILES
@@ -79,6 +80,15 @@ def _open_files() -> int:
 
 
 def memory_bytes(inside: Inside) -> int:
-    """What its processes take, each page shared among those that share it (proc_pid_smaps(5), ``Pss``)."""
-    said = inside.shell(f"cat $(sed 's,.*,/proc/&/smaps_rollup,' /sys/fs/cgroup/whimbrel/{CONTAINER}/cgroup.procs)")
-    return sum(int(line.split()[1]) * 1024 for line in said.splitlines() if line.startswith("Pss:"))
+    """What its processes take, each page shared among those that share it (proc_pid_smaps(5), ``Pss``).
+
+    GuestError when no process of it can be read: that is not 0.
+    """
+    said = inside.shell(
+        f'pids=$(cat /sys/fs/cgroup/whimbrel/{CONTAINER}/cgroup.procs) && [ -n "$pids" ] || exit 1;'
+        ' for pid in $pids; do cat "/proc/$pid/smaps_rollup" 2>/dev/null || [ ! -e "/proc/$pid" ]; done'
+    )
+    shares = [int(line.split()[1]) * 1024 for line in said.splitlines() if line.startswith("Pss:")]
+    if not shares:
+        raise GuestError("the container's memory cannot be read: its control group names no process that says so")
+    return sum(shares)

@@ -26,7 +26,7 @@ from whimbrel.images.recipes import (
     server_tree,
 )
 from whimbrel.system.ledger import Ledger
-from whimbrel.system.places import home
+from whimbrel.system.places import home, make_private, need_to_see
 from whimbrel.system.process import run
 
 log = logging.getLogger(__name__)
@@ -132,7 +132,7 @@ class ImageStore:
     @contextmanager
     def _building(self, name: str) -> Iterator[Ledger]:
         """One builder per image; another one waits for it and then finds the image. What is half made goes away."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+        make_private(self.folder)
         with (self.folder / f".{name}.lock").open("a") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             with Ledger(f"image-{name}") as ledger:
@@ -142,11 +142,11 @@ class ImageStore:
                     ledger.undo_all()
 
     def images(self) -> list[StoredImage]:
-        """What is stored, by name."""
+        """What is stored, by name; CapabilityError for who may not see it."""
+        need_to_see(self.folder, "the images")
         found = []
         for manifest in sorted(self.folder.glob(f"*/{_MANIFEST}")):
             folder = manifest.parent
-            # Not everybody may read all of it; du counts what it can.
             size = int(run(["du", "-s", "-B1", folder], check=False).stdout.split()[0])
             found.append(StoredImage(folder.name, folder, size, _manifest_of(folder)))
         return found

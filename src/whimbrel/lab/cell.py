@@ -38,6 +38,13 @@ until rmdir "$group" 2>/dev/null; do tenths=$((tenths - 1)); [ "$tenths" -gt 0 ]
 """
 
 
+def cell_command() -> list[str]:
+    """What makes a cell of the process that runs it, which must be alone in its control group."""
+    room = files("whimbrel.lab")
+    enter, script = (room / "cell_group.sh").read_text(), (room / "cell.sh").read_text()
+    return ["unshare", "--mount", "--cgroup", "sh", "-c", enter, "enter", "unshare", "--pid", "--fork", "sh", "-c", script]
+
+
 class LabCell:
     """A cell of a lab's server. Implements ``hosts.inside.Cell``."""
 
@@ -61,11 +68,7 @@ class LabCell:
         # A cell that died with its server may have left a group that is frozen.
         server.cgroup.remove_inner(_GROUP)
         server.cgroup.make_inner(_GROUP)
-        script = (files("whimbrel.lab") / "cell.sh").read_text()
-        log_file = server.place.folder / "cell.log"
-        running = start(
-            server.command(["unshare", "--mount", "--pid", "--cgroup", "--fork", "sh", "-c", script]), log_file=log_file
-        )
+        running = start(server.command(cell_command(), _GROUP), log_file=server.place.folder / "cell.log")
         cell = cls(server, running)
         try:
             wait_until(cell._look, f"a cell of server {server.name}", Deadline(_READY_S), error=GuestError)
@@ -97,11 +100,15 @@ class LabCell:
             raise GuestError(f"the cell of server {self._server.name} has ended")
         return self._init
 
+    @property
+    def _procs_files(self) -> Sequence[Path]:
+        return self._server.cgroup.inner_procs_files(f"{_GROUP}/{_LEAF}")
+
     def run(self, command: Sequence[str], *, timeout_s: float = 60, check: bool = True) -> str:
         """Runs a program inside, counted with the server."""
         door = ["nsenter", "--target", str(self._living.pid), "--mount", "--pid", "--uts", "--ipc", "--net", "--cgroup", "--"]
         try:
-            done = run([*door, *command], check=False, timeout_s=timeout_s, cgroup_procs=self._server.cgroup.procs_files)
+            done = run([*door, *command], check=False, timeout_s=timeout_s, cgroup_procs=self._procs_files)
         except ToolError as error:
             raise GuestError(f"{command[0]} did not end in the cell of server {self._server.name}", details=str(error)) from error
         if check and done.exit_code != 0:
@@ -163,7 +170,7 @@ class LabCell:
         if self._init is not None and not self._init.kill():
             raise GuestError(f"the cell of server {self._server.name} does not end")
         self._running.stop(ask=self._init is None)
-        self._server.cgroup.remove_inner()
+        self._server.cgroup.remove_inner(_GROUP)
 
 
 def _pid_file(name: str) -> str:

@@ -9,11 +9,12 @@ from importlib.resources import as_file, files
 from whimbrel.errors import CapabilityError, WhimbrelError
 from whimbrel.images.recipes import server_tree
 from whimbrel.images.store import ImageStore
+from whimbrel.lab.cell import cell_command
 from whimbrel.system import cgroups
 from whimbrel.system.capabilities import TURN_S, Finding
 from whimbrel.system.cgroups import Cgroup
 from whimbrel.system.ledger import Ledger
-from whimbrel.system.places import home
+from whimbrel.system.places import home, make_private
 from whimbrel.system.process import run
 
 CELL = "a cell for a container"
@@ -23,6 +24,7 @@ LAZY_PAGES = "lazy pages outside a guest"
 _NAMES = {"CRIU": DUMP, "tracking": TRACKING, "lazy": LAZY_PAGES}
 _NO_CORE = "version 2 of control groups, which freezes and ends a container, is not mounted"
 _PROBE_S = 60.0
+_GROUP = "cell"
 
 
 def examine_criu(store: ImageStore) -> list[Finding]:
@@ -71,20 +73,21 @@ def _probe(store: ImageStore) -> str:
     tree, aid = store.server_tree(), store.criu_aid()
     room = files("whimbrel.lab")
     probe = f"AID={shlex.quote(f'/srv/images/{aid.relative_to(store.folder)}')}\n{(room / 'criu_probe.sh').read_text()}"
-    cell = ["exec", "unshare", "--mount", "--pid", "--cgroup", "--fork",
-            "env", f"WHIMBREL_RUN={probe}", "sh", "-c", (room / "cell.sh").read_text()]  # fmt: skip
+    cell = ["exec", "env", f"WHIMBREL_RUN={probe}", *cell_command()]
     folder, group = home() / "doctor", Cgroup("doctor/criu")
     with Ledger("doctor", TURN_S) as ledger, as_file(room / "server.sh") as script:
         ledger.undo_all()
         try:
             ledger.add("cgroup", group.name)
             group.create(cpus=cgroups.machine_cpus(), memory_bytes=None)
+            group.make_inner(_GROUP)
             ledger.add("folder", str(folder))
+            make_private(folder)
             for inner in ("root", "upper", "work", "run", "own"):
-                (folder / inner).mkdir(parents=True)
+                (folder / inner).mkdir()
             return run(
                 ["unshare", "--mount", "--pid", "--uts", "--ipc", "--net", "--fork", "--kill-child", "sh", script],
-                check=False, timeout_s=_PROBE_S, cgroup_procs=group.procs_files,
+                check=False, timeout_s=_PROBE_S, cgroup_procs=group.inner_procs_files(_GROUP),
                 env={"TREE": str(tree), "FOLDER": str(folder), "IMAGES": str(store.folder), "SHARED": str(folder / "run"),
                      "NAME": "doctor", "WHIMBREL_RUN": shlex.join(cell)},
             ).stdout  # fmt: skip

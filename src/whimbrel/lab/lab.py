@@ -20,7 +20,7 @@ from whimbrel.system import cgroups, links, netns
 from whimbrel.system.certificates import Authority
 from whimbrel.system.cgroups import Cgroup
 from whimbrel.system.ledger import Ledger, all_ledgers
-from whimbrel.system.places import home
+from whimbrel.system.places import home, make_private
 from whimbrel.system.provenance import machine as machine_facts
 from whimbrel.system.root import need_root
 from whimbrel.system.standby_memory import StandbyMemory
@@ -263,7 +263,9 @@ class Lab:
 
     def _make_folders(self) -> None:
         self.ledger.add("folder", str(self.folder))
-        self.shared.mkdir(parents=True)
+        make_private(self.folder.parent)
+        make_private(self.folder)
+        self.shared.mkdir()
         if self.spec.tls:
             self.authority.create()
 

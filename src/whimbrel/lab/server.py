@@ -19,6 +19,7 @@ from whimbrel.system import netns
 from whimbrel.system.certificates import Authority, equip_host
 from whimbrel.system.cgroups import Cgroup
 from whimbrel.system.deadline import Deadline, wait_until
+from whimbrel.system.places import make_private
 from whimbrel.system.process import Completed, ProcessId, Running, joining, run, start
 
 _READY_S = 60.0
@@ -29,6 +30,9 @@ listen_tcp = {tcp}
 listen_addr = "{address}"
 auth_tcp = "none"
 auth_unix_rw = "none"
+unix_sock_rw_perms = "0600"
+unix_sock_ro_perms = "0600"
+unix_sock_admin_perms = "0600"
 host_uuid = "{uuid}"
 """
 _QEMU_CONF = """\
@@ -116,6 +120,8 @@ class Server:
             # What a server that lost its power had written goes with it.
             shutil.rmtree(place.folder / inner, ignore_errors=True)
             (place.folder / inner).mkdir(parents=True)
+        # Whoever may connect to libvirtd there is root: its sockets are root's own, in a folder of root's own.
+        make_private(place.folder / "run")
         place.own.mkdir(exist_ok=True)
         etc = place.folder / "upper" / "etc"
         (etc / "libvirt").mkdir(parents=True)
@@ -160,9 +166,10 @@ class Server:
         """What its libvirtd says of the guest."""
         return libvirt_state_of(self.libvirt_uri, what)
 
-    def command(self, argv: Sequence[str]) -> Sequence[str]:
-        """In its group and its namespaces."""
-        return [*map(str, joining(self.cgroup.procs_files)), *self._enter(argv)]
+    def command(self, argv: Sequence[str], group: str | None = None) -> Sequence[str]:
+        """In its own group, or one within that, and in its namespaces."""
+        procs_files = self.cgroup.procs_files if group is None else self.cgroup.inner_procs_files(group)
+        return [*map(str, joining(procs_files)), *self._enter(argv)]
 
     def run(self, command: Sequence[str], *, check: bool = True, timeout_s: float = 60) -> Completed:
         """Runs a command inside the server, not counted with what the server itself takes."""

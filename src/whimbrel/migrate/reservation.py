@@ -23,7 +23,7 @@ from whimbrel.durable import put_aside, replace_text
 from whimbrel.errors import ReservationError
 from whimbrel.hosts.host import Host
 from whimbrel.spec.lab import QEMU_OVERHEAD_BYTES
-from whimbrel.system.places import home
+from whimbrel.system.places import home, make_private
 from whimbrel.system.process import ProcessId
 from whimbrel.units import format_bytes
 
@@ -89,7 +89,7 @@ def _check(host: Host, wanted: Booking, others: list[Booking]) -> None:
 def _bookings(host: Host) -> Iterator[list[Booking]]:
     """The host's valid bookings, under its lock; what the caller makes of the list is what is kept."""
     folder = home() / "bookings"
-    folder.mkdir(parents=True, exist_ok=True)
+    make_private(folder)
     name = hashlib.sha256(host.libvirt_uri.encode()).hexdigest()[:16]
     with (folder / f"{name}.lock").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

@@ -12,8 +12,9 @@ from typing import Any
 import polars as pl
 from pydantic import ValidationError
 
-from whimbrel.durable import flush, replace_text
+from whimbrel.durable import flush
 from whimbrel.errors import UsageError
+from whimbrel.records.caller import copy_tree, make_folder, write_file, writing_to
 from whimbrel.records.trial import TRIAL_SCHEMA_VERSION, Plan, TrialRecord
 from whimbrel.spec.campaign import CampaignSpec
 from whimbrel.spec.fields import RECORD
@@ -52,7 +53,7 @@ class CampaignFolder:
         """A new folder; UsageError when there is one with results already."""
         if (folder / _CAMPAIGN).exists():
             raise UsageError(f"{folder} already holds results", resolution="name another folder with --out")
-        (folder / _TRIALS).mkdir(parents=True, exist_ok=True)
+        make_folder(folder / _TRIALS)
         content = {
             "schema_version": TRIAL_SCHEMA_VERSION,
             "spec": json.loads(spec.model_dump_json()),
@@ -108,21 +109,19 @@ class CampaignFolder:
         """Where the profiles of its guests are, when its moves are predicted; it may not be there yet."""
         return self.folder / "profiles"
 
-    def workplace(self, order: int) -> Path:
-        """Where a trial that is being made writes; renamed into place by ``commit``."""
-        return self.folder / _TRIALS / f".{order:04d}.partial"
-
     def commit(self, workplace: Path, record: TrialRecord) -> StoredTrial:
-        """Puts the finished trial in place, in one step."""
+        """Puts a copy of the finished trial in place, in one step; nobody else may write into ``workplace``."""
         write_json(workplace / "trial.json", json.loads(record.model_dump_json()))
-        for file in (*workplace.glob("*.parquet"), workplace):
-            flush(file)
         plan = record.plan
+        partial = self.folder / _TRIALS / f".{plan.order:04d}.partial"
+        copy_tree(workplace, partial)
         final = self.folder / _TRIALS / f"{plan.order:04d}-{plan.arm}"
-        if final.exists():
-            shutil.rmtree(final)
-        workplace.rename(final)
-        flush(final.parent)
+        with writing_to(final.parent):
+            flush(partial)
+            if final.exists():
+                shutil.rmtree(final)
+            partial.rename(final)
+            flush(final.parent)
         return StoredTrial(final, record)
 
     def trials(self) -> list[StoredTrial]:
@@ -147,8 +146,9 @@ class CampaignFolder:
 def forget_unmade(folder: Path) -> None:
     """Removes a campaign's folder again when no trial of it was made, so that its name is free."""
     if not list((folder / _TRIALS).glob("[0-9]*/trial.json")):
-        shutil.rmtree(folder / _TRIALS, ignore_errors=True)
-        (folder / _CAMPAIGN).unlink(missing_ok=True)
+        with writing_to(folder):
+            shutil.rmtree(folder / _TRIALS, ignore_errors=True)
+            (folder / _CAMPAIGN).unlink(missing_ok=True)
 
 
 def _unreadable(file: Path, error: ValidationError) -> UsageError:
@@ -173,5 +173,5 @@ def read_json(file: Path, resolution: str = "remove the folder of this trial") -
 
 
 def write_json(file: Path, content: object, *, lasting: bool = True) -> None:
-    """Writes a JSON file in one step; ``lasting``: see ``durable.replace_text``."""
-    replace_text(file, json.dumps(content, indent=1), lasting=lasting)
+    """Writes a JSON file in one step; ``lasting``: see ``durable.replace_bytes``."""
+    write_file(file, json.dumps(content, indent=1).encode(), lasting=lasting)

@@ -7,12 +7,14 @@ tables of several campaigns can be stacked.
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from whimbrel.analysis.predictor import compare, judge
+from whimbrel.records.caller import make_folder, write_file
 from whimbrel.report.load import ReportedTrial
 
 TABLES = ("trials", "viewers", "playbacks", "instruments", "predictions")
@@ -145,12 +147,14 @@ def tables_of(campaign: str, trials: list[ReportedTrial]) -> dict[str, pl.DataFr
 
 def write_tables(tables: dict[str, pl.DataFrame], folder: Path) -> list[Path]:
     """Each table as CSV and as Parquet; returns the files."""
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     files = []
     for name, frame in tables.items():
         csv, parquet = folder / f"{name}.csv", folder / f"{name}.parquet"
-        frame.write_csv(csv)
-        frame.write_parquet(parquet)
+        content = io.BytesIO()
+        frame.write_parquet(content)
+        write_file(csv, frame.write_csv().encode())
+        write_file(parquet, content.getvalue())
         files += [csv, parquet]
     return files
 

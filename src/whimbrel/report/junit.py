@@ -6,6 +6,7 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 
 from whimbrel.errors import UsageError
+from whimbrel.records.caller import write_file
 from whimbrel.report.content import Report
 from whimbrel.report.load import ReportedTrial
 from whimbrel.report.problems import shorten
@@ -28,7 +29,7 @@ def write_junit(report: Report, file: Path) -> None:
         suite.set("skipped", str(len(suite.findall("./testcase/skipped"))))
     ET.indent(suites)
     try:
-        file.write_bytes(ET.tostring(suites, encoding="utf-8", xml_declaration=True))
+        write_file(file, ET.tostring(suites, encoding="utf-8", xml_declaration=True))
     except OSError as error:
         raise UsageError(f"{file} cannot be written: {error.strerror}") from error
 

@@ -13,7 +13,7 @@ import vl_convert
 from markupsafe import Markup, escape
 
 from whimbrel.analysis.resampling import Resampled
-from whimbrel.durable import replace_text
+from whimbrel.records.caller import make_folder, write_file
 from whimbrel.records.store import CampaignFolder
 from whimbrel.report.charts import NamedChart, crowd_chart, load_chart, rest_chart, timeline_chart
 from whimbrel.report.content import Report
@@ -82,7 +82,7 @@ def write_page(folder: CampaignFolder, report: Report) -> Path:
         specs=[_inline(chart) for chart in charts],
     )
     target = folder.folder / PAGE
-    replace_text(target, text, lasting=False)
+    write_file(target, text.encode(), lasting=False)
     return target
 
 
@@ -125,12 +125,12 @@ def _bundle() -> str:
 def write_figures(folder: CampaignFolder, report: Report) -> list[Path]:
     """Writes every chart as PNG and SVG; returns the files."""
     target = folder.folder / _FIGURES
-    target.mkdir(exist_ok=True)
+    make_folder(target)
     files = []
     for chart in charts_of(report):
         svg, png = target / f"{chart.name}.svg", target / f"{chart.name}.png"
-        svg.write_text(svg_of(chart))
-        png.write_bytes(png_of(chart))
+        write_file(svg, svg_of(chart).encode())
+        write_file(png, png_of(chart))
         files += [svg, png]
     return files
 

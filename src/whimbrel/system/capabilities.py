@@ -13,7 +13,7 @@ from whimbrel.errors import CapabilityError, WhimbrelError
 from whimbrel.system import cgroups, kvm_memo, links, netns
 from whimbrel.system.cgroups import Cgroup
 from whimbrel.system.ledger import Ledger
-from whimbrel.system.places import home
+from whimbrel.system.places import home, make_private
 from whimbrel.system.process import run
 from whimbrel.units import format_bytes
 
@@ -184,8 +184,9 @@ def _loss() -> str:
 def _overlay(ledger: Ledger) -> str:
     folder = home() / "doctor"
     ledger.add("folder", str(folder))
+    make_private(folder)
     for inner in ("lower", "upper", "work", "root"):
-        (folder / inner).mkdir(parents=True)
+        (folder / inner).mkdir()
     options = f"lowerdir={folder}/lower,upperdir={folder}/upper,workdir={folder}/work"
     run(["unshare", "--mount", "--pid", "--fork", "mount", "-t", "overlay", "-o", options, "overlay", folder / "root"])
     return "mounted one"

@@ -112,7 +112,9 @@ class Cgroup:
     def make_inner(self, inner: str) -> None:
         """Makes a group within this one, in version 2 only: what is in it counts here, and it may have groups of its own."""
         if self._where.core is None:
-            raise CapabilityError("version 2 of control groups is not mounted", resolution="mount cgroup2 at /sys/fs/cgroup/unified")
+            raise CapabilityError(
+                "version 2 of control groups is not mounted", resolution="mount cgroup2 at /sys/fs/cgroup/unified"
+            )
         (self._where.core / _TOP / self.name / inner).mkdir(parents=True, exist_ok=True)
 
     def create(self, *, cpus: Sequence[int], memory_bytes: int | None) -> None:

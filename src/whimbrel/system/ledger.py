@@ -20,7 +20,7 @@ from whimbrel.system import netns
 from whimbrel.system.cgroups import Cgroup
 from whimbrel.system.clock import clock_id
 from whimbrel.system.deadline import Deadline, pause
-from whimbrel.system.places import home
+from whimbrel.system.places import close_store, home, make_private, need_to_see
 from whimbrel.system.process import run
 
 # A record is a folder that says what the other things are for.
@@ -87,7 +87,9 @@ class Ledger:
 
     def acquire(self) -> None:
         """Takes the lock; UsageError when another process holds it."""
-        folder().mkdir(parents=True, exist_ok=True)
+        # All that we create is created under a ledger's lock.
+        close_store()
+        make_private(folder())
         lock = (folder() / f"{self.name}.lock").open("a")
         deadline = Deadline(self._patience_s)
         while not _lock(lock, fcntl.LOCK_EX):
@@ -240,6 +242,7 @@ def folder() -> Path:
 
 
 def all_ledgers() -> Iterator[Ledger]:
-    """Every ledger on this machine."""
+    """Every ledger on this machine; CapabilityError for who may not see them."""
+    need_to_see(folder(), "what there is of labs")
     for name in sorted({file.stem for kind in ("*.jsonl", "*.kept") for file in folder().glob(kind)}):
         yield Ledger(name)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 
 from whimbrel.errors import CapabilityError
+from whimbrel.records.caller import note_umask
 
 _SYSTEM_PROGRAMS = ("/usr/local/sbin", "/usr/sbin", "/sbin")
-_callers_umask = 0o022
 
 
 def settle_in() -> None:
@@ -15,17 +15,11 @@ def settle_in() -> None:
 
     ``su`` without ``-`` keeps a user's PATH. With a umask of 077 nginx could not read the film that is made for it.
     """
-    global _callers_umask
     if os.geteuid() != 0:
         return
-    _callers_umask = os.umask(0o022)
+    note_umask(os.umask(0o022))
     path = os.environ.get("PATH", os.defpath).split(os.pathsep)
     os.environ["PATH"] = os.pathsep.join([*path, *(folder for folder in _SYSTEM_PROGRAMS if folder not in path)])
-
-
-def as_caller_wants(mode: int) -> int:
-    """``mode`` without what the caller's own umask takes away: for results, which are the caller's."""
-    return mode & ~_callers_umask
 
 
 def need_root(what: str) -> None:

@@ -20,6 +20,7 @@ from whimbrel.predict.move import expectation_of, why_not
 from whimbrel.predict.overheads import Seen, learn
 from whimbrel.predict.profile import Profile
 from whimbrel.predict.range import Range
+from whimbrel.records.caller import make_folder
 from whimbrel.records.store import CampaignFolder, StoredTrial, read_json, write_json
 from whimbrel.records.trial import Expected, Plan, Prediction
 from whimbrel.spec.campaign import CampaignSpec
@@ -50,7 +51,7 @@ class Foresight:
         if not file.exists():
             self._told(f"profiling the guest of {plan.arm}, boot {plan.state_boot}")
             profile = rehearse(self._site, spec, plan, start, spec.observe.profile_for_s, self._told)
-            file.parent.mkdir(exist_ok=True)
+            make_folder(file.parent)
             write_json(file, _PROFILES.dump_python(profile, mode="json"))
 
     def of(self, spec: CampaignSpec, plan: Plan) -> Foretell | None:

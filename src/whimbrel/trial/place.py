@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
 from whimbrel.errors import UsageError
 from whimbrel.guests.guest import GUEST_NAME, GUEST_UUID
 from whimbrel.hosts.remote import RemoteSite, hosts_ledger
@@ -9,6 +13,21 @@ from whimbrel.images.store import ImageStore
 from whimbrel.lab.lab import Lab, ledger_of
 from whimbrel.spec.campaign import CampaignSpec
 from whimbrel.system.ledger import Ledger
+from whimbrel.system.places import home, make_private
+
+
+@contextmanager
+def workplace(ledger: Ledger, order: int) -> Iterator[Path]:
+    """Where a trial, or a move by hand, writes while it is made; gone with the block. Nobody but root may enter."""
+    folder = home() / "trials" / f"{ledger.name}-{order:04d}"
+    entry = ledger.add("folder", str(folder))
+    entry.undo()
+    make_private(folder.parent)
+    make_private(folder)
+    try:
+        yield folder
+    finally:
+        ledger.undo(entry)
 
 
 def ledger_for(spec: CampaignSpec) -> Ledger:

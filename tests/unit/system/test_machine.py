@@ -11,6 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from whimbrel.records import caller
 from whimbrel.system import capabilities, root
 
 GIB = 2**30
@@ -24,14 +25,14 @@ def own_umask() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("own_umask")
-def test_what_root_makes_can_be_read_and_results_are_as_private_as_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_root_makes_can_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 0)
-    monkeypatch.setattr(root, "_callers_umask", 0o022)
+    monkeypatch.setattr(caller, "_umask", None)
     monkeypatch.setenv("PATH", "/usr/bin:/bin")
     root.settle_in()
     (tmp_path / "film").write_text("x")
     assert (tmp_path / "film").stat().st_mode & 0o777 == 0o644
-    assert root.as_caller_wants(0o777) == 0o700
+    assert caller._umask == 0o077
     assert os.environ["PATH"] == "/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin"
 
 

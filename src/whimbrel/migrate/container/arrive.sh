@@ -41,7 +41,7 @@ came_whole() { # NAME SUM: what is not whole, or not what was sent, is not unpac
 
 take_ahead() { # SUM: the files that came while the container ran; their memory is given back
     came_whole ahead "$1" || { tell "failed: the files that came are not those that were sent"; return; }
-    unpack ahead.tar || { tell "failed: its files could not be unpacked"; return; }
+    unpack_files ahead.tar || { tell "failed: its files could not be unpacked"; return; }
     say_size ahead
     rm ahead.tar
     ahead=yes
@@ -53,7 +53,11 @@ say_size() { # NAME
 }
 
 unpack_rest() { # the small images, the files that have changed, and the names of those that are no longer there
-    if [ -n "$ahead" ]; then unpack_changed files.tar; else unpack files.tar; fi
+    if [ -n "$ahead" ]; then
+        unpack_changed files.tar
+    else
+        unpack_files files.tar && { [ "$TECHNIQUE" = restart ] || unpack files.tar images; }
+    fi
 }
 
 bring_up() { # SUM of the files
@@ -175,6 +179,8 @@ if has populated 1; then
     exit 1
 fi
 end_container || { say "failed: what an earlier copy left cannot be removed"; exit 1; }
+build_jails || { say "failed: there is no place to unpack what comes"; exit 1; }
+let_only_peer_in || { say "failed: strangers cannot be kept out"; exit 1; }
 coproc LINE { exec nc -l "$CONTROL_PORT"; }
 say listening
 # In the background, so that a signal is heeded meanwhile.

@@ -15,6 +15,21 @@ CONTROL_PORT=7000 PAGES_PORT=7001 FILES_PORT=7002 AHEAD_PORT=7003
 # destination waits for all of it, and for a round, as long as the move's time-out (PATIENCE_S) lets each.
 READY_S=45 FILES_S=30 ANSWER_S=90 ALIVE_S=10
 
+let_only_peer_in() { # the ports of a move, those of CRIU too, are open to the other side alone (nft(8)), until side.py clears up
+    nft -f - <<EOF
+table inet whimbrel_move
+delete table inet whimbrel_move
+table inet whimbrel_move {
+    chain input {
+        type filter hook input priority filter
+        iif lo accept
+        ip saddr $PEER accept
+        tcp dport $CONTROL_PORT-$AHEAD_PORT drop
+    }
+}
+EOF
+}
+
 say() { printf '%s %s\n' "$EPOCHREALTIME" "$*" >>"$MOVE/journal"; }
 
 hear() { # SECONDS: the next line from the other side, in $heard; fails when none comes in time

@@ -139,7 +139,7 @@ leave() { # ends with the container frozen, or stopped, and all that the destina
         echo 1 >"$GROUP/cgroup.freeze"
         until_group_says frozen 1 5 || go_back "it was not frozen"
         say dumped
-        send_rest "run/move/images/final" || go_back "the images could not be sent"
+        send_rest images/final || go_back "the images could not be sent"
         ;;
     *)
         ask_for_page_server final || { say "failed: no page server: $heard"; exit 1; }
@@ -151,7 +151,7 @@ leave() { # ends with the container frozen, or stopped, and all that the destina
         kill "$watch"
         until_group_says frozen 1 5 || go_back "it was not frozen"
         say dumped
-        send_rest "run/move/images/final" || go_back "the images could not be sent"
+        send_rest images/final || go_back "the images could not be sent"
         ;;
     esac
     say sent
@@ -186,6 +186,7 @@ if ! has populated 1 || ! has frozen 0; then
     say "failed: it does not run here"
     exit 1
 fi
+let_only_peer_in || { say "failed: strangers cannot be kept out"; exit 1; }
 coproc LINE { exec nc "$PEER" "$CONTROL_PORT"; }
 tell hello
 hear "$READY_S" && [ "$heard" = hello ] || { say "failed: the destination does not answer"; exit 1; }

@@ -107,8 +107,10 @@ class Side:
         self.carrier.inside.run(["/bin/bash", "-c", f". {MOVE}/common.sh; cd {MOVE}; {then}"])
 
     def clear(self) -> None:
-        """Gives back the memory of the move's folder, in which the container's own may be."""
-        self.carrier.inside.shell(f"while mountpoint -q {MOVE}; do umount -l {MOVE}; done")
+        """Gives back the memory of the move's folder, in which the container's own may be; its ports are open again."""
+        self.carrier.inside.shell(
+            f"while mountpoint -q {MOVE}; do umount -l {MOVE}; done; nft delete table inet whimbrel_move 2>/dev/null || true"
+        )
 
     def fetch(self, path: str) -> bytes | None:
         """A small file of the move's folder; None when there is none."""

@@ -1,7 +1,11 @@
-"""What a container has written goes ahead, and what has changed since follows: with the scripts' own functions, in real files."""
+"""What a container has written goes ahead, and what has changed since follows: with the scripts' own functions, in real files.
+
+And an archive that means harm gets nothing out of the folder that it is unpacked into.
+"""
 
 from __future__ import annotations
 
+import io
 import mmap
 import os
 import shutil
@@ -15,7 +19,7 @@ from pathlib import Path
 import pytest
 
 _SCRIPT = files("whimbrel.migrate.container") / "files.sh"
-_HOME = "/srv/origin"
+_HOME = "srv/origin"
 
 
 _FILES = (
@@ -40,19 +44,20 @@ class _End:
     """One end of a move: a root of its own, with the move's folder and the container's files."""
 
     def __init__(self, root: Path) -> None:
-        self._root = root
         self.move = root / "run/move"
-        self.upper = root / _HOME[1:] / "upper"
+        self.home = root / _HOME
+        self.upper = self.home / "upper"
         for folder in (self.move, self.upper):
             folder.mkdir(parents=True)
         os.mkfifo(self.move / "never")
 
     def run(self, what: str) -> subprocess.CompletedProcess[str]:
-        """Runs this with the functions of the script."""
-        places = {"ROOT": str(self._root), "MOVE": str(self.move), "HOME_OF": _HOME, "FILES": str(_SCRIPT)}
+        """Runs this with the functions of the script; what they mount goes with it."""
+        shutil.rmtree(self.move / "jail", ignore_errors=True)
+        places = {"MOVE": str(self.move), "HOME_OF": str(self.home), "FILES": str(_SCRIPT)}
         environment = {"PATH": os.environ["PATH"], "LC_ALL": "C", **places}
-        command = f'. "$FILES"; cd "$MOVE"; {what}'
-        return subprocess.run(["bash", "-c", command], env=environment, text=True, capture_output=True)
+        command = f'. "$FILES"; cd "$MOVE"; build_jails || exit 125; {what}'
+        return subprocess.run(["unshare", "--mount", "bash", "-c", command], env=environment, text=True, capture_output=True)
 
     def do(self, what: str) -> None:
         """Runs it; it must succeed."""
@@ -109,7 +114,7 @@ def _send(source: _End, destination: _End, meanwhile: Callable[[], None]) -> Pat
     """The whole way; returns the second archive."""
     source.do("note_files && pack_all >ahead.tar")
     shutil.copy(source.move / "ahead.tar", destination.move)
-    destination.do("unpack ahead.tar")
+    destination.do("unpack_files ahead.tar")
     assert destination.content() == source.content()
     meanwhile()
     source.do("compare_files && pack_changed >files.tar")
@@ -124,7 +129,7 @@ def test_what_changed_after_it_was_sent_follows(ends: tuple[_End, _End]) -> None
     destination.do("unpack_changed files.tar")
     assert destination.content() == source.content()
     with tarfile.open(archive) as packed:
-        assert not {f"{_HOME[1:]}/upper/{name}" for name in ("stays/as it is", "link")} & set(packed.getnames())
+        assert not {f"upper/{name}" for name in ("stays/as it is", "link")} & set(packed.getnames())
 
 
 def test_nothing_follows_when_nothing_changed(ends: tuple[_End, _End]) -> None:
@@ -132,7 +137,7 @@ def test_nothing_follows_when_nothing_changed(ends: tuple[_End, _End]) -> None:
     _fill(source.upper)
     archive = _send(source, destination, lambda: None)
     with tarfile.open(archive) as packed:
-        assert packed.getnames() == ["run/move/gone", "run/move/changed"]
+        assert packed.getnames() == ["images/gone", "upper"]
     destination.do("unpack_changed files.tar")
     assert destination.content() == source.content()
 
@@ -155,7 +160,7 @@ def test_a_write_into_a_mapped_file_shows_though_its_page_was_dirty_before(ends:
 
 
 @pytest.mark.parametrize("changed", [True, False])
-def test_a_folder_that_leads_elsewhere_is_refused(ends: tuple[_End, _End], tmp_path: Path, changed: bool) -> None:
+def test_a_folder_that_leads_elsewhere_leads_nowhere(ends: tuple[_End, _End], tmp_path: Path, changed: bool) -> None:
     """As a container could make one between our listing and our reading."""
     source, destination = ends
     elsewhere = tmp_path / "elsewhere"
@@ -172,5 +177,71 @@ def test_a_folder_that_leads_elsewhere_is_refused(ends: tuple[_End, _End], tmp_p
             (source.upper / "folder/inner/deep").unlink()
 
     _send(source, destination, meanwhile)
-    assert destination.run("unpack_changed files.tar").returncode != 0
+    destination.run("unpack_changed files.tar")
     assert (elsewhere / "deep").read_text() == "not the container's"
+
+
+def _member(name: str, kind: bytes = tarfile.REGTYPE, link: str = "", device: tuple[int, int] = (0, 0)) -> tarfile.TarInfo:
+    made = tarfile.TarInfo(name)
+    made.type, made.linkname, (made.devmajor, made.devminor) = kind, link, device
+    return made
+
+
+def _pack(target: Path, *members: tarfile.TarInfo) -> None:
+    with tarfile.open(target, "w") as archive:
+        for made in members:
+            content = b"by the archive" if made.isreg() else b""
+            made.size = len(content)
+            archive.addfile(made, io.BytesIO(content))
+
+
+# What each archive is made of, after one that holds a link from upper/way to where it wants to go ("OUT").
+HARM = {
+    "parent": [_member("upper/../../OUT/new")],
+    "many parents": [_member("upper/" + "../" * 20 + "OUT/new")],
+    "absolute": [_member("/OUT/new")],
+    "elsewhere": [_member("OUT/new"), _member("srv/origin/bundle/new")],
+    "by a link of before": [_member("upper/way/new")],
+    "by a link of its own": [_member("upper/other", tarfile.SYMTYPE, "/OUT"), _member("upper/other/new")],
+    "over a file by a link": [_member("upper/way/kept")],
+    "hard link": [_member("upper/hard", tarfile.LNKTYPE, "OUT/kept"), _member("upper/hard")],
+    "hard link by a link": [_member("upper/hard", tarfile.LNKTYPE, "upper/way/kept"), _member("upper/hard")],
+    "images by a file of the container": [_member("upper/images", tarfile.SYMTYPE, "/images/final"), _member("upper/images/new")],
+    "programs": [_member("usr/bin/new"), _member("upper/usr", tarfile.SYMTYPE, "/usr/bin"), _member("upper/usr/new")],
+}
+
+
+@pytest.mark.parametrize("harm", HARM)
+@pytest.mark.parametrize("unpacking", ["unpack_files files.tar", "unpack_changed files.tar", "unpack files.tar images"])
+def test_an_archive_that_means_harm_changes_nothing_outside_its_folder(tmp_path: Path, harm: str, unpacking: str) -> None:
+    destination, out = _End(tmp_path), tmp_path / "out"
+    out.mkdir()
+    (out / "kept").write_text("kept")
+    (destination.home / "bundle").mkdir()
+    (destination.move / "images/final").mkdir(parents=True)
+    (destination.upper / "way").symlink_to(out)
+    place = str(out)[1:]
+    members = [_member(made.name.replace("OUT", place), made.type, made.linkname.replace("OUT", place)) for made in HARM[harm]]
+    gone = _member("images/gone")
+    _pack(destination.move / "files.tar", gone, *members)
+    before = set(Path("/usr/bin").iterdir())
+    destination.run(unpacking)
+    outside = [path for path in tmp_path.rglob("*") if destination.upper not in path.parents and path.name == "new"]
+    assert outside == []
+    assert {path.name: path.read_text() for path in out.iterdir()} == {"kept": "kept"}
+    assert (out / "kept").stat().st_nlink == 1
+    assert set(Path("/usr/bin").iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    ("kind", "device", "fits"),
+    [
+        (tarfile.CHRTYPE, (0, 0), True), (tarfile.CHRTYPE, (1, 3), True), (tarfile.CHRTYPE, (5, 0), True),
+        (tarfile.CHRTYPE, (1, 1), False), (tarfile.CHRTYPE, (10, 200), False), (tarfile.BLKTYPE, (8, 0), False),
+        (tarfile.BLKTYPE, (1, 3), False), (tarfile.CHRTYPE, (1, 50), False),
+    ],
+)  # fmt: skip
+def test_devices_come_only_as_every_container_has_them(tmp_path: Path, kind: bytes, device: tuple[int, int], fits: bool) -> None:
+    destination = _End(tmp_path)
+    _pack(destination.move / "ahead.tar", _member("upper/device", kind, device=device))
+    assert (destination.run("unpack_files ahead.tar").returncode == 0) == fits
