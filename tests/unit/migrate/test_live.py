@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from tests.fakes import FakeHost, FakeJournal
 from whimbrel.errors import EngineError
 from whimbrel.migrate import live
+from whimbrel.migrate.journal import WrittenJournal
 from whimbrel.migrate.technique import MoveRequest
 from whimbrel.spec.migration import MigrationSpec
 
@@ -157,3 +159,21 @@ def test_the_time_out_ends_a_move_that_stands_still_for_want_of_rounds() -> None
     attempt._watch()
     assert [name for _, name, _ in journal.marks] == ["pause limit", "stop and copy", "abort"]
     assert job.may_pause_ms[-1] == live._ANY_DOWNTIME_MS
+
+
+class Moving(Job):
+    """A guest that moves at once."""
+
+    def migrate(self, options: object) -> None:
+        return None
+
+
+def test_a_full_journal_does_not_lose_when_the_move_returned() -> None:
+    job: Any = Moving()
+    beside = FakeJournal()
+    beside.mark("earlier")
+    request = MoveRequest("guest", FakeHost("a"), FakeHost("b"), 2**20, 2**20, MigrationSpec())
+    attempt = live._Attempt(job, request, WrittenJournal(Path("/dev/full"), beside), job)
+    attempt._call()
+    assert attempt.returned_ns == 1
+    assert attempt.result == "moved"

@@ -125,6 +125,16 @@ def test_bytes_of_a_disk_are_unknown_where_nobody_counted_them(trials: dict[str,
     assert derive(with_storage(record), None, None, None, None).disk_bytes is None
 
 
+def test_a_move_whose_return_was_not_written_down_has_no_total(trials: dict[str, Trialled]) -> None:
+    # As records were written whose journal had no room left.
+    record = trials["vm"].record
+    assert record.move is not None
+    figures = derive(
+        record.model_copy(update={"move": record.move.model_copy(update={"returned_ns": 0})}), None, None, None, None
+    )
+    assert (figures.total_s, figures.measured) == (None, False)
+
+
 def test_cpu_of_the_hosts_is_scaled_to_the_whole_move(trials: dict[str, Trialled]) -> None:
     record = trials["vm"].record
     assert record.move is not None
