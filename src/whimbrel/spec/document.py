@@ -138,7 +138,7 @@ def spec_error(error: ValidationError, document: CommentedMap, file: Path, model
     others = len(error.errors()) - 1
     if others:
         resolution += f"{' ' if resolution else ''}({others} more problem{'s' if others > 1 else ''} in this file)"
-    return SpecError(problem, file=file, line=_line_of(location, document), key=key, resolution=resolution)
+    return SpecError(problem, file=file, line=line_of(location, document), key=key, resolution=resolution)
 
 
 def _shown(value: object) -> str:
@@ -146,7 +146,7 @@ def _shown(value: object) -> str:
     return text if len(text) <= 80 else text[:77] + "..."
 
 
-def _line_of(location: tuple[int | str, ...], document: CommentedMap) -> int | None:
+def line_of(location: tuple[int | str, ...], document: CommentedMap) -> int | None:
     """The line of the deepest part of ``location`` that stands in the file."""
     line: int | None = None
     place: Any = document

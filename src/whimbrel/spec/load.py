@@ -14,8 +14,10 @@ from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from whimbrel.errors import SpecError, UsageError
 from whimbrel.spec.arms import ArmSpec
 from whimbrel.spec.campaign import CampaignSpec
-from whimbrel.spec.document import parse_yaml, read_text, spec_error
+from whimbrel.spec.document import line_of, parse_yaml, read_text, spec_error
 from whimbrel.spec.overrides import parse_override
+from whimbrel.spec.service import SENT_AHEAD_S
+from whimbrel.units import format_duration
 
 _FORMS_THAT_HAVE = {"vm": ("vm", "nested"), "container": ("nested", "container")}
 
@@ -31,13 +33,14 @@ def load_campaign(file: Path, overrides: Sequence[str] = ()) -> CampaignSpec:
             _check_settings(document, file, position, arm)
             line = document["scenarios"].lc.item(position)[0] + 1
             try:
-                moves = spec.in_arm(arm).migration.moves
+                there = spec.in_arm(arm)
             except ValidationError as error:
                 # Such as a key by its long name, beside the same key by its short one.
                 first = error.errors()[0]
                 key = ".".join(map(str, first["loc"]))
                 raise SpecError(f"in arm {arm.name!r}: {first['msg']}", file=file, line=line, key=key) from error
-            form = arm.form or scenario.form
+            _check_film(there, arm, file, document)
+            moves, form = there.migration.moves, arm.form or scenario.form
             if form not in _FORMS_THAT_HAVE[moves]:
                 what = "a VM" if moves == "vm" else "a container"
                 raise SpecError(
@@ -68,6 +71,32 @@ def _check_settings(document: CommentedMap, file: Path, position: int, arm: ArmS
         raise SpecError(
             f"in arm {arm.name!r}: {error.problem}", file=file, line=line, key=error.key, resolution=error.resolution
         ) from error
+
+
+def _check_film(spec: CampaignSpec, arm: ArmSpec, file: Path, document: CommentedMap) -> None:
+    """SpecError when the film is over before the trials of an arm can be; how long a move takes is not known yet, so it counts 0.
+
+    The origin plays a film once. It is over for a viewer when all of it has been sent, which is earlier by what is sent ahead.
+    """
+    stream, observe = spec.stream, spec.observe
+    ahead = {"stream.read_ahead": stream.read_ahead_s + SENT_AHEAD_S} if arm.viewers else {}
+    ahead |= {"stream.hls_buffer": stream.hls_buffer_s} if arm.hls_viewers else {}
+    if not ahead:
+        return
+    kept, most_s = max(ahead.items(), key=lambda item: item[1])
+    watched = {"observe.before": observe.before_s, "observe.after": observe.after_s}
+    watched |= {} if arm.moves else {"observe.stay": observe.stay_s}
+    needed_s = sum(watched.values()) + most_s
+    if stream.length_s > needed_s:
+        return
+    parts = ", ".join(f"{format_duration(seconds)} ({key})" for key, seconds in watched.items())
+    till = " and as long as the move takes" if arm.moves else ""
+    raise SpecError(
+        f"the film of {format_duration(stream.length_s)} is over before a trial of arm {arm.name!r} can be: it is watched for"
+        f" {parts}{till}, and {format_duration(most_s)} of it come ahead ({kept})",
+        file=file, line=line_of(("stream", "length"), document), key="stream.length",
+        resolution=f"give it more than {format_duration(needed_s)}{' and the time of a move' if arm.moves else ''}",
+    )  # fmt: skip
 
 
 def _apply(document: CommentedMap, override: str) -> None:

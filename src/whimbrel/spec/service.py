@@ -11,6 +11,9 @@ from whimbrel.spec.fields import Bytes, BytesPerSecond, Count, MisfitError, Posi
 FormName = Literal["vm", "nested", "container"]
 ServiceName = Literal["none", "stream"]
 
+# What nginx-rtmp sends ahead of the clock beside what a viewer says that it can hold, in seconds.
+SENT_AHEAD_S = 1.0
+
 
 class DirtierSpec(Spec):
     """Memory that is written at a known rate while the guest moves, within a working set that is all there from the beginning.

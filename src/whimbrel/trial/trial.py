@@ -29,6 +29,7 @@ from whimbrel.trial.instruments import Instruments, play, watch
 from whimbrel.trial.notes import Notes, Origin, count_reach, host_name, now
 from whimbrel.trial.subject import Setting, Start, subject_of
 from whimbrel.trial.testimony import judge, listen, testimony
+from whimbrel.units import format_duration
 
 log = logging.getLogger(__name__)
 
@@ -267,10 +268,16 @@ class Trial:
             except GuestError as error:
                 raise GuestError("the service does not answer after the move", details=error.details) from error
 
-    @staticmethod
-    def _check_film(*players: Instrument | None) -> None:
+    def _check_film(self, *players: Instrument | None) -> None:
         if any(line["say"] == "film ended" for player in players if player is not None for line in player.said):
-            raise TrialError("the film ended before the trial did", resolution="give the stream a greater length in the scenario")
+            stream, observe = self._spec.stream, self._spec.observe
+            raise TrialError(
+                "the film ended before the trial did",
+                details=f"the film lasts {format_duration(stream.length_s)} (stream.length), and the trial is watched for"
+                f" {format_duration(observe.before_s)} (observe.before), the move, and {format_duration(observe.after_s)}"
+                " (observe.after)",
+                resolution="give the stream a greater length in the scenario",
+            )
 
     def _keep_logs(self) -> None:
         folder = self._workplace / "logs"

@@ -140,6 +140,56 @@ def test_a_technique_that_is_none_is_one_problem_under_its_own_key(tmp_path: Pat
     assert error.line == 3
 
 
+WATCHED = """\
+schema_version: 1
+name: small
+stream: {length: 5 s, read_ahead: 3 s, hls_buffer: 6 s}
+observe: {before: 30 s, after: 6 s, stay: 10 s}
+scenarios:
+  - name: vm
+    title: Film
+    form: vm
+    service: stream
+    arms: [{viewers: 1}]
+"""
+
+
+@pytest.mark.parametrize(
+    ("arm", "watched", "needed"),
+    [
+        ("{viewers: 1}", "30 s (observe.before), 6 s (observe.after) and as long as the move takes, and 4 s of it come ahead"
+         " (stream.read_ahead)", "40 s and the time of a move"),
+        ("{viewers: 1, moves: false}", "30 s (observe.before), 6 s (observe.after), 10 s (observe.stay), and 4 s of it come ahead"
+         " (stream.read_ahead)", "50 s"),
+        ("{hls_viewers: 1}", "30 s (observe.before), 6 s (observe.after) and as long as the move takes, and 6 s of it come ahead"
+         " (stream.hls_buffer)", "42 s and the time of a move"),
+        ("{viewers: 1, set: {observe.after: 10 s}}", "10 s (observe.after)", "44 s and the time of a move"),
+    ],
+)  # fmt: skip
+def test_a_film_too_short_to_be_watched_is_refused(tmp_path: Path, arm: str, watched: str, needed: str) -> None:
+    error = refused(tmp_path, WATCHED.replace("{viewers: 1}", arm))
+    assert error.key == "stream.length"
+    assert error.line == 3
+    assert "the film of 5 s is over before a trial" in error.problem
+    assert watched in error.problem
+    assert error.resolution == f"give it more than {needed}"
+
+
+def test_a_film_too_short_by_an_override_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "right.yaml"
+    file.write_text(WATCHED.replace("stream: {length: 5 s, read_ahead: 3 s, hls_buffer: 6 s}\n", ""))
+    assert load_campaign(file)
+    with pytest.raises(SpecError, match="the film of 5 s is over before a trial of arm 'vm-1' can be"):
+        load_campaign(file, ["stream.length=5 s"])
+
+
+def test_a_film_that_nobody_watches_or_that_lasts_is_taken(tmp_path: Path) -> None:
+    file = tmp_path / "right.yaml"
+    for old, new in (("{viewers: 1}", "{viewers: 0}"), ("length: 5 s", "length: 41 s")):
+        file.write_text(WATCHED.replace(old, new))
+        assert load_campaign(file).stream.length_s > 0
+
+
 def test_overrides_reach_any_key(tmp_path: Path) -> None:
     file = tmp_path / "good.yaml"
     file.write_text(GOOD)
