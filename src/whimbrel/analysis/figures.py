@@ -14,6 +14,7 @@ from whimbrel.analysis.blocks import one_figure
 from whimbrel.analysis.counters import counter_change, vcpu_wait_share
 from whimbrel.analysis.exclusion import spoilt
 from whimbrel.analysis.gaps import LOST_NS, ends_in_silence, longest_silence
+from whimbrel.analysis.holes import holes_in, job_hole, probing_hole, sampling_hole
 from whimbrel.analysis.phases import (
     Moment,
     Phase,
@@ -32,7 +33,7 @@ from whimbrel.analysis.viewers import Derived, HlsFigure, ViewerFigure, hls_figu
 from whimbrel.records.store import StoredTrial
 from whimbrel.records.trial import TrialRecord
 
-DERIVED_VERSION = 6
+DERIVED_VERSION = 7
 
 # Gaps belong to the move when they touch it or begin soon after: the guest's first seconds on the destination.
 _AFTER_MOVE_NS = 3_000_000_000
@@ -54,6 +55,15 @@ class RoundFigure(Derived):
     from_ns: int
     length_s: float | None
     transferred_bytes: int | None
+
+
+class HoleFigure(Derived):
+    """What was not seen for too long during the move, on the monotonic clock; figures that rest on it are None."""
+
+    what: str
+    from_ns: int
+    to_ns: int
+    length_s: float
 
 
 class MachineFigure(Derived):
@@ -81,7 +91,8 @@ class TrialFigures(Derived):
     ``source_cpu_s`` and ``destination_cpu_s`` are what the hosts computed from call to return, their guest's own work included.
     ``post_copy_faults`` are pages that the guest had to wait for (None where memory never followed it), ``throttle_percent`` is
     the most that auto-converge took of the guest's processors (None where it did not come to that).
-    ``spoilt`` says why the trial does not count (``exclusion``); it is empty when it does.
+    ``holes`` are what the instruments did not see meanwhile. ``spoilt`` says why the trial does not count (``exclusion``); it is
+    empty when it does.
     """
 
     derived_version: int
@@ -109,6 +120,7 @@ class TrialFigures(Derived):
     hls_viewers: list[HlsFigure]
     machine: MachineFigure
     rest: RestFigure | None
+    holes: list[HoleFigure]
     spoilt: list[str]
 
 
@@ -137,7 +149,7 @@ def derive(
     blackout = next(phase for phase in phases if phase.name == "stop-and-copy")
     buffers = tuple(buffers_s) or record.spec.stream.player_buffers_s
     viewers = viewer_figures(record, moments, packets, window, buffers)
-    gap, usual = _reachability(probe, window)
+    gap, usual = _reachability(probe, record, window)
     completed = record.move.completed if record.move else None
     return TrialFigures(
         derived_version=DERIVED_VERSION,
@@ -159,13 +171,14 @@ def derive(
         source_cpu_s=_cpu_s(hosts, record, record.plan.source) if measured else None,
         destination_cpu_s=_cpu_s(hosts, record, record.plan.destination) if measured else None,
         post_copy_faults=_post_copy_faults(record) if moved else None,
-        throttle_percent=_greatest(job, "throttle_percent") if moved else None,
+        throttle_percent=_throttle_percent(job, interval) if moved else None,
         phases=[_phase_figure(phase) for phase in phases] if record.move else [],
         rounds=_round_figures(_rounds(record, moments, job)),
         viewers=viewers,
         hls_viewers=hls_figures(record, moments, segments),
         machine=_machine(hosts, record),
         rest=_rest(record, hosts),
+        holes=_holes(record, hosts, probe, job, interval) if measured and interval else [],
         spoilt=spoilt(record, hosts),
     )  # fmt: skip
 
@@ -238,8 +251,26 @@ def _activated_ns(resume_ns: int | None, probe: pl.DataFrame | None, packets: pl
     return max(int(str(first)) for first in firsts)
 
 
-def _reachability(probe: pl.DataFrame | None, window: tuple[int, int] | None) -> tuple[float | None, float | None]:
-    """The longest time without an answer around the move, and the longest before it."""
+def _holes(
+    record: TrialRecord, hosts: pl.DataFrame | None, probe: pl.DataFrame | None, job: pl.DataFrame | None, during: tuple[int, int]
+) -> list[HoleFigure]:
+    return [
+        HoleFigure(what=what, from_ns=hole.from_ns, to_ns=hole.to_ns, length_s=hole.length_ms / 1e3)
+        for what, hole in holes_in(record, hosts, probe, job, during)
+    ]
+
+
+def _throttle_percent(job: pl.DataFrame | None, during: tuple[int, int] | None) -> int | None:
+    """The most of it that was seen; None when it may have been more while nobody looked."""
+    if job is not None and during is not None and job_hole(job, during) is not None:
+        return None
+    return _greatest(job, "throttle_percent")
+
+
+def _reachability(
+    probe: pl.DataFrame | None, record: TrialRecord, window: tuple[int, int] | None
+) -> tuple[float | None, float | None]:
+    """The longest time without an answer around the move, and the longest before it; None when nobody asked in its middle."""
     if probe is None or window is None:
         return None, None
     answered = probe.get_column("received_ns").drop_nulls().to_numpy()
@@ -247,13 +278,15 @@ def _reachability(probe: pl.DataFrame | None, window: tuple[int, int] | None) ->
     if ends_in_silence(answered, int(probe.get_column("sent_ns").to_numpy().max()), LOST_NS):
         return None, usual.length_ms if usual else None
     gap = longest_silence(answered, *window)
+    if gap is not None and probing_hole(probe, record, (gap.from_ns, gap.to_ns)) is not None:
+        gap = None
     return gap.length_ms if gap else None, usual.length_ms if usual else None
 
 
 def _link_bytes(hosts: pl.DataFrame | None, record: TrialRecord) -> int | None:
     """What left the source's link during the move: memory, its protocol, a disk that moves along, and the stream."""
     interval = _interval(record)
-    if hosts is None or interval is None:
+    if hosts is None or interval is None or sampling_hole(hosts, record, record.plan.source, interval) is not None:
         return None
     change = counter_change(hosts, record.plan.source, "net_sent_bytes", *interval)
     return round(change[0]) if change else None
@@ -262,7 +295,7 @@ def _link_bytes(hosts: pl.DataFrame | None, record: TrialRecord) -> int | None:
 def _cpu_s(hosts: pl.DataFrame | None, record: TrialRecord, host: str) -> float | None:
     """Processor time of all that ran on a host during the move: the rate over its samples, which end within it, by its length."""
     interval = _interval(record)
-    if hosts is None or interval is None:
+    if hosts is None or interval is None or sampling_hole(hosts, record, host, interval) is not None:
         return None
     change = counter_change(hosts, host, "cpu_s", *interval)
     return change[0] / change[1] * (interval[1] - interval[0]) / 1e9 if change else None

@@ -8,6 +8,7 @@ import polars as pl
 from pydantic import BaseModel, ConfigDict
 
 from whimbrel.analysis.gaps import LOST_NS, ends_in_silence, longest_silence
+from whimbrel.analysis.holes import stated_hole
 from whimbrel.analysis.opinion import stalling_mos
 from whimbrel.analysis.phases import Moment, find
 from whimbrel.analysis.playback import Arrival, play
@@ -83,26 +84,26 @@ def viewer_figures(
     end_ns = stopped_ns if stopped_ns is not None else int(packets.get_column("arrived_ns").to_numpy().max())
     return [
         _viewer(
+            record,
             moments,
             number,
             packets.filter(pl.col("viewer") == number).sort("arrived_ns"),
             window,
             end_ns,
             buffers_s,
-            record.spec.stream.low_throughput,
         )
         for number in range(1, record.plan.viewers + 1)
     ]
 
 
 def _viewer(
+    record: TrialRecord,
     moments: list[Moment],
     number: int,
     packets: pl.DataFrame,
     window: tuple[int, int] | None,
     end_ns: int,
     buffers_s: Sequence[float],
-    low_share: float,
 ) -> ViewerFigure:
     arrived = packets.get_column("arrived_ns").to_numpy()
     playing_ns = _player_time(moments, "playing", number)
@@ -110,11 +111,14 @@ def _viewer(
     if window is not None and playing_ns is not None:
         sizes = packets.get_column("bytes").to_numpy()
         usually = (playing_ns + _READ_AHEAD_NS, window[0])
-        low_s = seconds_below(arrived, sizes, low_share, usually, (window[0], min(window[1], end_ns)))
+        low_s = seconds_below(arrived, sizes, record.spec.stream.low_throughput, usually, (window[0], min(window[1], end_ns)))
         before = arrived[(arrived > playing_ns + _READ_AHEAD_NS) & (arrived < window[0])]
         usual = longest_silence(before, 0, window[0])
         if not ends_in_silence(arrived, end_ns, LOST_NS):
             gap = longest_silence(arrived, *window)
+        if gap is not None and stated_hole(record, "player", (gap.from_ns, gap.to_ns)) is not None:
+            # What came while the player did not look was taken for one arrival.
+            gap = None
     span_s = (arrived.max() - arrived.min()) / 1e9 if len(arrived) > 1 else 0.0
     return ViewerFigure(
         viewer=number,

@@ -21,7 +21,7 @@ from whimbrel.hosts.host import Host
 from whimbrel.predict.outlook import Outlook, Reading, outlook
 from whimbrel.records.series import JOB_SCHEMA, write_series
 from whimbrel.records.trial import Event, HostName
-from whimbrel.system.child import jitter_of
+from whimbrel.system.child import Looks, holes_of, jitter_of
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +29,7 @@ _LOOK_EVERY_S = 0.05
 # After the guest has stopped QEMU soon goes, and with it the only copy of its own downtime figure.
 _LOOK_AT_END_EVERY_S = 0.005
 _LOOKS_FOR_OUTLOOK = 40
+_HOLE_S = 0.5
 
 _JOB_FIELDS = {
     "iteration": "memory_iteration",
@@ -63,6 +64,7 @@ class MigrationEvents:
         self._failure: BaseException | None = None
         self._thread: threading.Thread | None = None
         self._lateness: list[float] = []
+        self._looks = Looks(_HOLE_S)
         self._cpu_s: float | None = None
         self.qemu_downtime_ms: int | None = None
         self.qemu_ram: dict[str, int | float] | None = None
@@ -168,6 +170,7 @@ class MigrationEvents:
     def _look_once(self, domain: Domain) -> None:
         """NoGuestError once the guest has gone from the source."""
         stats = domain.job_stats()
+        self._looks.note()
         if stats is not None:
             self._job.append(job_row(time.monotonic_ns(), stats))
             self._renew_outlook()
@@ -205,9 +208,9 @@ class MigrationEvents:
         self._cpu_s = time.thread_time()
 
     @property
-    def cost(self) -> dict[str, float | None]:
-        """What looking at the job took, and how late it was; listening is done by libvirt's own thread."""
-        return {"cpu_s": self._cpu_s, **jitter_of(self._lateness)}
+    def cost(self) -> dict[str, Any]:
+        """What looking at the job took, how late it was, and its holes; listening is done by libvirt's own thread."""
+        return {"cpu_s": self._cpu_s, **jitter_of(self._lateness), **holes_of([self._looks])}
 
     def _read_downtime(self, answer: dict[str, Any]) -> None:
         """QEMU gives its downtime only when the move has completed; before that the key is absent or an expectation."""
