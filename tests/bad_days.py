@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from tests.saboteur import Harm, Saboteur, processes, server, set_link
 from tests.trials import make_trial
 from whimbrel.analysis.figures import figures_of
 from whimbrel.engines.libvirt import Connection
+from whimbrel.errors import NoGuestError
 from whimbrel.guests import guest as the_guest
 from whimbrel.guests.states import StateStore
 from whimbrel.lab.lab import Lab
@@ -27,9 +29,10 @@ def where_it_runs(lab: Lab) -> list[str]:
         if processes(lab, name, "qemu-system"):
             with Connection.open(server(lab, name).libvirt_uri) as connection:
                 domain = connection.find(the_guest.GUEST_NAME)
-                status = domain.monitor("query-status") if domain is not None else None
-            if status is not None and status["running"]:
-                found.append(name)
+                # QEMU may be just going.
+                with suppress(NoGuestError):
+                    if domain is not None and domain.monitor("query-status")["running"]:
+                        found.append(name)
     return found
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from whimbrel.errors import EngineError, MoveError, ToolError, WhimbrelError
+from whimbrel.errors import MoveError, NoGuestError, RefusedError, SilentError, ToolError, WhimbrelError
 from whimbrel.guests.forms import Identity
 from whimbrel.hosts.host import Capacity, GuestState, SamplePoints
 from whimbrel.hosts.inside import Inside
@@ -48,7 +48,7 @@ class FakeHost:
 
     def state_of(self, what: str) -> GuestState:
         if self.dead or self.silent:
-            raise EngineError(f"host {self.name} does not answer")
+            raise SilentError(f"host {self.name} does not answer")
         return self.guests.get(what, "absent")
 
     def capacity(self) -> Capacity:
@@ -73,6 +73,84 @@ class FakeHost:
 
     def logs(self) -> dict[str, str]:
         return {f"{self.name}-libvirtd.log": "nothing happened\n"}
+
+
+@dataclass
+class FakeDomain:
+    """A guest as its source sees it while it moves; has what a move asks of ``engines.domain.Domain``, and errs as that does.
+
+    ``job`` is its job's statistics, None when none runs; ``follows`` says that its memory follows it, so that nothing can be
+    aborted; ``busy`` that another job holds its lock.
+    """
+
+    job: dict[str, int] | None = None
+    there: bool = True
+    silent: bool = False
+    busy: bool = False
+    follows: bool = False
+    aborts: int = 0
+    orders: int = 0
+
+    name = "guest"
+
+    def _answer(self) -> None:
+        if self.silent:
+            raise SilentError("libvirt could not say: the connection is lost")
+        if not self.there:
+            raise NoGuestError("libvirt could not say: there is no such domain")
+        if self.busy:
+            raise RefusedError("libvirt could not say: another job holds the lock")
+
+    @property
+    def active(self) -> bool:
+        if self.silent:
+            self._answer()
+        return self.there
+
+    @property
+    def executing(self) -> bool:
+        return self.active
+
+    @property
+    def move_status(self) -> str | None:
+        self._answer()
+        return None if self.job is None else "postcopy-active" if self.follows else "active"
+
+    def job_stats(self) -> dict[str, int] | None:
+        self._answer()
+        return self.job
+
+    def completed_job_stats(self) -> dict[str, int] | None:
+        self._answer()
+        return None
+
+    def abort_job(self) -> None:
+        self._answer()
+        if self.follows:
+            raise RefusedError("libvirt could not abort: post-copy has begun")
+        self.aborts += 1
+        self.job = None
+
+    def break_off_disk(self) -> None:
+        self._answer()
+
+    def start_post_copy(self) -> None:
+        self.orders += 1
+        self._answer()
+        if self.job is None:
+            raise RefusedError("libvirt could not switch: no move is in progress")
+        self.follows = True
+
+    def set_max_downtime_ms(self, milliseconds: int) -> None:
+        self._answer()
+
+    def destroy(self) -> None:
+        if self.silent:
+            self._answer()
+        self.there = False
+
+    def on_monitor_event(self, told: object) -> None:
+        """Of the connection that it is seen through."""
 
 
 class FakeDisk:

@@ -14,7 +14,10 @@
         ├── InstrumentError   1    ... an instrument failed: the trial does not go on blind
         ├── GuestError        1    ... the guest or its service did not do as asked
         └── ToolError         1    ... a program we called failed
-            └── EngineError   1    ... libvirt, QEMU or the guest agent refused
+            └── EngineError   1    ... libvirt, QEMU or the guest agent failed
+                ├── NoGuestError    1    ... there is no such guest there (any more)
+                ├── SilentError     1    ... nobody answers: what is there is unknown
+                └── RefusedError    1    ... the answer was no
 
 Each error says what failed (``brief``), the evidence (``details``) and what to do (``resolution``); its ``code`` is
 what ``whimbrel explain`` takes.
@@ -140,3 +143,21 @@ class EngineError(ToolError):
     """Libvirt, QEMU or the guest agent refused or failed."""
 
     code = "engine"
+
+
+class NoGuestError(EngineError):
+    """The guest that was asked about is not there, or is there no more."""
+
+    code = "no-guest"
+
+
+class SilentError(EngineError):
+    """Nobody answers: there is no connection, or it was lost. What is there is unknown."""
+
+    code = "silent"
+
+
+class RefusedError(EngineError):
+    """Libvirt, QEMU or the guest agent answered, and said no."""
+
+    code = "refused"

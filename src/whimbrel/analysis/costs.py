@@ -35,6 +35,7 @@ class InstrumentCosts:
     cpu_s: Spread
     jitter_p50_ms: Spread
     jitter_p99_ms: Spread
+    largest_hole_ms: Spread
 
 
 def rest_costs(trials: Sequence[Trialled]) -> list[RestCost]:
@@ -71,6 +72,7 @@ def instrument_costs(trials: Sequence[Trialled]) -> list[InstrumentCosts]:
             cpu_s=_spread([cost.cpu_s for cost in costs]),
             jitter_p50_ms=_spread([cost.jitter_p50_ms for cost in costs]),
             jitter_p99_ms=_spread([cost.jitter_p99_ms for cost in costs]),
+            largest_hole_ms=_spread([cost.largest_hole_ms for cost in costs]),
         )
         for name, costs in sorted(groups.items())
     ]

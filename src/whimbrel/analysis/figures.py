@@ -14,6 +14,7 @@ from whimbrel.analysis.blocks import one_figure
 from whimbrel.analysis.counters import counter_change, counter_growth, vcpu_wait_share
 from whimbrel.analysis.exclusion import spoilt
 from whimbrel.analysis.gaps import Gap, Recording
+from whimbrel.analysis.holes import holes_in, job_hole, probing_hole, sampling_hole
 from whimbrel.analysis.phases import (
     Moment,
     Phase,
@@ -53,6 +54,15 @@ class RoundFigure(Derived):
     transferred_bytes: int | None
 
 
+class HoleFigure(Derived):
+    """What was not seen for too long during the move, on the monotonic clock; figures that rest on it are None."""
+
+    what: str
+    from_ns: int
+    to_ns: int
+    length_s: float
+
+
 class MachineFigure(Derived):
     """Whether the machine was crowded: share of time that vCPUs waited for a CPU, and how late samples came."""
 
@@ -79,7 +89,8 @@ class TrialFigures(Derived):
     A gap whose end the recording did not see is None; its ``at_least`` is a lower bound of it, and no value.
     ``post_copy_faults`` are pages that the guest had to wait for (None where memory never followed it), ``throttle_percent`` is
     the most that auto-converge took of the guest's processors (None where it did not come to that).
-    ``spoilt`` says why the trial does not count (``exclusion``); it is empty when it does.
+    ``holes`` are what the instruments did not see meanwhile. ``spoilt`` says why the trial does not count (``exclusion``); it is
+    empty when it does.
     """
 
     derived_version: int
@@ -109,6 +120,7 @@ class TrialFigures(Derived):
     hls_viewers: list[HlsFigure]
     machine: MachineFigure
     rest: RestFigure | None
+    holes: list[HoleFigure]
     spoilt: list[str]
 
     def at_least(self, figure: str) -> float | None:
@@ -143,7 +155,7 @@ def derive(
     blackout = next(phase for phase in phases if phase.name == "stop-and-copy")
     buffers = tuple(buffers_s) or record.spec.stream.player_buffers_s
     viewers = viewer_figures(record, moments, packets, watched, buffers)
-    gap, usual_ms = _reachability(probe, watched)
+    gap, usual_ms = _reachability(probe, record, watched)
     worst = _worst(viewers)
     completed = record.move.completed if record.move else None
     return TrialFigures(
@@ -167,13 +179,14 @@ def derive(
         source_cpu_s=_cpu_s(hosts, record, record.plan.source) if measured else None,
         destination_cpu_s=_cpu_s(hosts, record, record.plan.destination) if measured else None,
         post_copy_faults=_post_copy_faults(record) if moved else None,
-        throttle_percent=_greatest(job, "throttle_percent") if moved else None,
+        throttle_percent=_throttle_percent(job, interval) if moved else None,
         phases=[_phase_figure(phase) for phase in phases] if record.move else [],
         rounds=_round_figures(_rounds(record, moments, job)),
         viewers=viewers,
         hls_viewers=hls_figures(record, moments, segments),
         machine=_machine(hosts, record),
         rest=_rest(record, hosts),
+        holes=_holes(record, hosts, probe, job, interval) if measured and interval else [],
         spoilt=spoilt(record, hosts),
     )  # fmt: skip
 
@@ -248,7 +261,23 @@ def _activated_ns(resume_ns: int | None, probe: pl.DataFrame | None, packets: pl
     return max(int(str(first)) for first in firsts)
 
 
-def _reachability(probe: pl.DataFrame | None, move: tuple[int, int] | None) -> tuple[Gap, float | None]:
+def _holes(
+    record: TrialRecord, hosts: pl.DataFrame | None, probe: pl.DataFrame | None, job: pl.DataFrame | None, during: tuple[int, int]
+) -> list[HoleFigure]:
+    return [
+        HoleFigure(what=what, from_ns=hole.from_ns, to_ns=hole.to_ns, length_s=hole.length_ms / 1e3)
+        for what, hole in holes_in(record, hosts, probe, job, during)
+    ]
+
+
+def _throttle_percent(job: pl.DataFrame | None, during: tuple[int, int] | None) -> int | None:
+    """The most of it that was seen; None when it may have been more while nobody looked."""
+    if job is not None and during is not None and job_hole(job, during) is not None:
+        return None
+    return _greatest(job, "throttle_percent")
+
+
+def _reachability(probe: pl.DataFrame | None, record: TrialRecord, move: tuple[int, int] | None) -> tuple[Gap, float | None]:
     """The longest time without an answer around the move, and the longest before it, in milliseconds."""
     if probe is None or probe.is_empty() or move is None:
         return Gap(None), None
@@ -256,7 +285,12 @@ def _reachability(probe: pl.DataFrame | None, move: tuple[int, int] | None) -> t
         probe.get_column("received_ns").drop_nulls().to_numpy(), int(probe.get_column("sent_ns").to_numpy().max())
     )
     usual_ms = answered.usual_ms(move[0])
-    return answered.gap(*move, usual_ms), usual_ms
+    gap = answered.gap(*move, usual_ms)
+    silence = gap.silence
+    if silence is not None and probing_hole(probe, record, (silence.from_ns, silence.to_ns)) is not None:
+        # Nobody asked in its middle.
+        return Gap(None), usual_ms
+    return gap, usual_ms
 
 
 def _worst(viewers: Sequence[ViewerFigure]) -> Gap:
@@ -271,7 +305,7 @@ def _worst(viewers: Sequence[ViewerFigure]) -> Gap:
 def _link_bytes(hosts: pl.DataFrame | None, record: TrialRecord) -> int | None:
     """What left the source's link during the move: memory, its protocol, a disk that moves along, and the stream."""
     interval = _interval(record)
-    if hosts is None or interval is None:
+    if hosts is None or interval is None or sampling_hole(hosts, record, record.plan.source, interval) is not None:
         return None
     grown = counter_growth(hosts, record.plan.source, "net_sent_bytes", *interval)
     return round(grown) if grown is not None else None
@@ -280,7 +314,7 @@ def _link_bytes(hosts: pl.DataFrame | None, record: TrialRecord) -> int | None:
 def _cpu_s(hosts: pl.DataFrame | None, record: TrialRecord, host: str) -> float | None:
     """Processor time of all that ran on a host during the move."""
     interval = _interval(record)
-    if hosts is None or interval is None:
+    if hosts is None or interval is None or sampling_hole(hosts, record, host, interval) is not None:
         return None
     return counter_growth(hosts, host, "cpu_s", *interval)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -33,11 +33,12 @@ class Gap:
     """The longest silence around a move, in milliseconds.
 
     ``length_ms`` is None when it is not known: the recording ended before the silence did, or before the move. ``at_least_ms``
-    then says how long it was at least, where that is known.
+    then says how long it was at least, where that is known. ``silence`` is when it was, where its length is known.
     """
 
     length_ms: float | None
     at_least_ms: float | None = None
+    silence: Silence | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ class Recording:
         ordinary_ms = usual_ms if usual_ms is not None else closed_ms
         if self.end_ns < returned_ns or (open_ms is not None and (ordinary_ms is None or open_ms > ordinary_ms)):
             return Gap(None, max((known for known in (closed_ms, open_ms) if known is not None), default=None))
-        return Gap(closed_ms)
+        return Gap(closed_ms, silence=closed)
 
     def _open_ms(self, from_ns: int, to_ns: int) -> float | None:
         """What was seen of the silence at the end; None when it does not touch the window, unless all was lost."""

@@ -9,6 +9,7 @@ import polars as pl
 from pydantic import BaseModel, ConfigDict
 
 from whimbrel.analysis.gaps import AFTER_MOVE_NS, Gap, Recording
+from whimbrel.analysis.holes import stated_hole
 from whimbrel.analysis.opinion import stalling_mos
 from whimbrel.analysis.phases import Moment, find
 from whimbrel.analysis.playback import Arrival, Stall, play
@@ -94,26 +95,26 @@ def viewer_figures(
     end_ns = stopped_ns if stopped_ns is not None else int(packets.get_column("arrived_ns").to_numpy().max())
     return [
         _viewer(
+            record,
             moments,
             number,
             packets.filter(pl.col("viewer") == number).sort("arrived_ns"),
             move,
             end_ns,
             buffers_s,
-            record.spec.stream.low_throughput,
         )
         for number in range(1, record.plan.viewers + 1)
     ]
 
 
 def _viewer(
+    record: TrialRecord,
     moments: list[Moment],
     number: int,
     packets: pl.DataFrame,
     move: tuple[int, int] | None,
     end_ns: int,
     buffers_s: Sequence[float],
-    low_share: float,
 ) -> ViewerFigure:
     arrived = packets.get_column("arrived_ns").to_numpy()
     playing_ns = _player_time(moments, "playing", number)
@@ -121,9 +122,14 @@ def _viewer(
     if move is not None and playing_ns is not None:
         sizes = packets.get_column("bytes").to_numpy()
         usually = (playing_ns + _READ_AHEAD_NS, move[0])
+        low_share = record.spec.stream.low_throughput
         low_s = seconds_below(arrived, sizes, low_share, usually, (move[0], min(move[1] + AFTER_MOVE_NS, end_ns)))
         usual_ms = Recording(arrived[arrived > playing_ns + _READ_AHEAD_NS], end_ns).usual_ms(move[0])
         gap = Recording(arrived, end_ns).gap(*move, usual_ms)
+        silence = gap.silence
+        if silence is not None and stated_hole(record, "player", (silence.from_ns, silence.to_ns)) is not None:
+            # What came while the player did not look was taken for one arrival.
+            gap = Gap(None)
     span_s = (arrived.max() - arrived.min()) / 1e9 if len(arrived) > 1 else 0.0
     return ViewerFigure(
         viewer=number,

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import threading
 import time
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from whimbrel.engines.binding import explained, libvirt, libvirt_qemu
-from whimbrel.errors import EngineError
+from whimbrel.errors import EngineError, NoGuestError, RefusedError
 
 # Read with VIR_DOMAIN_JOB_STATS_*; libvirt's names for what we keep of a job.
 JobStats = dict[str, int]
@@ -75,11 +75,18 @@ class MoveOptions:
 
 
 class Domain:
-    """A guest as libvirt sees it."""
+    """A guest as libvirt sees it.
+
+    Whatever is asked of it may end with NoGuestError (it is not there any more), SilentError (its host does not answer) or
+    RefusedError (the answer was no), unless it says otherwise.
+    """
 
     def __init__(self, raw: Any) -> None:
         self._raw = raw
         self.name: str = raw.name()
+
+    def _explained(self, what: str) -> AbstractContextManager[None]:
+        return explained(what, self._raw.connect(), self._raw)
 
     @property
     def uuid(self) -> str:
@@ -89,13 +96,13 @@ class Domain:
     @property
     def memory_bytes(self) -> int:
         """The most memory that the guest may have."""
-        with explained(f"read the memory of {self.name}"):
+        with self._explained(f"read the memory of {self.name}"):
             return int(self._raw.maxMemory()) * 1024
 
     @property
     def resident_bytes(self) -> int | None:
         """What its QEMU holds in the host's memory; None where libvirt does not say."""
-        with explained(f"read the memory of {self.name}"):
+        with self._explained(f"read the memory of {self.name}"):
             found = self._raw.memoryStats().get("rss")
         return int(found) * 1024 if found is not None else None
 
@@ -103,11 +110,10 @@ class Domain:
     def active(self) -> bool:
         """Whether a QEMU process exists for it."""
         try:
-            return bool(self._raw.isActive())
-        except libvirt.libvirtError as error:
-            if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
-                return False
-            raise EngineError(f"libvirt could not tell whether {self.name} is active", details=str(error)) from error
+            with self._explained(f"tell whether {self.name} is active"):
+                return bool(self._raw.isActive())
+        except NoGuestError:
+            return False
 
     @property
     def executing(self) -> bool:
@@ -131,26 +137,26 @@ class Domain:
     @property
     def move_status(self) -> str | None:
         """What QEMU here says of its move (query-migrate): ``active``, ``postcopy-active``, ``completed``, ...; None of none."""
-        return (self.monitor("query-migrate") or {}).get("status")
+        status: str | None = self.monitor("query-migrate").get("status")
+        return status
 
     def _state_and_reason(self) -> tuple[int, int] | None:
         """libvirt's numbers; None when it is not there."""
         try:
-            state, reason = self._raw.state()
-        except libvirt.libvirtError as error:
-            if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
-                return None
-            raise EngineError(f"libvirt could not read the state of {self.name}", details=str(error)) from error
+            with self._explained(f"read the state of {self.name}"):
+                state, reason = self._raw.state()
+        except NoGuestError:
+            return None
         return state, reason
 
     def migrate(self, options: MoveOptions) -> None:
         """Moves it, peer to peer, to the host at ``peer_uri``; returns when the move has ended."""
-        with explained(f"move {self.name} to {options.peer_uri}"):
+        with self._explained(f"move {self.name} to {options.peer_uri}"):
             self._raw.migrateToURI3(options.peer_uri, options.parameters(), options.flags())
 
     def start_post_copy(self) -> None:
         """Lets the guest go on at the destination now, and its memory follow."""
-        with explained(f"switch the move of {self.name} to post-copy"):
+        with self._explained(f"switch the move of {self.name} to post-copy"):
             self._raw.migrateStartPostCopy(0)
 
     def interrupt_post_copy(self) -> None:
@@ -159,15 +165,22 @@ class Domain:
         Nothing happens to a move that is in no post-copy.
         """
         try:
-            self._raw.abortJobFlags(libvirt.VIR_DOMAIN_ABORT_JOB_POSTCOPY)
-        except libvirt.libvirtError:
-            # So says libvirt also when it has given the move up while QEMU still tries.
-            self._monitor("migrate-pause")
+            with self._explained(f"interrupt the move of {self.name}"):
+                self._raw.abortJobFlags(libvirt.VIR_DOMAIN_ABORT_JOB_POSTCOPY)
+        except RefusedError:
+            # So says libvirt also when it has given the move up while QEMU still tries; QEMU refuses where there is no such move.
+            with suppress(RefusedError):
+                self._monitor("migrate-pause")
 
     def abort_job(self) -> None:
-        """Aborts the running move; nothing happens when there is none."""
-        with contextlib.suppress(libvirt.libvirtError):
-            self._raw.abortJob()
+        """Aborts the running move; nothing happens when there is none. RefusedError when it can only go on."""
+        try:
+            with self._explained(f"abort the move of {self.name}"):
+                self._raw.abortJob()
+        except RefusedError:
+            # libvirt has one number for both answers.
+            if self.job_stats() is not None:
+                raise
 
     def break_off_disk(self) -> None:
         """Ends the connections over which QEMU copies a disk for a move (yank), so that a copy which was cancelled ends at once.
@@ -177,66 +190,66 @@ class Domain:
         taken down, and fails the move when one has failed (qemuMigrationSrcRun, the same in libvirt 9.0 and 11.3). Nothing
         happens when there is none.
         """
-        instances = self._monitor("query-yank") or []
+        instances = self._monitor("query-yank")
         copies = [each for each in instances if str(each.get("node-name")).startswith(_COPIED_TO)]
         if copies:
             self._monitor("yank", {"instances": copies})
 
     def set_max_downtime_ms(self, milliseconds: int) -> None:
         """The longest pause that QEMU may plan for (downtime-limit)."""
-        with explained(f"set the longest downtime of {self.name}"):
+        with self._explained(f"set the longest downtime of {self.name}"):
             self._raw.migrateSetMaxDowntime(milliseconds, 0)
 
     def job_stats(self) -> JobStats | None:
-        """The running job's statistics as reported; None when there is no job, or no domain any more."""
+        """The running job's statistics as reported; None when there is no job."""
         return self._stats(0)
 
     def completed_job_stats(self) -> JobStats | None:
-        """The statistics of the last completed job; read once, as libvirt forgets them."""
+        """The statistics of the last completed job, None when there is none; read once, as libvirt forgets them."""
         return self._stats(libvirt.VIR_DOMAIN_JOB_STATS_COMPLETED)
 
     def _stats(self, flags: int) -> JobStats | None:
-        try:
+        with self._explained(f"read the job of {self.name}"):
             raw = self._raw.jobStats(flags)
-        except libvirt.libvirtError:
-            return None
         if raw.get("type") == libvirt.VIR_DOMAIN_JOB_NONE:
             return None
         return {key: value for key, value in raw.items() if isinstance(value, int)}
 
-    def monitor(self, command: str) -> dict[str, Any] | None:
-        """A QEMU monitor command's answer; None when QEMU has gone or refuses."""
-        answer = self._monitor(command)
-        return answer if isinstance(answer, dict) else None
+    def monitor(self, command: str, arguments: dict[str, Any] | None = None) -> dict[str, Any]:
+        """A QEMU monitor command's answer."""
+        answer = self._monitor(command, arguments)
+        if not isinstance(answer, dict):
+            raise RefusedError(f"QEMU of {self.name} answered {command} with something else", details=repr(answer)[:200])
+        return answer
 
-    def capabilities_in_use(self) -> list[str] | None:
-        """QEMU's migration capabilities that are on (query-migrate-capabilities); None when QEMU has gone or refuses."""
-        answer = self._monitor("query-migrate-capabilities")
-        return [each["capability"] for each in answer if each["state"]] if isinstance(answer, list) else None
+    def capabilities_in_use(self) -> list[str]:
+        """QEMU's migration capabilities that are on (query-migrate-capabilities)."""
+        return [each["capability"] for each in self._monitor("query-migrate-capabilities") if each["state"]]
 
     def _monitor(self, command: str, arguments: dict[str, Any] | None = None) -> Any:
         request = json.dumps({"execute": command, **({"arguments": arguments} if arguments else {})})
-        try:
-            text = libvirt_qemu.qemuMonitorCommand(self._raw, request, 0)
-        except libvirt.libvirtError:
-            return None
-        return json.loads(text).get("return")
+        with self._explained(f"ask QEMU of {self.name} ({command})"):
+            answer = json.loads(libvirt_qemu.qemuMonitorCommand(self._raw, request, 0))
+        if "return" not in answer:
+            said = answer.get("error", {}).get("desc", "no reason given")
+            raise RefusedError(f"QEMU of {self.name} refused {command}", details=said)
+        return answer["return"]
 
     def agent(self, command: str, arguments: dict[str, Any] | None = None, timeout_s: int = 20) -> Any:
         """A guest agent command's answer."""
         request = json.dumps({"execute": command, **({"arguments": arguments} if arguments else {})})
-        with explained(f"ask the guest agent of {self.name} ({command})"):
+        with self._explained(f"ask the guest agent of {self.name} ({command})"):
             text = libvirt_qemu.qemuAgentCommand(self._raw, request, timeout_s, 0)
         return json.loads(text).get("return")
 
     def dirty_rate_mib_per_s(self, seconds: int) -> int:
         """Starts a measurement of the dirty rate by page sampling, waits for it, and returns whole MiB/s."""
-        with explained(f"measure the dirty rate of {self.name}"):
+        with self._explained(f"measure the dirty rate of {self.name}"):
             self._raw.startDirtyRateCalc(seconds, 0)
         limit_s = time.monotonic() + seconds + 30
         while time.monotonic() < limit_s:
             threading.Event().wait(0.1)
-            with explained(f"read the dirty rate of {self.name}"):
+            with self._explained(f"read the dirty rate of {self.name}"):
                 stats = self._connection_stats()
             if stats.get("dirtyrate.calc_status") == libvirt.VIR_DOMAIN_DIRTYRATE_MEASURED:
                 return int(stats["dirtyrate.megabytes_per_second"])
@@ -249,40 +262,40 @@ class Domain:
 
     def save(self, file: str) -> None:
         """Stops the guest and writes its state to ``file``, a path on the host."""
-        with explained(f"save {self.name} to {file}"):
+        with self._explained(f"save {self.name} to {file}"):
             self._raw.saveFlags(file, None, libvirt.VIR_DOMAIN_SAVE_RUNNING)
 
     def suspend(self) -> None:
         """Lets its processors stand still."""
-        with explained(f"pause {self.name}"):
+        with self._explained(f"pause {self.name}"):
             self._raw.suspend()
 
     def resume(self) -> None:
         """Lets its processors go on."""
-        with explained(f"let {self.name} go on"):
+        with self._explained(f"let {self.name} go on"):
             self._raw.resume()
 
     def shutdown_by_agent(self) -> None:
         """Asks the guest to power itself off."""
-        with explained(f"shut {self.name} down"):
+        with self._explained(f"shut {self.name} down"):
             self._raw.shutdownFlags(libvirt.VIR_DOMAIN_SHUTDOWN_GUEST_AGENT)
 
     def destroy(self) -> None:
         """Takes its power away; nothing happens when it has none."""
         try:
-            self._raw.destroy()
-        except libvirt.libvirtError as error:
-            if error.get_error_code() not in (libvirt.VIR_ERR_NO_DOMAIN, libvirt.VIR_ERR_OPERATION_INVALID):
-                raise EngineError(f"libvirt could not stop {self.name}", details=str(error)) from error
+            with self._explained(f"stop {self.name}"):
+                self._raw.destroy()
+        except NoGuestError:
+            return
 
     @property
     def description(self) -> str:
         """Its description as text, as libvirt would start it anew; what libvirt itself assigned is left out."""
-        with explained(f"describe {self.name}"):
+        with self._explained(f"describe {self.name}"):
             return str(self._raw.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE | libvirt.VIR_DOMAIN_XML_MIGRATABLE))
 
     @property
     def arriving_description(self) -> str:
         """Its description as text, as a destination may be given it (``destination_xml``)."""
-        with explained(f"describe {self.name}"):
+        with self._explained(f"describe {self.name}"):
             return str(self._raw.XMLDesc(libvirt.VIR_DOMAIN_XML_MIGRATABLE))

@@ -9,7 +9,7 @@ import time
 from collections.abc import Sequence
 
 from whimbrel.engines.domain import Domain
-from whimbrel.errors import EngineError, GuestError
+from whimbrel.errors import GuestError, NoGuestError, RefusedError
 from whimbrel.system.deadline import Deadline, wait_until
 
 _CHUNK_BYTES = 1 << 16
@@ -24,12 +24,17 @@ class GuestAgent:
         self._domain = domain
 
     def wait(self, timeout_s: float) -> None:
-        """Waits until the agent answers; GuestError when it does not."""
+        """Waits until the agent answers.
+
+        GuestError when it does not, or its guest ends; SilentError when its host falls silent.
+        """
 
         def look() -> tuple[bool | None, str]:
             try:
                 self._domain.agent("guest-ping", timeout_s=2)
-            except EngineError as error:
+            except NoGuestError as error:
+                raise GuestError(f"{self._domain.name} ended while its agent was waited for", details=error.details) from error
+            except RefusedError as error:
                 return None, error.details
             return True, "answers"
 
@@ -65,7 +70,7 @@ class GuestAgent:
         """A small file of the guest, without a process in it; GuestError when there is none."""
         try:
             handle = self._domain.agent("guest-file-open", {"path": path, "mode": "r"})
-        except EngineError as error:
+        except RefusedError as error:
             raise GuestError(f"{path} cannot be read in the guest", details=error.details) from error
         try:
             content = b""

@@ -12,12 +12,13 @@ import threading
 import time
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
 from whimbrel.engines.binding import explained, libvirt, libvirt_qemu
 from whimbrel.engines.domain import Domain
-from whimbrel.errors import CapabilityError, EngineError
+from whimbrel.errors import CapabilityError, NoGuestError, SilentError
 
 # By ssh, over a slow line, it takes some seconds.
 _OPEN_S = 30.0
@@ -101,7 +102,7 @@ class _Opening(threading.Thread):
         self.join(seconds)
         if self.is_alive():
             self._given_up = True
-            raise EngineError(f"libvirt could not connect to {self._uri}", details=f"no answer within {seconds:.0f} s")
+            raise SilentError(f"libvirt could not connect to {self._uri}", details=f"no answer within {seconds:.0f} s")
         if self._error is not None:
             raise self._error
         return self._raw
@@ -133,13 +134,19 @@ class Connection:
 
     @classmethod
     def open(cls, uri: str) -> Connection:
-        """Connects; EngineError when nobody answers, also when a libvirtd that stands still takes the call and says nothing."""
+        """Connects; SilentError when nobody answers, also when a libvirtd that stands still takes the call and says nothing.
+
+        RefusedError when we are not let in.
+        """
         _EventLoop.ensure()
-        with explained(f"connect to {uri}"):
+        with explained(f"connect to {uri}", None):
             raw = _Opening(uri).within(_OPEN_S)
-            with contextlib.suppress(libvirt.libvirtError):
-                raw.setKeepAlive(_KEEPALIVE_S, _KEEPALIVE_COUNT)
+            # Without it one that falls silent later would be waited for without end.
+            raw.setKeepAlive(_KEEPALIVE_S, _KEEPALIVE_COUNT)
         return cls(uri, raw)
+
+    def _explained(self, what: str) -> AbstractContextManager[None]:
+        return explained(what, self._raw)
 
     @property
     def raw(self) -> Any:
@@ -147,7 +154,7 @@ class Connection:
         return self._raw
 
     def close(self) -> None:
-        """Ends the subscriptions and the connection."""
+        """Ends the subscriptions and the connection; whether the other side hears of it makes no difference."""
         for unsubscribe in self._subscriptions:
             with contextlib.suppress(libvirt.libvirtError):
                 unsubscribe()
@@ -163,24 +170,24 @@ class Connection:
 
     def versions(self) -> dict[str, str]:
         """Versions of libvirtd and of QEMU on the host."""
-        with explained("tell its versions"):
+        with self._explained("tell its versions"):
             return {"libvirt": _dotted(self._raw.getLibVersion()), "qemu": _dotted(self._raw.getVersion())}
 
     def host_identity(self) -> tuple[str, str]:
         """The UUID and the name of the host, as its libvirtd has them; a UUID may be that of another host too."""
-        with explained("tell which host it is on"):
+        with self._explained("tell which host it is on"):
             found = ET.fromstring(self._raw.getCapabilities()).findtext("./host/uuid")
             return found or "", str(self._raw.getHostname())
 
     def free_memory_bytes(self) -> int:
         """Memory that is free on the host, or could be: page cache is given back when asked for."""
-        with explained("tell its free memory"):
+        with self._explained("tell its free memory"):
             stats = self._raw.getMemoryStats(libvirt.VIR_NODE_MEMORY_STATS_ALL_CELLS)
         return int(sum(stats.get(name, 0) for name in ("free", "buffers", "cached"))) * 1024
 
     def host_statistics(self) -> dict[str, int]:
         """CPU time in ns and memory in bytes of the whole host."""
-        with explained("tell the host's statistics"):
+        with self._explained("tell the host's statistics"):
             cpu = self._raw.getCPUStats(libvirt.VIR_NODE_CPU_STATS_ALL_CPUS)
             memory = self._raw.getMemoryStats(libvirt.VIR_NODE_MEMORY_STATS_ALL_CELLS)
         free = sum(memory.get(name, 0) for name in ("free", "buffers", "cached"))
@@ -188,43 +195,46 @@ class Connection:
                 "cache_bytes": memory.get("cached", 0) * 1024}  # fmt: skip
 
     def guest_statistics(self) -> dict[str, dict[str, int]]:
-        """Statistics of every active domain by its name, as libvirt reports them (virConnectGetAllDomainStats)."""
-        with explained("tell the guests' statistics"):
-            found = self._raw.getAllDomainStats(0, libvirt.VIR_CONNECT_GET_ALL_DOMAINS_STATS_ACTIVE)
+        """Statistics of every active domain by its name, as libvirt reports them (virConnectGetAllDomainStats).
+
+        What would have to wait for a job is left out: of a guest that is arriving, resident memory and blocks, until it is there.
+        """
+        flags = libvirt.VIR_CONNECT_GET_ALL_DOMAINS_STATS_ACTIVE | libvirt.VIR_CONNECT_GET_ALL_DOMAINS_STATS_NOWAIT
+        with self._explained("tell the guests' statistics"):
+            found = self._raw.getAllDomainStats(0, flags)
         return {domain.name(): {key: value for key, value in stats.items() if isinstance(value, int)} for domain, stats in found}
 
     def examine_qemu(self) -> None:
         """Makes libvirt examine its QEMU now; it does so once, and the first guest would have to wait for it."""
-        with explained("examine QEMU"):
+        with self._explained("examine QEMU"):
             self._raw.getDomainCapabilities(None, "x86_64", "pc", "qemu", 0)
 
     def find(self, name: str) -> Domain | None:
         """The domain of this name, running or not; None when there is none."""
         try:
-            return Domain(self._raw.lookupByName(name))
-        except libvirt.libvirtError as error:
-            if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
-                return None
-            raise EngineError(f"libvirt could not look for {name}", details=str(error)) from error
+            with self._explained(f"look for {name}"):
+                return Domain(self._raw.lookupByName(name))
+        except NoGuestError:
+            return None
 
     def running(self) -> list[Domain]:
         """Every active domain."""
-        with explained("list domains"):
+        with self._explained("list domains"):
             return [Domain(raw) for raw in self._raw.listAllDomains(libvirt.VIR_CONNECT_LIST_DOMAINS_ACTIVE)]
 
     def create(self, xml: str) -> Domain:
         """Starts a transient domain."""
-        with explained("start the guest"):
+        with self._explained("start the guest"):
             return Domain(self._raw.createXML(xml, 0))
 
     def saved_description(self, file: str) -> str:
         """The description within a saved state; ``file`` is a path on the host."""
-        with explained(f"read the description in {file}"):
+        with self._explained(f"read the description in {file}"):
             return str(self._raw.saveImageGetXMLDesc(file, 0))
 
     def restore(self, file: str, xml: str | None = None) -> None:
         """Starts a guest from a saved state; ``file`` is a path on the host, ``xml`` a description instead of the saved one."""
-        with explained(f"restore {file}"):
+        with self._explained(f"restore {file}"):
             self._raw.restoreFlags(file, xml, libvirt.VIR_DOMAIN_SAVE_RUNNING)
 
     def on_monitor_event(self, callback: Callable[[MonitorEvent], None]) -> None:
@@ -235,7 +245,7 @@ class Connection:
             stamp_ns = seconds * 1_000_000_000 + micros * 1_000
             callback(MonitorEvent(domain.name(), name, stamp_ns, seen_ns, json.loads(details) if details else {}))
 
-        with explained("watch QEMU's events"):
+        with self._explained("watch QEMU's events"):
             number = libvirt_qemu.qemuMonitorEventRegister(self._raw, None, None, forward, None)
         self._subscriptions.append(lambda: libvirt_qemu.qemuMonitorEventDeregister(self._raw, number))
 
@@ -247,7 +257,7 @@ class Connection:
             word = _LIFECYCLE[event] if event < len(_LIFECYCLE) else f"event {event}"
             callback(LifecycleEvent(domain.name(), word, detail, seen_ns))
 
-        with explained("watch domains"):
+        with self._explained("watch domains"):
             number = self._raw.domainEventRegisterAny(None, libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE, forward, None)
         self._subscriptions.append(lambda: self._raw.domainEventDeregisterAny(number))
 

@@ -7,13 +7,14 @@ import hashlib
 import os
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from io import FileIO
 from pathlib import Path
 from typing import Any
 
-from whimbrel.engines.binding import explained, libvirt
+from whimbrel.engines.binding import code_of, explained, libvirt
 from whimbrel.engines.libvirt import Connection
+from whimbrel.errors import EngineError
 
 
 class Pool:
@@ -23,14 +24,17 @@ class Pool:
         self._raw = raw
         self.folder = folder
 
+    def _explained(self, what: str) -> AbstractContextManager[None]:
+        return explained(what, self._raw.connect())
+
     def free_bytes(self) -> int:
         """What is free in its file system."""
-        with explained(f"read the room in {self.folder}"):
+        with self._explained(f"read the room in {self.folder}"):
             return int(self._raw.info()[3])
 
     def names(self) -> set[str]:
         """The files that are there."""
-        with explained(f"list {self.folder}"):
+        with self._explained(f"list {self.folder}"):
             self._raw.refresh(0)
             return set(self._raw.listVolumes())
 
@@ -38,7 +42,7 @@ class Pool:
         """Writes a file there; one that is there already is replaced."""
         self.remove(name)
         volume = self._create(name, "raw", file.stat().st_size)
-        with explained(f"send {file.name} to {self.folder}"):
+        with self._explained(f"send {file.name} to {self.folder}"):
             stream = self._raw.connect().newStream(0)
             # Holes stay holes: a disk's image is mostly made of them.
             volume.upload(stream, 0, 0, libvirt.VIR_STORAGE_VOL_UPLOAD_SPARSE_STREAM)
@@ -48,7 +52,7 @@ class Pool:
 
     def fetch(self, name: str, file: Path) -> None:
         """Reads a file from there."""
-        with explained(f"fetch {name} from {self.folder}"):
+        with self._explained(f"fetch {name} from {self.folder}"):
             self._raw.refresh(0)
             volume = self._raw.storageVolLookupByName(name)
             stream = self._raw.connect().newStream(0)
@@ -64,14 +68,13 @@ class Pool:
 
     def remove(self, name: str) -> None:
         """Removes a file; nothing happens when there is none."""
-        with contextlib.suppress(libvirt.libvirtError):
-            self._raw.refresh(0)
         try:
-            volume = self._raw.storageVolLookupByName(name)
-        except libvirt.libvirtError:
-            return
-        with explained(f"remove {name} from {self.folder}"):
-            volume.delete(0)
+            with self._explained(f"remove {name} from {self.folder}"):
+                self._raw.refresh(0)
+                self._raw.storageVolLookupByName(name).delete(0)
+        except EngineError as error:
+            if code_of(error) != libvirt.VIR_ERR_NO_STORAGE_VOL:
+                raise
 
     def make_empty(self, name: str) -> None:
         """An empty file."""
@@ -89,7 +92,7 @@ class Pool:
             below = ET.SubElement(volume, "backingStore")
             ET.SubElement(below, "path").text = backing
             ET.SubElement(below, "format", type=backing_format)
-        with explained(f"make {name} in {self.folder}"):
+        with self._explained(f"make {name} in {self.folder}"):
             return self._raw.createXML(ET.tostring(volume, encoding="unicode"), 0)
 
 
@@ -123,7 +126,7 @@ def pool(connection: Connection, folder: str) -> Iterator[Pool]:
     raw = connection.raw
     name = f"whimbrel-{hashlib.sha256(folder.encode()).hexdigest()[:8]}"
     found = None
-    with explained("list storage pools"):
+    with explained("list storage pools", raw):
         for candidate in raw.listAllStoragePools():
             path = ET.fromstring(candidate.XMLDesc(0)).findtext("./target/path")
             if path is not None and path.rstrip("/") == folder and candidate.isActive():
@@ -144,5 +147,5 @@ def _make_pool(raw: Any, name: str, folder: str) -> Any:
     description = ET.Element("pool", type="dir")
     ET.SubElement(description, "name").text = name
     ET.SubElement(ET.SubElement(description, "target"), "path").text = folder
-    with explained(f"use {folder} as a storage pool"):
+    with explained(f"use {folder} as a storage pool", raw):
         return raw.storagePoolCreateXML(ET.tostring(description, encoding="unicode"), 0)

@@ -5,11 +5,13 @@ Nothing is reserved and no limit on rounds is kept: virsh has none of that. Its 
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 from pathlib import Path
 
 from whimbrel.engines.domain import Domain
 from whimbrel.engines.libvirt import Connection
+from whimbrel.errors import EngineError, NoGuestError
 from whimbrel.migrate.live import completed_job, find_running
 from whimbrel.migrate.technique import Journal, MoveReport, MoveRequest
 from whimbrel.spec.migration import MigrationSpec
@@ -61,21 +63,33 @@ class ByVirsh:
                     if aborted or deadline.passed or request.told_to_abort():
                         # Said again until virsh ends: the first time libvirt may have no job yet.
                         aborted = True
-                        domain.abort_job()
+                        _abort(domain)
             finally:
                 # An end of virsh alone would let libvirt go on; where it has ended there is no job any more. What is past its
                 # point of no return cannot be aborted, and is waited for.
-                domain.abort_job()
+                _abort(domain)
                 patience = Deadline(_ABORT_PATIENCE_S)
                 while running.wait(_LOOK_EVERY_S) is None and not (patience.passed and not _memory_follows(domain)):
-                    domain.abort_job()
+                    _abort(domain)
                 code = running.stop(ask=False)
             said = words.read_text(errors="replace").strip() if words.exists() else ""
         return (None, False) if code == 0 else (said or f"virsh ended with exit code {code}", aborted)
 
 
+def _abort(domain: Domain) -> None:
+    """Whatever is answered, only the end of virsh counts."""
+    with contextlib.suppress(EngineError):
+        domain.abort_job()
+
+
 def _memory_follows(domain: Domain) -> bool:
-    return (domain.move_status or "").startswith("postcopy")
+    """Also while nobody can say."""
+    try:
+        return (domain.move_status or "").startswith("postcopy")
+    except NoGuestError:
+        return False
+    except EngineError:
+        return True
 
 
 def virsh_words(request: MoveRequest) -> list[str]:

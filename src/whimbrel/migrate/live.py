@@ -104,12 +104,11 @@ def find_running(source: Connection, request: MoveRequest) -> Domain:
 
 
 def completed_job(destination: Connection, guest: str) -> dict[str, int] | None:
-    """The job's statistics; None when the destination's libvirt has gone meanwhile, which is found out later."""
-    try:
+    """The job's statistics; None when the destination's libvirt, or the guest, has gone meanwhile: that is found out later."""
+    with contextlib.suppress(EngineError):
         arrived = destination.find(guest)
-    except EngineError:
-        return None
-    return arrived.completed_job_stats() if arrived is not None else None
+        return arrived.completed_job_stats() if arrived is not None else None
+    return None
 
 
 class _Attempt:
@@ -280,9 +279,11 @@ class _Attempt:
         """An abort can come before libvirt has a job to abort, so it is said again until the move ends."""
         deadline, patient = Deadline(_ABORT_PATIENCE_S), Deadline(_CANCEL_PATIENCE_S)
         while not self._ended.is_set() and not deadline.passed:
-            self._domain.abort_job()
-            if patient.passed:
-                self._domain.break_off_disk()
+            # Whatever is answered, only the end of the move counts.
+            with contextlib.suppress(EngineError):
+                self._domain.abort_job()
+                if patient.passed:
+                    self._domain.break_off_disk()
             pause(_LOOK_EVERY_S, self._ended)
 
     @property

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import Protocol
 
 from whimbrel.engines.domain import Domain, JobStats
 from whimbrel.engines.guest_agent import GuestAgent
 from whimbrel.engines.libvirt import Connection
-from whimbrel.errors import EngineError, GuestError, UnsafeStateError
+from whimbrel.errors import EngineError, GuestError, NoGuestError, RefusedError, UnsafeStateError
 from whimbrel.hosts.host import Host
 from whimbrel.migrate.live import options_of
 from whimbrel.migrate.recovery import Decision, Intention, SideState, Situation, Step, decide
@@ -144,7 +144,7 @@ class VmSides:
         with ExitStack() as stack:
             try:
                 here = _domain(source, guest, stack)
-                job = here.job_stats() if here is not None else None
+                job = _job_of(here)
             except EngineError:
                 # It may answer a moment later; whether anything is under way it has not said.
                 return Situation("silent", state_of(destination, guest))
@@ -152,10 +152,9 @@ class VmSides:
                 there = _domain(destination, guest, stack)
             except EngineError:
                 return Situation(state_of(source, guest), "silent")
-            moved = here.monitor("query-migrate") if here is not None else None
-            status = moved.get("status") if moved is not None else None
+            status, told = _word_on_the_move(here)
             states = state_of(source, guest), state_of(destination, guest)
-            if here is not None and moved is None and states[0] != "absent":
+            if not told and states[0] != "absent":
                 # Not to know whether everything was sent is not the same as that it was not.
                 states = "silent", states[1]
             if states[0] != "runs":
@@ -170,14 +169,14 @@ class VmSides:
             if moving and self._taken_up is not None:
                 self._note_progress(moved_bytes)
             # While a job runs the destination's monitor would answer only when it has ended.
-            there_says = there.monitor("query-status") if there is not None and not moving and not split else None
+            there_says = _status_of(there) if there is not None and not moving and not split else None
             return Situation(
                 *states,
                 under_way=moving or (states[0] == "runs" and not self._powering_off.passed),
                 split=split,
                 deaf=split and self._taken_up is not None and self._taken_up.passed,
                 sent=status == "completed",
-                whole=there_says is not None and there_says.get("status") != "inmigrate",
+                whole=there_says is not None and there_says != "inmigrate",
                 moved_bytes=moved_bytes,
             )
 
@@ -245,8 +244,9 @@ class VmSides:
         if self._limit.passed and (not self._switched or here.move_status == "active"):
             # Whoever kept its limits has died, perhaps between the word and the order to switch. libvirt refuses once memory
             # follows the guest.
-            here.abort_job()
-            here.break_off_disk()
+            with suppress(RefusedError):
+                here.abort_job()
+                here.break_off_disk()
         stats = here.job_stats() or {}
         if stats.get("memory_processed") != self._sent:
             self._sent, self._sent_until = stats.get("memory_processed"), Deadline(_STUCK_S)
@@ -296,6 +296,33 @@ def _moved_bytes(job: JobStats | None) -> int | None:
     """What a job has copied so far, of memory and of a disk; None without one, or when libvirt does not say."""
     sizes = [job[name] for name in ("memory_processed", "disk_processed") if name in job] if job is not None else []
     return sum(sizes) if sizes else None
+
+
+def _job_of(here: Domain | None) -> JobStats | None:
+    """Of a guest that may have gone; EngineError when its host does not say."""
+    try:
+        return here.job_stats() if here is not None else None
+    except NoGuestError:
+        return None
+
+
+def _word_on_the_move(here: Domain | None) -> tuple[str | None, bool]:
+    """QEMU's word on its move, and whether it is known; there is none of a guest that has gone."""
+    try:
+        return (here.move_status if here is not None else None), True
+    except NoGuestError:
+        return None, True
+    except EngineError:
+        return None, False
+
+
+def _status_of(there: Domain) -> str | None:
+    """QEMU's word on the guest (query-status); None when nobody says."""
+    try:
+        status: str | None = there.monitor("query-status").get("status")
+    except EngineError:
+        return None
+    return status
 
 
 def _domain(host: Host, guest: str, stack: ExitStack) -> Domain | None:

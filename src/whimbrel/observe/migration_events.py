@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -13,19 +14,22 @@ from typing import Any
 
 import polars as pl
 
-from whimbrel.engines.domain import JobStats
+from whimbrel.engines.domain import Domain, JobStats
 from whimbrel.engines.libvirt import Connection, LifecycleEvent, MonitorEvent
-from whimbrel.errors import InstrumentError
+from whimbrel.errors import InstrumentError, NoGuestError, RefusedError
 from whimbrel.hosts.host import Host
 from whimbrel.predict.outlook import Outlook, Reading, outlook
 from whimbrel.records.series import JOB_SCHEMA, write_series
 from whimbrel.records.trial import Event, HostName
-from whimbrel.system.child import jitter_of
+from whimbrel.system.child import Looks, holes_of, jitter_of
+
+log = logging.getLogger(__name__)
 
 _LOOK_EVERY_S = 0.05
 # After the guest has stopped QEMU soon goes, and with it the only copy of its own downtime figure.
 _LOOK_AT_END_EVERY_S = 0.005
 _LOOKS_FOR_OUTLOOK = 40
+_HOLE_S = 0.5
 
 _JOB_FIELDS = {
     "iteration": "memory_iteration",
@@ -60,6 +64,7 @@ class MigrationEvents:
         self._failure: BaseException | None = None
         self._thread: threading.Thread | None = None
         self._lateness: list[float] = []
+        self._looks = Looks(_HOLE_S)
         self._cpu_s: float | None = None
         self.qemu_downtime_ms: int | None = None
         self.qemu_ram: dict[str, int | float] | None = None
@@ -155,23 +160,32 @@ class MigrationEvents:
             if domain is None:
                 raise InstrumentError(f"there is no guest {self._guest!r} on the source")
             while not self._end.is_set():
-                stats = domain.job_stats()
-                if stats is not None:
-                    self._job.append(job_row(time.monotonic_ns(), stats))
-                    self._renew_outlook()
-                    # Before the first byte they may still be those of an earlier move.
-                    if not self._parameters_final:
-                        self._parameters_final = bool(stats.get("memory_processed"))
-                        self.parameters = domain.monitor("query-migrate-parameters") or self.parameters
-                        self.capabilities = domain.capabilities_in_use() or self.capabilities
-                self._on_look(self)
-                if self._stopped.is_set() and not domain.active:
+                try:
+                    self._look_once(domain)
+                except NoGuestError:
                     return
-                if self._stopped.is_set() and self.qemu_downtime_ms is None:
-                    self._read_downtime(domain.monitor("query-migrate"))
+                except RefusedError:
+                    # libvirt is busy with it: what was not seen is a hole in the series.
+                    log.debug("a look at the job was refused", exc_info=True)
                 self._wait(_LOOK_AT_END_EVERY_S if self._stopped.is_set() and self.qemu_downtime_ms is None else _LOOK_EVERY_S)
         except BaseException as error:  # a thread has nobody to raise to: kept for __exit__
             self._failure = error
+
+    def _look_once(self, domain: Domain) -> None:
+        """NoGuestError once the guest has gone from the source."""
+        stats = domain.job_stats()
+        self._looks.note()
+        if stats is not None:
+            self._job.append(job_row(time.monotonic_ns(), stats))
+            self._renew_outlook()
+            # Before the first byte they may still be those of an earlier move.
+            if not self._parameters_final:
+                self.parameters = domain.monitor("query-migrate-parameters")
+                self.capabilities = domain.capabilities_in_use()
+                self._parameters_final = bool(stats.get("memory_processed"))
+        self._on_look(self)
+        if self._stopped.is_set() and self.qemu_downtime_ms is None:
+            self._read_downtime(domain.monitor("query-migrate"))
 
     def _renew_outlook(self) -> None:
         """Writes down, once a round, how much longer the move will take as things are then."""
@@ -198,13 +212,13 @@ class MigrationEvents:
         self._cpu_s = time.thread_time()
 
     @property
-    def cost(self) -> dict[str, float | None]:
-        """What looking at the job took, and how late it was; listening is done by libvirt's own thread."""
-        return {"cpu_s": self._cpu_s, **jitter_of(self._lateness)}
+    def cost(self) -> dict[str, Any]:
+        """What looking at the job took, how late it was, and its holes; listening is done by libvirt's own thread."""
+        return {"cpu_s": self._cpu_s, **jitter_of(self._lateness), **holes_of([self._looks])}
 
-    def _read_downtime(self, answer: dict[str, Any] | None) -> None:
+    def _read_downtime(self, answer: dict[str, Any]) -> None:
         """QEMU gives its downtime only when the move has completed; before that the key is absent or an expectation."""
-        if answer is not None and answer.get("status") == "completed" and "downtime" in answer:
+        if answer.get("status") == "completed" and "downtime" in answer:
             self.qemu_downtime_ms = int(answer["downtime"])
             self.qemu_ram = answer.get("ram")
 

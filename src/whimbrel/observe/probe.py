@@ -15,13 +15,15 @@ import time
 import polars as pl
 
 from whimbrel.records.series import PROBE_SCHEMA, write_series
-from whimbrel.system.child import Child, configuration
+from whimbrel.system.child import Child, Looks, configuration
 from whimbrel.system.clock import SO_TIMESTAMPNS, KernelClock
 
 _ECHO_REQUEST, _ECHO_REPLY = 8, 0
 # An answer that takes longer than this is not waited for at the end.
 _LATE_S = 1.0
 _LAST_SENT = 1000
+# Questions that are further apart than so many periods, and than so long, leave a hole.
+_HOLE_PERIODS, _HOLE_S = 10, 0.05
 _HEADER = struct.Struct("!BBHHH")
 _NUMBER = struct.Struct("!Q")
 
@@ -109,6 +111,7 @@ def main() -> None:
     prober = Prober(given["address"])
     every_ns = round(given["every_s"] * 1e9)
     lateness: list[float] = []
+    looks = Looks(max(_HOLE_PERIODS * given["every_s"], _HOLE_S))
     due_ns = time.monotonic_ns()
     child.say("ready")
     while not child.stopping:
@@ -116,12 +119,13 @@ def main() -> None:
         if now_ns >= due_ns:
             lateness.append((now_ns - due_ns) / 1e9)
             prober.send()
+            looks.note(prober.sent_ns[-1])
             due_ns = max(due_ns + every_ns, now_ns)
         prober.receive(max(0.0, (due_ns - time.monotonic_ns()) / 1e9))
     prober.receive_late_ones(_LATE_S)
     series = {"sequence": range(len(prober.sent_ns)), "sent_ns": prober.sent_ns, "received_ns": prober.received_ns}
     write_series(pl.DataFrame(series, schema=PROBE_SCHEMA), given["output"])
-    child.say_cost(lateness)
+    child.say_cost(lateness, looks)
 
 
 if __name__ == "__main__":

@@ -9,20 +9,26 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import polars as pl
 
 from whimbrel.engines.libvirt import Connection
+from whimbrel.errors import NoGuestError, RefusedError
 from whimbrel.records.series import HOSTS_SCHEMA, write_series
 from whimbrel.system.cgroups import Cgroup
-from whimbrel.system.child import Child, configuration
+from whimbrel.system.child import Child, Looks, configuration
 
 _TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 _LINKS = ("eth0", "eth1")
+
+# A sample that is more than so many periods after the one before leaves a hole.
+_HOLE_PERIODS = 5
+_LAST_LOOK_S = 5.0
 
 Row = dict[str, int | float | str | None]
 
@@ -78,34 +84,52 @@ class HostReader:
         )  # fmt: skip
 
 
-@dataclass
 class LibvirtReader:
-    """Reads one host through its libvirt, which tells of the host's CPU and memory, and of each guest's CPU, memory and disks."""
+    """Reads one host through its libvirt, which tells of the host's CPU and memory, and of each guest's CPU, memory and disks.
 
-    host: str
-    connection: Connection
+    Host and guests are read by themselves: libvirt lets whoever asks for a guest wait while it starts a guest's QEMU.
+    """
 
-    def rows(self, t_ns: int) -> Iterator[Row]:
-        """One row for the host, and one for all its guests together."""
-        host, guests = self.connection.host_statistics(), list(self.connection.guest_statistics().values())
-        read, written = (_sum_of(guests, "block.", end) for end in (".rd.bytes", ".wr.bytes"))
+    def __init__(self, host: str, connection: Connection, every_ns: int) -> None:
+        self._host = host
+        self._connection = connection
+        self._fresh_ns = 2 * every_ns
+        # What all guests have read and written so far, and when that was seen.
+        self._disks: tuple[int, int | None, int | None] = (0, None, None)
+
+    def host_rows(self, t_ns: int) -> Iterator[Row]:
+        """A row for the host; its disk's figures are those of its guests, None while libvirt does not tell them."""
+        found = self._connection.host_statistics()
+        seen_ns, read, written = self._disks
+        if t_ns - seen_ns > self._fresh_ns:
+            read = written = None
         yield _row(
-            t_ns, self.host, cpu_s=host["cpu_ns"] / 1e9, memory_bytes=host["memory_bytes"], cache_bytes=host["cache_bytes"],
+            t_ns, self._host, cpu_s=found["cpu_ns"] / 1e9, memory_bytes=found["memory_bytes"], cache_bytes=found["cache_bytes"],
             disk_read_bytes=read, disk_written_bytes=written,
         )  # fmt: skip
+
+    def guest_rows(self, t_ns: int) -> Iterator[Row]:
+        """A row for all guests together; what libvirt does not tell of each of them is None."""
+        guests = list(self._connection.guest_statistics().values())
+        read, written = (_sum_over(guests, "block.", end) for end in (".rd.bytes", ".wr.bytes"))
+        self._disks = (t_ns, read, written)
         if guests:
-            delay_ns, resident_kib = _sum_of(guests, "vcpu.", ".delay"), _sum_of(guests, "balloon.rss", "")
+            delay_ns, resident_kib = _sum_over(guests, "vcpu.", ".delay"), _sum_over(guests, "balloon.rss", "")
             yield _row(
-                t_ns, f"qemu@{self.host}", cpu_s=_scaled(_sum_of(guests, "cpu.time", ""), 1e-9),
+                t_ns, f"qemu@{self._host}", cpu_s=_scaled(_sum_over(guests, "cpu.time", ""), 1e-9),
                 memory_bytes=resident_kib * 1024 if resident_kib is not None else None,
                 disk_read_bytes=read, disk_written_bytes=written, run_delay_s=_scaled(delay_ns, 1e-9),
             )  # fmt: skip
 
 
-def _sum_of(guests: Sequence[dict[str, int]], begin: str, end: str) -> int | None:
-    """The sum of the statistics that begin and end so; None when there is none."""
-    found = [value for stats in guests for name, value in stats.items() if name.startswith(begin) and name.endswith(end)]
-    return sum(found) if found else None
+def _sum_over(guests: Sequence[dict[str, int]], begin: str, end: str) -> int | None:
+    """The sum of the statistics that begin and end so; None when there is a guest without any: a sum over some would jump."""
+    found = [
+        [value for name, value in stats.items() if name.startswith(begin) and name.endswith(end)]
+        for stats in guests
+        if begin != "block." or stats.get("block.count") != 0
+    ]
+    return sum(map(sum, found)) if found and all(found) else None
 
 
 def _scaled(value: int | None, factor: float) -> float | None:
@@ -176,31 +200,81 @@ def read_machine(t_ns: int) -> Row:
     return _row(t_ns, "machine", cpu_s=time.monotonic() * (len(lines) - 1) - idle_s)
 
 
+class Sampling:
+    """Looks again and again, at moments that do not wait for one another: a sample that came late does not make the next late."""
+
+    def __init__(self, child: Child, every_ns: int, look: Callable[[int], Iterable[Row]]) -> None:
+        self._child = child
+        self._every_ns = every_ns
+        self._look = look
+        self._failure: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self.rows: list[Row] = []
+        self.lateness_s: list[float] = []
+        self.looks = Looks(_HOLE_PERIODS * every_ns / 1e9)
+
+    def sample(self) -> None:
+        """Until told to stop."""
+        due_ns = time.monotonic_ns()
+        while not self._child.stopping:
+            t_ns = time.monotonic_ns()
+            lateness_s = max(0, t_ns - due_ns) / 1e9
+            self.lateness_s.append(lateness_s)
+            # A look that libvirt refuses, as it is busy with the guest, leaves a hole.
+            with contextlib.suppress(RefusedError, NoGuestError):
+                self.rows += [row | {"lateness_s": lateness_s} for row in self._look(t_ns)]
+                self.looks.note(t_ns)
+            due_ns += self._every_ns * max(1, -(-(time.monotonic_ns() - due_ns) // self._every_ns))
+            self._child.wait(max(0.0, (due_ns - time.monotonic_ns()) / 1e9))
+
+    def start(self) -> None:
+        """On a thread of its own."""
+        self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            self.sample()
+        except BaseException as error:  # a thread has nobody to raise to: kept for check()
+            self._failure = error
+
+    def check(self) -> None:
+        """Raises what ended the thread."""
+        if self._failure is not None:
+            raise self._failure
+
+    def end(self) -> None:
+        """Waits for the last look, unless that is waited for in vain: then the hole has no end in the series."""
+        self._thread.join(_LAST_LOOK_S)
+        self.check()
+        if self._thread.is_alive():
+            self.looks.note()
+
+
 def main() -> None:
     """Samples until told to stop, then writes the series."""
     child = Child()
     given = configuration()
-    readers: list[HostReader | LibvirtReader] = [
-        HostReader(point["host"], Cgroup(point["cgroup"]), point["init_pid"]) for point in given["points"]
-    ]
-    readers += [LibvirtReader(host, Connection.open(uri)) for host, uri in given.get("libvirt", {}).items()]
     every_ns = round(given["every_s"] * 1e9)
-    rows: list[Row] = []
-    lateness: list[float] = []
-    due_ns = time.monotonic_ns()
+    readers = [HostReader(point["host"], Cgroup(point["cgroup"]), point["init_pid"]) for point in given["points"]]
+    by_libvirt = [LibvirtReader(host, Connection.open(uri), every_ns) for host, uri in given.get("libvirt", {}).items()]
+    beside = [Sampling(child, every_ns, look) for reader in by_libvirt for look in (reader.host_rows, reader.guest_rows)]
+
+    def look_here(t_ns: int) -> list[Row]:
+        for other in beside:
+            other.check()
+        return [*(row for reader in readers for row in reader.rows(t_ns)), read_machine(t_ns)]
+
+    here = Sampling(child, every_ns, look_here)
+    for other in beside:
+        other.start()
     child.say("ready")
-    while not child.stopping:
-        t_ns = time.monotonic_ns()
-        lateness_s = max(0, t_ns - due_ns) / 1e9
-        lateness.append(lateness_s)
-        taken = [row for reader in readers for row in reader.rows(t_ns)]
-        taken.append(read_machine(t_ns))
-        rows += [row | {"lateness_s": lateness_s} for row in taken]
-        # A sample that came late does not make the next ones late.
-        due_ns += every_ns * max(1, -(-(time.monotonic_ns() - due_ns) // every_ns))
-        child.wait(max(0.0, (due_ns - time.monotonic_ns()) / 1e9))
-    write_series(pl.DataFrame(rows, schema=HOSTS_SCHEMA), given["output"])
-    child.say_cost(lateness)
+    here.sample()
+    for other in beside:
+        other.end()
+    samplings = [here, *beside]
+    rows = [row for sampling in samplings for row in list(sampling.rows)]
+    write_series(pl.DataFrame(rows, schema=HOSTS_SCHEMA).sort("t_ns", maintain_order=True), given["output"])
+    child.say_cost([late_s for sampling in samplings for late_s in sampling.lateness_s], *(each.looks for each in samplings))
 
 
 if __name__ == "__main__":

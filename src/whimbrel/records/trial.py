@@ -215,12 +215,18 @@ class WitnessRecord(Record):
 
 
 class InstrumentCost(Record):
-    """CPU time that an instrument took over the trial, and how late its own loop was; None when it did not say."""
+    """CPU time that an instrument took over the trial, and how late its own loop was; None when it did not say.
+
+    ``largest_hole_ms`` is the longest time between two of its looks; ``holes`` are those too long for what it measures, each
+    from and to on the monotonic clock in ns. Older records lack both.
+    """
 
     name: str
     cpu_s: float | None = None
     jitter_p50_ms: float | None = None
     jitter_p99_ms: float | None = None
+    largest_hole_ms: float | None = None
+    holes: list[tuple[int, int]] = []
 
 
 class Provenance(Record):

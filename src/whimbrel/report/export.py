@@ -118,6 +118,7 @@ _INSTRUMENT = _KEY | {
     "cpu_s": pl.Float64,
     "jitter_p50_ms": pl.Float64,
     "jitter_p99_ms": pl.Float64,
+    "largest_hole_ms": pl.Float64,
 }
 
 _PREDICTION = _KEY | {
@@ -285,6 +286,7 @@ def _instrument_rows(campaign: str, trial: ReportedTrial) -> list[dict[str, Any]
             "cpu_s": cost.cpu_s,
             "jitter_p50_ms": cost.jitter_p50_ms,
             "jitter_p99_ms": cost.jitter_p99_ms,
+            "largest_hole_ms": cost.largest_hole_ms,
         }
         for cost in trial.stored.record.instruments
     ]

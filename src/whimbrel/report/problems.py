@@ -34,7 +34,7 @@ def problems_of(trials: Sequence[ReportedTrial]) -> list[str]:
             what = f"{outcome.result}, but was not measured" if done else outcome.result
             lines.append(f"{_named([trial])} {what}: {shorten(outcome.error)}")
         lines += [f"{_named([trial])} was spoilt: {reason}" for reason in trial.figures.spoilt]
-        for remark in [*_lost(trial), *_crowded(trial)]:
+        for remark in [*_lost(trial), *_unseen(trial), *_crowded(trial)]:
             alike.setdefault((trial.stored.record.plan.arm, remark.words), []).append((trial, remark))
     return lines + [_together(found) for found in alike.values()]
 
@@ -61,6 +61,14 @@ def _lost(trial: ReportedTrial) -> Iterator[Remark]:
             )
     if for_a_while:
         yield Remark(f"{{}} of {len(viewers)} viewers lost their connection, and connected again", for_a_while)
+
+
+def _unseen(trial: ReportedTrial) -> Iterator[Remark]:
+    """What no instrument saw for a while during the move."""
+    for hole in trial.figures.holes:
+        yield Remark(
+            f"{hole.what} was not seen for {{}} s of the move: figures that rest on that are not known", hole.length_s, ".2f"
+        )
 
 
 def _crowded(trial: ReportedTrial) -> Iterator[Remark]:

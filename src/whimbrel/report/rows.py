@@ -6,6 +6,7 @@ from typing import Any
 
 import polars as pl
 
+from whimbrel.analysis.holes import HOLE_PERIODS
 from whimbrel.analysis.intervals import median_of
 from whimbrel.report.load import ReportedTrial, counting_of
 
@@ -45,14 +46,18 @@ def host_rows(trial: ReportedTrial, subjects: tuple[str, ...] = ("a", "b")) -> R
     if hosts is None:
         return []
     zero = zero_ns(trial)
+    longest_s = HOLE_PERIODS * trial.stored.record.spec.observe.sample_every_s
     rows: Rows = []
     for subject in subjects:
-        rows += _rates(hosts.filter(pl.col("subject") == subject).sort("t_ns"), HOSTS[subject], zero)
+        rows += _rates(hosts.filter(pl.col("subject") == subject).sort("t_ns"), HOSTS[subject], zero, longest_s)
     return rows
 
 
-def _rates(frame: pl.DataFrame, host: str, zero: int) -> Rows:
-    seconds = pl.col("t_ns").diff() / 1e9
+def _rates(frame: pl.DataFrame, host: str, zero: int, longest_s: float) -> Rows:
+    """Between samples that are further apart than ``longest_s`` there is a row without figures, at which a line ends."""
+    elapsed_s = pl.col("t_ns").diff() / 1e9
+    # A mean over a hole is no sample.
+    seconds = pl.when(elapsed_s <= longest_s).then(elapsed_s)
     rates = frame.select(
         t_s=(pl.col("t_ns") - zero) / 1e9,
         cpu_cores=pl.col("cpu_s").diff() / seconds,
@@ -62,8 +67,12 @@ def _rates(frame: pl.DataFrame, host: str, zero: int) -> Rows:
         read_mib_per_s=pl.col("disk_read_bytes").diff() / _MIB / seconds,
         written_mib_per_s=pl.col("disk_written_bytes").diff() / _MIB / seconds,
     ).slice(1)
-    return [{"host": host, **{key: round(value, 3) if value is not None else None for key, value in row.items()}}
-            for row in rates.iter_rows(named=True)]  # fmt: skip
+    rows: Rows = []
+    for row in rates.iter_rows(named=True):
+        if rows and row["t_s"] - rows[-1]["t_s"] > longest_s:
+            rows.append(dict.fromkeys(rows[-1]) | {"host": host, "t_s": round((rows[-1]["t_s"] + row["t_s"]) / 2, 3)})
+        rows.append({"host": host, **{key: round(value, 3) if value is not None else None for key, value in row.items()}})
+    return rows
 
 
 def packet_rows(trial: ReportedTrial) -> Rows:

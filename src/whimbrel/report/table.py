@@ -186,9 +186,16 @@ def instrument_table(trials: Sequence[Trialled]) -> Table:
         Column("CPU (s per trial)", "CPU time of its process; of migration events, only the thread that looks at the job"),
         Column("late, median (ms)", "how late its own loop came round"),
         Column("late, p99 (ms)", "the same, at its 99th percentile in each trial"),
+        Column("largest hole (ms)", "the longest time in a trial between two of its looks"),
     ]
     lines = [
-        [cost.instrument, show(cost.cpu_s, ".2f"), show(cost.jitter_p50_ms, ".2f"), show(cost.jitter_p99_ms, ".2f")]
+        [
+            cost.instrument,
+            show(cost.cpu_s, ".2f"),
+            show(cost.jitter_p50_ms, ".2f"),
+            show(cost.jitter_p99_ms, ".2f"),
+            show(cost.largest_hole_ms, ".0f"),
+        ]
         for cost in instrument_costs(trials)
     ]
     return Table(columns, lines)

@@ -15,11 +15,13 @@ from typing import Any
 import polars as pl
 
 from whimbrel.records.series import SEGMENTS_SCHEMA, write_series
-from whimbrel.system.child import Child, configuration
+from whimbrel.system.child import Child, Looks, configuration
 
 _ANSWER_S = 10.0
 _RETRY_S = 0.5
 _LOOK_S = 0.05
+# It looks that often; longer than this without a look is a hole.
+_HOLE_S = 0.5
 
 
 @dataclass(frozen=True)
@@ -130,17 +132,19 @@ def main() -> None:
         threading.Thread(target=viewer.run, name=f"hls-{viewer.number}", daemon=True).start()
     child.say("ready")
     lateness: list[float] = []
+    looks = Looks(_HOLE_S)
     while not child.stopping:
         due_s = time.monotonic() + _LOOK_S
         child.wait(_LOOK_S)
         lateness.append(max(0.0, time.monotonic() - due_s))
+        looks.note()
         for viewer in viewers:
             if viewer.failure is not None:
                 raise viewer.failure
     child.say("stopped", t_ns=time.monotonic_ns())
     rows = [row for viewer in viewers for row in list(viewer.rows)]
     write_series(pl.DataFrame(rows, schema=SEGMENTS_SCHEMA, orient="row"), given["output"])
-    child.say_cost(lateness)
+    child.say_cost(lateness, looks)
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ import polars as pl
 
 from whimbrel.records.series import PACKETS_SCHEMA, write_series
 from whimbrel.stream.rtmp import Player, RtmpError
-from whimbrel.system.child import Child, configuration
+from whimbrel.system.child import Child, Looks, configuration
 from whimbrel.system.clock import SO_TIMESTAMPNS, KernelClock
 
 _OPEN_S = 10.0
@@ -32,6 +32,8 @@ _READ_S = 20.0
 _RETRY_S = 0.5
 _NEAR_THE_END_S = 1.0
 _LOOK_S = 0.1
+# It looks at least so often; one that did not come round for longer has taken what piled up for one arrival.
+_HOLE_S = 0.25
 # At first everything that is sent ahead comes at once; how late that is taken says nothing of how late the rest is.
 _BURST_NS = 5_000_000_000
 _PORT = 1935
@@ -188,14 +190,16 @@ class Viewer:
             self._socket = None
 
 
-def play(viewers: list[Viewer], child: Child) -> list[float]:
+def play(viewers: list[Viewer], child: Child, looks: Looks) -> list[float]:
     """Plays with all viewers until told to stop; how late each arrival was taken, in seconds."""
     clock = KernelClock()
     lateness_s: list[float] = []
     with selectors.EpollSelector() as selector:
         look_s = 0.0
         while not child.stopping:
-            for key, events in selector.select(_LOOK_S):
+            ready = selector.select(_LOOK_S)
+            looks.note()
+            for key, events in ready:
                 late_s = key.data.ready(selector, events, clock)
                 if late_s is not None:
                     lateness_s.append(late_s)
@@ -217,10 +221,11 @@ def main() -> None:
         Viewer(number, given["url"], given["read_ahead_s"], given["length_s"], child) for number in range(1, given["viewers"] + 1)
     ]
     child.say("ready")
-    lateness_s = play(viewers, child)
+    looks = Looks(_HOLE_S)
+    lateness_s = play(viewers, child, looks)
     child.say("stopped", t_ns=time.monotonic_ns())
     write_series(pl.concat([viewer.log.frame(viewer.number) for viewer in viewers]), given["output"])
-    child.say_cost(lateness_s)
+    child.say_cost(lateness_s, looks)
 
 
 if __name__ == "__main__":

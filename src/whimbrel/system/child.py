@@ -12,7 +12,9 @@ import select
 import signal
 import sys
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Iterable, Sequence
+from itertools import chain
 from typing import Any
 
 _lock = threading.Lock()
@@ -48,10 +50,40 @@ class Child:
             sys.stdout.write(json.dumps({"say": what, **details}) + "\n")
             sys.stdout.flush()
 
-    def say_cost(self, lateness_s: Sequence[float]) -> None:
-        """How much CPU this process has taken, all its threads together, and how late its own loop was each time."""
+    def say_cost(self, lateness_s: Sequence[float], *looks: Looks) -> None:
+        """How much CPU this process has taken, all its threads together, how late its own loop was each time, and its holes."""
         used = resource.getrusage(resource.RUSAGE_SELF)
-        self.say("cost", cpu_s=used.ru_utime + used.ru_stime, **jitter_of(lateness_s))
+        self.say("cost", cpu_s=used.ru_utime + used.ru_stime, **jitter_of(lateness_s), **holes_of(looks))
+
+
+class Looks:
+    """When an instrument looked: the longest time between two of its looks, and each time longer than ``limit_s``, a hole."""
+
+    def __init__(self, limit_s: float) -> None:
+        self._limit_ns = round(limit_s * 1e9)
+        self._last_ns: int | None = None
+        self.longest_ns: int | None = None
+        self.holes: list[tuple[int, int]] = []
+
+    def note(self, now_ns: int | None = None) -> None:
+        """A look, now or at this moment of the monotonic clock."""
+        now_ns = time.monotonic_ns() if now_ns is None else now_ns
+        if self._last_ns is not None:
+            length_ns = now_ns - self._last_ns
+            self.longest_ns = max(length_ns, self.longest_ns or 0)
+            if length_ns > self._limit_ns:
+                self.holes.append((self._last_ns, now_ns))
+        self._last_ns = now_ns
+
+
+def holes_of(looks: Iterable[Looks]) -> dict[str, Any]:
+    """Of loops that ran beside one another: the largest hole, in ms, None where none came round twice; and all too long ones."""
+    found = list(looks)
+    longest_ns = max((each.longest_ns for each in found if each.longest_ns is not None), default=None)
+    return {
+        "largest_hole_ms": longest_ns / 1e6 if longest_ns is not None else None,
+        "holes": sorted(chain.from_iterable(each.holes for each in found)),
+    }
 
 
 def jitter_of(lateness_s: Sequence[float]) -> dict[str, float | None]:

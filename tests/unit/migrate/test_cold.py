@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.fakes import FakeHost, FakeJournal
-from whimbrel.errors import EngineError, GuestError, MoveError, UnsafeStateError
+from whimbrel.errors import GuestError, MoveError, SilentError, UnsafeStateError
 from whimbrel.guests import guest as the_guest
 from whimbrel.migrate import cold
 from whimbrel.migrate.technique import MoveRequest
@@ -70,7 +70,7 @@ class Libvirt:
     def open(self) -> Iterator[Libvirt]:
         self.refuses -= 1
         if self.refuses >= 0:
-            raise EngineError(f"libvirtd on host {self.host.name} does not answer")
+            raise SilentError(f"libvirtd on host {self.host.name} does not answer")
         yield self
 
     def find(self, guest: str) -> Guest | None:

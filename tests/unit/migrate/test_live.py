@@ -8,28 +8,25 @@ from typing import Any
 
 import pytest
 
-from tests.fakes import FakeHost, FakeJournal
-from whimbrel.errors import EngineError
+from tests.fakes import FakeDomain, FakeHost, FakeJournal
 from whimbrel.migrate import live
 from whimbrel.migrate.journal import WrittenJournal
 from whimbrel.migrate.technique import MoveRequest
 from whimbrel.spec.migration import MigrationSpec
 
 
-class Job:
-    """A guest whose job says how far it has come, and the connection that it is seen through."""
+class Job(FakeDomain):
+    """A guest whose job says how far it has come; None when its libvirt falls silent."""
 
     def __init__(self, *moved_bytes: int | None) -> None:
+        super().__init__(job={})
         self._moved_bytes = list(moved_bytes)
 
-    def job_stats(self) -> dict[str, int]:
+    def job_stats(self) -> dict[str, int] | None:
         moved = self._moved_bytes.pop(0)
-        if moved is None:
-            raise EngineError("libvirt does not answer")
-        return {"memory_processed": moved}
-
-    def on_monitor_event(self, told: object) -> None:
-        return None
+        self.silent = moved is None
+        self.job = {"memory_processed": moved} if moved is not None else None
+        return super().job_stats()
 
 
 @pytest.mark.parametrize(
@@ -51,12 +48,10 @@ class Busy(Job):
 
     def __init__(self) -> None:
         super().__init__(5)
-        self.orders = 0
 
     def start_post_copy(self) -> None:
-        self.orders += 1
-        if self.orders < 3:
-            raise EngineError("another job holds the lock")
+        self.busy = self.orders < 2
+        super().start_post_copy()
 
 
 def test_a_switch_that_libvirt_refuses_is_ordered_again_and_nothing_counts_as_gone_until_then() -> None:
@@ -79,15 +74,14 @@ class Slow(Job):
         super().__init__(*[5] * 1000)
         self.answer = threading.Event()
         self.refused = refused
-        self.aborts = 0
 
     def start_post_copy(self) -> None:
         assert self.answer.wait(10)
-        if self.refused:
-            raise EngineError("another job holds the lock")
-
-    def abort_job(self) -> None:
-        self.aborts += 1
+        self.busy = self.refused
+        try:
+            super().start_post_copy()
+        finally:
+            self.busy = False
 
 
 @pytest.mark.parametrize("refused", [True, False])
@@ -146,6 +140,7 @@ class Standing(Job):
         self.may_pause_ms.append(milliseconds)
 
     def abort_job(self) -> None:
+        super().abort_job()
         self.ended.set()
 
 
@@ -159,6 +154,18 @@ def test_the_time_out_ends_a_move_that_stands_still_for_want_of_rounds() -> None
     attempt._watch()
     assert [name for _, name, _ in journal.marks] == ["pause limit", "stop and copy", "abort"]
     assert job.may_pause_ms[-1] == live._ANY_DOWNTIME_MS
+
+
+@pytest.mark.parametrize("trouble", ["silent", "there", "busy"])
+def test_an_abort_that_is_answered_with_no_or_not_at_all_is_said_again_until_the_move_ends(trouble: str) -> None:
+    guest = FakeDomain(job={"memory_processed": 5})
+    setattr(guest, trouble, trouble != "there")
+    domain: Any = guest
+    request = MoveRequest("guest", FakeHost("a"), FakeHost("b"), 2**20, 2**20, MigrationSpec())
+    attempt = live._Attempt(domain, request, FakeJournal(), domain)
+    threading.Timer(0.2, attempt._ended.set).start()
+    attempt._abort("it was asked for")
+    assert attempt.result == "moved"
 
 
 class Moving(Job):

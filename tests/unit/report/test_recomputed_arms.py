@@ -181,8 +181,10 @@ def test_costs_at_rest_are_over_all_trials(published: Published) -> None:
 def test_costs_of_instruments_are_over_all_trials(published: Published) -> None:
     found = published.summary["instruments"]
     assert [cost["instrument"] for cost in found] == published.column("select distinct instrument from instruments order by 1")
+    # A page that was published before instruments told of their holes ends with the lateness.
+    names = ("cpu_s", "jitter_p50_ms", "jitter_p99_ms", *(("largest_hole_ms",) if "largest_hole_ms" in found[0] else ()))
     for cost, cells in zip(found, published.shown("instruments"), strict=True):
-        for name, cell in zip(("cpu_s", "jitter_p50_ms", "jitter_p99_ms"), cells[1:], strict=True):
+        for name, cell in zip(names, cells[1:], strict=True):
             where = f"from instruments where instrument = '{cost['instrument']}'"
             same_spread(cost[name], published.column(f"select {name} {where}"), independent=False)
             assert cost[name]["median"] == pytest.approx(published.column(f"select median({name}) {where}")[0])

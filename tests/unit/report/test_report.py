@@ -139,12 +139,11 @@ def test_cpu_of_the_hosts_is_scaled_to_the_whole_move(trials: dict[str, Trialled
     record = trials["vm"].record
     assert record.move is not None
     called_ns, returned_ns = record.move.called_ns, record.move.returned_ns
-    # Half a core, sampled over the middle half of the move; what was before it does not count.
-    quarter_ns = (returned_ns - called_ns) // 4
-    times = [called_ns - 1, called_ns + quarter_ns, returned_ns - quarter_ns]
+    # Half a core, sampled ten times a second, but for a moment at either end of the move.
+    times = list(range(called_ns + 50_000_000, returned_ns - 50_000_000, 100_000_000))
     hosts = pl.DataFrame({
-        "t_ns": times, "subject": [record.plan.source] * 3, "cpu_s": [0.0, 7.0, 7.0 + quarter_ns / 1e9],
-        **dict.fromkeys(("net_sent_bytes", "run_delay_s", "lateness_s", "memory_bytes"), [None] * 3),
+        "t_ns": times, "subject": [record.plan.source] * len(times), "cpu_s": [7.0 + (at - times[0]) / 2e9 for at in times],
+        **dict.fromkeys(("net_sent_bytes", "run_delay_s", "lateness_s", "memory_bytes"), [None] * len(times)),
     })  # fmt: skip
     figures = derive(record, hosts, None, None, None)
     assert figures.source_cpu_s == pytest.approx((returned_ns - called_ns) / 2e9)

@@ -14,6 +14,7 @@ import pytest
 from tests.unit.stream.test_rtmp import HANDSHAKE, delta, message, picture
 from whimbrel.stream import player
 from whimbrel.stream.player import Viewer, play
+from whimbrel.system.child import Looks
 
 PING = message(2, 4, 0, struct.pack(">HI", 6, 77))
 READ_S, OPEN_S = 1.0, 0.4
@@ -61,7 +62,7 @@ def watch(server: socket.socket, pieces: list[bytes], every_s: float, for_s: flo
     serving = threading.Thread(target=serve, daemon=True)
     serving.start()
     viewer = Viewer(1, f"rtmp://127.0.0.1:{server.getsockname()[1]}/film/film.flv", 3.0, 45.0, told)  # type: ignore[arg-type]
-    play([viewer], told)  # type: ignore[arg-type]
+    play([viewer], told, Looks(1.0))  # type: ignore[arg-type]
     serving.join(5)
     return told
 
