@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import signal
 import tempfile
 from collections.abc import Generator, Iterator
 from pathlib import Path
@@ -57,6 +58,10 @@ _passed_file: Path | None = None
 
 def pytest_configure(config: pytest.Config) -> None:
     global _passed_file
+    # Who runs us with nohup, or in the background, has these ignored, and so would have all that we start.
+    for number, usual in ((signal.SIGHUP, signal.SIG_DFL), (signal.SIGINT, signal.default_int_handler)):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, usual)
     # Where tests run in several processes, the one that hears of all of them writes.
     _passed_file = None if hasattr(config, "workerinput") else config.getoption("--passed")
 

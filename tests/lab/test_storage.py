@@ -126,6 +126,8 @@ def test_parallel_connections_carry_memory_beside_the_disk(lab: Lab, states: Sta
 def test_a_disk_that_was_fetched_reads_as_the_one_that_was_served(lab: Lab, states: StateStore, storage: str) -> None:
     here, there = the_guest.own_disks(lab, lab.host_a, lab.host_b)
     whole = storage == "full"
+    # Where the guest of the trial before has left its own; what is there is not made anew.
+    there.remove()
     try:
         here.put(states.get("vm", "none", 1).folder / "disk.qcow2")
         there.make(here.facts(), not whole)
