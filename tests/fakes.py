@@ -9,13 +9,18 @@ from pathlib import Path
 from typing import Any
 
 from whimbrel.errors import EngineError, MoveError, ToolError, WhimbrelError
+from whimbrel.guests.carrier import container_at
 from whimbrel.guests.forms import Identity
 from whimbrel.hosts.host import Capacity, GuestState, SamplePoints
+from whimbrel.hosts.identity import GuestIdentity, identity_in_lab
 from whimbrel.hosts.inside import Inside
 from whimbrel.hosts.site import DiskFacts
 from whimbrel.migrate.reservation import reserved
 from whimbrel.migrate.technique import Journal, MoveReport, MoveRequest
 from whimbrel.spec.service import FormName
+
+GUEST = identity_in_lab("guest", 100, "192.0.2.100")
+ORIGIN = container_at("192.0.2.100")
 
 
 class FakeHost:
@@ -25,6 +30,7 @@ class FakeHost:
         self.name = name
         self.address = "192.0.2.1"
         self._capacity = Capacity(memory_bytes, disk_bytes)
+        # By UUID, as libvirt is asked.
         self.guests: dict[str, GuestState] = {}
         self.dead = False
         self.silent = False
@@ -45,10 +51,10 @@ class FakeHost:
     def gone(self) -> bool:
         return self.dead
 
-    def state_of(self, what: str) -> GuestState:
+    def state_of(self, what: GuestIdentity) -> GuestState:
         if self.dead or self.silent:
             raise EngineError(f"host {self.name} does not answer")
-        return self.guests.get(what, "absent")
+        return self.guests.get(what.uuid, "absent")
 
     def capacity(self) -> Capacity:
         return self._capacity
@@ -67,8 +73,8 @@ class FakeHost:
     def command(self, argv: Sequence[str]) -> Sequence[str]:
         return argv
 
-    def process_of(self, guest: str) -> int | None:
-        return 1 if self.guests.get(guest) == "runs" else None
+    def process_of(self, guest: GuestIdentity) -> int | None:
+        return 1 if self.guests.get(guest.uuid) == "runs" else None
 
     def logs(self) -> dict[str, str]:
         return {f"{self.name}-libvirtd.log": "nothing happened\n"}
@@ -164,14 +170,14 @@ class FakeTechnique:
 
     def move(self, request: MoveRequest, journal: Journal) -> MoveReport:
         called_ns = journal.mark("move called")
-        with reserved(request.destination, request.guest, request.memory_bytes, request.disk_bytes) as booking:
+        with reserved(request.destination, request.guest.name, request.memory_bytes, request.disk_bytes) as booking:
             source, destination = self._hosts[request.source.name], self._hosts[request.destination.name]
-            if source.guests.get(request.guest) != "runs":
+            if source.guests.get(request.guest.uuid) != "runs":
                 raise MoveError(f"{request.guest} does not run on host {source.name}")
             error = self._trouble(request)
             if error is None:
-                del source.guests[request.guest]
-                destination.guests[request.guest] = "runs"
+                del source.guests[request.guest.uuid]
+                destination.guests[request.guest.uuid] = "runs"
             return MoveReport(
                 called_ns=called_ns,
                 returned_ns=journal.mark("move returned"),

@@ -17,7 +17,6 @@ from tests.snapshot import snapshot
 from whimbrel.analysis.figures import figures_of
 from whimbrel.engines.libvirt import Connection
 from whimbrel.errors import EngineError
-from whimbrel.guests import guest as the_guest
 from whimbrel.images.store import ImageStore
 from whimbrel.lab.lab import Lab, ledger_of
 from whimbrel.records.store import CampaignFolder
@@ -71,7 +70,7 @@ def theirs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TheirHosts]:
             uris = [f"qemu+tls://{server.address}/system?pkipath={folder}/pki" for server in (lab.server_a, lab.server_b)]
             file = folder / "remote.yaml"
             file.write_text(FILE.format(
-                a=uris[0], b=uris[1], address_a=lab.server_a.address, address_b=lab.server_b.address, guest=lab.guest_address,
+                a=uris[0], b=uris[1], address_a=lab.server_a.address, address_b=lab.server_b.address, guest=lab.guest.address,
                 accelerator=lab.accelerator(lab.store.guest_disk(3 * 2**30)),
             ))  # fmt: skip
             yield TheirHosts(lab, file)
@@ -114,7 +113,7 @@ def test_run_moves_and_measures_and_leaves_nothing(theirs: TheirHosts, tmp_path:
     assert "network of host a" in record.unmeasured
     assert theirs.storage == set()
     for server in (theirs.lab.server_a, theirs.lab.server_b):
-        assert server.state_of(the_guest.GUEST_NAME) == "absent"
+        assert server.state_of(theirs.lab.guest) == "absent"
         assert server.run(["virsh", "pool-list", "--all", "--name"]).stdout.strip() == ""
     assert snapshot() == before
 
@@ -136,7 +135,7 @@ def test_gc_clears_hosts_after_a_kill(theirs: TheirHosts, tmp_path: Path) -> Non
     collected = theirs.whimbrel("gc")
     assert collected.returncode == 0, collected.stderr
     assert theirs.storage == set()
-    assert theirs.lab.server_b.state_of(the_guest.GUEST_NAME) == "absent"
+    assert theirs.lab.server_b.state_of(theirs.lab.guest) == "absent"
     assert snapshot() == before
 
 

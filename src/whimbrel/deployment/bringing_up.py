@@ -10,7 +10,9 @@ from whimbrel.deployment.deployed import NAME_PATTERN, Deployment, deployed, pla
 from whimbrel.engines.libvirt import Connection
 from whimbrel.errors import UsageError
 from whimbrel.guests import guest as the_guest
+from whimbrel.guests.carrier import container_at
 from whimbrel.hosts.host import Host
+from whimbrel.hosts.identity import GuestIdentity, identity_before_names
 from whimbrel.hosts.remote import RemoteSite
 from whimbrel.lab.lab import Lab
 from whimbrel.records.trial import HostName
@@ -33,11 +35,11 @@ def refuse_name(name: str) -> None:
 def bring_up(site: AnySite, spec: CampaignSpec, name: str, on: HostName, made_lab: bool) -> Deployment:
     """Starts the service from a saved state and waits until it answers; ``spec`` is of one arm."""
     hosts: dict[HostName, Host] = {"a": site.host_a, "b": site.host_b}
-    the_guest.refuse_another(list(hosts.values()))
+    the_guest.refuse_another(site)
     plan = plan_of(spec, on)
     state = Starts(site).get(spec, plan)
     deployment = Deployment(name=name, spec=spec, on=on, id=state.id, accelerator=state.accelerator, versions=state.versions,
-                            description=None, made_lab=made_lab)  # fmt: skip
+                            description=None, made_lab=made_lab, vms=_new_vms(site, spec))  # fmt: skip
     # The site's ledger lists it, so it goes when the site goes.
     if Entry("folder", str(deployment.folder)) not in site.ledger.entries:
         site.ledger.add("folder", str(deployment.folder))
@@ -51,7 +53,7 @@ def bring_up(site: AnySite, spec: CampaignSpec, name: str, on: HostName, made_la
         if spec.scenarios[0].service != "none":
             subject.wait_until_it_serves(inside)
         if not deployment.moves_container:
-            deployment = deployment.model_copy(update={"description": _description(hosts[on])})
+            deployment = deployment.model_copy(update={"description": _description(hosts[on], guest_of(deployment, site))})
         deployment.write()
         undo.pop_all()
     return deployment
@@ -59,15 +61,34 @@ def bring_up(site: AnySite, spec: CampaignSpec, name: str, on: HostName, made_la
 
 def take_down(site: AnySite, deployment: Deployment) -> None:
     """Ends the service wherever it is and forgets it; the lab stays."""
-    for host in (site.host_a, site.host_b):
+    for host, vm in zip((site.host_a, site.host_b), vms_of(deployment, site), strict=True):
         if not host.gone:
-            the_guest.take_power_away(host)
+            the_guest.take_power_away(host, vm)
     shutil.rmtree(deployment.folder, ignore_errors=True)
     site.ledger.strike(Entry("folder", str(deployment.folder)))
 
 
-def _description(host: Host) -> str:
+def vms_of(deployment: Deployment, site: AnySite) -> tuple[GuestIdentity, GuestIdentity]:
+    """Its VM on host a and on host b."""
+    if deployment.vms is not None:
+        return deployment.vms
+    before = [identity_before_names(guest.address) for guest in _new_vms(site, deployment.spec)]
+    return before[0], before[1]
+
+
+def _new_vms(site: AnySite, spec: CampaignSpec) -> tuple[GuestIdentity, GuestIdentity]:
+    if spec.migration.moves == "container":
+        return site.carrier("a"), site.carrier("b")
+    return site.guest, site.guest
+
+
+def guest_of(deployment: Deployment, site: AnySite) -> GuestIdentity:
+    """What a place is asked for."""
+    return container_at(site.guest.address) if deployment.moves_container else vms_of(deployment, site)[0]
+
+
+def _description(host: Host, guest: GuestIdentity) -> str:
     with Connection.open(host.libvirt_uri) as connection:
-        domain = connection.find(the_guest.GUEST_NAME)
+        domain = connection.find(guest.uuid)
         assert domain is not None
         return domain.description

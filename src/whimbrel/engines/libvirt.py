@@ -10,6 +10,7 @@ import json
 import operator
 import threading
 import time
+import xml.etree.ElementTree as ET
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -158,6 +159,12 @@ class Connection:
         with explained("tell its versions"):
             return {"libvirt": _dotted(self._raw.getLibVersion()), "qemu": _dotted(self._raw.getVersion())}
 
+    def host_identity(self) -> tuple[str, str]:
+        """The UUID and the name of the host, as its libvirtd has them; a UUID may be that of another host too."""
+        with explained("tell which host it is on"):
+            found = ET.fromstring(self._raw.getCapabilities()).findtext("./host/uuid")
+            return found or "", str(self._raw.getHostname())
+
     def free_memory_bytes(self) -> int:
         """Memory that is free on the host, or could be: page cache is given back when asked for."""
         with explained("tell its free memory"):
@@ -184,14 +191,14 @@ class Connection:
         with explained("examine QEMU"):
             self._raw.getDomainCapabilities(None, "x86_64", "pc", "qemu", 0)
 
-    def find(self, name: str) -> Domain | None:
-        """The domain of this name, running or not; None when there is none."""
+    def find(self, uuid: str) -> Domain | None:
+        """The domain of this UUID, running or not; None when there is none. A name alone may be that of somebody else's guest."""
         try:
-            return Domain(self._raw.lookupByName(name))
+            return Domain(self._raw.lookupByUUIDString(uuid))
         except libvirt.libvirtError as error:
             if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
                 return None
-            raise EngineError(f"libvirt could not look for {name}", details=str(error)) from error
+            raise EngineError(f"libvirt could not look for the guest {uuid}", details=str(error)) from error
 
     def running(self) -> list[Domain]:
         """Every active domain."""

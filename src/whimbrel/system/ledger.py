@@ -22,14 +22,14 @@ from whimbrel.system.deadline import Deadline, pause
 from whimbrel.system.places import home
 from whimbrel.system.process import run
 
-Kind = Literal["folder", "netns", "cgroup", "domain", "volume"]
+Kind = Literal["folder", "netns", "cgroup", "domain", "volume", "claim"]
 
 # In place of the boot in which something was kept.
 _ANY_BOOT = "any boot"
 # How long a look at a ledger may hold its lock.
 _PROBE_S = 1.0
-# Undone in this order: processes hold namespaces, and write into folders.
-_UNDO_ORDER: tuple[Kind, ...] = ("domain", "cgroup", "netns", "volume", "folder")
+# Undone in this order: processes hold namespaces, and write into folders; hosts are ours until nothing of ours is left there.
+_UNDO_ORDER: tuple[Kind, ...] = ("domain", "cgroup", "netns", "volume", "claim", "folder")
 
 # How to remove kinds of things that this room knows nothing of; their makers say it.
 _undo_elsewhere: dict[str, Callable[[str], None]] = {}

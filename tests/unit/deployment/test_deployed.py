@@ -5,13 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
+from uuid import UUID
 
 import pytest
 
 from tests.fakes import FakeHost
+from whimbrel.deployment.bringing_up import guest_of, vms_of
 from whimbrel.deployment.deployed import Deployment, deployed, find, one_arm_of, plan_of
 from whimbrel.deployment.moving import request_for
 from whimbrel.errors import UsageError
+from whimbrel.hosts.identity import Owner, identity_in_lab
 from whimbrel.lab.lab import Lab
 from whimbrel.spec.campaign import CampaignSpec
 from whimbrel.spec.load import load_campaign
@@ -88,8 +91,36 @@ def test_a_move_of_it_is_planned_from_where_it_is() -> None:
     plan = plan_of(kept.spec, "b")
     assert (plan.form, plan.source, plan.destination, plan.viewers) == ("nested", "b", "a", 0)
     assert kept.with_migration(MigrationSpec(technique="paused")).migration.technique == "paused"
-    assert kept.guest == "guest"
-    assert deploy("inner", one("checkpoint", "containers")).guest == "origin"
+
+
+def lab(**more: object) -> Lab:
+    """What is asked of one here."""
+    vms = {
+        side: identity_in_lab(f"carrier-{side}", position, f"10.0.0.{position}") for side, position in (("a", 101), ("b", 102))
+    }
+    return cast("Lab", SimpleNamespace(guest=identity_in_lab("guest", 100, "10.0.0.100"), carrier=vms.__getitem__, **more))
+
+
+def test_one_that_an_older_whimbrel_deployed_is_found_by_the_names_of_then() -> None:
+    # Then every VM was the same one by its name and its UUID, also two carriers.
+    name, number = "guest", "e0419eae-a0ff-52bc-b9e8-d3f68b1ddfae"
+    inner, whole = deploy("inner", one("checkpoint", "containers")), deploy("web", one("vm-1"))
+    for kept in (inner, whole):
+        assert kept.vms is None
+        at_a, at_b = vms_of(kept, lab())
+        assert (at_a.name, at_a.uuid, at_b.name, at_b.uuid) == (name, number, name, number)
+    assert guest_of(whole, lab()).uuid == number
+    assert guest_of(inner, lab()).name == "origin"
+    assert [vm.address for vm in vms_of(inner, lab())] == ["10.0.0.101", "10.0.0.102"]
+
+
+def test_its_vms_are_kept_with_it_and_asked_for() -> None:
+    kept = deploy("web", one("vm-1"))
+    vm = Owner(UUID(int=7), "web").identity("guest", "192.0.2.7")
+    kept.model_copy(update={"vms": (vm, vm)}).write()
+    found = find("web")
+    assert found.vms == (vm, vm)
+    assert guest_of(found, lab()) == vm
 
 
 @pytest.mark.parametrize(
@@ -105,7 +136,7 @@ def test_a_move_that_its_lab_cannot_make_is_refused_by_its_option(option: dict[s
 def test_a_disk_is_moved_from_where_it_was_deployed_to() -> None:
     deployment = deploy("one", one("vm-1-idle-docker"))
     hosts = FakeHost("a"), FakeHost("b")
-    site = cast("Lab", SimpleNamespace(host_a=hosts[0], host_b=hosts[1]))
+    site = lab(host_a=hosts[0], host_b=hosts[1])
     assert request_for(deployment, site, MigrationSpec(), "a", hosts).disks is None
     with pytest.raises(UsageError, match="lies where both hosts see it"):
         request_for(deployment, site, MigrationSpec(storage="full"), "a", hosts)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.fakes import FakeHost, FakeJournal
+from tests.fakes import GUEST, FakeHost, FakeJournal
 from whimbrel.errors import EngineError
 from whimbrel.migrate import live
 from whimbrel.migrate.technique import MoveRequest
@@ -36,7 +36,7 @@ class Job:
 )
 def test_a_move_is_stuck_when_nothing_came_for_long(moved_bytes: tuple[int | None, ...], stuck: list[bool]) -> None:
     job: Any = Job(*moved_bytes)
-    request = MoveRequest("guest", FakeHost("a"), FakeHost("b"), 2**20, 2**20, MigrationSpec())
+    request = MoveRequest(GUEST, FakeHost("a"), FakeHost("b"), 2**20, 2**20, MigrationSpec())
     attempt = live._Attempt(job, request, FakeJournal(), job)
     patience_s = live._LAST_PATIENCE_S
     # In between nobody is asked.
@@ -60,7 +60,7 @@ class Busy(Job):
 def test_a_switch_that_libvirt_refuses_is_ordered_again_and_nothing_counts_as_gone_until_then() -> None:
     job: Any = Busy()
     journal = FakeJournal()
-    request = MoveRequest("guest", FakeHost("a"), FakeHost("b"), 2**20, 2**20, MigrationSpec(technique="post-copy"))
+    request = MoveRequest(GUEST, FakeHost("a"), FakeHost("b"), 2**20, 2**20, MigrationSpec(technique="post-copy"))
     attempt = live._Attempt(job, request, journal, job)
     may_abort = []
     for elapsed_s in (1.0, 1.1, 1.2):
@@ -93,7 +93,7 @@ def test_after_ctrl_c_the_answer_to_the_order_decides_what_becomes_of_the_move(
     refused: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job: Any = Slow(refused)
-    request = MoveRequest("guest", FakeHost("a"), FakeHost("b"), 2**20, 2**20, MigrationSpec(technique="post-copy"))
+    request = MoveRequest(GUEST, FakeHost("a"), FakeHost("b"), 2**20, 2**20, MigrationSpec(technique="post-copy"))
     attempt = live._Attempt(job, request, FakeJournal(), job)
     join = threading.Thread.join
     joins = 0
@@ -125,7 +125,7 @@ def test_a_full_disk_under_the_journal_does_not_stop_an_abort(monkeypatch: pytes
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(journal, "mark", full)
-    attempt = live._Attempt(job, MoveRequest("guest", FakeHost("a"), FakeHost("b"), 2**20, 2**20, MigrationSpec()), journal, job)
+    attempt = live._Attempt(job, MoveRequest(GUEST, FakeHost("a"), FakeHost("b"), 2**20, 2**20, MigrationSpec()), journal, job)
     with pytest.raises(OSError, match="No space left"):
         attempt._abort("it was asked for")
     # Said again and again, as libvirt may have no job yet.
@@ -151,7 +151,7 @@ def test_the_time_out_ends_a_move_that_stands_still_for_want_of_rounds() -> None
     job: Any = Standing()
     journal = FakeJournal()
     spec = MigrationSpec.model_validate({"max_rounds": 1, "timeout": "300 ms", "on_timeout": "abort"})
-    attempt = live._Attempt(job, MoveRequest("guest", FakeHost("a"), FakeHost("b"), 2**20, 2**20, spec), journal, job)
+    attempt = live._Attempt(job, MoveRequest(GUEST, FakeHost("a"), FakeHost("b"), 2**20, 2**20, spec), journal, job)
     attempt._ended = job.ended
     attempt._rounds = 2
     attempt._watch()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.fakes import FakeHost
+from tests.fakes import ORIGIN, FakeHost
 from whimbrel.errors import UnsafeStateError
 from whimbrel.hosts.host import GuestState, Place
 from whimbrel.migrate import verify
@@ -17,14 +17,14 @@ def no_patience(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def said(places: tuple[Place, Place]) -> str:
     with pytest.raises(UnsafeStateError) as caught:
-        verify.exactly_one("origin", places)
+        verify.exactly_one(ORIGIN, places)
     return str(caught.value)
 
 
 def hosts(*states: GuestState) -> tuple[Place, Place]:
     a, b = FakeHost("a"), FakeHost("b")
     for host, state in zip((a, b), states, strict=True):
-        host.guests["origin"] = state
+        host.guests[ORIGIN.uuid] = state
     return a, b
 
 
