@@ -23,7 +23,7 @@ from whimbrel.engines.guest_agent import GuestAgent
 from whimbrel.engines.libvirt import Connection
 from whimbrel.guests import carrier
 from whimbrel.guests import guest as the_guest
-from whimbrel.guests.carrier import CONTAINER, CONTAINER_MAC, HOME, Carrier
+from whimbrel.guests.carrier import CONTAINER, CONTAINER_MAC, HOME, Carrier, VmCarrier, container_at
 from whimbrel.guests.carrier_states import CarrierState, CarrierStates, Role, SideName
 from whimbrel.guests.saving import make_state
 from whimbrel.images.recipes import content_hash
@@ -87,9 +87,9 @@ class Bench:
             found = []
             for host, state in ((self.lab.host_b, states[1]), (self.lab.host_a, states[0])):
                 connection = stack.enter_context(Connection.open(host.libvirt_uri))
-                agent, _ = the_guest.restore(self.lab, connection, state.folder, state.berth.disk)
-                stack.callback(the_guest.take_power_away, host)
-                found.append(Carrier(host, agent, state.berth.address))
+                agent, _ = the_guest.restore(self.lab, connection, state.vm, state.folder)
+                stack.callback(the_guest.take_power_away, host, state.vm)
+                found.append(VmCarrier(host, agent, state.vm.address, state.vm))
             yield found[1], found[0]
 
     def by_us(self, technique: ContainerTechniqueName) -> float:
@@ -97,8 +97,10 @@ class Bench:
 
         def move(serving: Carrier, waiting: Carrier) -> None:
             spec = MigrationSpec.model_validate({"moves": "container", "technique": technique, "timeout": "120 s"})
-            request = MoveRequest(CONTAINER, self.lab.host_a, self.lab.host_b, 0, 0, spec, carriers=(serving, waiting))
-            with MigrationEvents(the_guest.GUEST_NAME, self.lab.host_a, self.lab.host_b) as events:
+            request = MoveRequest(
+                container_at(self.lab.guest.address), self.lab.host_a, self.lab.host_b, 0, 0, spec, carriers=(serving, waiting)
+            )
+            with MigrationEvents((serving.vm, waiting.vm), self.lab.host_a, self.lab.host_b) as events:
                 report = ContainerMove(technique).move(request, events)
             assert report.result == "moved", report.error
 
@@ -119,12 +121,12 @@ class Bench:
             agent.set_clock()
             have_image(agent, self.lab.spec.network)
             if role == "serving":
-                run_plainly(agent, self.lab.guest_address)
+                run_plainly(agent, self.lab.guest.address)
             return {"versions": {"podman": agent.shell("podman --version").split()[-1]}}
 
         folder = self.lab.store.ensure_named(
             name, content, f"a saved state of carrier {side} with Podman, {role}",
-            lambda out, _: make_state(self.lab, plan, like.berth.disk, below, out, prepare),
+            lambda out, _: make_state(self.lab, like.vm, plan, below, out, prepare),
         )  # fmt: skip
         return replace(like, id=name, folder=folder)
 

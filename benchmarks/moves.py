@@ -67,21 +67,21 @@ class Bench:
         with tempfile.TemporaryDirectory() as folder, Connection.open(self.lab.server_a.libvirt_uri) as connection:
             player = Instruments(self.lab, self.spec, vm_plan(VIEWERS, 1), hosts, Path(folder)).player()
             try:
-                the_guest.restore(self.lab, connection, self.state.folder)
+                the_guest.restore(self.lab, connection, self.lab.guest, self.state.folder)
                 with player:
                     player.wait_for(lambda said: sum(line["say"] == "playing" for line in said) == VIEWERS, "to play", 60)
                     pause(self.spec.observe.before_s)
                     stats = self.without_instruments(technique)
             finally:
                 for host in hosts:
-                    the_guest.take_power_away(host)
+                    the_guest.take_power_away(host, self.lab.guest)
         assert stats is not None
         return stats["time_elapsed"] / 1000
 
     def without_instruments(self, technique: Technique) -> dict[str, int] | None:
         """One move by ours or by plain virsh; libvirt's own statistics of it."""
-        with MigrationEvents(the_guest.GUEST_NAME, self.lab.server_a, self.lab.server_b) as events:
-            request = MoveRequest(the_guest.GUEST_NAME, self.lab.server_a, self.lab.server_b, self.spec.guest.memory_bytes,
+        with MigrationEvents((self.lab.guest, self.lab.guest), self.lab.server_a, self.lab.server_b) as events:
+            request = MoveRequest(self.lab.guest, self.lab.server_a, self.lab.server_b, self.spec.guest.memory_bytes,
                                   self.spec.guest.disk_bytes, self.spec.migration)  # fmt: skip
             report = technique.move(request, events)
         assert report.result == "moved", report.error

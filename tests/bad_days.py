@@ -28,7 +28,7 @@ def where_it_runs(lab: Lab) -> list[str]:
     for name in "ab":
         if processes(lab, name, "qemu-system"):
             with Connection.open(server(lab, name).libvirt_uri) as connection:
-                domain = connection.find(the_guest.GUEST_NAME)
+                domain = connection.find(lab.guest.uuid)
                 # QEMU may be just going.
                 with suppress(NoGuestError):
                     if domain is not None and domain.monitor("query-status")["running"]:
@@ -39,7 +39,7 @@ def where_it_runs(lab: Lab) -> list[str]:
 def discard(lab: Lab) -> None:
     for name in "ab":
         if not server(lab, name).gone:
-            the_guest.take_power_away(server(lab, name))
+            the_guest.take_power_away(server(lab, name), lab.guest)
 
 
 @pytest.fixture

@@ -11,12 +11,13 @@ from pathlib import Path
 import pytest
 
 from tests.labs import quick
-from whimbrel.deployment.bringing_up import bring_up, take_down
+from whimbrel.deployment.bringing_up import bring_up, guest_of, take_down
 from whimbrel.deployment.deployed import Deployment, one_arm_of
 from whimbrel.deployment.moving import Moved, Progress, move
 from whimbrel.deployment.recovering import bring_back
 from whimbrel.engines.domain import Domain
 from whimbrel.engines.libvirt import Connection
+from whimbrel.hosts.identity import GuestIdentity
 from whimbrel.lab.lab import Lab
 from whimbrel.migrate.journal import History, read_history
 from whimbrel.migrate.recovery import Decision
@@ -61,10 +62,10 @@ class Deployed:
         return moving
 
     @contextmanager
-    def at_the_source(self, name: str | None = None) -> Iterator[Domain]:
-        """The guest, or what is left of it, as libvirt on A sees it; or another one of that name."""
+    def at_the_source(self, vm: GuestIdentity | None = None) -> Iterator[Domain]:
+        """The guest, or what is left of it, as libvirt on A sees it; or another one."""
         with Connection.open(self.lab.host_a.libvirt_uri) as connection:
-            guest = connection.find(name or self.deployment.guest)
+            guest = connection.find((vm or guest_of(self.deployment, self.lab)).uuid)
             assert guest is not None
             yield guest
 
@@ -86,13 +87,13 @@ class Deployed:
         wait_until(lambda: (True, "") if true() else (None, "not yet"), what, Deadline(120))
 
     def copies(self) -> list[str]:
-        found = find_copies(self.deployment.guest, [self.lab.host_a, self.lab.host_b])
+        found = find_copies(guest_of(self.deployment, self.lab), [self.lab.host_a, self.lab.host_b])
         assert found.standing == []
         return found.running
 
     def copies_standing(self) -> list[str]:
         """Hosts with a copy that stands still, where none runs."""
-        found = find_copies(self.deployment.guest, [self.lab.host_a, self.lab.host_b])
+        found = find_copies(guest_of(self.deployment, self.lab), [self.lab.host_a, self.lab.host_b])
         assert found.running == []
         return found.standing
 

@@ -9,14 +9,19 @@ from pathlib import Path
 from typing import Any
 
 from whimbrel.errors import MoveError, NoGuestError, RefusedError, SilentError, ToolError, WhimbrelError
+from whimbrel.guests.carrier import container_at
 from whimbrel.guests.forms import Identity
 from whimbrel.hosts.host import Capacity, GuestState, SamplePoints
+from whimbrel.hosts.identity import GuestIdentity, identity_in_lab
 from whimbrel.hosts.inside import Inside
 from whimbrel.hosts.site import DiskFacts
 from whimbrel.migrate.reservation import reserved
 from whimbrel.migrate.storage import disk_to_book_bytes, disk_to_move, make_room
 from whimbrel.migrate.technique import Journal, MoveReport, MoveRequest
 from whimbrel.spec.service import FormName
+
+GUEST = identity_in_lab("guest", 100, "192.0.2.100")
+ORIGIN = container_at("192.0.2.100")
 
 
 class FakeHost:
@@ -26,6 +31,7 @@ class FakeHost:
         self.name = name
         self.address = "192.0.2.1"
         self._capacity = Capacity(memory_bytes, disk_bytes)
+        # By UUID, as libvirt is asked.
         self.guests: dict[str, GuestState] = {}
         self.dead = False
         self.silent = False
@@ -46,10 +52,10 @@ class FakeHost:
     def gone(self) -> bool:
         return self.dead
 
-    def state_of(self, what: str) -> GuestState:
+    def state_of(self, what: GuestIdentity) -> GuestState:
         if self.dead or self.silent:
             raise SilentError(f"host {self.name} does not answer")
-        return self.guests.get(what, "absent")
+        return self.guests.get(what.uuid, "absent")
 
     def capacity(self) -> Capacity:
         return self._capacity
@@ -68,8 +74,8 @@ class FakeHost:
     def command(self, argv: Sequence[str]) -> Sequence[str]:
         return argv
 
-    def process_of(self, guest: str) -> int | None:
-        return 1 if self.guests.get(guest) == "runs" else None
+    def process_of(self, guest: GuestIdentity) -> int | None:
+        return 1 if self.guests.get(guest.uuid) == "runs" else None
 
     def logs(self) -> dict[str, str]:
         return {f"{self.name}-libvirtd.log": "nothing happened\n"}
@@ -254,15 +260,15 @@ class FakeTechnique:
         called_ns = journal.mark("move called")
         disk = disk_to_move(request)
         disk_bytes = disk_to_book_bytes(request, disk)
-        with reserved(request.destination, request.guest, request.memory_bytes, disk_bytes) as booking:
+        with reserved(request.destination, request.guest.name, request.memory_bytes, disk_bytes) as booking:
             source, destination = self._hosts[request.source.name], self._hosts[request.destination.name]
-            if source.guests.get(request.guest) != "runs":
+            if source.guests.get(request.guest.uuid) != "runs":
                 raise MoveError(f"{request.guest} does not run on host {source.name}")
             make_room(request, disk, journal)
             error = self._trouble(request)
             if error is None:
-                del source.guests[request.guest]
-                destination.guests[request.guest] = "runs"
+                del source.guests[request.guest.uuid]
+                destination.guests[request.guest.uuid] = "runs"
             return MoveReport(
                 called_ns=called_ns,
                 returned_ns=journal.note("move returned"),

@@ -14,7 +14,7 @@ from whimbrel.cli.streams import hold_streams
 
 hold_streams()
 
-from tests.fakes import FakeHost, FakeJournal, FakeTechnique  # noqa: E402
+from tests.fakes import GUEST, FakeHost, FakeJournal, FakeTechnique  # noqa: E402
 from whimbrel.cli import app  # noqa: E402
 from whimbrel.cli.interrupts import Interrupts  # noqa: E402
 from whimbrel.cli.terminal import Steps, complain  # noqa: E402
@@ -51,8 +51,8 @@ def rest(folder: Path, say: Say, ledger: Ledger) -> None:
 
 def move(folder: Path, say: Say, ledger: Ledger) -> None:
     a, b = FakeHost("a"), FakeHost("b")
-    a.guests["guest"] = "runs"
-    request = MoveRequest("guest", a, b, 2**20, 2**20, MigrationSpec())
+    a.guests[GUEST.uuid] = "runs"
+    request = MoveRequest(GUEST, a, b, 2**20, 2**20, MigrationSpec())
     technique = FakeTechnique([a, b], lambda _: work(folder, say))
     carry_out(technique, request, FakeJournal(), lambda: "pre-copy")
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from whimbrel.campaign import plan_trials
-from whimbrel.guests import guest as the_guest
 from whimbrel.guests.states import StateStore
 from whimbrel.lab.lab import Lab
 from whimbrel.migrate.verify import Copies, find_copies
@@ -37,4 +36,4 @@ def make_trial(
 
 
 def no_guest_runs(lab: Lab) -> bool:
-    return find_copies(the_guest.GUEST_NAME, [lab.server_a, lab.server_b]) == Copies([], [])
+    return find_copies(lab.guest, [lab.server_a, lab.server_b]) == Copies([], [])

@@ -42,9 +42,9 @@ Interval = tuple[int, int]
 @pytest.fixture(scope="module")
 def guest(lab: Lab, states: StateStore) -> Iterator[Domain]:
     with Connection.open(lab.server_a.libvirt_uri) as connection:
-        agent, _ = the_guest.restore(lab, connection, states.get("vm", "stream", 1).folder)
+        agent, _ = the_guest.restore(lab, connection, lab.guest, states.get("vm", "stream", 1).folder)
         wait_for_service(agent, "stream")
-        domain = connection.find(the_guest.GUEST_NAME)
+        domain = connection.find(lab.guest.uuid)
         assert domain is not None
         try:
             yield domain
@@ -57,8 +57,8 @@ def watched(lab: Lab, guest: Domain, tmp_path: Path) -> Callable[[Callable[[], N
     """Runs something while a probe and a viewer look at the guest; gives what they saw."""
 
     def run(harm: Callable[[], None]) -> dict[str, pl.DataFrame]:
-        probe = {"address": lab.guest_address, "every_s": 0.005}
-        player = {"url": f"rtmp://{lab.guest_address}/film/film.flv", "viewers": 1, "read_ahead_s": 0.1, "length_s": 240.0}
+        probe = {"address": lab.guest.address, "every_s": 0.005}
+        player = {"url": f"rtmp://{lab.guest.address}/film/film.flv", "viewers": 1, "read_ahead_s": 0.1, "length_s": 240.0}
         with (
             Instrument("probe", "whimbrel.observe.probe", probe, output=tmp_path / "probe.parquet",
                        log_file=tmp_path / "log", wrap=lab.vantage.command),
@@ -122,7 +122,7 @@ def test_a_paused_process(lab: Lab, guest: Domain, watched: Callable[[Callable[[
 def test_blackout(lab: Lab, guest: Domain) -> None:
     for pause_ms in PAUSES_MS:
         before = read_pair()
-        with MigrationEvents(the_guest.GUEST_NAME, lab.server_a, lab.server_b) as events:
+        with MigrationEvents((lab.guest, lab.guest), lab.server_a, lab.server_b) as events:
             first_ns = time.monotonic_ns()
             guest.suspend()
             from_ns = time.monotonic_ns()

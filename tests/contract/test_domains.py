@@ -82,7 +82,7 @@ def fake_stage() -> Stage:
 
 
 def move_slowly(lab: Lab, held: ExitStack) -> None:
-    guest = held.enter_context(Connection.open(lab.server_a.libvirt_uri)).find(the_guest.GUEST_NAME)
+    guest = held.enter_context(Connection.open(lab.server_a.libvirt_uri)).find(lab.guest.uuid)
     assert guest is not None
     options = MoveOptions(peer_uri=lab.server_b.peer_uri, move_uri=lab.server_b.move_uri, bandwidth_mib_per_s=1)
 
@@ -94,9 +94,9 @@ def move_slowly(lab: Lab, held: ExitStack) -> None:
     wait_until(lambda: (True, "") if (guest.job_stats() or {}).get("memory_processed") else (None, ""), "a job", Deadline(30))
 
 
-def destroy(server: Server) -> None:
+def destroy(lab: Lab, server: Server) -> None:
     with Connection.open(server.libvirt_uri) as connection:
-        found = connection.find(the_guest.GUEST_NAME)
+        found = connection.find(lab.guest.uuid)
         if found is not None:
             with contextlib.suppress(EngineError):
                 found.abort_job()
@@ -111,12 +111,12 @@ def stage(request: pytest.FixtureRequest, lab: Lab, states: StateStore, tmp_path
     relay = Relay(lab.server_a.libvirt_uri, tmp_path)
     with ExitStack() as held:
         connection = held.enter_context(Connection.open(lab.server_a.libvirt_uri))
-        the_guest.restore(lab, connection, states.get("vm", "none", 1).folder)
-        guest = held.enter_context(Connection.open(relay.uri)).find(the_guest.GUEST_NAME)
-        yield Stage(guest, lambda: move_slowly(lab, held), lambda: destroy(lab.server_a), relay.cut)
+        the_guest.restore(lab, connection, lab.guest, states.get("vm", "none", 1).folder)
+        guest = held.enter_context(Connection.open(relay.uri)).find(lab.guest.uuid)
+        yield Stage(guest, lambda: move_slowly(lab, held), lambda: destroy(lab, lab.server_a), relay.cut)
         relay.cut()
         for server in (lab.server_a, lab.server_b):
-            destroy(server)
+            destroy(lab, server)
 
 
 # What a move asks of a guest, but for what it is and whether it executes.

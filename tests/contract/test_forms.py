@@ -32,9 +32,9 @@ class Staged:
 def restored(lab: Lab, state: StateInfo) -> Iterator[GuestAgent]:
     with Connection.open(lab.server_a.libvirt_uri) as connection:
         try:
-            yield the_guest.restore(lab, connection, state.folder)[0]
+            yield the_guest.restore(lab, connection, lab.guest, state.folder)[0]
         finally:
-            found = connection.find(the_guest.GUEST_NAME)
+            found = connection.find(lab.guest.uuid)
             if found is not None:
                 found.destroy()
 

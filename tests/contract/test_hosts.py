@@ -76,7 +76,7 @@ def test_servers_are_hosts_of_their_own(lab: Lab) -> None:
 
 @pytest.fixture(params=["fake", "migration events"])
 def journal(request: pytest.FixtureRequest, lab: Lab) -> Journal:
-    return FakeJournal() if request.param == "fake" else MigrationEvents("guest", lab.server_a, lab.server_b)
+    return FakeJournal() if request.param == "fake" else MigrationEvents((lab.guest, lab.guest), lab.server_a, lab.server_b)
 
 
 def test_a_journal_gives_times_that_do_not_go_back(journal: Journal) -> None:

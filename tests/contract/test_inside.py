@@ -26,9 +26,9 @@ def inside(request: pytest.FixtureRequest, lab: Lab, states: StateStore) -> Iter
         assert cell.gone
         return
     with Connection.open(lab.server_a.libvirt_uri) as connection:
-        agent, _ = the_guest.restore(lab, connection, states.get("vm", "none", 1).folder)
+        agent, _ = the_guest.restore(lab, connection, lab.guest, states.get("vm", "none", 1).folder)
         yield agent
-        domain = connection.find(the_guest.GUEST_NAME)
+        domain = connection.find(lab.guest.uuid)
         assert domain is not None
         domain.destroy()
 

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 
 import pytest
 
-from tests.fakes import FakeHost, FakeJournal, FakeTechnique
+from tests.fakes import GUEST, FakeHost, FakeJournal, FakeTechnique
 from whimbrel.engines.libvirt import Connection
 from whimbrel.errors import MoveError, ReservationError
 from whimbrel.guests import guest as the_guest
 from whimbrel.guests.states import StateStore
 from whimbrel.hosts.host import Host
+from whimbrel.hosts.identity import GuestIdentity, identity_in_lab
 from whimbrel.lab.lab import Lab
 from whimbrel.migrate.live import LiveMove
 from whimbrel.migrate.technique import MoveRequest, Technique
@@ -27,7 +28,7 @@ class Stage:
     source: Host
     destination: Host
 
-    def request(self, guest: str = the_guest.GUEST_NAME, memory_bytes: int = 2**30) -> MoveRequest:
+    def request(self, guest: GuestIdentity = GUEST, memory_bytes: int = 2**30) -> MoveRequest:
         return MoveRequest(guest, self.source, self.destination, memory_bytes, 2**30, MigrationSpec())
 
 
@@ -35,17 +36,17 @@ class Stage:
 def stage(request: pytest.FixtureRequest, lab: Lab, states: StateStore) -> Iterator[Stage]:
     if request.param == "fake":
         hosts = FakeHost("a"), FakeHost("b")
-        hosts[0].guests[the_guest.GUEST_NAME] = "runs"
+        hosts[0].guests[GUEST.uuid] = "runs"
         yield Stage(FakeTechnique(hosts), *hosts)
         return
     with Connection.open(lab.server_a.libvirt_uri) as connection:
-        the_guest.restore(lab, connection, states.get("vm", "none", 1).folder)
+        the_guest.restore(lab, connection, lab.guest, states.get("vm", "none", 1).folder)
     try:
         yield Stage(LiveMove("pre-copy"), lab.server_a, lab.server_b)
     finally:
         for server in (lab.server_a, lab.server_b):
             with Connection.open(server.libvirt_uri) as connection:
-                found = connection.find(the_guest.GUEST_NAME)
+                found = connection.find(lab.guest.uuid)
                 if found is not None:
                     found.destroy()
 
@@ -54,8 +55,8 @@ def test_a_move_leaves_one_copy_on_the_destination_and_says_what_it_took(stage: 
     journal = FakeJournal()
     report = stage.technique.move(stage.request(), journal)
     assert report.result == "moved", report.error
-    assert stage.source.state_of(the_guest.GUEST_NAME) == "absent"
-    assert stage.destination.state_of(the_guest.GUEST_NAME) == "runs"
+    assert stage.source.state_of(GUEST) == "absent"
+    assert stage.destination.state_of(GUEST) == "runs"
     assert report.called_ns <= report.returned_ns
     assert report.reserved_memory_bytes is not None
     assert report.reserved_memory_bytes > 2**30
@@ -67,10 +68,10 @@ def test_a_move_leaves_one_copy_on_the_destination_and_says_what_it_took(stage: 
 def test_a_destination_without_room_refuses_and_nothing_moves(stage: Stage) -> None:
     with pytest.raises(ReservationError, match="cannot set aside"):
         stage.technique.move(stage.request(memory_bytes=2**60), FakeJournal())
-    assert stage.source.state_of(the_guest.GUEST_NAME) == "runs"
-    assert stage.destination.state_of(the_guest.GUEST_NAME) == "absent"
+    assert stage.source.state_of(GUEST) == "runs"
+    assert stage.destination.state_of(GUEST) == "absent"
 
 
 def test_a_guest_that_does_not_run_there_is_refused(stage: Stage) -> None:
     with pytest.raises(MoveError, match="does not run on host a"):
-        stage.technique.move(stage.request("somebody"), FakeJournal())
+        stage.technique.move(stage.request(identity_in_lab("somebody", 99, "192.0.2.99")), FakeJournal())

@@ -13,7 +13,6 @@ from tests.saboteur import PHASE_BEGINS, Harm, Saboteur, cut_link, kill, kill_pr
 from tests.trials import make_trial
 from whimbrel.analysis.figures import figures_of
 from whimbrel.engines.libvirt import Connection
-from whimbrel.guests import guest as the_guest
 from whimbrel.guests.states import StateStore
 from whimbrel.lab.lab import Lab
 from whimbrel.records.store import CampaignFolder
@@ -124,7 +123,7 @@ def in_guest_after(seconds: float, command: str) -> Harm:
 
     def harm(lab: Lab) -> None:
         with Connection.open(lab.server_a.libvirt_uri) as connection:
-            domain = connection.find(the_guest.GUEST_NAME)
+            domain = connection.find(lab.guest.uuid)
             assert domain is not None
             domain.agent("guest-exec", {"path": "/bin/sh", "arg": ["-c", f"sleep {seconds}; {command}"]})
 

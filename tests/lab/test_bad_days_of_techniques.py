@@ -60,7 +60,7 @@ def test_a_destination_that_dies_before_the_switch_leaves_the_guest_where_it_was
     moving.join(400)
     assert not moving.is_alive()
     try:
-        assert deployed.lab.host_a.state_of("guest") == "runs"
+        assert deployed.lab.host_a.state_of(deployed.lab.guest) == "runs"
         [moved] = deployed.ended
         assert moved.error is not None
         assert moved.stored.record.outcome.runs_on == ["a"]
@@ -89,7 +89,7 @@ def test_a_destination_that_dies_while_the_guest_boots_there_gives_it_back(deplo
 def test_a_libvirtd_that_dies_while_the_guest_boots_there_makes_no_two_of_it(deployed: Deployed, wanted: bool) -> None:
     moving = deployed.begin("b", "cold")
     deployed.come_to("boot there")
-    deployed.wait_for(lambda: deployed.lab.host_b.state_of("guest") == "runs", "its boot on host b")
+    deployed.wait_for(lambda: deployed.lab.host_b.state_of(deployed.lab.guest) == "runs", "its boot on host b")
     # QEMU runs on, and the server starts its libvirtd again.
     kill_program("b", "libvirtd")(deployed.lab)
     if not wanted:

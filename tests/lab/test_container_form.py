@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.fakes import FakeJournal
+from tests.fakes import ORIGIN, FakeJournal
 from tests.lab.test_containers import HARM_TO_IMAGES, TAMPERING, Saboteur
 from tests.labs import PROJECT, quick
 from tests.spectators import spectators
@@ -47,14 +47,14 @@ class Cells:
     def move(self, technique: ContainerTechniqueName, journal: FakeJournal, back: bool = False) -> MoveReport:
         source, destination = (self.b, self.a) if back else (self.a, self.b)
         request = MoveRequest(
-            guest="origin", source=source.host, destination=destination.host, memory_bytes=0, disk_bytes=0,
+            guest=ORIGIN, source=source.host, destination=destination.host, memory_bytes=0, disk_bytes=0,
             spec=MigrationSpec.model_validate({"timeout": "60 s"}), carriers=(source, destination),
         )  # fmt: skip
         return ContainerMove(technique).move(request, journal)
 
     @property
     def states(self) -> list[str]:
-        return [each.state_of("origin") for each in (self.a, self.b)]
+        return [each.state_of(ORIGIN) for each in (self.a, self.b)]
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +74,7 @@ def cells(lab: Lab, fresh: FreshContainer) -> Iterator[Cells]:
         def on(host: Host) -> CellCarrier:
             cell = lab.open_cell(host)
             stack.callback(cell.close)
-            in_cells.prepare(cell, fresh, lab.guest_address, lab.prefix_length)
+            in_cells.prepare(cell, fresh, lab.guest.address, lab.prefix_length)
             return CellCarrier(host, cell, urlsplit(host.move_uri).hostname or host.address, cell)
 
         found = Cells(lab, on(lab.host_a), on(lab.host_b))

@@ -23,7 +23,7 @@ from whimbrel.deployment.moving import ask_to_abort
 from whimbrel.engines.guest_agent import GuestAgent
 from whimbrel.errors import UnsafeStateError, UsageError
 from whimbrel.guests.carrier import CONTAINER
-from whimbrel.guests.guest import GUEST_NAME, take_power_away
+from whimbrel.guests.guest import take_power_away
 from whimbrel.lab.lab import Lab
 from whimbrel.records.trial import HostName
 from whimbrel.spec.load import load_campaign
@@ -146,7 +146,7 @@ def test_ctrl_c_on_a_cold_move_gives_the_guest_and_its_service_back(deployed: De
         deployed.come_to("powered off" if moment == "on its way back" else moment)
         if moment == "on its way back":
             deployed.deployment.abort_file.touch()
-            deployed.wait_for(lambda: deployed.lab.host_a.state_of("guest") == "runs", "its boot on its source")
+            deployed.wait_for(lambda: deployed.lab.host_a.state_of(deployed.lab.guest) == "runs", "its boot on its source")
         running.send_signal(signal.SIGINT)
         _, stderr = running.communicate(timeout=300)
         assert running.returncode == 130, stderr
@@ -279,11 +279,11 @@ def test_a_container_whose_mover_was_killed_is_found_running_once(lab: Lab, tmp_
 @pytest.mark.long
 def test_a_container_whose_other_carrier_is_gone_is_started_anew_where_it_was(lab: Lab, tmp_path: Path) -> None:
     with container_put_up(lab, tmp_path, "checkpoint") as deployed:
-        take_power_away(lab.host_b)
+        take_power_away(lab.host_b, lab.carrier("b"))
         assert deployed.recover() == ("a", ["done"])
         with pytest.raises(UsageError, match="a carrier of tested is gone"):
             deployed.move("b")
-        with deployed.at_the_source(GUEST_NAME) as carrier:
+        with deployed.at_the_source(lab.carrier("a")) as carrier:
             GuestAgent(carrier).shell(f"runc delete --force {CONTAINER}")
         with pytest.raises(UnsafeStateError, match="--boot-anew"):
             deployed.recover()

@@ -31,11 +31,11 @@ def agent(lab: Lab) -> Iterator[GuestAgent]:
     spec = quick()
     state = StateStore(lab, spec.guest, spec.stream).get("nested", "stream", 1)
     with Connection.open(lab.host_a.libvirt_uri) as connection:
-        found, _ = the_guest.restore(lab, connection, state.folder)
+        found, _ = the_guest.restore(lab, connection, lab.guest, state.folder)
         try:
             yield found
         finally:
-            the_guest.take_power_away(lab.host_a)
+            the_guest.take_power_away(lab.host_a, lab.guest)
 
 
 def test_dockers_own_checkpoint_goes_nowhere_else(agent: GuestAgent) -> None:

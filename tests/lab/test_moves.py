@@ -242,20 +242,20 @@ def test_after_the_most_rounds_the_guest_is_stopped_and_copied(lab: Lab, states:
 
 def test_a_viewer_that_loses_its_connection_says_so_and_comes_back(lab: Lab, states: StateStore, tmp_path: Path) -> None:
     state = states.get("vm", "stream", 1)
-    configuration = {"url": f"rtmp://{lab.guest_address}/film/film.flv", "viewers": 1, "read_ahead_s": 3.0, "length_s": 240.0}
+    configuration = {"url": f"rtmp://{lab.guest.address}/film/film.flv", "viewers": 1, "read_ahead_s": 3.0, "length_s": 240.0}
     player = Instrument(
         "player", "whimbrel.stream.player", configuration, output=tmp_path / "packets.parquet", log_file=tmp_path / "log",
         procs_files=lab.vantage.procs_files, wrap=lab.vantage.command,
     )  # fmt: skip
     with Connection.open(lab.server_a.libvirt_uri) as connection:
         try:
-            agent, _ = the_guest.restore(lab, connection, state.folder)
+            agent, _ = the_guest.restore(lab, connection, lab.guest, state.folder)
             with player:
                 player.wait_for(lambda said: any(line["say"] == "playing" for line in said), "to play", 30)
                 agent.shell("systemctl restart nginx.service")
                 player.wait_for(lambda said: sum(line["say"] == "playing" for line in said) == 2, "to play again", 60)
         finally:
-            found = connection.find(the_guest.GUEST_NAME)
+            found = connection.find(lab.guest.uuid)
             assert found is not None
             found.destroy()
     said = [line["say"] for line in player.said if "t_ns" in line]
@@ -280,7 +280,7 @@ def test_a_restored_guest_is_where_it_was(lab: Lab, states: StateStore) -> None:
     state = states.get("vm", "stream", 1)
     with Connection.open(lab.server_a.libvirt_uri) as connection:
         try:
-            agent, _ = the_guest.restore(lab, connection, state.folder)
+            agent, _ = the_guest.restore(lab, connection, lab.guest, state.folder)
             assert agent.shell("cat /proc/sys/kernel/random/boot_id").strip() == state.boot_id
             programs = agent.shell("cat /proc/[0-9]*/comm").split()
             assert "nginx" in programs
@@ -288,7 +288,7 @@ def test_a_restored_guest_is_where_it_was(lab: Lab, states: StateStore) -> None:
             skew_s = abs(float(agent.shell("date +%s.%N")) - float(lab.server_a.run(["date", "+%s.%N"]).stdout))
             assert skew_s < 2
         finally:
-            found = connection.find(the_guest.GUEST_NAME)
+            found = connection.find(lab.guest.uuid)
             assert found is not None
             found.destroy()
 

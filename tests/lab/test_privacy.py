@@ -83,8 +83,8 @@ def with_guest(request: pytest.FixtureRequest) -> Iterator[Lab]:
     with lab_that_is_up(spec.lab) as lab, ExitStack() as stack:
         state = StateStore(lab, spec.guest, spec.stream).get("vm", "none", 1)
         connection = stack.enter_context(Connection.open(lab.host_a.libvirt_uri))
-        the_guest.restore(lab, connection, state.folder)
-        stack.callback(the_guest.take_power_away, lab.host_a)
+        the_guest.restore(lab, connection, lab.guest, state.folder)
+        stack.callback(the_guest.take_power_away, lab.host_a, lab.guest)
         yield lab
 
 

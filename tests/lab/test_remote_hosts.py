@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import platform
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,7 +19,6 @@ from tests.snapshot import snapshot
 from whimbrel.analysis.figures import figures_of
 from whimbrel.engines.libvirt import Connection
 from whimbrel.errors import EngineError
-from whimbrel.guests import guest as the_guest
 from whimbrel.images.store import ImageStore
 from whimbrel.lab.lab import Lab, ledger_of
 from whimbrel.records.store import CampaignFolder
@@ -41,6 +42,27 @@ observe: {{at_rest: 1 s, before: 2 s, after: 4 s}}
 scenarios: [{{name: vm, title: nginx in a VM, form: vm, service: stream, arms: [{{viewers: 1}}]}}]
 """
 
+# A VM of the other team's, as each host has one: it has no disk, and its firmware runs on.
+THEIR_VM = """\
+<domain type="qemu"><name>guest</name><uuid>{uuid}</uuid><memory unit="MiB">64</memory><os><type machine="pc">hvm</type></os>
+<devices><emulator>/usr/bin/qemu-system-x86_64</emulator></devices></domain>"""
+THEIR_UUIDS = {"a": "0b5e7f4c-0000-4000-8000-00000000000a", "b": "0b5e7f4c-0000-4000-8000-00000000000b"}
+
+# Another controller: it takes the hosts over, and goes again.
+TAKE_OVER = """
+import sys
+from pathlib import Path
+from whimbrel.images.store import ImageStore
+from whimbrel.spec.load import load_campaign
+from whimbrel.trial.place import ledger_for, site_for
+spec = load_campaign(Path(sys.argv[1]))
+with ledger_for(spec) as ledger:
+    site = site_for(spec, ImageStore(), ledger, take_over=True)
+    site.up()
+    print(site.guest.uuid)
+    site.down()
+"""
+
 
 @dataclass
 class TheirHosts:
@@ -52,8 +74,30 @@ class TheirHosts:
     def command(self, *words: str | Path) -> list[str]:
         return [*self.lab.vantage.command([sys.executable, "-m", "whimbrel"]), *map(str, words)]
 
-    def whimbrel(self, *words: str | Path) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(self.command(*words), capture_output=True, text=True, timeout=600, env=ENVIRONMENT)
+    def whimbrel(self, *words: str | Path, home: Path | None = None) -> subprocess.CompletedProcess[str]:
+        """A command of ours, or of the controller whose home this is."""
+        return self.started(self.command(*words), home)
+
+    def started(self, command: list[str], home: Path | None = None) -> subprocess.CompletedProcess[str]:
+        env = ENVIRONMENT if home is None else {**ENVIRONMENT, "WHIMBREL_HOME": str(home)}
+        return subprocess.run(command, capture_output=True, text=True, timeout=600, env=env)
+
+    @property
+    def guests(self) -> dict[str, set[str]]:
+        """Every guest on each host, by its UUID, running or not."""
+        return {
+            server.name: set(server.run(["virsh", "list", "--all", "--uuid"]).stdout.split())
+            for server in (self.lab.server_a, self.lab.server_b)
+        }
+
+    @property
+    def only_their_own(self) -> bool:
+        """Whether their own VMs run on both hosts, and nothing else is there, running or not."""
+        for server in (self.lab.server_a, self.lab.server_b):
+            said = server.run(["virsh", "list", "--uuid"]).stdout.split()
+            if said != [THEIR_UUIDS[server.name]]:
+                return False
+        return self.guests == {name: {number} for name, number in THEIR_UUIDS.items()}
 
     @property
     def storage(self) -> set[str]:
@@ -70,10 +114,13 @@ def theirs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TheirHosts]:
         lab.up()
         try:
             equip_client(lab.authority, "us", folder / "pki")
+            for server in (lab.server_a, lab.server_b):
+                with Connection.open(server.libvirt_uri) as connection:
+                    connection.create(THEIR_VM.format(uuid=THEIR_UUIDS[server.name]))
             uris = [f"qemu+tls://{server.address}/system?pkipath={folder}/pki" for server in (lab.server_a, lab.server_b)]
             file = folder / "remote.yaml"
             file.write_text(FILE.format(
-                a=uris[0], b=uris[1], address_a=lab.server_a.address, address_b=lab.server_b.address, guest=lab.guest_address,
+                a=uris[0], b=uris[1], address_a=lab.server_a.address, address_b=lab.server_b.address, guest=lab.guest.address,
                 accelerator=lab.accelerator(lab.store.guest_disk(3 * 2**30)),
             ))  # fmt: skip
             yield TheirHosts(lab, file)
@@ -85,7 +132,7 @@ def test_doctor_tries_them_and_says_what_cannot_be_seen(theirs: TheirHosts) -> N
     done = theirs.whimbrel("doctor", theirs.file, "--json")
     assert done.returncode == 0, done.stderr
     findings = {finding["name"]: finding for finding in json.loads(done.stdout)}
-    for name in ("libvirt of host a", "libvirt of host b", "room on host b", "shared storage"):
+    for name in ("libvirt of host a", "libvirt of host b", "room on host b", "shared storage", "use by others"):
         assert findings[name]["works"], findings[name]
     assert "not that of the host" in findings["network of host a"]["seen"]
     assert theirs.storage == set()
@@ -115,8 +162,8 @@ def test_run_moves_and_measures_and_leaves_nothing(theirs: TheirHosts, tmp_path:
     assert hosts.get_column("net_sent_bytes").null_count() == hosts.height
     assert "network of host a" in record.unmeasured
     assert theirs.storage == set()
+    assert theirs.only_their_own
     for server in (theirs.lab.server_a, theirs.lab.server_b):
-        assert server.state_of(the_guest.GUEST_NAME) == "absent"
         assert server.run(["virsh", "pool-list", "--all", "--name"]).stdout.strip() == ""
     assert snapshot() == before
 
@@ -138,8 +185,45 @@ def test_gc_clears_hosts_after_a_kill(theirs: TheirHosts, tmp_path: Path) -> Non
     collected = theirs.whimbrel("gc")
     assert collected.returncode == 0, collected.stderr
     assert theirs.storage == set()
-    assert theirs.lab.server_b.state_of(the_guest.GUEST_NAME) == "absent"
+    assert theirs.only_their_own
     assert snapshot() == before
+
+
+@pytest.mark.long
+def test_another_controller_is_told_who_is_there_and_touches_nothing(theirs: TheirHosts, tmp_path: Path) -> None:
+    deployed = theirs.whimbrel("deploy", theirs.file, "--name", "kept")
+    assert deployed.returncode == 0, deployed.stderr
+    try:
+        here, there = theirs.storage, theirs.guests
+        [ours] = there["a"] - {THEIR_UUIDS["a"]}
+        second = tmp_path / "second"
+        refused = theirs.whimbrel("run", theirs.file, "--out", tmp_path / "results", home=second)
+        assert refused.returncode == 2, refused.stderr
+        assert re.search(rf"host a is in use by \w+ on {platform.node()} since 20\d\d-\d\d-\d\d [\d:]{{8}} UTC", refused.stderr)
+        by_force = theirs.whimbrel("deploy", theirs.file, "--take-over", home=second)
+        assert by_force.returncode == 2
+        assert "not taken over as long as its guest is there" in by_force.stderr
+        looked = theirs.whimbrel("doctor", theirs.file, home=second)
+        assert looked.returncode == 3
+        assert "MISSING use by others: host a is in use by" in looked.stdout
+        assert theirs.whimbrel("gc", "--all", home=second).returncode == 0
+        assert (theirs.storage, theirs.guests) == (here, there)
+        moved = theirs.whimbrel("migrate", "kept", "--to", "b")
+        assert moved.returncode == 0, moved.stderr
+        recovered = theirs.whimbrel("recover", "kept")
+        assert recovered.returncode == 0, recovered.stderr
+        assert theirs.guests == {"a": {THEIR_UUIDS["a"]}, "b": {THEIR_UUIDS["b"], ours}}
+        # As after a power cut: the guest is gone, the claim is left, and only who asks for it takes the hosts.
+        assert theirs.lab.server_b.run(["virsh", "destroy", ours]).exit_code == 0
+        taken = theirs.started([*theirs.lab.vantage.command([sys.executable, "-c", TAKE_OVER, str(theirs.file)])], second)
+        assert taken.returncode == 0, taken.stderr
+        assert taken.stdout.strip() != ours
+        assert theirs.storage == {name for name in here if "claim" not in name}
+    finally:
+        undeployed = theirs.whimbrel("undeploy", "kept")
+    assert undeployed.returncode == 0, undeployed.stderr
+    assert theirs.storage == set()
+    assert theirs.only_their_own
 
 
 def test_without_a_certificate_of_theirs_nobody_is_let_in(theirs: TheirHosts, tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ from whimbrel.system.deadline import pause
 
 pytestmark = pytest.mark.alone
 
-IMAGE = f"{the_guest.GUEST_NAME}.qcow2"
+IMAGE = "guest.qcow2"
 MOVED_ALONG = [name for name in get_args(StorageName) if name != "shared"]
 # An overlay of a guest that has just settled holds a few MiB; what it lies over, hundreds.
 LITTLE_BYTES = 128 * 2**20
@@ -54,7 +54,7 @@ def assert_the_disk_is_on_b_alone(lab: Lab, storage: str) -> DiskFacts:
     """Says what that disk is."""
     assert images(lab.server_a) == []
     assert images(lab.server_b) == [IMAGE]
-    disk = lab.own_disk(the_guest.GUEST_NAME, lab.server_b)
+    disk = lab.own_disk(lab.guest, lab.server_b)
     facts = disk.facts()
     assert (facts.backing is None) == (storage == "full")
     # 3: clusters that belong to nothing, as a QEMU leaves them that was killed; none that is damaged or belongs to two.
@@ -124,7 +124,7 @@ def test_parallel_connections_carry_memory_beside_the_disk(lab: Lab, states: Sta
 
 @pytest.mark.parametrize("storage", ["incremental", pytest.param("full", marks=pytest.mark.long)])
 def test_a_disk_that_was_fetched_reads_as_the_one_that_was_served(lab: Lab, states: StateStore, storage: str) -> None:
-    here, there = the_guest.own_disks(lab, lab.host_a, lab.host_b)
+    here, there = the_guest.own_disks(lab, lab.guest, lab.host_a, lab.host_b)
     whole = storage == "full"
     # Where the guest of the trial before has left its own; what is there is not made anew.
     there.remove()
@@ -142,7 +142,7 @@ def test_a_disk_that_was_fetched_reads_as_the_one_that_was_served(lab: Lab, stat
 
 
 def test_what_a_disk_is_books_its_room(lab: Lab, states: StateStore) -> None:
-    disk = lab.own_disk(the_guest.GUEST_NAME, lab.server_a)
+    disk = lab.own_disk(lab.guest, lab.server_a)
     try:
         disk.put(states.get("vm", "none", 1).folder / "disk.qcow2")
         facts = disk.facts()
@@ -151,7 +151,7 @@ def test_what_a_disk_is_books_its_room(lab: Lab, states: StateStore) -> None:
         assert facts.backing is not None
         assert facts.backing_format == "raw"
         migration = spec.migration.model_copy(update={"storage": "incremental"})
-        request = MoveRequest(the_guest.GUEST_NAME, lab.host_a, lab.host_b, 2**30, 2**30, migration)
+        request = MoveRequest(lab.guest, lab.host_a, lab.host_b, 2**30, 2**30, migration)
         assert 0 < disk_to_book_bytes(request, facts) < LITTLE_BYTES
     finally:
         disk.remove()

@@ -10,8 +10,9 @@ from typing import Annotated, Any, Literal
 import typer
 
 from whimbrel.cli.interrupts import Interrupts
+from whimbrel.cli.run import TAKE_OVER
 from whimbrel.cli.terminal import notice
-from whimbrel.deployment.bringing_up import bring_up, refuse_name, take_down
+from whimbrel.deployment.bringing_up import bring_up, guest_of, refuse_name, take_down
 from whimbrel.deployment.deployed import Deployment, find, one_arm_of
 from whimbrel.deployment.deployed import deployed as everything_deployed
 from whimbrel.deployment.moving import places_of
@@ -35,6 +36,7 @@ def deploy(
     name: Annotated[str | None, typer.Option(help="What it goes by from now on; default: the arm's scenario.")] = None,
     on: Annotated[Literal["a", "b"], typer.Option(help="The host it starts on.")] = "a",
     set_: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a key of the file.")] = None,
+    take_over: Annotated[bool, typer.Option("--take-over", help=TAKE_OVER)] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Puts a service up and leaves it there, for 'migrate' to move. Makes the file's lab when it is not up."""
@@ -46,7 +48,7 @@ def deploy(
         if spec.hosts is None:
             need_capabilities()
         left_up = is_up(spec, ledger)
-        site = site_for(spec, ImageStore(notice()), ledger)
+        site = site_for(spec, ImageStore(notice()), ledger, take_over)
         with ExitStack() as undo:
             if not left_up:
                 site.up()
@@ -58,11 +60,11 @@ def deploy(
     if as_json:
         print(
             json.dumps(
-                {"name": name, "address": site.guest_address, "host": on, "form": spec.scenarios[0].every_arm[0].form}, indent=1
+                {"name": name, "address": site.guest.address, "host": on, "form": spec.scenarios[0].every_arm[0].form}, indent=1
             )
         )
         return
-    print(f"{name} runs on host {on} and answers at {site.guest_address} in the network of its place")
+    print(f"{name} runs on host {on} and answers at {site.guest.address} in the network of its place")
     print(f"move it: whimbrel migrate {name} --to {'b' if on == 'a' else 'a'}")
 
 
@@ -119,6 +121,6 @@ def _copies_of(deployment: Deployment) -> Copies:
     try:
         with ExitStack() as holding:
             site = site_for(deployment.spec, ImageStore(), ledger_for(deployment.spec))
-            return find_copies(deployment.guest, places_of(deployment, site, holding))
+            return find_copies(guest_of(deployment, site), places_of(deployment, site, holding))
     except WhimbrelError:
         return Copies([], [])

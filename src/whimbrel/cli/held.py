@@ -9,6 +9,7 @@ from whimbrel.cli.interrupts import Interrupts
 from whimbrel.deployment.bringing_up import AnySite
 from whimbrel.deployment.deployed import Deployment
 from whimbrel.errors import UsageError
+from whimbrel.hosts.claims import confirm
 from whimbrel.images.store import ImageStore
 from whimbrel.trial.place import ledger_for, site_for
 
@@ -19,4 +20,5 @@ def held(deployment: Deployment, when_interrupted: str) -> Iterator[AnySite]:
     with ledger_for(deployment.spec) as ledger, Interrupts(ledger, when_interrupted):
         if not ledger.entries:
             raise UsageError(f"the place of {deployment.name} is gone", resolution=f"'whimbrel undeploy {deployment.name}'")
+        confirm(ledger)
         yield site_for(deployment.spec, ImageStore(), ledger)

@@ -47,6 +47,7 @@ from whimbrel.units import format_duration
 
 log = logging.getLogger(__name__)
 
+TAKE_OVER = "Take hosts by URI from an owner that has crashed: its claim goes, its files and guests are not touched."
 # What k6 ends with when a threshold is crossed.
 CROSSED = 99
 # As a reader of the README calls it, so that the report's command can be pasted.
@@ -68,6 +69,7 @@ def run(
     keep_on_failure: Annotated[
         bool, typer.Option("--keep-on-failure", help="Stop at the first failure and leave the lab as it is.")
     ] = False,
+    take_over: Annotated[bool, typer.Option("--take-over", help=TAKE_OVER)] = False,
     junit: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write trials and limits as JUnit XML.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary (or the plan) as JSON.")] = False,
 ) -> int:
@@ -98,7 +100,7 @@ def run(
         if resume is not None and ledger.entries and not ledger.kept:
             complain("removing what the interrupted run left on this machine")
             ledger.undo_all()
-        campaign = _Run(spec, plans, ledger, folder, keep_on_failure, resumed=resume is not None)
+        campaign = _Run(spec, plans, ledger, folder, keep_on_failure, resumed=resume is not None, take_over=take_over)
         report = campaign.go()
     return _tell(report, folder, junit, as_json)
 
@@ -155,7 +157,14 @@ class _Run:
     """A campaign from lab to page."""
 
     def __init__(
-        self, spec: CampaignSpec, plans: list[Plan], ledger: Ledger, folder: Path, keep_on_failure: bool, resumed: bool
+        self,
+        spec: CampaignSpec,
+        plans: list[Plan],
+        ledger: Ledger,
+        folder: Path,
+        keep_on_failure: bool,
+        resumed: bool,
+        take_over: bool,
     ) -> None:
         self._spec = spec
         self._plans = plans
@@ -163,6 +172,7 @@ class _Run:
         self._keep_on_failure = keep_on_failure
         self._path = folder
         self._resumed = resumed
+        self._take_over = take_over
         self._trials = len(plans)
         self._steps = Steps(len(plans), estimate_campaign_s(spec, plans) / len(plans))
         self._began_s = 0.0
@@ -175,7 +185,7 @@ class _Run:
         left_up = is_up(self._spec, self._ledger)
         command = shlex.join([*_HOW_TO_CALL, *sys.argv[1:]])
         with self._steps as steps:
-            site = site_for(self._spec, ImageStore(steps.note), self._ledger)
+            site = site_for(self._spec, ImageStore(steps.note), self._ledger, self._take_over)
             succeeded = False
             # A site that cannot be had removes what it made itself, and nothing that was there before.
             if not left_up:

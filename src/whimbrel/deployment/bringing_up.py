@@ -9,7 +9,9 @@ from whimbrel.deployment.deployed import NAME_PATTERN, Deployment, folder_of, pl
 from whimbrel.engines.libvirt import Connection
 from whimbrel.errors import CleanUpError, EngineError, UsageError
 from whimbrel.guests import guest as the_guest
+from whimbrel.guests.carrier import container_at
 from whimbrel.hosts.host import Host
+from whimbrel.hosts.identity import GuestIdentity, identity_before_names
 from whimbrel.hosts.remote import RemoteSite
 from whimbrel.lab.lab import Lab
 from whimbrel.records.trial import HostName
@@ -32,11 +34,11 @@ def refuse_name(name: str) -> None:
 def bring_up(site: AnySite, spec: CampaignSpec, name: str, on: HostName, made_lab: bool) -> Deployment:
     """Starts the service from a saved state and waits until it answers; ``spec`` is of one arm."""
     hosts: dict[HostName, Host] = {"a": site.host_a, "b": site.host_b}
-    the_guest.refuse_another(list(hosts.values()))
+    the_guest.refuse_another(site)
     plan = plan_of(spec, on)
     state = Starts(site).get(spec, plan)
     deployment = Deployment(name=name, spec=spec, on=on, id=state.id, accelerator=state.accelerator, versions=state.versions,
-                            description=None, made_lab=made_lab)  # fmt: skip
+                            description=None, made_lab=made_lab, vms=_new_vms(site, spec))  # fmt: skip
     # The site's ledger lists it, so it goes when the site has gone.
     site.ledger.add("record", str(deployment.folder))
     with ExitStack() as undo, ExitStack() as holding:
@@ -50,7 +52,7 @@ def bring_up(site: AnySite, spec: CampaignSpec, name: str, on: HostName, made_la
         if spec.scenarios[0].service != "none":
             subject.wait_until_it_serves(inside)
         if not deployment.moves_container:
-            deployment = deployment.model_copy(update={"description": _description(hosts[on])})
+            deployment = deployment.model_copy(update={"description": _description(hosts[on], guest_of(deployment, site))})
         deployment.write()
         undo.pop_all()
     return deployment
@@ -59,10 +61,10 @@ def bring_up(site: AnySite, spec: CampaignSpec, name: str, on: HostName, made_la
 def take_down(site: AnySite, deployment: Deployment) -> None:
     """Ends the service wherever it is, then forgets it; the lab stays. CleanUpError, and nothing forgotten, when it may run."""
     failures = []
-    for host in (site.host_a, site.host_b):
+    for host, vm in zip((site.host_a, site.host_b), vms_of(deployment, site), strict=True):
         try:
             if not host.gone:
-                the_guest.take_power_away(host)
+                the_guest.take_power_away(host, vm)
         except EngineError as error:
             failures.append(f"host {host.name}: {error}")
     if failures:
@@ -76,8 +78,27 @@ def take_down(site: AnySite, deployment: Deployment) -> None:
             site.ledger.undo(entry)
 
 
-def _description(host: Host) -> str:
+def vms_of(deployment: Deployment, site: AnySite) -> tuple[GuestIdentity, GuestIdentity]:
+    """Its VM on host a and on host b."""
+    if deployment.vms is not None:
+        return deployment.vms
+    before = [identity_before_names(guest.address) for guest in _new_vms(site, deployment.spec)]
+    return before[0], before[1]
+
+
+def _new_vms(site: AnySite, spec: CampaignSpec) -> tuple[GuestIdentity, GuestIdentity]:
+    if spec.migration.moves == "container":
+        return site.carrier("a"), site.carrier("b")
+    return site.guest, site.guest
+
+
+def guest_of(deployment: Deployment, site: AnySite) -> GuestIdentity:
+    """What a place is asked for."""
+    return container_at(site.guest.address) if deployment.moves_container else vms_of(deployment, site)[0]
+
+
+def _description(host: Host, guest: GuestIdentity) -> str:
     with Connection.open(host.libvirt_uri) as connection:
-        domain = connection.find(the_guest.GUEST_NAME)
+        domain = connection.find(guest.uuid)
         assert domain is not None
         return domain.description

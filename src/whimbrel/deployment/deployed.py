@@ -11,8 +11,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from whimbrel.errors import UsageError
-from whimbrel.guests.carrier import CONTAINER
-from whimbrel.guests.guest import GUEST_NAME
+from whimbrel.hosts.identity import GuestIdentity
 from whimbrel.hosts.site import Accelerator
 from whimbrel.records.store import read_json, write_json
 from whimbrel.records.trial import HostName, Plan
@@ -34,8 +33,9 @@ class Deployment(BaseModel):
     """A service that was put up and left.
 
     ``spec`` is the scenario file as it is in the one arm that was chosen, ``on`` the host where the service was put.
-    ``description`` is what its VM was started from (None for a container between carriers), and ``made_lab`` says whether its lab
-    was made for it, and goes with it.
+    ``vms`` are its VM on host a and on host b: twice the same one, or two carriers; None where an older whimbrel deployed it, for
+    which all guests had one name. ``description`` is what its VM was started from (None for a container between carriers), and
+    ``made_lab`` says whether its lab was made for it, and goes with it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -49,6 +49,7 @@ class Deployment(BaseModel):
     versions: dict[str, str]
     description: str | None
     made_lab: bool
+    vms: tuple[GuestIdentity, GuestIdentity] | None = None
 
     @property
     def arm(self) -> ArmSpec:
@@ -59,11 +60,6 @@ class Deployment(BaseModel):
     def moves_container(self) -> bool:
         """Whether it is the container that moves, between two carriers."""
         return self.spec.migration.moves == "container"
-
-    @property
-    def guest(self) -> str:
-        """What a place is asked for."""
-        return CONTAINER if self.moves_container else GUEST_NAME
 
     @property
     def folder(self) -> Path:

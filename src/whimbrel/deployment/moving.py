@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from whimbrel.analysis.phases import phase_reached
-from whimbrel.deployment.bringing_up import AnySite
+from whimbrel.deployment.bringing_up import AnySite, guest_of, vms_of
 from whimbrel.deployment.deployed import Deployment, plan_of
 from whimbrel.engines.guest_agent import GuestAgent
 from whimbrel.engines.libvirt import Connection
 from whimbrel.errors import InstrumentError, TrialError, UsageError, WhimbrelError
 from whimbrel.guests import guest as the_guest
-from whimbrel.guests.carrier import Carrier
+from whimbrel.guests.carrier import Carrier, VmCarrier
 from whimbrel.guests.forms import start_again
 from whimbrel.hosts.host import Host, Place
 from whimbrel.hosts.inside import NothingInside
@@ -48,10 +48,10 @@ def places_of(deployment: Deployment, site: AnySite, holding: ExitStack) -> tupl
     if not deployment.moves_container:
         return site.host_a, site.host_b
     found: list[Place] = []
-    for host in (site.host_a, site.host_b):
-        domain = None if host.gone else holding.enter_context(Connection.open(host.libvirt_uri)).find(the_guest.GUEST_NAME)
+    for host, vm in zip((site.host_a, site.host_b), vms_of(deployment, site), strict=True):
+        domain = None if host.gone else holding.enter_context(Connection.open(host.libvirt_uri)).find(vm.uuid)
         inside = NothingInside(f"the carrier on host {host.name}") if domain is None else GuestAgent(domain)
-        found.append(Carrier(host, inside, site.carrier_address(host.name)))
+        found.append(VmCarrier(host, inside, vm.address, vm))
     return found[0], found[1]
 
 
@@ -76,14 +76,14 @@ def request_for(
         start_again(agent, form, scenario.service, spec.guest.dirtier, spec.observe.witness)
 
     return MoveRequest(
-        guest=deployment.guest,
+        guest=guest_of(deployment, site),
         source=here,
         destination=there,
         memory_bytes=deployment.spec.guest.memory_bytes,
         disk_bytes=deployment.spec.guest.disk_bytes,
         spec=migration,
         carriers=(carriers[0], carriers[1]) if carriers else None,
-        disks=None if lies_shared else the_guest.own_disks(site, here, there),
+        disks=None if lies_shared else the_guest.own_disks(site, vms_of(deployment, site)[0], here, there),
         after_boot=start_service_again,
         told_to_abort=deployment.abort_file.exists,
     )
@@ -99,7 +99,7 @@ def refuse_while_moved(deployment: Deployment) -> None:
         )
 
 
-def where_it_runs(deployment: Deployment, places: tuple[Place, Place]) -> HostName:
+def where_it_runs(deployment: Deployment, site: AnySite, places: tuple[Place, Place]) -> HostName:
     """The host on which its one copy runs; UsageError when a move was interrupted, UnsafeStateError when nobody can say."""
     history = read_history(deployment.journal_file)
     if history is not None and history.ended is None:
@@ -107,7 +107,7 @@ def where_it_runs(deployment: Deployment, places: tuple[Place, Place]) -> HostNa
             f"a move of {deployment.name} was interrupted (last step: {history.last})",
             resolution=f"'whimbrel recover {deployment.name}'",
         )
-    return host_name(exactly_one(deployment.guest, places))
+    return host_name(exactly_one(guest_of(deployment, site), places))
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,7 @@ def move(
     """Moves it to a host; writes a campaign of this one move into ``out``."""
     with ExitStack() as holding:
         places = places_of(deployment, site, holding)
-        source = where_it_runs(deployment, places)
+        source = where_it_runs(deployment, site, places)
         if source == to:
             raise UsageError(f"{deployment.name} runs on host {to} already")
         spec = deployment.with_migration(migration)
@@ -161,6 +161,9 @@ class _Attempt:
         self._workplace = workplace
         self._progress = progress
         self.notes = Notes(now(), read_pair())
+        at_a, at_b = vms_of(deployment, site)
+        # On source and on destination.
+        self._vms = (at_a, at_b) if request.source.name == "a" else (at_b, at_a)
         # Why the move failed, where it did.
         self._why: WhimbrelError | None = None
         hosts = [request.source, request.destination]
@@ -190,7 +193,7 @@ class _Attempt:
             witness = self._hear_witness(instruments)
             if witness is not None:
                 running.append(witness)
-            events = instruments.enter_context(MigrationEvents(the_guest.GUEST_NAME, request.source, request.destination))
+            events = instruments.enter_context(MigrationEvents(self._vms, request.source, request.destination))
             events.on_look(self._progress.events)
             try:
                 error = self._carry_out(events)
@@ -284,7 +287,8 @@ class _Attempt:
         return self._why
 
     def _read_clock(self, host: Host) -> None:
-        self.notes.clocks |= clocks_of(host, with_carrier=self._deployment.moves_container)
+        vm = self._vms[0 if host is self._request.source else 1]
+        self.notes.clocks |= clocks_of(host, vm, is_carrier=self._deployment.moves_container)
 
 
 def ask_to_abort(deployment: Deployment) -> str:

@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from whimbrel.deployment.bringing_up import AnySite
+from whimbrel.deployment.bringing_up import AnySite, guest_of
 from whimbrel.deployment.deployed import Deployment, plan_of
 from whimbrel.deployment.moving import places_of, where_it_runs
 from whimbrel.errors import UsageError
@@ -37,11 +37,11 @@ def profile(deployment: Deployment, site: AnySite, seconds: float, sample: int, 
         raise UsageError("a container between carriers cannot be profiled: its pages lie somewhere in its carrier's memory")
     began_s, began_cpu_s = time.monotonic(), time.process_time()
     with ExitStack() as holding:
-        source = where_it_runs(deployment, places_of(deployment, site, holding))
+        source = where_it_runs(deployment, site, places_of(deployment, site, holding))
         hosts: dict[HostName, Host] = {"a": site.host_a, "b": site.host_b}
         plan = plan_of(deployment.spec, source)
         memory_bytes = deployment.spec.guest.memory_bytes
-        found = profile_guest(hosts[source], deployment.guest, memory_bytes, seconds, sample, told)
+        found = profile_guest(hosts[source], guest_of(deployment, site), memory_bytes, seconds, sample, told)
         folder = Path(holding.enter_context(tempfile.TemporaryDirectory(prefix="whimbrel-")))
         instruments = Instruments(site, deployment.spec, plan, [hosts[source], hosts[plan.destination]], folder)
         with ExitStack() as meanwhile:

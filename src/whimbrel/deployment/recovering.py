@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable
 from contextlib import ExitStack
 
-from whimbrel.deployment.bringing_up import AnySite
+from whimbrel.deployment.bringing_up import AnySite, guest_of
 from whimbrel.deployment.deployed import Deployment
 from whimbrel.deployment.moving import places_of, refuse_while_moved, request_for
 from whimbrel.durable import put_aside
@@ -62,7 +62,7 @@ def _only_look(deployment: Deployment, site: AnySite, damaged: DamagedJournalErr
     """Without its journal nobody knows which copy may go on, so nothing is done but to see that one runs alone."""
     with ExitStack() as holding:
         try:
-            where = exactly_one(deployment.guest, places_of(deployment, site, holding))
+            where = exactly_one(guest_of(deployment, site), places_of(deployment, site, holding))
         except UnsafeStateError as unsafe:
             raise UnsafeStateError(
                 f"{deployment.name} is left as it is: the journal of its move cannot be read",
@@ -113,7 +113,7 @@ def _see_to_its_service(where: str, request: MoveRequest) -> None:
     """After a boot that nobody saw to its end: clock and service as they are to be."""
     host = request.source if request.source.name == where else request.destination
     with ExitStack() as holding:
-        agent = the_guest.agent_on(host, holding)
+        agent = the_guest.agent_on(host, request.guest, holding)
         agent.wait(_BOOT_S)
         request.after_boot(agent)
 

@@ -209,11 +209,11 @@ class Connection:
         with self._explained("examine QEMU"):
             self._raw.getDomainCapabilities(None, "x86_64", "pc", "qemu", 0)
 
-    def find(self, name: str) -> Domain | None:
-        """The domain of this name, running or not; None when there is none."""
+    def find(self, uuid: str) -> Domain | None:
+        """The domain of this UUID, running or not; None when there is none. A name alone may be that of somebody else's guest."""
         try:
-            with self._explained(f"look for {name}"):
-                return Domain(self._raw.lookupByName(name))
+            with self._explained(f"look for the guest {uuid}"):
+                return Domain(self._raw.lookupByUUIDString(uuid))
         except NoGuestError:
             return None
 

@@ -41,6 +41,10 @@ class Pool:
     def send(self, file: Path, name: str) -> None:
         """Writes a file there; one that is there already is replaced."""
         self.remove(name)
+        self.put_new(file, name)
+
+    def put_new(self, file: Path, name: str) -> None:
+        """Writes a file there; EngineError when there is one of this name, on whatever host it was made."""
         volume = self._create(name, "raw", file.stat().st_size)
         with self._explained(f"send {file.name} to {self.folder}"):
             stream = self._raw.connect().newStream(0)
@@ -118,13 +122,13 @@ def _in_data(_stream: Any, source: FileIO) -> tuple[bool, int]:
 
 
 @contextmanager
-def pool(connection: Connection, folder: str) -> Iterator[Pool]:
+def pool(connection: Connection, folder: str, owner: str) -> Iterator[Pool]:
     """The folder as a pool, for as long as it is used; a pool of somebody else's over the same folder is used as it is.
 
-    One of ours that a crash left is used and then ended.
+    One of ours that a crash left is used and then ended; ``owner`` is what the names of ours begin with.
     """
     raw = connection.raw
-    name = f"whimbrel-{hashlib.sha256(folder.encode()).hexdigest()[:8]}"
+    name = f"{owner}-{hashlib.sha256(folder.encode()).hexdigest()[:8]}"
     found = None
     with explained("list storage pools", raw):
         for candidate in raw.listAllStoragePools():

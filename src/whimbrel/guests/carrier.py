@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import base64
 import json
+import uuid
 from dataclasses import dataclass
 
 from whimbrel.errors import EngineError, GuestError
-from whimbrel.guests.guest import GUEST_NAME, WITNESS_PORT, memory_of
+from whimbrel.guests.guest import WITNESS_PORT, memory_of
 from whimbrel.guests.oci import MOST_OPEN_FILES, description
 from whimbrel.hosts.host import GuestState, Host
+from whimbrel.hosts.identity import GuestIdentity
 from whimbrel.hosts.inside import Cell, Inside
 
 CONTAINER = "origin"
@@ -31,7 +33,7 @@ _GROUPS = "/sys/fs/cgroup/whimbrel"
 
 @dataclass(frozen=True)
 class Carrier:
-    """A VM that may hold the container: the host it is on, its inside, and its own address. Implements ``hosts.host.Place``."""
+    """What may hold the container: the host it is on, its inside, and where another sends to. Implements ``hosts.host.Place``."""
 
     host: Host
     inside: Inside
@@ -47,10 +49,10 @@ class Carrier:
         """Whether its host has died."""
         return self.host.gone
 
-    def state_of(self, what: str) -> GuestState:
+    def state_of(self, what: GuestIdentity) -> GuestState:
         """Of a container: whether it is there, and whether it is frozen."""
         try:
-            said = self.inside.shell(f"cat {_GROUPS}/{what}/cgroup.events 2>/dev/null || true").split()
+            said = self.inside.shell(f"cat {_GROUPS}/{what.name}/cgroup.events 2>/dev/null || true").split()
         except (GuestError, EngineError) as error:
             # A carrier that has ended holds nothing.
             if self.ended:
@@ -64,7 +66,19 @@ class Carrier:
     @property
     def ended(self) -> bool:
         """Whether it runs no more, or its host has died; EngineError when the host does not say."""
-        return self.gone or self.host.state_of(GUEST_NAME) == "absent"
+        return self.gone
+
+
+@dataclass(frozen=True)
+class VmCarrier(Carrier):
+    """A VM on a host."""
+
+    vm: GuestIdentity
+
+    @property
+    def ended(self) -> bool:
+        """As the host's libvirt says."""
+        return self.gone or self.host.state_of(self.vm) == "absent"
 
 
 @dataclass(frozen=True)
@@ -78,11 +92,6 @@ class CellCarrier(Carrier):
         """Whether its host has died, or the cell alone."""
         return self.host.gone or self.cell.gone
 
-    @property
-    def ended(self) -> bool:
-        """As ``gone``: a cell ends with its first process."""
-        return self.gone
-
 
 @dataclass(frozen=True)
 class Needs:
@@ -93,6 +102,11 @@ class Needs:
 
     memory_bytes: int | None
     files_bytes: int
+
+
+def container_at(address: str) -> GuestIdentity:
+    """The container as its places and its network know it. No libvirt is ever asked for its UUID."""
+    return GuestIdentity(CONTAINER, str(uuid.uuid5(uuid.NAMESPACE_OID, f"whimbrel {CONTAINER}")), CONTAINER_MAC, address)
 
 
 def needs(inside: Inside) -> Needs:

@@ -15,16 +15,14 @@ from whimbrel.errors import GuestError
 from whimbrel.guests import carrier
 from whimbrel.guests import guest as the_guest
 from whimbrel.guests.domain_xml import DomainPlan, domain_xml
-from whimbrel.guests.guest import Berth
 from whimbrel.guests.saving import make_disk, make_state
+from whimbrel.hosts.identity import GuestIdentity
 from whimbrel.hosts.site import Accelerator, Site
 from whimbrel.images.recipes import content_hash
 from whimbrel.spec.service import GuestSpec, StreamSpec
 
 SideName = Literal["a", "b"]
 Role = Literal["serving", "waiting"]
-
-_MACS: dict[SideName, str] = {"a": "52:54:00:77:00:65", "b": "52:54:00:77:00:66"}
 
 
 @dataclass(frozen=True)
@@ -33,7 +31,7 @@ class CarrierState:
 
     id: str
     role: Role
-    berth: Berth
+    vm: GuestIdentity
     accelerator: Accelerator
     versions: dict[str, str]
     disk_used_bytes: int
@@ -84,43 +82,39 @@ class CarrierStates:
         self._film = store.film(stream.bitrate_bytes_per_s, stream.length_s)
         self.accelerator = site.accelerator(self._base)
 
-    def berth(self, side: SideName) -> Berth:
-        """Where the carrier of a side stands."""
-        return Berth(f"carrier-{side}", self._site.carrier_address(side), _MACS[side])
-
     def plan(self, side: SideName) -> tuple[DomainPlan, Path]:
         """The description of a side's carrier, and the image that its disk lies over."""
-        berth = self.berth(side)
+        vm = self._site.carrier(side)
         disk = self._disk()
-        plan = the_guest.plan_domain(self._site, self._guest, self.accelerator, self._base, self._film, berth=berth)
-        files = self._site.files_of(berth.disk)
+        plan = the_guest.plan_domain(self._site, vm, self._guest, self.accelerator, self._base, self._film)
+        files = self._site.files_of(vm)
         files.image(self._base / "disk.raw")
         files.image(disk / "disk.qcow2")
         return plan, disk / "disk.qcow2"
 
     def get(self, side: SideName, role: Role, boot: int) -> CarrierState:
         """The state number ``boot`` (from 1) of one side's carrier."""
-        berth, aid = self.berth(side), self._site.store.criu_aid()
+        vm, aid = self._site.carrier(side), self._site.store.criu_aid()
         plan, below = self.plan(side)
         content = {"domain": domain_xml(plan), "server": self._site.platform, "disk": below.parent.name, "role": role,
-                   "boot": boot, "container": self._site.guest_address, "criu_aid": aid.parent.name,
+                   "boot": boot, "container": self._site.guest.address, "criu_aid": aid.parent.name,
                    "maker_version": carrier.MAKER_VERSION}  # fmt: skip
         name = f"state-carrier-{side}-{role}-{boot}-{content_hash(content)}"
 
         def prepare(agent: GuestAgent) -> dict[str, Any]:
             agent.set_clock()
-            carrier.prepare(agent, self._site.guest_address, self._site.prefix_length, aid.read_bytes())
+            carrier.prepare(agent, self._site.guest.address, self._site.prefix_length, aid.read_bytes())
             if role == "serving":
                 carrier.start(agent)
             return {"versions": carrier.versions(agent)}
 
         folder = self._site.store.ensure_named(
             name, content, f"saved state {boot} of carrier {side}, {role} (a boot of its own)",
-            lambda out, _: make_state(self._site, plan, berth.disk, below, out, prepare),
+            lambda out, _: make_state(self._site, vm, plan, below, out, prepare),
         )  # fmt: skip
         try:
             info = json.loads((folder / "state.json").read_text())
-            return CarrierState(name, role, berth, self.accelerator, info["versions"], int(info["disk_used_bytes"]), folder)
+            return CarrierState(name, role, vm, self.accelerator, info["versions"], int(info["disk_used_bytes"]), folder)
         except (OSError, ValueError, KeyError) as error:
             raise GuestError(
                 f"the saved state {name} is damaged", details=str(error), resolution=f"'whimbrel images remove {name}'"
@@ -135,8 +129,8 @@ class CarrierStates:
         store = self._site.store
         payload = store.container_payload()
         content = {"base": self._base.name, "payload": payload.name, "server": self._site.platform, "maker_version": 1}
-        plan = the_guest.plan_domain(self._site, self._guest, self.accelerator, self._base, self._film, payload)
+        plan = the_guest.plan_domain(self._site, self._site.guest, self._guest, self.accelerator, self._base, self._film, payload)
         return store.ensure_named(
             f"carrier-{content_hash(content)}", content, "the carriers' disk (boots once to unpack the container)",
-            lambda out, _: make_disk(self._site, plan, the_guest.GUEST_NAME, self._base / "disk.raw", out, carrier.unpack),
+            lambda out, _: make_disk(self._site, self._site.guest, plan, self._base / "disk.raw", out, carrier.unpack),
         )  # fmt: skip

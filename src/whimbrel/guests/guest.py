@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import time
-import uuid
-from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,16 +13,14 @@ from whimbrel.engines.libvirt import Connection
 from whimbrel.errors import GuestError, UsageError
 from whimbrel.guests.domain_xml import Disk, DomainPlan, domain_xml, with_disk_at
 from whimbrel.hosts.host import Host
+from whimbrel.hosts.identity import GuestIdentity
 from whimbrel.hosts.inside import Inside
 from whimbrel.hosts.site import Accelerator, OwnDisk, Site
 from whimbrel.spec.service import DirtierSpec, GuestSpec
 from whimbrel.system.deadline import Deadline, wait_until
 
-GUEST_NAME = "guest"
-GUEST_UUID = str(uuid.uuid5(uuid.NAMESPACE_OID, "whimbrel guest"))
 _BOOT_S = 300.0
 _CHUNK_BYTES = 4 * 2**20
-_MAC = "52:54:00:77:00:64"
 WITNESS_PORT = 7777
 _WITNESS_PAGES = 1024
 
@@ -38,38 +34,23 @@ class Memory:
     cached_bytes: int
 
 
-@dataclass(frozen=True)
-class Berth:
-    """Where a VM stands in the site's network, and what its disk is called. Every host calls the VM itself the same."""
-
-    disk: str
-    address: str
-    mac: str
-
-
-def usual_berth(site: Site) -> Berth:
-    """That of the one guest that moves as a whole."""
-    return Berth(GUEST_NAME, site.guest_address, _MAC)
-
-
 def plan_domain(
     site: Site,
+    identity: GuestIdentity,
     guest: GuestSpec,
     accelerator: Accelerator,
     kernel_folder: Path,
     film: Path,
     payload: Path | None = None,
-    berth: Berth | None = None,
 ) -> DomainPlan:
     """The description of a VM of the site; the same for every trial, so that a saved state fits."""
-    berth = berth or usual_berth(site)
-    files = site.files_of(berth.disk)
+    files = site.files_of(identity)
     disks = [Disk(files.disk, "vda", "qcow2"), Disk(files.image(film / "disk.raw"), "vdb", "raw", readonly=True)]
     if payload is not None:
         disks.append(Disk(files.image(payload / "disk.raw"), "vdc", "raw", readonly=True))
     return DomainPlan(
-        name=GUEST_NAME,
-        uuid=GUEST_UUID,
+        name=identity.name,
+        uuid=identity.uuid,
         accelerator=accelerator,
         memory_bytes=guest.memory_bytes,
         vcpus=guest.vcpus,
@@ -77,11 +58,11 @@ def plan_domain(
         initrd=files.image(kernel_folder / "initrd.img"),
         kernel_options=(
             "root=/dev/vda", "rw", "console=ttyS0", "loglevel=4", "net.ifnames=0", "systemd.show_status=false",
-            f"whimbrel.address={berth.address}/{site.prefix_length}",
+            f"whimbrel.address={identity.address}/{site.prefix_length}",
         ),
-        mac=berth.mac,
+        mac=identity.mac,
         bridge=site.bridge,
-        console_log=site.console_log,
+        console_log=f"/var/log/libvirt/qemu/{identity.name}-console.log",
         disks=tuple(disks),
     )  # fmt: skip
 
@@ -105,44 +86,47 @@ def power_off(domain: Domain, agent: GuestAgent) -> None:
     )  # fmt: skip
 
 
-def agent_on(host: Host, holding: ExitStack) -> GuestAgent:
+def agent_on(host: Host, guest: GuestIdentity, holding: ExitStack) -> GuestAgent:
     """The agent of the guest on a host, while ``holding`` is open; GuestError when it is not there."""
-    domain = holding.enter_context(Connection.open(host.libvirt_uri)).find(GUEST_NAME)
+    domain = holding.enter_context(Connection.open(host.libvirt_uri)).find(guest.uuid)
     if domain is None:
-        raise GuestError(f"the guest is not on host {host.name}")
+        raise GuestError(f"{guest} is not on host {host.name}")
     return GuestAgent(domain)
 
 
-def own_disks(site: Site, source: Host, destination: Host) -> tuple[OwnDisk, OwnDisk]:
+def own_disks(site: Site, guest: GuestIdentity, source: Host, destination: Host) -> tuple[OwnDisk, OwnDisk]:
     """The guest's disk on either host, where neither sees the other's."""
-    name = usual_berth(site).disk
-    return site.own_disk(name, source), site.own_disk(name, destination)
+    return site.own_disk(guest, source), site.own_disk(guest, destination)
 
 
-def refuse_another(hosts: Sequence[Host]) -> None:
-    """UsageError when a guest of this name is there already, left by someone who wanted to look at it."""
-    for host in hosts:
+def refuse_another(site: Site) -> None:
+    """UsageError when a guest of ours is there already, left by someone who wanted to look at it."""
+    for host in (site.host_a, site.host_b):
         with Connection.open(host.libvirt_uri) as connection:
-            if connection.find(GUEST_NAME) is not None:
-                raise UsageError(f"host {host.name} already has a guest", resolution="take the lab down ('whimbrel lab down')")
+            for guest in site.guests:
+                if connection.find(guest.uuid) is not None:
+                    raise UsageError(
+                        f"host {host.name} already has the guest {guest}",
+                        resolution="'whimbrel undeploy' what runs there, or take the lab down ('whimbrel lab down')",
+                    )
 
 
-def take_power_away(host: Host) -> None:
-    """Ends the guest on a host; nothing happens where there is none."""
+def take_power_away(host: Host, guest: GuestIdentity) -> None:
+    """Ends the guest on a host; nothing happens where it is not, whatever else is there under its name."""
     with Connection.open(host.libvirt_uri) as connection:
-        domain = connection.find(GUEST_NAME)
+        domain = connection.find(guest.uuid)
         if domain is not None:
             domain.destroy()
 
 
 def restore(
-    site: Site, connection: Connection, state: Path, disk: str = GUEST_NAME, own: OwnDisk | None = None
+    site: Site, connection: Connection, guest: GuestIdentity, state: Path, own: OwnDisk | None = None
 ) -> tuple[GuestAgent, float]:
     """Starts the guest on a host from a saved state, disk and clock set right; also says in how many seconds it started.
 
     Its disk lies where both hosts see it, or in ``own``: then the saved description is told so.
     """
-    files = site.files_of(disk)
+    files = site.files_of(guest)
     saved = files.image(state / "memory.save")
     description: str | None = None
     if own is None:
@@ -157,7 +141,7 @@ def restore(
     began_s = time.monotonic()
     connection.restore(saved, description)
     took_s = time.monotonic() - began_s
-    domain = connection.find(GUEST_NAME)
+    domain = connection.find(guest.uuid)
     if domain is None:
         raise GuestError("the restored guest is not there", resolution="look at the host's libvirt log")
     agent = GuestAgent(domain)

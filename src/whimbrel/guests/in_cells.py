@@ -48,7 +48,7 @@ class FreshContainer:
 
 def fresh_container(site: Site, stream: StreamSpec) -> FreshContainer:
     """The container of this site and stream; CapabilityError or UsageError when its hosts have no room for one."""
-    store, files = site.store, site.files_of(CONTAINER)
+    store, files = site.store, site.files_of(site.guest)
     tree, film = store.container_tree(), store.film(stream.bitrate_bytes_per_s, stream.length_s)
     cell = site.open_cell(site.host_a)
     try:

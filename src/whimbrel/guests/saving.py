@@ -13,6 +13,7 @@ from whimbrel.engines.libvirt import Connection
 from whimbrel.errors import GuestError
 from whimbrel.guests import guest as the_guest
 from whimbrel.guests.domain_xml import DomainPlan
+from whimbrel.hosts.identity import GuestIdentity
 from whimbrel.hosts.site import Site
 
 _SETTLE_WINDOW_S = 1
@@ -25,9 +26,9 @@ _FLAT_SHARE = 0.25
 Prepare = Callable[[GuestAgent], dict[str, Any]]
 
 
-def make_state(site: Site, plan: DomainPlan, disk: str, below: Path, out: Path, prepare: Prepare) -> None:
+def make_state(site: Site, guest: GuestIdentity, plan: DomainPlan, below: Path, out: Path, prepare: Prepare) -> None:
     """Boots over ``below``, prepares, settles and saves; leaves memory, disk and ``state.json`` in ``out``."""
-    files = site.files_of(disk)
+    files = site.files_of(guest)
     files.new_disk(below, _format(below))
 
     def use(domain: Domain, agent: GuestAgent) -> None:
@@ -42,9 +43,11 @@ def make_state(site: Site, plan: DomainPlan, disk: str, below: Path, out: Path, 
     files.take(out / "memory.save", out / "disk.qcow2")
 
 
-def make_disk(site: Site, plan: DomainPlan, disk: str, below: Path, out: Path, prepare: Callable[[GuestAgent], None]) -> None:
+def make_disk(
+    site: Site, guest: GuestIdentity, plan: DomainPlan, below: Path, out: Path, prepare: Callable[[GuestAgent], None]
+) -> None:
     """Boots over ``below``, prepares, and powers off; leaves the disk in ``out``."""
-    files = site.files_of(disk)
+    files = site.files_of(guest)
     files.new_disk(below, _format(below))
 
     def use(domain: Domain, agent: GuestAgent) -> None:
@@ -66,7 +69,7 @@ def _with_booted(site: Site, plan: DomainPlan, use: Callable[[Domain, GuestAgent
             domain, agent = the_guest.boot(connection, plan)
             use(domain, agent)
         finally:
-            left = connection.find(the_guest.GUEST_NAME)
+            left = connection.find(plan.uuid)
             if left is not None:
                 left.destroy()
 

@@ -46,7 +46,7 @@ class StateStore:
     def __init__(self, site: Site, guest: GuestSpec, stream: StreamSpec) -> None:
         self._site = site
         self._guest = guest
-        self._files = site.files_of(the_guest.GUEST_NAME)
+        self._files = site.files_of(site.guest)
         store = site.store
         self._base = store.guest_disk(guest.disk_bytes)
         self._film = store.film(stream.bitrate_bytes_per_s, stream.length_s)
@@ -55,7 +55,7 @@ class StateStore:
     def get(self, form: FormName, service: ServiceName, boot: int, engine: EngineName = "none") -> StateInfo:
         """The state number ``boot`` (from 1) of a form; with an ``engine`` that idles in it, where one is asked for."""
         disk = self._nested_disk() if form == "nested" else self._base
-        plan = the_guest.plan_domain(self._site, self._guest, self.accelerator, self._base, self._film)
+        plan = the_guest.plan_domain(self._site, self._site.guest, self._guest, self.accelerator, self._base, self._film)
         # What the state's disk lies over must be where the hosts look for it, also when the state was made long ago.
         self._files.image(self._base / "disk.raw")
         if form == "nested":
@@ -102,11 +102,11 @@ class StateStore:
         )  # fmt: skip
 
     def _import(self, out: Path, payload: Path) -> None:
-        plan = the_guest.plan_domain(self._site, self._guest, self.accelerator, self._base, self._film, payload)
-        make_disk(self._site, plan, the_guest.GUEST_NAME, self._base / "disk.raw", out, import_container)
+        plan = the_guest.plan_domain(self._site, self._site.guest, self._guest, self.accelerator, self._base, self._film, payload)
+        make_disk(self._site, self._site.guest, plan, self._base / "disk.raw", out, import_container)
 
     def _make(self, out: Path, form: FormName, service: ServiceName, disk: Path, engine: EngineName) -> None:
-        plan = the_guest.plan_domain(self._site, self._guest, self.accelerator, self._base, self._film)
+        plan = the_guest.plan_domain(self._site, self._site.guest, self._guest, self.accelerator, self._base, self._film)
 
         def prepare(agent: GuestAgent) -> dict[str, Any]:
             versions: dict[str, str] = {"kernel": agent.shell("uname -r").strip()}
@@ -120,4 +120,4 @@ class StateStore:
             return {"accelerator": self.accelerator, **asdict(FORMS[form].identity(agent)), "versions": versions}
 
         below = disk / ("disk.qcow2" if form == "nested" else "disk.raw")
-        make_state(self._site, plan, the_guest.GUEST_NAME, below, out, prepare)
+        make_state(self._site, self._site.guest, plan, below, out, prepare)

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from whimbrel.engines.libvirt import Connection
 from whimbrel.hosts.host import GuestState
+from whimbrel.hosts.identity import GuestIdentity
 
 
-def libvirt_state_of(uri: str, guest: str) -> GuestState:
+def libvirt_state_of(uri: str, guest: GuestIdentity) -> GuestState:
     """Whether a copy of this guest is there, and executes; EngineError when libvirtd does not answer.
 
     One that lacks memory stands still as soon as it touches what is missing, so it does not count as running.
     """
     with Connection.open(uri) as connection:
-        domain = connection.find(guest)
+        domain = connection.find(guest.uuid)
         if domain is None or not domain.active:
             return "absent"
         whole = not (domain.in_post_copy or domain.split)

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
+from whimbrel.hosts.identity import GuestIdentity
+
 GuestState = Literal["runs", "stands still", "absent"]
 
 
@@ -41,7 +43,7 @@ class Place(Protocol):
     def gone(self) -> bool:
         """Whether it is certain that nothing runs there any more. False for one that is only silent."""
 
-    def state_of(self, what: str) -> GuestState:
+    def state_of(self, what: GuestIdentity) -> GuestState:
         """Whether a copy of this is there, and executes; EngineError when nobody answers there."""
 
 
@@ -67,7 +69,7 @@ class Host(Protocol):
     def gone(self) -> bool:
         """Whether it is certain that nothing runs there any more. False for a host that is only silent."""
 
-    def state_of(self, what: str) -> GuestState:
+    def state_of(self, what: GuestIdentity) -> GuestState:
         """Whether a copy of this guest is there, and executes; EngineError when the host does not answer."""
 
     def capacity(self) -> Capacity:
@@ -79,7 +81,7 @@ class Host(Protocol):
     def command(self, argv: Sequence[str]) -> Sequence[str]:
         """The command that runs ``argv`` there, counted with what the host takes; CapabilityError where we cannot."""
 
-    def process_of(self, guest: str) -> int | None:
+    def process_of(self, guest: GuestIdentity) -> int | None:
         """The process that runs a guest, by its number here; None when it does not run on this machine."""
 
     @property

@@ -3,28 +3,30 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 from whimbrel.engines.libvirt import Connection
-from whimbrel.engines.libvirt_storage import Pool, pool
+from whimbrel.engines.libvirt_storage import pool
 from whimbrel.errors import CapabilityError, UsageError
 from whimbrel.hosts.by_libvirt import libvirt_state_of
+from whimbrel.hosts.claims import Claims
 from whimbrel.hosts.host import Capacity, GuestState, Host, SamplePoints
+from whimbrel.hosts.identity import GuestIdentity, Owner
 from whimbrel.hosts.inside import Cell
+from whimbrel.hosts.remote_files import RemoteFiles, SharedStorage
 from whimbrel.hosts.site import Accelerator, OwnDisk
 from whimbrel.images.recipes import content_hash
 from whimbrel.images.store import ImageStore
 from whimbrel.spec.hosts import HostsSpec, RemoteHostSpec
 from whimbrel.system.capabilities import Finding, attempt
+from whimbrel.system.installation import installation_id
 from whimbrel.system.ledger import Ledger, register_undo
 from whimbrel.units import format_bytes
 
 _LEDGER_PREFIX = "hosts-"
-_PROOF = "proof"
 
 
 def hosts_ledger(name: str) -> Ledger:
@@ -32,14 +34,20 @@ def hosts_ledger(name: str) -> Ledger:
     return Ledger(f"{_LEDGER_PREFIX}{name}")
 
 
+def owner_of(spec: HostsSpec) -> Owner:
+    """Whoever puts guests on these hosts from here."""
+    return Owner(installation_id(), spec.name)
+
+
 class RemoteHost:
     """A host known by its libvirt URI. Implements ``hosts.host.Host``."""
 
-    def __init__(self, name: str, spec: RemoteHostSpec, storage: str) -> None:
+    def __init__(self, name: str, spec: RemoteHostSpec, storage: str, label: str) -> None:
         self.name = name
         self.address = spec.address
         self._spec = spec
         self._storage = storage
+        self._label = label
 
     @property
     def libvirt_uri(self) -> str:
@@ -61,13 +69,13 @@ class RemoteHost:
         """A host of somebody else's that does not answer may only be silent."""
         return False
 
-    def state_of(self, what: str) -> GuestState:
+    def state_of(self, what: GuestIdentity) -> GuestState:
         """What its libvirt says of the guest."""
         return libvirt_state_of(self.libvirt_uri, what)
 
     def capacity(self) -> Capacity:
         """Free memory as its libvirt says, and what is free in the shared storage."""
-        with Connection.open(self.libvirt_uri) as connection, pool(connection, self._storage) as storage:
+        with Connection.open(self.libvirt_uri) as connection, pool(connection, self._storage, self._label) as storage:
             return Capacity(connection.free_memory_bytes(), storage.free_bytes())
 
     def sample_points(self) -> SamplePoints | None:
@@ -78,7 +86,7 @@ class RemoteHost:
         """libvirt runs no commands."""
         raise CapabilityError(f"{argv[0]} cannot be run on host {self.name}, of which we have only the URI of its libvirt")
 
-    def process_of(self, guest: str) -> int | None:
+    def process_of(self, guest: GuestIdentity) -> int | None:
         """It runs there."""
         return None
 
@@ -117,97 +125,29 @@ class Here:
         return ()
 
 
-class RemoteFiles:
-    """Files in the storage that both hosts share, sent and fetched through libvirt. Implements ``hosts.site.GuestFiles``."""
-
-    def __init__(self, disk: str, spec: HostsSpec, ledger: Ledger, sent: set[str]) -> None:
-        self._disk = f"{disk}.qcow2"
-        self._spec = spec
-        self._ledger = ledger
-        self._sent = sent
-
-    @property
-    def disk(self) -> str:
-        """The guest's disk."""
-        return f"{self._spec.storage}/{self._name(self._disk)}"
-
-    @property
-    def saving(self) -> str:
-        """Where the guest's state is saved."""
-        return f"{self._spec.storage}/{self._name('memory.save')}"
-
-    def image(self, file: Path) -> str:
-        """Sent the first time it is asked for."""
-        name = self._name(f"{file.parent.name}-{file.name}")
-        if name not in self._sent:
-            self._list(name)
-            with self._storage() as storage:
-                storage.send(file, name)
-            self._sent.add(name)
-        return f"{self._spec.storage}/{name}"
-
-    def new_disk(self, backing: Path, backing_format: str) -> None:
-        """An empty disk over an image."""
-        below = self.image(backing)
-        size_bytes = _virtual_size_bytes(backing, backing_format)
-        self._list(self._name(self._disk))
-        with self._storage() as storage:
-            storage.lay_over(self._name(self._disk), below, backing_format, size_bytes)
-
-    def put_disk(self, saved: Path) -> None:
-        """A copy of a disk that was saved."""
-        self._list(self._name(self._disk))
-        with self._storage() as storage:
-            storage.send(saved, self._name(self._disk))
-
-    def take(self, memory: Path, disk: Path) -> None:
-        """What was saved, and the disk."""
-        self._list(self._name("memory.save"))
-        with self._storage() as storage:
-            storage.fetch(self._name("memory.save"), memory)
-            storage.remove(self._name("memory.save"))
-        self.take_disk(disk)
-
-    def take_disk(self, disk: Path) -> None:
-        """The disk alone."""
-        with self._storage() as storage:
-            storage.fetch(self._name(self._disk), disk)
-            storage.remove(self._name(self._disk))
-
-    def _name(self, name: str) -> str:
-        return f"whimbrel-{self._spec.name}-{name}"
-
-    def _list(self, name: str) -> None:
-        entry = _volume_entry(self._spec, name)
-        if all(entry != other.name for other in self._ledger.entries):
-            self._ledger.add("volume", entry)
-
-    @contextmanager
-    def _storage(self) -> Iterator[Pool]:
-        with Connection.open(self._spec.a.libvirt) as connection, pool(connection, self._spec.storage) as storage:
-            yield storage
-
-
 class RemoteSite:
-    """Two hosts of somebody else's. Implements ``hosts.site.Site``. Use ``up`` before anything else, and ``down`` at the end."""
+    """Two hosts of somebody else's. Implements ``hosts.site.Site``. Use ``up`` before anything else, and ``down`` at the end.
 
-    def __init__(self, spec: HostsSpec, store: ImageStore, ledger: Ledger, guest: str, guest_uuid: str) -> None:
+    All that ``owner`` puts there has names of its own. ``take_over`` takes the hosts from an owner whose claim is left there.
+    """
+
+    def __init__(self, spec: HostsSpec, store: ImageStore, ledger: Ledger, owner: Owner, take_over: bool = False) -> None:
         self.spec = spec
         self.name = spec.name
         self.store = store
         self.ledger = ledger
         # Guests do not run on this machine.
         self.standby_memory = None
-        self.host_a = RemoteHost("a", spec.a, spec.storage)
-        self.host_b = RemoteHost("b", spec.b, spec.storage)
+        self.host_a = RemoteHost("a", spec.a, spec.storage, owner.label)
+        self.host_b = RemoteHost("b", spec.b, spec.storage, owner.label)
         self.vantage = Here()
         self._sent: set[str] = set()
         self.bridge = spec.bridge
-        self.console_log = f"/var/log/libvirt/qemu/{guest}-console.log"
-        self.guest_address, _, length = spec.guest_address.partition("/")
+        address, _, length = spec.guest_address.partition("/")
         self.prefix_length = int(length)
-        self._guest = guest
-        self._guest_uuid = guest_uuid
+        self.guest = owner.identity("guest", address)
+        self._storage = SharedStorage(spec, ledger, owner.label)
+        self._take_over = take_over
         self._platform: str | None = None
 
     def up(self) -> None:
@@ -216,20 +156,38 @@ class RemoteSite:
             removes = "'whimbrel undeploy' ends it" if self.ledger.kept else "'whimbrel gc' removes it"
             raise UsageError(f"something of ours is still on the hosts {self.name!r}", resolution=removes)
         _identities(self.spec)
-        prove_shared_storage(self.spec, self.ledger)
+        prove_shared_storage(self.spec, self._storage)
+        try:
+            Claims(self.spec, self._storage, self.ledger).take(self.guests, self._take_over)
+            self._list_guests()
+        except BaseException:
+            self.ledger.undo_all()
+            raise
+
+    def _list_guests(self) -> None:
+        """Before the first is started: from now on they are ours to end."""
         for host in (self.host_a, self.host_b):
-            if host.state_of(self._guest) != "absent":
-                raise UsageError(
-                    f"host {host.name} already has a guest {self._guest!r}", resolution="it is not ours: rename or end it"
-                )
-        for uri in (self.spec.a.libvirt, self.spec.b.libvirt):
-            self.ledger.add("domain", json.dumps({"uri": uri, "name": self._guest, "uuid": self._guest_uuid}))
+            with Connection.open(host.libvirt_uri) as connection:
+                for guest in self.guests:
+                    if connection.find(guest.uuid) is not None:
+                        raise UsageError(
+                            f"host {host.name} already has the guest {guest} (UUID {guest.uuid}), which is in no ledger",
+                            resolution="find out who uses it, and have it ended",
+                        )
+            for guest in self.guests:
+                content = {"uri": host.libvirt_uri, "name": guest.name, "uuid": guest.uuid}
+                self.ledger.add("domain", json.dumps(content))
 
     def down(self) -> None:
         """Removes everything that we put on the hosts."""
         self.ledger.undo_all()
 
-    def carrier_address(self, side: str) -> str:
+    @property
+    def guests(self) -> Sequence[GuestIdentity]:
+        """One."""
+        return [self.guest]
+
+    def carrier(self, side: str) -> GuestIdentity:
         """Carriers need addresses that the file does not give."""
         raise UsageError("containers do not move between hosts by URI yet", resolution="move the VM, or use a lab")
 
@@ -256,11 +214,11 @@ class RemoteSite:
         """Theirs."""
         return {}
 
-    def files_of(self, disk: str) -> RemoteFiles:
-        """The files of the VM whose disk has this name."""
-        return RemoteFiles(disk, self.spec, self.ledger, self._sent)
+    def files_of(self, guest: GuestIdentity) -> RemoteFiles:
+        """The files of this VM."""
+        return RemoteFiles(guest, self._storage, self._sent)
 
-    def own_disk(self, disk: str, host: Host) -> OwnDisk:
+    def own_disk(self, guest: GuestIdentity, host: Host) -> OwnDisk:
         """The file names one folder, which they share."""
         raise UsageError("hosts by URI have no storage of their own yet", resolution="leave 'migration.storage' at shared")
 
@@ -278,18 +236,13 @@ class RemoteSite:
         return []
 
 
-def prove_shared_storage(spec: HostsSpec, ledger: Ledger) -> None:
+def prove_shared_storage(spec: HostsSpec, storage: SharedStorage) -> None:
     """Makes a file through host A and looks for it through host B; UsageError when B does not see it."""
-    name = f"whimbrel-{spec.name}-{_PROOF}"
-    entry = ledger.add("volume", _volume_entry(spec, name))
-    try:
-        with Connection.open(spec.a.libvirt) as at_a, pool(at_a, spec.storage) as by_a:
-            by_a.remove(name)
-            by_a.make_empty(name)
-            with Connection.open(spec.b.libvirt) as at_b, pool(at_b, spec.storage) as by_b:
-                seen = name in by_b.names()
-    finally:
-        ledger.undo(entry)
+    name = f"{storage.label}-proof"
+    with storage.opened() as by_a, storage.making(by_a, name):
+        by_a.make_empty(name)
+        with Connection.open(spec.b.libvirt) as at_b, pool(at_b, spec.storage, storage.label) as by_b:
+            seen = name in by_b.names()
     if not seen:
         raise UsageError(
             f"host b does not see what host a writes into {spec.storage}",
@@ -323,9 +276,11 @@ def _identities(spec: HostsSpec) -> str:
 
 
 def examine_hosts(spec: HostsSpec) -> list[Finding]:
-    """Tries what a campaign needs of two hosts: their libvirt, its version, room, and the storage they share."""
+    """Tries what a campaign needs of two hosts: their libvirt, its version, room, their storage, and whether they are in use."""
     findings = []
-    for host in (RemoteHost("a", spec.a, spec.storage), RemoteHost("b", spec.b, spec.storage)):
+    label = owner_of(spec).label
+    hosts = RemoteHost("a", spec.a, spec.storage, label), RemoteHost("b", spec.b, spec.storage, label)
+    for host in hosts:
         findings.append(attempt(f"libvirt of host {host.name}", True, partial(_versions, host)))
         if findings[-1].works:
             findings.append(attempt(f"room on host {host.name}", True, partial(_room, host)))
@@ -333,11 +288,9 @@ def examine_hosts(spec: HostsSpec) -> list[Finding]:
         findings.append(attempt("two hosts", True, lambda: _identities(spec)))
     if all(finding.works for finding in findings):
         findings.append(attempt("shared storage", True, lambda: _shared(spec)))
-    findings += [
-        Finding(what, False, False, why)
-        for host in (RemoteHost("a", spec.a, spec.storage), RemoteHost("b", spec.b, spec.storage))
-        for what, why in host.unmeasured.items()
-    ]
+    if findings[-1].works:
+        findings.append(attempt("use by others", True, lambda: _unused(spec)))
+    findings += [Finding(what, False, False, why) for host in hosts for what, why in host.unmeasured.items()]
     return findings
 
 
@@ -354,36 +307,21 @@ def _room(host: RemoteHost) -> str:
 
 def _shared(spec: HostsSpec) -> str:
     with hosts_ledger(spec.name) as ledger:
-        prove_shared_storage(spec, ledger)
+        prove_shared_storage(spec, SharedStorage(spec, ledger, owner_of(spec).label))
     return f"what one writes into {spec.storage} the other sees"
 
 
-def _virtual_size_bytes(file: Path, kind: str) -> int:
-    if kind == "raw":
-        return file.stat().st_size
-    with file.open("rb") as stream:
-        # docs/interop/qcow2.txt: the virtual size stands at byte 24, big-endian.
-        return int.from_bytes(stream.read(32)[24:32], "big")
-
-
-def _volume_entry(spec: HostsSpec, name: str) -> str:
-    """A file in the shared storage, as the ledger knows it."""
-    return json.dumps({"uri": spec.a.libvirt, "folder": spec.storage, "name": name})
-
-
-def _remove_volume(entry: str) -> None:
-    known = json.loads(entry)
-    with Connection.open(known["uri"]) as connection, pool(connection, known["folder"]) as storage:
-        storage.remove(known["name"])
+def _unused(spec: HostsSpec) -> str:
+    ledger = hosts_ledger(spec.name)
+    return Claims(spec, SharedStorage(spec, ledger, owner_of(spec).label), ledger).examine()
 
 
 def _end_domain(entry: str) -> None:
     known = json.loads(entry)
     with Connection.open(known["uri"]) as connection:
-        domain = connection.find(known["name"])
-        if domain is not None and domain.uuid == known["uuid"]:
+        domain = connection.find(known["uuid"])
+        if domain is not None:
             domain.destroy()
 
 
-register_undo("volume", _remove_volume)
 register_undo("domain", _end_domain)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from whimbrel.hosts.host import Host, Vantage
+from whimbrel.hosts.identity import GuestIdentity
 from whimbrel.hosts.inside import Cell
 from whimbrel.images.store import ImageStore
 from whimbrel.system.ledger import Ledger
@@ -112,18 +113,22 @@ class Site(Protocol):
     def vantage(self) -> Vantage:
         """Where viewers and probe run."""
 
-    def files_of(self, disk: str) -> GuestFiles:
-        """The files of the VM whose disk has this name."""
-
-    def own_disk(self, disk: str, host: Host) -> OwnDisk:
-        """The disk of this name where only this host sees it; UsageError when hosts have no place of their own."""
+    @property
+    def guest(self) -> GuestIdentity:
+        """The one guest that moves as a whole."""
 
     @property
-    def guest_address(self) -> str:
-        """The guest's address."""
+    def guests(self) -> Sequence[GuestIdentity]:
+        """Every guest of ours that may be there."""
 
-    def carrier_address(self, side: str) -> str:
-        """The address of the carrier on host a or b, whose container then has the guest's; UsageError when there is none."""
+    def carrier(self, side: str) -> GuestIdentity:
+        """The carrier on host a or b, whose container then has the guest's address; UsageError when there can be none."""
+
+    def files_of(self, guest: GuestIdentity) -> GuestFiles:
+        """The files of this VM."""
+
+    def own_disk(self, guest: GuestIdentity, host: Host) -> OwnDisk:
+        """The disk of this VM where only this host sees it; UsageError when hosts have no place of their own."""
 
     def open_cell(self, host: Host) -> Cell:
         """Room for a container on the host itself; UsageError when there is none to be had, or somebody has it."""
@@ -135,10 +140,6 @@ class Site(Protocol):
     @property
     def bridge(self) -> str:
         """The bridge on each host that the guest joins."""
-
-    @property
-    def console_log(self) -> str:
-        """Where a host writes what the guest says on its console."""
 
     @property
     def platform(self) -> str:

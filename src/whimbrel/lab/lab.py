@@ -9,6 +9,7 @@ from pathlib import Path
 
 from whimbrel.errors import UsageError
 from whimbrel.hosts.host import Host, SamplePoints
+from whimbrel.hosts.identity import GuestIdentity, identity_in_lab
 from whimbrel.hosts.site import Accelerator
 from whimbrel.images.store import ImageStore
 from whimbrel.lab.accelerator import choose_accelerator
@@ -73,8 +74,8 @@ class LabFiles:
 
     saving = "/srv/shared/memory.save"
 
-    def __init__(self, disk: str, shared: Path, store: Path, server: Server) -> None:
-        self.disk = f"/srv/shared/{disk}.qcow2"
+    def __init__(self, guest: GuestIdentity, shared: Path, store: Path, server: Server) -> None:
+        self.disk = f"/srv/shared/{guest.name}.qcow2"
         self._shared = shared
         self._store = store
         self._server = server
@@ -108,7 +109,6 @@ class Lab:
     """The servers and the vantage of a lab that is up. Implements ``hosts.site.Site``."""
 
     bridge = _GUEST_BRIDGE
-    console_log = "/var/log/libvirt/qemu/guest-console.log"
 
     def __init__(self, spec: LabSpec, store: ImageStore, ledger: Ledger) -> None:
         self.spec = spec
@@ -117,7 +117,7 @@ class Lab:
         self.ledger = ledger
         self.folder = home() / "labs" / spec.name
         self.shared = self.folder / "shared"
-        self.guest_address = spec.address(_GUEST)
+        self.guest = identity_in_lab("guest", _GUEST, spec.address(_GUEST))
         self.gateway_address = spec.address(_VANTAGE)
         tree = store.server_tree(spec.suite)
         self.server_a = self._server("a", _SERVER_A, tree)
@@ -139,9 +139,14 @@ class Lab:
         """Server B."""
         return self.server_b
 
-    def carrier_address(self, side: str) -> str:
-        """The address of the carrier on server A or B."""
-        return self.spec.address(_CARRIERS[side])
+    @property
+    def guests(self) -> Sequence[GuestIdentity]:
+        """The guest, and both carriers, one of which has its address in it."""
+        return [self.guest, *(self.carrier(side) for side in _CARRIERS)]
+
+    def carrier(self, side: str) -> GuestIdentity:
+        """The carrier on server A or B."""
+        return identity_in_lab(f"carrier-{side}", _CARRIERS[side], self.spec.address(_CARRIERS[side]))
 
     def open_cell(self, host: Host) -> LabCell:
         """A cell of server A or B."""
@@ -162,13 +167,13 @@ class Lab:
         """The instruments' group."""
         return self.instruments.procs_files
 
-    def files_of(self, disk: str) -> LabFiles:
-        """The files of the VM whose disk has this name."""
-        return LabFiles(disk, self.shared, self.store.folder, self.server_a)
+    def files_of(self, guest: GuestIdentity) -> LabFiles:
+        """The files of this VM."""
+        return LabFiles(guest, self.shared, self.store.folder, self.server_a)
 
-    def own_disk(self, disk: str, host: Host) -> LabOwnDisk:
+    def own_disk(self, guest: GuestIdentity, host: Host) -> LabOwnDisk:
         """In the server's own folder."""
-        return LabOwnDisk(disk, self._server_of(host))
+        return LabOwnDisk(guest, self._server_of(host))
 
     def _server_of(self, host: Host) -> Server:
         return self.server_a if host.name == self.server_a.name else self.server_b

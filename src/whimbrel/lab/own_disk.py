@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from whimbrel.errors import ToolError, UsageError
+from whimbrel.hosts.identity import GuestIdentity
 from whimbrel.hosts.site import DiskFacts
 from whimbrel.lab.attended import attended
 from whimbrel.lab.server import Server
@@ -23,9 +24,9 @@ _LOOK_EVERY_S = 0.2
 class LabOwnDisk:
     """One guest's disk on one server. Implements ``hosts.site.OwnDisk``."""
 
-    def __init__(self, disk: str, server: Server) -> None:
-        self.path = f"/srv/own/{disk}.qcow2"
-        self._here = server.place.own / f"{disk}.qcow2"
+    def __init__(self, guest: GuestIdentity, server: Server) -> None:
+        self.path = f"/srv/own/{guest.name}.qcow2"
+        self._here = server.place.own / f"{guest.name}.qcow2"
         self._server = server
 
     def put(self, saved: Path) -> None:

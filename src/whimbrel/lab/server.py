@@ -14,6 +14,7 @@ from whimbrel.engines.libvirt import Connection
 from whimbrel.errors import TrialError
 from whimbrel.hosts.by_libvirt import libvirt_state_of
 from whimbrel.hosts.host import Capacity, GuestState, SamplePoints
+from whimbrel.hosts.identity import GuestIdentity
 from whimbrel.spec.lab import QEMU_OVERHEAD_BYTES
 from whimbrel.system import netns
 from whimbrel.system.certificates import Authority, equip_host
@@ -162,7 +163,7 @@ class Server:
         """Whether its PID 1 has ended: the kernel lets that happen only when every other process inside has."""
         return not any(process.pids_inside == (1,) for process in self.cgroup.processes())
 
-    def state_of(self, what: str) -> GuestState:
+    def state_of(self, what: GuestIdentity) -> GuestState:
         """What its libvirtd says of the guest."""
         return libvirt_state_of(self.libvirt_uri, what)
 
@@ -204,12 +205,12 @@ class Server:
         """What the host sampler reads to see this server."""
         return SamplePoints(host=self.name, cgroup=self.place.cgroup, init_pid=self.init().pid)
 
-    def process_of(self, guest: str) -> int | None:
-        """QEMU names the guest on its command line (-name guest=NAME,...)."""
+    def process_of(self, guest: GuestIdentity) -> int | None:
+        """QEMU has the guest's UUID on its command line (-uuid UUID)."""
         for process in self.cgroup.processes():
             with suppress(OSError):
                 words = Path(f"/proc/{process.pid}/cmdline").read_text(errors="replace").split("\0")
-                if "qemu-system" in words[0] and any(word.startswith(f"guest={guest},") for word in words):
+                if "qemu-system" in words[0] and guest.uuid in words:
                     return process.pid
         return None
 

@@ -95,8 +95,8 @@ def _memory_follows(domain: Domain) -> bool:
 def virsh_words(request: MoveRequest) -> list[str]:
     """The command (virsh(1), migrate): ``virsh migrate --p2p --live guest qemu+tcp://server-b/system --migrateuri ...``."""
     return [
-        "virsh", "migrate", "--p2p", "--abort-on-error", *_options(request.spec), request.guest, request.destination.peer_uri,
-        "--migrateuri", request.destination.move_uri,
+        "virsh", "migrate", "--p2p", "--abort-on-error", *_options(request.spec), request.guest.name,
+        request.destination.peer_uri, "--migrateuri", request.destination.move_uri,
     ]  # fmt: skip
 
 

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from whimbrel.errors import MoveError, ReservationError, UnsafeStateError, WhimbrelError, interrupted
 from whimbrel.hosts.host import Place
+from whimbrel.hosts.identity import GuestIdentity
 from whimbrel.migrate.storage import MAKING_DISK, keep_only_copy
 from whimbrel.migrate.technique import Journal, MoveReport, MoveRequest, Technique
 from whimbrel.migrate.verify import exactly_one, find_copies
@@ -93,7 +94,7 @@ def evidence(places: Sequence[Place], *said: str | None) -> str:
     return "; ".join(filter(None, [*(f"host {place.name} has died" for place in places if place.gone), *said]))
 
 
-def running_on(guest: str, places: Sequence[Place]) -> list[str]:
+def running_on(guest: GuestIdentity, places: Sequence[Place]) -> list[str]:
     """The hosts on which a copy executes; none when a host that does not answer makes that unknown."""
     with contextlib.suppress(WhimbrelError):
         return find_copies(guest, places).running

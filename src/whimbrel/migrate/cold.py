@@ -41,7 +41,7 @@ class Cold:
         called_ns = journal.mark("move called")
         disk = disk_to_move(request)
         with (
-            reserved(request.destination, request.guest, request.memory_bytes, disk_to_book_bytes(request, disk)) as booking,
+            reserved(request.destination, request.guest.name, request.memory_bytes, disk_to_book_bytes(request, disk)) as booking,
             Connection.open(request.source.libvirt_uri) as source,
         ):
             journal.mark("reserved", memory_bytes=booking.memory_bytes, disk_bytes=booking.disk_bytes)
@@ -150,7 +150,7 @@ class _Attempt:
             self._agent(connection, host).wait(seconds)
 
     def _agent(self, connection: Connection, host: Host) -> GuestAgent:
-        booting = connection.find(self._request.guest)
+        booting = connection.find(self._request.guest.uuid)
         if booting is None:
             raise MoveError(f"{self._request.guest} ended while it booted on host {host.name}")
         return GuestAgent(booting)
@@ -172,7 +172,7 @@ class _Attempt:
             _wait_until_up(lambda seconds: self._wait_for_answer(source, seconds), lambda: None)
         except (TrialError, MoveError) as error:
             with contextlib.suppress(EngineError):
-                take_power_away(source)
+                take_power_away(source, guest)
             raise UnsafeStateError(
                 f"{guest} is off, and did not boot again on its source",
                 details=f"{why}; {error}",
@@ -190,7 +190,7 @@ class _Attempt:
         while True:
             try:
                 with Connection.open(source.libvirt_uri) as here:
-                    if here.find(self._request.guest) is None:
+                    if here.find(self._request.guest.uuid) is None:
                         here.create(self._description)
                 return
             except EngineError:
@@ -218,7 +218,7 @@ class _Attempt:
         deadline = Deadline(_END_S)
         while self._begun_there and not destination.gone:
             try:
-                take_power_away(destination)
+                take_power_away(destination, guest)
                 return
             except EngineError as error:
                 if deadline.passed:

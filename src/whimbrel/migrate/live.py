@@ -20,6 +20,7 @@ from typing import Literal
 from whimbrel.engines.domain import Domain, MoveOptions
 from whimbrel.engines.libvirt import Connection, MonitorEvent
 from whimbrel.errors import EngineError, MoveError, UnsafeStateError
+from whimbrel.hosts.identity import GuestIdentity
 from whimbrel.migrate.limits import Action, decide, pause_limit_s
 from whimbrel.migrate.reservation import reserved
 from whimbrel.migrate.storage import disk_to_book_bytes, disk_to_move, fit_for_both, make_room
@@ -56,7 +57,7 @@ class LiveMove:
         destination = request.destination
         disk = disk_to_move(request)
         with (
-            reserved(destination, request.guest, request.memory_bytes, disk_to_book_bytes(request, disk)) as booking,
+            reserved(destination, request.guest.name, request.memory_bytes, disk_to_book_bytes(request, disk)) as booking,
             Connection.open(request.source.libvirt_uri) as source,
             Connection.open(destination.libvirt_uri) as at_destination,
         ):
@@ -97,16 +98,16 @@ def options_of(request: MoveRequest, resume: bool = False) -> MoveOptions:
 
 def find_running(source: Connection, request: MoveRequest) -> Domain:
     """The guest on its source; MoveError when it does not run there."""
-    domain = source.find(request.guest)
+    domain = source.find(request.guest.uuid)
     if domain is None or not domain.executing:
         raise MoveError(f"{request.guest} does not run on host {request.source.name}", resolution="start it there first")
     return domain
 
 
-def completed_job(destination: Connection, guest: str) -> dict[str, int] | None:
+def completed_job(destination: Connection, guest: GuestIdentity) -> dict[str, int] | None:
     """The job's statistics; None when the destination's libvirt, or the guest, has gone meanwhile: that is found out later."""
     with contextlib.suppress(EngineError):
-        arrived = destination.find(guest)
+        arrived = destination.find(guest.uuid)
         return arrived.completed_job_stats() if arrived is not None else None
     return None
 
@@ -138,7 +139,7 @@ class _Attempt:
         connection.on_monitor_event(self._on_event)
 
     def _on_event(self, event: MonitorEvent) -> None:
-        if event.domain == self._request.guest and event.name == "MIGRATION_PASS":
+        if event.domain == self._request.guest.name and event.name == "MIGRATION_PASS":
             self._rounds = int(event.data["pass"])
 
     def run(self) -> None:

@@ -12,6 +12,7 @@ from whimbrel.engines.guest_agent import GuestAgent
 from whimbrel.engines.libvirt import Connection
 from whimbrel.errors import EngineError, GuestError, NoGuestError, RefusedError, UnsafeStateError
 from whimbrel.hosts.host import Host
+from whimbrel.hosts.identity import GuestIdentity
 from whimbrel.migrate.live import options_of
 from whimbrel.migrate.recovery import Decision, Intention, SideState, Situation, Step, decide
 from whimbrel.migrate.storage import fit_for_both, keep_only_copy
@@ -102,7 +103,7 @@ def recover(
         pause(look_every_s)
 
 
-def _take(sides: Sides, step: Step, guest: str) -> str | None:
+def _take(sides: Sides, step: Step, guest: GuestIdentity) -> str | None:
     """Takes a step; why it may be tried again, or None. UnsafeStateError when what was booted does not answer."""
     try:
         sides.take(step)
@@ -285,7 +286,7 @@ class _Resuming:
     def _call(self) -> None:
         try:
             with Connection.open(self._request.source.libvirt_uri) as connection:
-                domain = connection.find(self._request.guest)
+                domain = connection.find(self._request.guest.uuid)
                 if domain is not None:
                     domain.migrate(options_of(self._request, resume=True))
         except EngineError as error:
@@ -325,9 +326,9 @@ def _status_of(there: Domain) -> str | None:
     return status
 
 
-def _domain(host: Host, guest: str, stack: ExitStack) -> Domain | None:
+def _domain(host: Host, guest: GuestIdentity, stack: ExitStack) -> Domain | None:
     """The guest on a host, while ``stack`` is open; None on one that has died."""
     if host.gone:
         return None
-    found = stack.enter_context(Connection.open(host.libvirt_uri)).find(guest)
+    found = stack.enter_context(Connection.open(host.libvirt_uri)).find(guest.uuid)
     return found if found is not None and found.active else None

@@ -9,6 +9,7 @@ from typing import Any, Literal, Protocol
 from whimbrel.engines.guest_agent import GuestAgent
 from whimbrel.guests.carrier import Carrier
 from whimbrel.hosts.host import Host, Place
+from whimbrel.hosts.identity import GuestIdentity
 from whimbrel.hosts.site import OwnDisk
 from whimbrel.spec.migration import MigrationSpec
 
@@ -38,7 +39,7 @@ class MoveRequest:
     return, and not after it.
     """
 
-    guest: str
+    guest: GuestIdentity
     source: Host
     destination: Host
     memory_bytes: int

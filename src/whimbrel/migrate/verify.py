@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from whimbrel.errors import EngineError, UnsafeStateError, WhimbrelError
 from whimbrel.guests.carrier import Carrier
 from whimbrel.hosts.host import Place
+from whimbrel.hosts.identity import GuestIdentity
 from whimbrel.migrate.recovery import SideState
 from whimbrel.system.deadline import Deadline, pause
 
@@ -23,7 +24,7 @@ class Copies:
     standing: list[str]
 
 
-def find_copies(what: str, places: Sequence[Place]) -> Copies:
+def find_copies(what: GuestIdentity, places: Sequence[Place]) -> Copies:
     """Asks every place that is not gone; EngineError when one does not answer."""
     copies = Copies([], [])
     for place in places:
@@ -40,7 +41,7 @@ def find_copies(what: str, places: Sequence[Place]) -> Copies:
     return copies
 
 
-def state_of(place: Place, what: str) -> SideState:
+def state_of(place: Place, what: GuestIdentity) -> SideState:
     """Of a guest or a container at a place: one that has died has no copy, one that does not answer is silent."""
     if place.gone:
         return "absent"
@@ -50,7 +51,7 @@ def state_of(place: Place, what: str) -> SideState:
         return "absent" if place.gone else "silent"
 
 
-def exactly_one(guest: str, places: Sequence[Place]) -> str:
+def exactly_one(guest: GuestIdentity, places: Sequence[Place]) -> str:
     """The one host that has a copy, and runs it; UnsafeStateError when none or two do, or a host does not answer.
 
     After a failed move libvirt may need a moment to let the source go on, to clear the destination, or to start again itself.
@@ -89,7 +90,7 @@ def how_to_tell(contained: bool) -> str:
     return "'cat /proc/sys/kernel/random/boot_id' in both carriers" if contained else "'virsh capabilities' on both: host, uuid"
 
 
-def _not_one(guest: str, copies: Copies, contained: bool) -> UnsafeStateError:
+def _not_one(guest: GuestIdentity, copies: Copies, contained: bool) -> UnsafeStateError:
     standing = " and ".join(copies.standing)
     still = f"a copy stands still on {standing}"
     if len(copies.running) > 1:

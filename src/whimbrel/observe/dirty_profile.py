@@ -15,6 +15,7 @@ from whimbrel.engines.domain import Domain
 from whimbrel.engines.libvirt import Connection
 from whimbrel.errors import UsageError
 from whimbrel.hosts.host import Host
+from whimbrel.hosts.identity import GuestIdentity
 from whimbrel.predict.profile import WINDOWS_S, Looks, Profile, profile_of_looks, profile_of_rates
 from whimbrel.system.deadline import pause
 from whimbrel.system.process_memory import PAGE_BYTES, ProcessMemory
@@ -26,7 +27,7 @@ _MIB = 2**20
 
 
 def profile_guest(
-    host: Host, guest: str, memory_bytes: int, seconds: float, sample: int, told: Callable[[float], None]
+    host: Host, guest: GuestIdentity, memory_bytes: int, seconds: float, sample: int, told: Callable[[float], None]
 ) -> Profile:
     """A running guest's profile, over so many seconds; UsageError when it does not run on the host."""
     process = host.process_of(guest)
@@ -34,7 +35,7 @@ def profile_guest(
         with ProcessMemory(process, memory_bytes) as memory:
             return profile_of_looks(look_at(memory, seconds, sample, told))
     with Connection.open(host.libvirt_uri) as connection:
-        domain = connection.find(guest)
+        domain = connection.find(guest.uuid)
         if domain is None:
             raise UsageError(f"{guest} does not run on host {host.name}")
         return ask_qemu(domain, seconds, told)

@@ -15,6 +15,7 @@ from whimbrel.engines.guest_agent import GuestAgent
 from whimbrel.engines.libvirt import Connection, MonitorEvent
 from whimbrel.errors import InstrumentError
 from whimbrel.hosts.host import Host
+from whimbrel.hosts.identity import GuestIdentity
 from whimbrel.records.trial import HostClock
 from whimbrel.system.clock import clock_id
 
@@ -22,7 +23,7 @@ _TRIES = 7
 _PATIENCE_S = 5.0
 
 
-def clock_of(host: Host, guest: str) -> HostClock:
+def clock_of(host: Host, guest: GuestIdentity) -> HostClock:
     """The host's clock; a guest that executes there is paused for an instant, several times, unless its clock is ours."""
     if host.shares_our_clock:
         return HostClock(clock_id=clock_id(), offset_ns=0, offset_error_ns=0)
@@ -30,13 +31,13 @@ def clock_of(host: Host, guest: str) -> HostClock:
     heard = threading.Condition()
 
     def on_event(event: MonitorEvent) -> None:
-        if event.domain == guest and event.name == "STOP":
+        if event.domain == guest.name and event.name == "STOP":
             with heard:
                 stamps.append(event.realtime_ns)
                 heard.notify_all()
 
     with Connection.open(host.libvirt_uri) as connection:
-        domain = connection.find(guest)
+        domain = connection.find(guest.uuid)
         if domain is None:
             raise InstrumentError(f"the clock of host {host.name} cannot be read: {guest} is not there")
         connection.on_monitor_event(on_event)

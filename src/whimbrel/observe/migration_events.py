@@ -18,6 +18,7 @@ from whimbrel.engines.domain import Domain, JobStats
 from whimbrel.engines.libvirt import Connection, LifecycleEvent, MonitorEvent
 from whimbrel.errors import InstrumentError, NoGuestError, RefusedError
 from whimbrel.hosts.host import Host
+from whimbrel.hosts.identity import GuestIdentity
 from whimbrel.predict.outlook import Outlook, Reading, outlook
 from whimbrel.records.series import JOB_SCHEMA, write_series
 from whimbrel.records.trial import Event, HostName
@@ -49,11 +50,12 @@ _JOB_FIELDS = {
 class MigrationEvents:
     """Listens on both hosts and looks at the source's job; a failure of the looking thread is raised at exit.
 
-    ``guest`` None: no VM has a part in the move, and only what is marked and quoted is kept.
+    ``guests`` are the VM to listen for on source and on destination.
+    None: no VM has a part in the move, and only what is marked and quoted is kept.
     """
 
-    def __init__(self, guest: str | None, source: Host, destination: Host) -> None:
-        self._guest = guest
+    def __init__(self, guests: tuple[GuestIdentity, GuestIdentity] | None, source: Host, destination: Host) -> None:
+        self._guests = guests
         self._hosts = (source, destination)
         self._stack = ExitStack()
         self._lock = threading.Lock()
@@ -90,9 +92,10 @@ class MigrationEvents:
 
     def __enter__(self) -> MigrationEvents:
         with ExitStack() as stack:
-            for host in self._hosts:
+            for host, guest in zip(self._hosts, self._guests or (None, None), strict=True):
                 connection = stack.enter_context(Connection.open(host.libvirt_uri))
-                self._listen(connection, "a" if host.name == "a" else "b")
+                if guest is not None:
+                    self._listen(connection, "a" if host.name == "a" else "b", guest)
             looking = stack.enter_context(Connection.open(self._hosts[0].libvirt_uri))
             self._thread = threading.Thread(target=self._look, args=(looking,), name="migration-job", daemon=True)
             self._thread.start()
@@ -107,16 +110,16 @@ class MigrationEvents:
         if kind is None and self._failure is not None:
             raise InstrumentError("the watch on the move's statistics failed", details=str(self._failure)) from self._failure
 
-    def _listen(self, connection: Connection, host: HostName) -> None:
+    def _listen(self, connection: Connection, host: HostName, guest: GuestIdentity) -> None:
         def on_monitor(event: MonitorEvent) -> None:
-            if event.domain == self._guest:
+            if event.domain == guest.name:
                 self._add(Event(source="qemu", host=host, name=event.name, realtime_ns=event.realtime_ns,
                                 seen_ns=event.seen_monotonic_ns, data=event.data))  # fmt: skip
                 if event.name == "STOP" and host == self._hosts[0].name:
                     self._stopped.set()
 
         def on_lifecycle(event: LifecycleEvent) -> None:
-            if event.domain == self._guest:
+            if event.domain == guest.name:
                 self._add(Event(source="libvirt", host=host, name=event.name, realtime_ns=None,
                                 seen_ns=event.seen_monotonic_ns, data={"detail": event.detail}))  # fmt: skip
 
@@ -153,12 +156,13 @@ class MigrationEvents:
         write_series(pl.DataFrame(self._job, schema=JOB_SCHEMA), file)
 
     def _look(self, connection: Connection) -> None:
-        if self._guest is None:
+        if self._guests is None:
             return
         try:
-            domain = connection.find(self._guest)
+            guest = self._guests[0]
+            domain = connection.find(guest.uuid)
             if domain is None:
-                raise InstrumentError(f"there is no guest {self._guest!r} on the source")
+                raise InstrumentError(f"the guest {guest} is not on the source")
             while not self._end.is_set():
                 try:
                     self._look_once(domain)

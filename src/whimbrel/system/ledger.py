@@ -24,14 +24,14 @@ from whimbrel.system.places import close_store, home, make_private, need_to_see
 from whimbrel.system.process import run
 
 # A record is a folder that says what the other things are for.
-Kind = Literal["folder", "netns", "cgroup", "domain", "volume", "record"]
+Kind = Literal["folder", "netns", "cgroup", "domain", "volume", "claim", "record"]
 
 # In place of the boot in which something was kept.
 _ANY_BOOT = "any boot"
 # How long a look at a ledger may hold its lock.
 _PROBE_S = 1.0
-# Undone in this order: processes hold namespaces, and write into folders.
-_UNDO_ORDER: tuple[Kind, ...] = ("domain", "cgroup", "netns", "volume", "folder", "record")
+# Undone in this order: processes hold namespaces, and write into folders; hosts are ours until nothing of ours is left there.
+_UNDO_ORDER: tuple[Kind, ...] = ("domain", "cgroup", "netns", "volume", "claim", "folder", "record")
 _BOOT_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _ENTRIES = re.compile(r"\.jsonl\.damaged(-\d+)?$")
 

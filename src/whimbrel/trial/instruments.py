@@ -44,14 +44,14 @@ class Instruments:
 
     def probe(self, every_s: float) -> Instrument:
         """Asks the guest's address every so often."""
-        configuration = {"address": self._site.guest_address, "every_s": every_s}
+        configuration = {"address": self._site.guest.address, "every_s": every_s}
         return self._instrument("probe", "whimbrel.observe.probe", configuration, "probe", self._site.instruments_procs)
 
     def player(self) -> Instrument:
         """As many RTMP viewers as the plan says."""
         stream = self._spec.stream
         configuration = {
-            "url": f"rtmp://{self._site.guest_address}/film/film.flv",
+            "url": f"rtmp://{self._site.guest.address}/film/film.flv",
             "viewers": self._plan.viewers,
             "read_ahead_s": stream.read_ahead_s,
             "length_s": stream.length_s,
@@ -60,14 +60,14 @@ class Instruments:
 
     def witness(self) -> Instrument:
         """Keeps a connection to the witness in the guest."""
-        configuration = {"address": self._site.guest_address, "port": WITNESS_PORT}
+        configuration = {"address": self._site.guest.address, "port": WITNESS_PORT}
         procs_files = self._site.vantage.procs_files
         return self._instrument("witness", "whimbrel.observe.witness", configuration, "witness", procs_files)
 
     def hls_player(self) -> Instrument:
         """As many HLS viewers as the plan says."""
         configuration = {
-            "address": self._site.guest_address,
+            "address": self._site.guest.address,
             "folder": "/hls",
             "viewers": self._plan.hls_viewers,
             "buffer_s": self._spec.stream.hls_buffer_s,

@@ -7,8 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from whimbrel.errors import UsageError
-from whimbrel.guests.guest import GUEST_NAME, GUEST_UUID
-from whimbrel.hosts.remote import RemoteSite, hosts_ledger
+from whimbrel.hosts.remote import RemoteSite, hosts_ledger, owner_of
 from whimbrel.images.store import ImageStore
 from whimbrel.lab.lab import Lab, ledger_of
 from whimbrel.spec.campaign import CampaignSpec
@@ -35,10 +34,12 @@ def ledger_for(spec: CampaignSpec) -> Ledger:
     return hosts_ledger(spec.hosts.name) if spec.hosts is not None else ledger_of(spec.lab.name)
 
 
-def site_for(spec: CampaignSpec, store: ImageStore, ledger: Ledger) -> Lab | RemoteSite:
-    """The place; it is not up yet."""
+def site_for(spec: CampaignSpec, store: ImageStore, ledger: Ledger, take_over: bool = False) -> Lab | RemoteSite:
+    """The place; it is not up yet. ``take_over`` lets ``up`` take hosts that somebody else has claimed and left."""
     if spec.hosts is not None:
-        return RemoteSite(spec.hosts, store, ledger, GUEST_NAME, GUEST_UUID)
+        return RemoteSite(spec.hosts, store, ledger, owner_of(spec.hosts), take_over)
+    if take_over:
+        raise UsageError("--take-over is for hosts by URI: a lab is nobody else's")
     return Lab(spec.lab, store, ledger)
 
 

@@ -26,7 +26,7 @@ def rehearse(site: Site, spec: CampaignSpec, plan: Plan, start: Start, seconds: 
     """
     hosts: dict[HostName, Host] = {"a": site.host_a, "b": site.host_b}
     source, destination = hosts[plan.source], hosts[plan.destination]
-    the_guest.refuse_another([source, destination])
+    the_guest.refuse_another(site)
     subject = subject_of(Setting(site, spec, plan, source, destination), start)
     with tempfile.TemporaryDirectory(prefix="whimbrel-") as folder, ExitStack() as holding:
         holding.callback(subject.discard)
@@ -42,6 +42,6 @@ def rehearse(site: Site, spec: CampaignSpec, plan: Plan, start: Start, seconds: 
         pause(spec.observe.at_rest_s)
         told("profiling")
         return profile_guest(
-            source, the_guest.GUEST_NAME, spec.guest.memory_bytes, seconds, USUAL_SAMPLE,
+            source, site.guest, spec.guest.memory_bytes, seconds, USUAL_SAMPLE,
             lambda over_s: told(f"profiling: {over_s:.0f} of {seconds:.0f} s"),
         )  # fmt: skip

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Protocol, TypeVar
 from urllib.parse import urlsplit
 
 from whimbrel.engines.guest_agent import GuestAgent
@@ -18,12 +18,13 @@ from whimbrel.engines.libvirt import Connection
 from whimbrel.errors import GuestError, WhimbrelError
 from whimbrel.guests import carrier, in_cells
 from whimbrel.guests import guest as the_guest
-from whimbrel.guests.carrier import Carrier, CellCarrier
+from whimbrel.guests.carrier import Carrier, CellCarrier, VmCarrier
 from whimbrel.guests.carrier_states import CarrierPair
 from whimbrel.guests.forms import FORMS, Identity, wait_for_service
 from whimbrel.guests.in_cells import FreshContainer
 from whimbrel.guests.states import StateInfo
 from whimbrel.hosts.host import Host, Place
+from whimbrel.hosts.identity import GuestIdentity
 from whimbrel.hosts.inside import Cell, Inside
 from whimbrel.hosts.site import OwnDisk, Site
 from whimbrel.migrate.technique import MoveRequest
@@ -34,6 +35,7 @@ from whimbrel.spec.service import ServiceName
 
 log = logging.getLogger(__name__)
 
+_C = TypeVar("_C", bound=Carrier)
 Start = StateInfo | CarrierPair | FreshContainer
 
 
@@ -57,12 +59,12 @@ class Subject(Protocol):
     """What moves."""
 
     @property
-    def name(self) -> str:
+    def what(self) -> GuestIdentity:
         """What a place is asked for."""
 
     @property
-    def vm(self) -> str | None:
-        """The VM whose events tell of the move, or that it is in; None where there is none."""
+    def vms(self) -> tuple[GuestIdentity, GuestIdentity] | None:
+        """The VM whose events tell of the move, or that it is in, on source and destination; None where there is none."""
 
     @property
     def places(self) -> tuple[Place, Place]:
@@ -96,9 +98,9 @@ class Subject(Protocol):
 class WholeVm:
     """The VM itself, with all that is in it. Implements ``Subject``."""
 
-    name = vm = the_guest.GUEST_NAME
-
     def __init__(self, setting: Setting, state: StateInfo) -> None:
+        self.what = setting.site.guest
+        self.vms = (self.what, self.what)
         self._setting = setting
         self._state = state
         self.places = (setting.source, setting.destination)
@@ -111,14 +113,14 @@ class WholeVm:
             own, left_over = self._disks()
             # Of an earlier guest.
             left_over.remove()
-        return the_guest.restore(self._setting.site, connection, self._state.folder, own=own)
+        return the_guest.restore(self._setting.site, connection, self.what, self._state.folder, own)
 
     def _disks(self) -> tuple[OwnDisk, OwnDisk]:
-        return the_guest.own_disks(self._setting.site, self._setting.source, self._setting.destination)
+        return the_guest.own_disks(self._setting.site, self.what, self._setting.source, self._setting.destination)
 
     def inside_on(self, host: Host, holding: ExitStack) -> Inside:
         """The guest, by its agent."""
-        return the_guest.agent_on(host, holding)
+        return the_guest.agent_on(host, self.what, holding)
 
     def identity(self, inside: Inside) -> Identity | None:
         """Its boot, and its container's where there is one."""
@@ -130,7 +132,7 @@ class WholeVm:
 
     def clocks(self, host: Host) -> dict[str, HostClock]:
         """The host's: QEMU stamps by it."""
-        return clocks_of(host, with_carrier=False)
+        return clocks_of(host, self.what, is_carrier=False)
 
     def wait_until_it_serves(self, inside: Inside) -> None:
         """As its viewers will ask."""
@@ -138,27 +140,26 @@ class WholeVm:
 
     def request(self, after_boot: Callable[[GuestAgent], None]) -> MoveRequest:
         """All of its memory and disk."""
-        request = _request(self._setting, self.name, None, after_boot)
+        request = _request(self._setting, self.what, None, after_boot)
         return request if self._setting.spec.migration.storage == "shared" else replace(request, disks=self._disks())
 
     def discard(self) -> None:
         """Takes its power away."""
-        _take_power_away(self.places)
+        _take_power_away(self.places, self.vms)
 
 
 class InnerContainer:
     """The container, between two carriers that stay where they are. Implements ``Subject``."""
 
-    name = carrier.CONTAINER
-    vm = the_guest.GUEST_NAME
-
     def __init__(self, setting: Setting, states: CarrierPair) -> None:
+        self.what = carrier.container_at(setting.site.guest.address)
+        self.vms = (states.serving.vm, states.waiting.vm)
         self._setting = setting
         self._states = states
-        self._carriers: tuple[Carrier, Carrier] | None = None
+        self._carriers: tuple[VmCarrier, VmCarrier] | None = None
 
     @property
-    def places(self) -> tuple[Carrier, Carrier]:
+    def places(self) -> tuple[VmCarrier, VmCarrier]:
         """Both carriers, once they are up."""
         if self._carriers is None:
             raise GuestError("the carriers are not up")
@@ -173,8 +174,8 @@ class InnerContainer:
             (self._setting.source, self._states.serving),
         ):
             connection = holding.enter_context(Connection.open(host.libvirt_uri))
-            agent, took_s = the_guest.restore(self._setting.site, connection, state.folder, state.berth.disk)
-            found.append(Carrier(host, agent, state.berth.address))
+            agent, took_s = the_guest.restore(self._setting.site, connection, state.vm, state.folder)
+            found.append(VmCarrier(host, agent, state.vm.address, state.vm))
         self._carriers = (found[1], found[0])
         carrier.announce(found[1].inside)
         return found[1].inside, took_s
@@ -193,7 +194,7 @@ class InnerContainer:
 
     def clocks(self, host: Host) -> dict[str, HostClock]:
         """The carrier's own, besides the host's."""
-        return clocks_of(host, with_carrier=True)
+        return clocks_of(host, _on(host, self.places).vm, is_carrier=True)
 
     def wait_until_it_serves(self, inside: Inside) -> None:
         """In its own network."""
@@ -201,20 +202,20 @@ class InnerContainer:
 
     def request(self, after_boot: Callable[[GuestAgent], None]) -> MoveRequest:
         """Its memory is not known beforehand."""
-        return _request(self._setting, self.name, self.places, after_boot)
+        return _request(self._setting, self.what, self.places, after_boot)
 
     def discard(self) -> None:
         """Takes both carriers' power away."""
-        _take_power_away((self._setting.source, self._setting.destination))
+        _take_power_away((self._setting.source, self._setting.destination), self.vms)
 
 
 class OuterContainer:
     """The container on the servers themselves, in a cell on each. Implements ``Subject``."""
 
-    name = carrier.CONTAINER
-    vm = None
+    vms = None
 
     def __init__(self, setting: Setting, state: FreshContainer) -> None:
+        self.what = carrier.container_at(setting.site.guest.address)
         self._setting = setting
         self._state = state
         self._cells: list[Cell] = []
@@ -241,7 +242,7 @@ class OuterContainer:
         site = self._setting.site
         cell = site.open_cell(host)
         self._cells.append(cell)
-        in_cells.prepare(cell, self._state, site.guest_address, site.prefix_length)
+        in_cells.prepare(cell, self._state, site.guest.address, site.prefix_length)
         # Its images take the way that a guest's memory takes.
         return CellCarrier(host, cell, urlsplit(host.move_uri).hostname or host.address, cell)
 
@@ -259,7 +260,7 @@ class OuterContainer:
 
     def clocks(self, host: Host) -> dict[str, HostClock]:
         """The host's: the scripts of a move stamp by it."""
-        return {host.name: clock_of(host, self.name)}
+        return {host.name: clock_of(host, self.what)}
 
     def wait_until_it_serves(self, inside: Inside) -> None:
         """In its own network."""
@@ -267,7 +268,7 @@ class OuterContainer:
 
     def request(self, after_boot: Callable[[GuestAgent], None]) -> MoveRequest:
         """Its memory is not known beforehand."""
-        return _request(self._setting, self.name, self.places, after_boot)
+        return _request(self._setting, self.what, self.places, after_boot)
 
     def discard(self) -> None:
         """Ends both cells."""
@@ -286,16 +287,16 @@ def subject_of(setting: Setting, state: Start) -> Subject:
     return InnerContainer(setting, state) if isinstance(state, CarrierPair) else OuterContainer(setting, state)
 
 
-def clocks_of(host: Host, with_carrier: bool) -> dict[str, HostClock]:
+def clocks_of(host: Host, vm: GuestIdentity, is_carrier: bool) -> dict[str, HostClock]:
     """How far a host's clock is from ours, and that of the carrier on it."""
-    found = {host.name: clock_of(host, the_guest.GUEST_NAME)}
-    if with_carrier:
+    found = {host.name: clock_of(host, vm)}
+    if is_carrier:
         with ExitStack() as holding:
-            found[f"carrier@{host.name}"] = clock_of_guest(the_guest.agent_on(host, holding), host.name)
+            found[f"carrier@{host.name}"] = clock_of_guest(the_guest.agent_on(host, vm, holding), host.name)
     return found
 
 
-def _on(host: Host, places: Sequence[Carrier]) -> Carrier:
+def _on(host: Host, places: Sequence[_C]) -> _C:
     return next(place for place in places if place.host is host)
 
 
@@ -304,16 +305,16 @@ def _memory_of_vm(inside: Inside) -> tuple[int, int | None]:
     return memory.total_bytes - memory.available_bytes, memory.cached_bytes
 
 
-def _take_power_away(hosts: Sequence[Host]) -> None:
-    for host in hosts:
+def _take_power_away(hosts: Sequence[Host], guests: Sequence[GuestIdentity]) -> None:
+    for host, guest in zip(hosts, guests, strict=True):
         try:
-            the_guest.take_power_away(host)
+            the_guest.take_power_away(host, guest)
         except WhimbrelError as error:
             log.warning("the guest may still run on host %s: %s", host.name, error)
 
 
 def _request(
-    setting: Setting, what: str, carriers: tuple[Carrier, Carrier] | None, after_boot: Callable[[GuestAgent], None]
+    setting: Setting, what: GuestIdentity, carriers: tuple[Carrier, Carrier] | None, after_boot: Callable[[GuestAgent], None]
 ) -> MoveRequest:
     return MoveRequest(
         guest=what,

@@ -77,7 +77,7 @@ class Trial:
     def run(self) -> TrialRecord:
         """Makes the trial. What failed, the move or its measurement, is in the record; only what stops us is raised."""
         notes = self._notes
-        the_guest.refuse_another(self._hosts)
+        the_guest.refuse_another(self._site)
         try:
             self._observe()
         except (WhimbrelError, OSError) as error:
@@ -123,7 +123,7 @@ class Trial:
             self._notice("watching before the move")
             self._watch(observe.before_s, running)
             lines_before = len(read_reach_log(inside)) if reaching else 0
-            events = instruments.enter_context(MigrationEvents(self._subject.vm, self._source, self._destination))
+            events = instruments.enter_context(MigrationEvents(self._subject.vms, self._source, self._destination))
             self._notice("moving" if self._plan.moves else "watching a guest that stays")
             try:
                 if self._plan.moves:
@@ -214,7 +214,7 @@ class Trial:
         from_ns = read_pair().monotonic_ns
         self._watch(self._spec.observe.stay_s, running)
         self._notes.stay = StayRecord(from_ns=from_ns, to_ns=read_pair().monotonic_ns)
-        self._notes.runs_on = [host_name(exactly_one(self._subject.name, self._subject.places))]
+        self._notes.runs_on = [host_name(exactly_one(self._subject.what, self._subject.places))]
         self._notes.result = "stayed"
 
     def _move(self, events: MigrationEvents) -> None:
@@ -238,10 +238,10 @@ class Trial:
         if self._notes.result != "moved":
             return str(error)
         try:
-            where = exactly_one(self._subject.name, self._subject.places)
+            where = exactly_one(self._subject.what, self._subject.places)
         except UnsafeStateError as unsafe:
             self._notes.result = "unsafe"
-            self._notes.runs_on = [host_name(name) for name in running_on(self._subject.name, self._subject.places)]
+            self._notes.runs_on = [host_name(name) for name in running_on(self._subject.what, self._subject.places)]
             return f"the guest had moved, but then: {unsafe}\n{evidence(self._hosts, str(error))}"
         return (
             f"the guest had moved and runs on host {where}, but was not measured to the end: {evidence(self._hosts, str(error))}"

@@ -5,16 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
+from uuid import UUID
 
 import pytest
 
 from tests.fakes import FakeHost
 from whimbrel.cli.deploy import undeploy
-from whimbrel.deployment.bringing_up import refuse_name, take_down
+from whimbrel.deployment.bringing_up import guest_of, refuse_name, take_down, vms_of
 from whimbrel.deployment.deployed import Deployment, deployed, find, one_arm_of, plan_of
 from whimbrel.deployment.moving import request_for
 from whimbrel.deployment.recovering import bring_back
 from whimbrel.errors import CleanUpError, EngineError, UnsafeStateError, UsageError
+from whimbrel.hosts.identity import GuestIdentity, Owner, identity_in_lab
 from whimbrel.lab.lab import Lab
 from whimbrel.spec.campaign import CampaignSpec
 from whimbrel.spec.load import load_campaign
@@ -93,8 +95,36 @@ def test_a_move_of_it_is_planned_from_where_it_is() -> None:
     plan = plan_of(kept.spec, "b")
     assert (plan.form, plan.source, plan.destination, plan.viewers) == ("nested", "b", "a", 0)
     assert kept.with_migration(MigrationSpec(technique="paused")).migration.technique == "paused"
-    assert kept.guest == "guest"
-    assert deploy("inner", one("checkpoint", "containers")).guest == "origin"
+
+
+def lab(**more: object) -> Lab:
+    """What is asked of one here."""
+    vms = {
+        side: identity_in_lab(f"carrier-{side}", position, f"10.0.0.{position}") for side, position in (("a", 101), ("b", 102))
+    }
+    return cast("Lab", SimpleNamespace(guest=identity_in_lab("guest", 100, "10.0.0.100"), carrier=vms.__getitem__, **more))
+
+
+def test_one_that_an_older_whimbrel_deployed_is_found_by_the_names_of_then() -> None:
+    # Then every VM was the same one by its name and its UUID, also two carriers.
+    name, number = "guest", "e0419eae-a0ff-52bc-b9e8-d3f68b1ddfae"
+    inner, whole = deploy("inner", one("checkpoint", "containers")), deploy("web", one("vm-1"))
+    for kept in (inner, whole):
+        assert kept.vms is None
+        at_a, at_b = vms_of(kept, lab())
+        assert (at_a.name, at_a.uuid, at_b.name, at_b.uuid) == (name, number, name, number)
+    assert guest_of(whole, lab()).uuid == number
+    assert guest_of(inner, lab()).name == "origin"
+    assert [vm.address for vm in vms_of(inner, lab())] == ["10.0.0.101", "10.0.0.102"]
+
+
+def test_its_vms_are_kept_with_it_and_asked_for() -> None:
+    kept = deploy("web", one("vm-1"))
+    vm = Owner(UUID(int=7), "web").identity("guest", "192.0.2.7")
+    kept.model_copy(update={"vms": (vm, vm)}).write()
+    found = find("web")
+    assert found.vms == (vm, vm)
+    assert guest_of(found, lab()) == vm
 
 
 @pytest.mark.parametrize(
@@ -110,7 +140,7 @@ def test_a_move_that_its_lab_cannot_make_is_refused_by_its_option(option: dict[s
 def test_a_disk_is_moved_from_where_it_was_deployed_to() -> None:
     deployment = deploy("one", one("vm-1-idle-docker"))
     hosts = FakeHost("a"), FakeHost("b")
-    site = cast("Lab", SimpleNamespace(host_a=hosts[0], host_b=hosts[1]))
+    site = lab(host_a=hosts[0], host_b=hosts[1])
     assert request_for(deployment, site, MigrationSpec(), "a", hosts).disks is None
     with pytest.raises(UsageError, match="lies where both hosts see it"):
         request_for(deployment, site, MigrationSpec(storage="full"), "a", hosts)
@@ -143,7 +173,8 @@ def test_what_may_still_run_stays_known_and_every_host_is_tried(monkeypatch: pyt
     deployment = deploy("web", one("vm-1"))
     told: list[str] = []
 
-    def take(host: FakeHost) -> None:
+    def take(host: FakeHost, guest: GuestIdentity) -> None:
+        assert guest == site.guest
         told.append(host.name)
         if host.silent:
             raise EngineError(f"host {host.name} does not answer")
@@ -152,7 +183,7 @@ def test_what_may_still_run_stays_known_and_every_host_is_tried(monkeypatch: pyt
     hosts = FakeHost("a"), FakeHost("b")
     with ledger_for(deployment.spec) as ledger:
         ledger.add("record", str(deployment.folder))
-        site = cast("Lab", SimpleNamespace(host_a=hosts[0], host_b=hosts[1], ledger=ledger))
+        site = lab(host_a=hosts[0], host_b=hosts[1], ledger=ledger)
         hosts[0].silent = True
         with pytest.raises(CleanUpError, match="web may still run\nhost a: host a does not answer"):
             take_down(site, deployment)
@@ -175,13 +206,14 @@ def test_a_damaged_journal_only_lets_it_be_looked_at(monkeypatch: pytest.MonkeyP
     deployment = deploy("web", one("vm-1"))
     deployment.journal_file.write_text("nonsense\n")
     a, b = FakeHost("a"), FakeHost("b")
-    site = cast("Lab", SimpleNamespace(host_a=a, host_b=b))
+    site = lab(host_a=a, host_b=b)
     monkeypatch.setattr("whimbrel.migrate.verify._PATIENCE_S", 0.0)
+    guest = guest_of(deployment, site).uuid
     # Whether the other one had run since, only the journal could have said.
-    a.guests["guest"] = "stands still"
+    a.guests[guest] = "stands still"
     with pytest.raises(UnsafeStateError, match=r"web is left as it is: the journal[^$]*move\.jsonl"):
         bring_back(deployment, site, False, lambda decision: None)
-    assert (a.guests, deployment.journal_file.exists()) == ({"guest": "stands still"}, True)
-    a.guests["guest"] = "runs"
+    assert (a.guests, deployment.journal_file.exists()) == ({guest: "stands still"}, True)
+    a.guests[guest] = "runs"
     assert bring_back(deployment, site, False, lambda decision: None) == "a"
     assert [path.name for path in deployment.folder.glob("move*")] == ["move.jsonl.damaged"]

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.fakes import FakeHost, FakeJournal
+from tests.fakes import GUEST, FakeHost, FakeJournal
 from whimbrel.engines import domain as engine
 from whimbrel.engines.binding import libvirt
 from whimbrel.engines.domain import Domain
@@ -170,7 +170,7 @@ def test_a_silent_libvirt_does_not_look_like_a_move_without_a_job() -> None:
     """As long as it did, a move that had stopped was given another ten minutes."""
     answers: Any = [Raw(job=2), silent(), silent()]
     connection: Any = type("Connection", (), {"on_monitor_event": lambda self, told: None})()
-    request = MoveRequest("guest", FakeHost("a"), FakeHost("b"), 2**20, 2**20, MigrationSpec())
+    request = MoveRequest(GUEST, FakeHost("a"), FakeHost("b"), 2**20, 2**20, MigrationSpec())
     attempt = live._Attempt(Domain(answers[0]), request, FakeJournal(), connection)
     stuck = []
     for look, raw in enumerate(answers, 1):

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from tests.fakes import FakeHost
+from tests.fakes import ORIGIN, FakeHost
 from whimbrel.errors import EngineError, GuestError
 from whimbrel.guests.carrier import CellCarrier, Needs, needs, put_bundle
 
@@ -55,7 +55,7 @@ class FakeCell:
 )  # fmt: skip
 def test_its_group_says_whether_it_runs(events: str, state: str) -> None:
     cell = FakeCell(events)
-    assert CellCarrier(FakeHost("a"), cell, "192.0.2.1", cell).state_of("origin") == state
+    assert CellCarrier(FakeHost("a"), cell, "192.0.2.1", cell).state_of(ORIGIN) == state
 
 
 def test_a_cell_that_has_ended_holds_nothing_and_one_that_is_silent_may() -> None:
@@ -63,10 +63,10 @@ def test_a_cell_that_has_ended_holds_nothing_and_one_that_is_silent_may() -> Non
     place = CellCarrier(host, cell, "192.0.2.1", cell)
     cell.silent = True
     with pytest.raises(EngineError, match="does not answer"):
-        place.state_of("origin")
+        place.state_of(ORIGIN)
     assert not place.gone
     cell.close()
-    assert place.state_of("origin") == "absent"
+    assert place.state_of(ORIGIN) == "absent"
     assert place.gone
     assert not host.gone
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from tests.fakes import FakeDomain, FakeHost
+from tests.fakes import GUEST, FakeDomain, FakeHost
 from whimbrel.migrate import by_virsh
 from whimbrel.migrate.by_virsh import virsh_words
 from whimbrel.migrate.technique import MoveRequest
@@ -17,7 +17,7 @@ from whimbrel.spec.migration import MigrationSpec
 
 def words(**options: object) -> str:
     spec = MigrationSpec.model_validate({"by": "virsh", **options})
-    return " ".join(virsh_words(MoveRequest("guest", FakeHost("a"), FakeHost("b"), 2**30, 2**30, spec)))
+    return " ".join(virsh_words(MoveRequest(GUEST, FakeHost("a"), FakeHost("b"), 2**30, 2**30, spec)))
 
 
 def test_the_plain_command() -> None:
@@ -88,6 +88,6 @@ def test_after_ctrl_c_only_what_can_be_aborted_is_left_after_a_while(
     domain: Any = guest
     spec = MigrationSpec.model_validate({"by": "virsh", "technique": "pre-post-copy"})
     with pytest.raises(KeyboardInterrupt):
-        by_virsh.ByVirsh._run(domain, MoveRequest("guest", FakeHost("a"), FakeHost("b"), 2**30, 2**30, spec))
+        by_virsh.ByVirsh._run(domain, MoveRequest(GUEST, FakeHost("a"), FakeHost("b"), 2**30, 2**30, spec))
     assert virsh.stopped_after == left
     assert (guest.aborts > 0) == (trouble is None)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.fakes import FakeHost, FakeJournal, FakeTechnique
+from tests.fakes import GUEST, FakeHost, FakeJournal, FakeTechnique
 from whimbrel.errors import MoveError, ReservationError, UnsafeStateError
 from whimbrel.hosts.host import GuestState
 from whimbrel.migrate import verify
@@ -24,17 +24,17 @@ def little_patience(monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> None:
 class Pair:
     def __init__(self) -> None:
         self.a, self.b = FakeHost("a"), FakeHost("b")
-        self.a.guests["guest"] = "runs"
+        self.a.guests[GUEST.uuid] = "runs"
 
     def leave(self, at_a: GuestState, at_b: GuestState) -> Callable[[MoveRequest], str]:
         def trouble(_: MoveRequest) -> str:
-            self.a.guests["guest"], self.b.guests["guest"] = at_a, at_b
+            self.a.guests[GUEST.uuid], self.b.guests[GUEST.uuid] = at_a, at_b
             return "the cable came off"
 
         return trouble
 
     def move(self, trouble: Callable[[MoveRequest], str | None] = lambda _: None, memory_bytes: int = 2**20) -> Ending:
-        request = MoveRequest("guest", self.a, self.b, memory_bytes, 2**20, MigrationSpec())
+        request = MoveRequest(GUEST, self.a, self.b, memory_bytes, 2**20, MigrationSpec())
         return carry_out(FakeTechnique([self.a, self.b], trouble), request, FakeJournal(), lambda: "pre-copy")
 
 
@@ -97,7 +97,7 @@ def test_a_host_without_room_is_said_as_it_is(pair: Pair) -> None:
 
 
 def test_a_guest_that_is_not_there_cannot_move(pair: Pair) -> None:
-    pair.a.guests["guest"] = "stands still"
+    pair.a.guests[GUEST.uuid] = "stands still"
     assert pair.move().result == "unsafe"
 
 

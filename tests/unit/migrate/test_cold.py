@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from tests.fakes import FakeHost, FakeJournal
+from tests.fakes import GUEST, FakeHost, FakeJournal
 from whimbrel.errors import GuestError, MoveError, SilentError, UnsafeStateError
 from whimbrel.guests import guest as the_guest
+from whimbrel.hosts.identity import GuestIdentity
 from whimbrel.migrate import cold
 from whimbrel.migrate.technique import MoveRequest
 from whimbrel.spec.migration import MigrationSpec
@@ -42,11 +43,11 @@ class Guest:
         if self.told:
             self.looks_until_off -= 1
             if self.looks_until_off < 0:
-                self.host.guests.pop("guest", None)
-        return "guest" in self.host.guests
+                self.host.guests.pop(GUEST.uuid, None)
+        return GUEST.uuid in self.host.guests
 
     def destroy(self) -> None:
-        self.host.guests.pop("guest", None)
+        self.host.guests.pop(GUEST.uuid, None)
 
 
 @dataclass
@@ -73,12 +74,12 @@ class Libvirt:
             raise SilentError(f"libvirtd on host {self.host.name} does not answer")
         yield self
 
-    def find(self, guest: str) -> Guest | None:
-        return Guest(self.host) if guest in self.host.guests else None
+    def find(self, uuid: str) -> Guest | None:
+        return Guest(self.host) if uuid in self.host.guests else None
 
     def create(self, description: str) -> Guest:
         self.created += 1
-        self.host.guests["guest"] = "runs"
+        self.host.guests[GUEST.uuid] = "runs"
         return Guest(self.host)
 
 
@@ -101,17 +102,17 @@ class Move:
 
     @property
     def runs_on(self) -> list[str]:
-        return [name for name, libvirt in self.hosts.items() if "guest" in libvirt.host.guests]
+        return [name for name, libvirt in self.hosts.items() if GUEST.uuid in libvirt.host.guests]
 
 
 @pytest.fixture
 def move(monkeypatch: pytest.MonkeyPatch) -> Move:
     hosts = {name: Libvirt(FakeHost(name)) for name in "ab"}
     here, there = hosts["a"].host, hosts["b"].host
-    here.guests["guest"] = "runs"
+    here.guests[GUEST.uuid] = "runs"
     by_uri = {host.host.libvirt_uri: host for host in hosts.values()}
     request = MoveRequest(
-        "guest", here, there, 2**20, 2**20, MigrationSpec(technique="cold"),
+        GUEST, here, there, 2**20, 2**20, MigrationSpec(technique="cold"),
         after_boot=lambda agent: found.served.append(agent.host.name),  # type: ignore[attr-defined]
     )  # fmt: skip
     found = Move(hosts, request, Guest(here))
@@ -156,7 +157,7 @@ def test_an_order_that_was_cut_short_may_have_been_taken(
     move.guest.on_order = trouble
     states = iter(["runs", "runs", "absent"])
 
-    def state_of(_: str) -> str:
+    def state_of(_: GuestIdentity) -> str:
         state = next(states, "absent")
         if state == "absent" and not move.hosts["a"].created:
             move.hosts["a"].host.guests.clear()

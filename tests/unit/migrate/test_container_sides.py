@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from tests.fakes import FakeHost, FakeJournal
+from tests.fakes import ORIGIN, FakeHost, FakeJournal
 from whimbrel.errors import GuestError, MoveError, UnsafeStateError
 from whimbrel.guests import carrier
-from whimbrel.guests.carrier import Carrier
-from whimbrel.guests.guest import GUEST_NAME
+from whimbrel.guests.carrier import VmCarrier
 from whimbrel.hosts.host import GuestState
+from whimbrel.hosts.identity import identity_in_lab
 from whimbrel.migrate import verify
 from whimbrel.migrate.container import move
 from whimbrel.migrate.container.side import Line, Side
@@ -70,11 +70,12 @@ class Talker:
 def request(source: Talker, destination: Talker) -> MoveRequest:
     """Between two carriers; one that does not answer has ended."""
     hosts = FakeHost("a"), FakeHost("b")
-    for host, talker in zip(hosts, (source, destination), strict=True):
+    vms = identity_in_lab("carrier-a", 101, "10.0.0.1"), identity_in_lab("carrier-b", 102, "10.0.0.2")
+    for host, talker, vm in zip(hosts, (source, destination), vms, strict=True):
         if talker.journal is not None:
-            host.guests[GUEST_NAME] = "runs"
-    carriers = Carrier(hosts[0], source, "10.0.0.1"), Carrier(hosts[1], destination, "10.0.0.2")
-    return MoveRequest("origin", *hosts, 0, 0, MigrationSpec(), carriers=carriers)
+            host.guests[vm.uuid] = "runs"
+    carriers = VmCarrier(hosts[0], source, "10.0.0.1", vms[0]), VmCarrier(hosts[1], destination, "10.0.0.2", vms[1])
+    return MoveRequest(ORIGIN, *hosts, 0, 0, MigrationSpec(), carriers=carriers)
 
 
 def step(source: Talker, destination: Talker, boot_anew: bool = False) -> str:
@@ -212,7 +213,7 @@ def test_advice_on_a_container_names_what_knows_of_containers(monkeypatch: pytes
     ):
         found = request(source, destination)
         with pytest.raises(UnsafeStateError) as caught:
-            verify.exactly_one("origin", found.places)
+            verify.exactly_one(ORIGIN, found.places)
         said.append(str(caught.value))
     assert "'runc delete --force origin' in the carrier on b" in said[0]
     assert "'whimbrel recover' lets it go on" in said[1]

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.fakes import FakeDomain, FakeHost, FakeJournal
+from tests.fakes import GUEST, FakeDomain, FakeHost, FakeJournal
 from whimbrel.migrate import live
 from whimbrel.migrate.journal import WrittenJournal
 from whimbrel.migrate.technique import MoveRequest
@@ -35,7 +35,7 @@ class Job(FakeDomain):
 )
 def test_a_move_is_stuck_when_nothing_came_for_long(moved_bytes: tuple[int | None, ...], stuck: list[bool]) -> None:
     job: Any = Job(*moved_bytes)
-    request = MoveRequest("guest", FakeHost("a"), FakeHost("b"), 2**20, 2**20, MigrationSpec())
+    request = MoveRequest(GUEST, FakeHost("a"), FakeHost("b"), 2**20, 2**20, MigrationSpec())
     attempt = live._Attempt(job, request, FakeJournal(), job)
     patience_s = live._LAST_PATIENCE_S
     # In between nobody is asked.
@@ -57,7 +57,7 @@ class Busy(Job):
 def test_a_switch_that_libvirt_refuses_is_ordered_again_and_nothing_counts_as_gone_until_then() -> None:
     job: Any = Busy()
     journal = FakeJournal()
-    request = MoveRequest("guest", FakeHost("a"), FakeHost("b"), 2**20, 2**20, MigrationSpec(technique="post-copy"))
+    request = MoveRequest(GUEST, FakeHost("a"), FakeHost("b"), 2**20, 2**20, MigrationSpec(technique="post-copy"))
     attempt = live._Attempt(job, request, journal, job)
     may_abort = []
     for elapsed_s in (1.0, 1.1, 1.2):
@@ -89,7 +89,7 @@ def test_after_ctrl_c_the_answer_to_the_order_decides_what_becomes_of_the_move(
     refused: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job: Any = Slow(refused)
-    request = MoveRequest("guest", FakeHost("a"), FakeHost("b"), 2**20, 2**20, MigrationSpec(technique="post-copy"))
+    request = MoveRequest(GUEST, FakeHost("a"), FakeHost("b"), 2**20, 2**20, MigrationSpec(technique="post-copy"))
     attempt = live._Attempt(job, request, FakeJournal(), job)
     join = threading.Thread.join
     joins = 0
@@ -121,7 +121,7 @@ def test_a_full_disk_under_the_journal_does_not_stop_an_abort(monkeypatch: pytes
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(journal, "mark", full)
-    attempt = live._Attempt(job, MoveRequest("guest", FakeHost("a"), FakeHost("b"), 2**20, 2**20, MigrationSpec()), journal, job)
+    attempt = live._Attempt(job, MoveRequest(GUEST, FakeHost("a"), FakeHost("b"), 2**20, 2**20, MigrationSpec()), journal, job)
     with pytest.raises(OSError, match="No space left"):
         attempt._abort("it was asked for")
     # Said again and again, as libvirt may have no job yet.
@@ -148,7 +148,7 @@ def test_the_time_out_ends_a_move_that_stands_still_for_want_of_rounds() -> None
     job: Any = Standing()
     journal = FakeJournal()
     spec = MigrationSpec.model_validate({"max_rounds": 1, "timeout": "300 ms", "on_timeout": "abort"})
-    attempt = live._Attempt(job, MoveRequest("guest", FakeHost("a"), FakeHost("b"), 2**20, 2**20, spec), journal, job)
+    attempt = live._Attempt(job, MoveRequest(GUEST, FakeHost("a"), FakeHost("b"), 2**20, 2**20, spec), journal, job)
     attempt._ended = job.ended
     attempt._rounds = 2
     attempt._watch()
@@ -161,7 +161,7 @@ def test_an_abort_that_is_answered_with_no_or_not_at_all_is_said_again_until_the
     guest = FakeDomain(job={"memory_processed": 5})
     setattr(guest, trouble, trouble != "there")
     domain: Any = guest
-    request = MoveRequest("guest", FakeHost("a"), FakeHost("b"), 2**20, 2**20, MigrationSpec())
+    request = MoveRequest(GUEST, FakeHost("a"), FakeHost("b"), 2**20, 2**20, MigrationSpec())
     attempt = live._Attempt(domain, request, FakeJournal(), domain)
     threading.Timer(0.2, attempt._ended.set).start()
     attempt._abort("it was asked for")
@@ -179,7 +179,7 @@ def test_a_full_journal_does_not_lose_when_the_move_returned() -> None:
     job: Any = Moving()
     beside = FakeJournal()
     beside.mark("earlier")
-    request = MoveRequest("guest", FakeHost("a"), FakeHost("b"), 2**20, 2**20, MigrationSpec())
+    request = MoveRequest(GUEST, FakeHost("a"), FakeHost("b"), 2**20, 2**20, MigrationSpec())
     attempt = live._Attempt(job, request, WrittenJournal(Path("/dev/full"), beside), job)
     attempt._call()
     assert attempt.returned_ns == 1

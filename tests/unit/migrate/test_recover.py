@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from tests.fakes import FakeHost
+from tests.fakes import GUEST, FakeHost
 from whimbrel.errors import EngineError, GuestError, UnsafeStateError
 from whimbrel.migrate import verify
 from whimbrel.migrate.recover import recover
@@ -47,8 +47,8 @@ class Script:
 
 def run(script: Script, at_a: bool = True, intention: Intention | None = None) -> tuple[str, list[str]]:
     hosts = FakeHost("a"), FakeHost("b")
-    hosts[0 if at_a else 1].guests["guest"] = "runs"
-    request = MoveRequest("guest", *hosts, 2**20, 2**20, MigrationSpec())
+    hosts[0 if at_a else 1].guests[GUEST.uuid] = "runs"
+    request = MoveRequest(GUEST, *hosts, 2**20, 2**20, MigrationSpec())
     told: list[str] = []
     where = recover(
         script, request, intention or Intention(), lambda decision: told.append(decision.step),

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.fakes import FakeDisk, FakeHost, FakeJournal, FakeTechnique
+from tests.fakes import GUEST, FakeDisk, FakeHost, FakeJournal, FakeTechnique
 from whimbrel.errors import MoveError, ReservationError, ToolError
 from whimbrel.hosts.host import GuestState
 from whimbrel.hosts.site import DiskFacts
@@ -30,11 +30,11 @@ def little_patience(monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> None:
 class Pair:
     def __init__(self) -> None:
         self.a, self.b = FakeHost("a"), FakeHost("b")
-        self.a.guests["guest"] = "runs"
+        self.a.guests[GUEST.uuid] = "runs"
         self.at_a, self.at_b = FakeDisk(FACTS), FakeDisk(None)
 
     def request(self, storage: StorageName) -> MoveRequest:
-        return MoveRequest("guest", self.a, self.b, 2**20, 2**20, MigrationSpec(storage=storage), disks=(self.at_a, self.at_b))
+        return MoveRequest(GUEST, self.a, self.b, 2**20, 2**20, MigrationSpec(storage=storage), disks=(self.at_a, self.at_b))
 
     def move(self, storage: StorageName, trouble: Callable[[MoveRequest], str | None] = lambda _: None) -> Ending:
         request = self.request(storage)
@@ -42,7 +42,7 @@ class Pair:
 
     def leave(self, at_a: GuestState, at_b: GuestState) -> Callable[[MoveRequest], str]:
         def trouble(_: MoveRequest) -> str:
-            self.a.guests["guest"], self.b.guests["guest"] = at_a, at_b
+            self.a.guests[GUEST.uuid], self.b.guests[GUEST.uuid] = at_a, at_b
             return "the cable came off"
 
         return trouble
@@ -55,11 +55,11 @@ class Interrupted:
         self._pair = pair
 
     def look(self) -> Situation:
-        return Situation(self._pair.a.state_of("guest"), self._pair.b.state_of("guest"))
+        return Situation(self._pair.a.state_of(GUEST), self._pair.b.state_of(GUEST))
 
     def take(self, step: Step) -> None:
         assert step == "boot"
-        self._pair.a.guests["guest"] = "runs"
+        self._pair.a.guests[GUEST.uuid] = "runs"
 
     def clear(self) -> None:
         return None
@@ -162,7 +162,7 @@ def test_a_disk_that_is_unwanted_while_it_is_copied_is_not_served_any_longer(pai
 
 
 def test_a_disk_that_moves_must_be_known(pair: Pair) -> None:
-    request = MoveRequest("guest", pair.a, pair.b, 2**20, 2**20, MigrationSpec(storage="full"))
+    request = MoveRequest(GUEST, pair.a, pair.b, 2**20, 2**20, MigrationSpec(storage="full"))
     with pytest.raises(MoveError, match="not known where the disk"):
         disk_to_move(request)
 
@@ -179,7 +179,7 @@ def test_recovering_keeps_both_disks_when_either_may_be_the_newest(pair: Pair, i
     # Of one that was only shut down its own is the newest; what was started anew may be older than what lies on the other host.
     request = pair.request("full")
     make_room(request, disk_to_move(request), FakeJournal())
-    del pair.a.guests["guest"]
+    del pair.a.guests[GUEST.uuid]
     assert recover(pair, request, intention, made_disk=True) == "a"
     assert pair.at_a.image is not None
     assert (pair.at_b.image is not None) == kept
@@ -216,7 +216,7 @@ def test_an_image_that_is_there_already_is_named_with_what_to_do(pair: Pair) -> 
 def test_a_move_that_never_was_leaves_both_images_wherever_the_guest_runs(pair: Pair) -> None:
     # Somebody else has started it on B meanwhile: which image is the newest is not for this move to say.
     pair.at_b.image = KEPT
-    pair.a.guests["guest"], pair.b.guests["guest"] = "absent", "runs"
+    pair.a.guests[GUEST.uuid], pair.b.guests[GUEST.uuid] = "absent", "runs"
     assert pair.move("full").runs_on == ["b"]
     assert (pair.at_a.image, pair.at_b.image) == (FACTS, KEPT)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.fakes import FakeHost
+from tests.fakes import GUEST, ORIGIN, FakeHost
 from whimbrel.errors import UnsafeStateError
 from whimbrel.hosts.host import GuestState, Place
 from whimbrel.migrate import verify
@@ -17,14 +17,14 @@ def no_patience(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def said(places: tuple[Place, Place]) -> str:
     with pytest.raises(UnsafeStateError) as caught:
-        verify.exactly_one("origin", places)
+        verify.exactly_one(ORIGIN, places)
     return str(caught.value)
 
 
 def hosts(*states: GuestState) -> tuple[Place, Place]:
     a, b = FakeHost("a"), FakeHost("b")
     for host, state in zip((a, b), states, strict=True):
-        host.guests["origin"] = state
+        host.guests[ORIGIN.uuid] = state
     return a, b
 
 
@@ -40,7 +40,7 @@ def test_two_that_run_may_be_one_host_under_two_names(monkeypatch: pytest.Monkey
     monkeypatch.setattr("whimbrel.migrate.verify._PATIENCE_S", 0.0)
     hosts = [FakeHost("a"), FakeHost("b")]
     for host in hosts:
-        host.guests["guest"] = "runs"
+        host.guests[GUEST.uuid] = "runs"
     with pytest.raises(UnsafeStateError, match="runs on a and b") as caught:
-        verify.exactly_one("guest", hosts)
+        verify.exactly_one(GUEST, hosts)
     assert caught.value.resolution.startswith("stop none of them before you know that they are two")

@@ -1,0 +1,129 @@
+"""Two hosts of somebody else's with a folder that both share, as several controllers see them through libvirt.
+
+Held to the same contract as a real libvirt's pools (tests/contract/test_pools.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from whimbrel.errors import EngineError
+from whimbrel.hosts import by_libvirt, claims, remote, remote_files
+from whimbrel.spec.hosts import HostsSpec
+
+
+@dataclass
+class FakeDomain:
+    """A VM that runs on a host."""
+
+    name: str
+    uuid: str
+    host: FakeLibvirt
+    active: bool = True
+    executing: bool = True
+    in_post_copy: bool = False
+    split: bool = False
+
+    def destroy(self) -> None:
+        self.host.domains.pop(self.uuid, None)
+
+
+@dataclass
+class FakeLibvirt:
+    """One host's libvirtd; ``uri`` is how it is reached."""
+
+    uri: str
+    number: str
+    folder: dict[str, bytes]
+    domains: dict[str, FakeDomain] = field(default_factory=dict)
+    away: bool = False
+
+    def start(self, name: str, uuid: str) -> None:
+        """As libvirt does: neither name nor UUID may be there twice."""
+        if uuid in self.domains or any(other.name == name for other in self.domains.values()):
+            raise EngineError(f"domain {name} already exists")
+        self.domains[uuid] = FakeDomain(name, uuid, self)
+
+    def find(self, uuid: str) -> FakeDomain | None:
+        return self.domains.get(uuid)
+
+    def host_identity(self) -> tuple[str, str]:
+        return self.number, f"machine-{self.number}"
+
+
+class FakePool:
+    """The shared folder, as one libvirtd's pool shows it."""
+
+    def __init__(self, folder: dict[str, bytes]) -> None:
+        self._folder = folder
+
+    def names(self) -> set[str]:
+        return set(self._folder)
+
+    def send(self, file: Path, name: str) -> None:
+        self.remove(name)
+        self.put_new(file, name)
+
+    def put_new(self, file: Path, name: str) -> None:
+        if name in self._folder:
+            raise EngineError(f"libvirt could not make {name}", details="it exists already")
+        self._folder[name] = file.read_bytes()
+
+    def fetch(self, name: str, file: Path) -> None:
+        if name not in self._folder:
+            raise EngineError(f"libvirt could not fetch {name}")
+        file.write_bytes(self._folder[name])
+
+    def make_empty(self, name: str) -> None:
+        if name in self._folder:
+            raise EngineError(f"libvirt could not make {name}", details="it exists already")
+        self._folder[name] = b""
+
+    def lay_over(self, name: str, backing: str, backing_format: str, size_bytes: int) -> None:
+        self._folder[name] = f"{backing_format} {size_bytes} over {backing}".encode()
+
+    def remove(self, name: str) -> None:
+        self._folder.pop(name, None)
+
+
+class SharedHosts:
+    """Both hosts and their folder."""
+
+    def __init__(self) -> None:
+        self.folder: dict[str, bytes] = {}
+        self.a = FakeLibvirt("qemu+tls://one.example/system", "1f9f0a34-0000-4000-8000-000000000001", self.folder)
+        self.b = FakeLibvirt("qemu+tls://two.example/system", "1f9f0a34-0000-4000-8000-000000000002", self.folder)
+
+    def spec(self, name: str = "hosts") -> HostsSpec:
+        """As a file names them."""
+        return HostsSpec.model_validate({
+            "name": name,
+            "a": {"libvirt": self.a.uri, "address": "10.0.0.1"}, "b": {"libvirt": self.b.uri, "address": "10.0.0.2"},
+            "storage": "/srv/shared", "guest_address": "10.0.0.100/24",
+        })  # fmt: skip
+
+    def install(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """In libvirt's place."""
+        for module in (by_libvirt, claims, remote, remote_files):
+            monkeypatch.setattr(module, "Connection", self)
+        for using_pools in (claims, remote, remote_files):
+            monkeypatch.setattr(using_pools, "pool", self._pool)
+
+    @contextmanager
+    def open(self, uri: str) -> Iterator[FakeLibvirt]:
+        found = next(host for host in (self.a, self.b) if host.uri == uri)
+        if found.away:
+            raise EngineError(f"libvirt could not connect to {uri}")
+        yield found
+
+    @staticmethod
+    @contextmanager
+    def _pool(connection: Any, folder: str, owner: str) -> Iterator[FakePool]:
+        assert folder == "/srv/shared"
+        yield FakePool(connection.folder)
