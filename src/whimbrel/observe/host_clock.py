@@ -2,8 +2,8 @@
 
 QEMU is given a job that does nothing: it is to create a file in a folder that cannot exist. QEMU stamps the job's beginning with
 the host's clock, and that happened between our call and its return: so the offset lies between the stamp less our later reading
-and the stamp less our earlier one. Several tries narrow it down (the method of Cristian, Distributed Computing 3, 1989). The guest
-goes on meanwhile.
+and the stamp less our earlier one. Several tries narrow it down (the method of Cristian, Distributed Computing 3, 1989). The
+guest goes on meanwhile.
 """
 
 from __future__ import annotations
