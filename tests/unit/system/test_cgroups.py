@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
-from whimbrel.system.cgroups import read_mounts
+import pytest
+
+from whimbrel.system import cgroups
+from whimbrel.system.cgroups import Cgroup, Hierarchies, read_mounts
 
 RECORDED = Path(__file__).parents[2] / "recorded"
 
@@ -32,3 +36,41 @@ def test_version_2() -> None:
 
 def test_none_at_all() -> None:
     assert read_mounts("22 1 0:20 / /proc rw shared:1 - proc proc rw\n").mounts == {}
+
+
+def test_in_version_2_processes_lie_in_a_leaf_and_controllers_reach_those_within(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """No process may be in a group that hands controllers down, and a cell's containers need them (cgroup-v2.rst)."""
+    where = Hierarchies(True, dict.fromkeys(("cpuacct", "cpuset", "memory"), tmp_path), tmp_path)
+    monkeypatch.setattr(cgroups, "hierarchies", lambda: where)
+    group = Cgroup("lab/server-a")
+    group.create(cpus=[0, 2], memory_bytes=2**30)
+    group.make_inner("cell")
+    folder = tmp_path / "whimbrel" / "lab" / "server-a"
+    assert group.procs_files == [folder / "own" / "cgroup.procs"]
+    assert group.inner_procs_files("cell/own") == [folder / "cell" / "own" / "cgroup.procs"]
+    handing_down = [path.parent for path in tmp_path.rglob("cgroup.subtree_control")]
+    assert sorted(handing_down) == [tmp_path, tmp_path / "whimbrel", folder.parent, folder]
+    assert {(path / "cgroup.subtree_control").read_text() for path in handing_down} == {"+cpuset +memory"}
+    assert ((folder / "cpuset.cpus").read_text(), (folder / "memory.max").read_text()) == ("0,2", str(2**30))
+    assert (folder / "cell").is_dir()
+
+
+def test_beside_version_1_only_version_2_has_groups_within(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    mounts = {name: tmp_path / name for name in ("cpuacct", "cpuset", "memory")}
+    monkeypatch.setattr(cgroups, "hierarchies", lambda: Hierarchies(False, mounts, tmp_path / "unified"))
+    group = Cgroup("lab/server-a")
+    inner = "whimbrel/lab/server-a"
+    assert group.inner_procs_files("cell") == [
+        *(mount / inner / "cgroup.procs" for mount in mounts.values()), tmp_path / "unified" / inner / "cell" / "cgroup.procs"
+    ]  # fmt: skip
+
+
+def test_processes_of_groups_within_are_the_groups_too(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    where = Hierarchies(True, dict.fromkeys(("cpuacct", "cpuset", "memory"), tmp_path), tmp_path)
+    monkeypatch.setattr(cgroups, "hierarchies", lambda: where)
+    within = tmp_path / "whimbrel" / "one" / "cell" / "deep"
+    within.mkdir(parents=True)
+    (within / "cgroup.procs").write_text(f"{os.getpid()}\n")
+    assert [process.pid for process in Cgroup("one").processes()] == [os.getpid()]
