@@ -104,8 +104,8 @@ def _not_one(guest: GuestIdentity, copies: Copies, contained: bool) -> UnsafeSta
         ask = "" if contained else " ('virsh domjobinfo')"
         return UnsafeStateError(
             f"{guest} runs on {copies.running[0]}; {still}",
-            resolution=f"keep the one that runs; end the other ({end}), unless a post-copy move is still under way{ask}, which"
-            " needs both",
+            resolution="keep the one that runs. The other may be ended once you know that the two are not one under two names"
+            f" ({how_to_tell(contained)}), and that no post-copy move is under way{ask}, which needs both: {end}",
         )
     if copies.standing:
         # A container's link has to join as well, which 'runc resume' would not do.
