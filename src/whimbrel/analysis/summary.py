@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from whimbrel.analysis.counting import Trialled, counting
 from whimbrel.analysis.figures import TrialFigures
@@ -93,21 +94,7 @@ def _arm(trials: list[Trialled]) -> ArmSummary:
     measured = [trial.figures for trial in trials if trial.figures.measured]
     ended_well = sum(trial.record.outcome.result in ("moved", "stayed") for trial in trials)
 
-    def spread(
-        read: Callable[[TrialFigures], float | None], bound: Callable[[TrialFigures], float | None] = lambda _: None
-    ) -> Spread:
-        return Spread.of([read(figures) for figures in measured], bounds=[bound(figures) for figures in measured])
-
-    def per_buffer(
-        read: Callable[[TrialFigures, int], float | None], bound: Callable[[TrialFigures, int], float | None] = lambda *_: None
-    ) -> dict[float, Spread]:
-        viewers = next((figures.viewers for figures in measured if figures.viewers), [])
-        buffers = [playback.buffer_s for playback in viewers[0].playbacks] if viewers else []
-        return {
-            buffer_s: Spread.of([read(figures, at) for figures in measured], bounds=[bound(figures, at) for figures in measured])
-            for at, buffer_s in enumerate(buffers)
-        }
-
+    spread, per_buffer = partial(_spread, measured), partial(_per_buffer, measured)
     return ArmSummary(
         name=record.plan.arm,
         scenario=scenario.name,
@@ -145,6 +132,27 @@ def _arm(trials: list[Trialled]) -> ArmSummary:
             lambda figures, at: _least([_at(viewer.playbacks, at, "stalling_mos") for viewer in figures.viewers])
         ),
     )
+
+
+def _spread(
+    measured: Sequence[TrialFigures],
+    read: Callable[[TrialFigures], float | None],
+    bound: Callable[[TrialFigures], float | None] = lambda _: None,
+) -> Spread:
+    return Spread.of([read(figures) for figures in measured], bounds=[bound(figures) for figures in measured])
+
+
+def _per_buffer(
+    measured: Sequence[TrialFigures],
+    read: Callable[[TrialFigures, int], float | None],
+    bound: Callable[[TrialFigures, int], float | None] = lambda *_: None,
+) -> dict[float, Spread]:
+    viewers = next((figures.viewers for figures in measured if figures.viewers), [])
+    buffers = [playback.buffer_s for playback in viewers[0].playbacks] if viewers else []
+    return {
+        buffer_s: Spread.of([read(figures, at) for figures in measured], bounds=[bound(figures, at) for figures in measured])
+        for at, buffer_s in enumerate(buffers)
+    }
 
 
 def _stalled_at_least_s(figures: TrialFigures, position: int) -> float | None:

@@ -7,6 +7,7 @@ import os
 import uuid
 from pathlib import Path
 
+from whimbrel.durable import flush, replace_text
 from whimbrel.errors import UsageError
 from whimbrel.system.places import home
 
@@ -31,15 +32,8 @@ def _make(file: Path) -> None:
     """Whole on disk before it has its name; of two processes that make it at once, the first one's counts."""
     file.parent.mkdir(parents=True, exist_ok=True)
     fresh = file.with_name(f"{file.name}.{os.getpid()}")
-    with fresh.open("w") as stream:
-        stream.write(f"{uuid.uuid4()}\n")
-        stream.flush()
-        os.fsync(stream.fileno())
+    replace_text(fresh, f"{uuid.uuid4()}\n")
     with contextlib.suppress(FileExistsError):
         file.hardlink_to(fresh)
     fresh.unlink()
-    folder = os.open(file.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    flush(file.parent)
