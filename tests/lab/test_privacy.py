@@ -60,8 +60,10 @@ for path in json.load(sys.stdin):
         got.append([path, way])
 print(json.dumps(got))
 """
-# Where nothing is secret: whether a guest was seen to boot in KVM, for 'doctor'; and that the store is there at all.
+# Where nothing is secret: whether a guest was seen to boot in KVM, for 'doctor'; the installation's number, which stands
+# in each of its claims for others to read; and that the store is there at all.
 PUBLIC = {
+    (str(home() / "installation"), "read"),
     (str(home() / "kvm.json"), "read"),
     (str(home() / "kvm.json"), "looked at"),
     (str(home()), "listed"),
