@@ -90,6 +90,9 @@ class _Member:
 
     def plan(self, spec: CampaignSpec, block: int, order: int) -> Plan:
         assert self.arm.name is not None
+        source, destination = spec.host_names[:2]
+        if block % 2 == 0 and block > 0:
+            source, destination = destination, source
         return Plan(
             scenario=self.scenario.name,
             arm=self.arm.name,
@@ -99,7 +102,8 @@ class _Member:
             engine=self.arm.engine,
             moves=self.arm.moves,
             block=block,
-            source="b" if block % 2 == 0 and block > 0 else "a",
+            source=source,
+            destination=destination,
             order=order,
             state_boot=_boot(max(block, 1), spec.guest.saved_states),
         )

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.alone
 
 @pytest.fixture(params=["server a", "server b", "fake"])
 def host(request: pytest.FixtureRequest, lab: Lab) -> Host:
-    hosts: dict[str, Host] = {"server a": lab.server_a, "server b": lab.server_b, "fake": FakeHost()}
+    hosts: dict[str, Host] = {"server a": lab.hosts["a"], "server b": lab.hosts["b"], "fake": FakeHost()}
     return hosts[request.param]
 
 
@@ -66,18 +66,18 @@ def test_a_command_on_a_host_runs(host: Host) -> None:
 
 
 def test_servers_are_hosts_of_their_own(lab: Lab) -> None:
-    names = [server.run(["hostname"]).stdout.strip() for server in (lab.server_a, lab.server_b)]
+    names = [server.run(["hostname"]).stdout.strip() for server in (lab.hosts["a"], lab.hosts["b"])]
     assert names == ["server-a", "server-b"]
-    answer = lab.server_a.run(["virsh", "-c", lab.server_b.peer_uri, "hostname"]).stdout.strip()
+    answer = lab.hosts["a"].run(["virsh", "-c", lab.hosts["b"].peer_uri, "hostname"]).stdout.strip()
     assert answer == "server-b"
-    with Connection.open(lab.server_a.libvirt_uri) as connection:
+    with Connection.open(lab.hosts["a"].libvirt_uri) as connection:
         assert connection.versions()["qemu"].startswith("10.")
         assert connection.find(str(uuid.uuid4())) is None
 
 
 @pytest.fixture(params=["fake", "migration events"])
 def journal(request: pytest.FixtureRequest, lab: Lab) -> Journal:
-    return FakeJournal() if request.param == "fake" else MigrationEvents((lab.guest, lab.guest), lab.server_a, lab.server_b)
+    return FakeJournal() if request.param == "fake" else MigrationEvents((lab.guest, lab.guest), lab.hosts["a"], lab.hosts["b"])
 
 
 def test_a_journal_gives_times_that_do_not_go_back(journal: Journal) -> None:

@@ -25,7 +25,7 @@ from whimbrel.errors import UnsafeStateError, UsageError
 from whimbrel.guests.carrier import CONTAINER
 from whimbrel.guests.guest import take_power_away
 from whimbrel.lab.lab import Lab
-from whimbrel.records.trial import HostName
+from whimbrel.spec.fields import HostName
 from whimbrel.spec.load import load_campaign
 from whimbrel.system.deadline import pause
 
@@ -146,7 +146,7 @@ def test_ctrl_c_on_a_cold_move_gives_the_guest_and_its_service_back(deployed: De
         deployed.come_to("powered off" if moment == "on its way back" else moment)
         if moment == "on its way back":
             deployed.deployment.abort_file.touch()
-            deployed.wait_for(lambda: deployed.lab.host_a.state_of(deployed.lab.guest) == "runs", "its boot on its source")
+            deployed.wait_for(lambda: deployed.lab.hosts["a"].state_of(deployed.lab.guest) == "runs", "its boot on its source")
         running.send_signal(signal.SIGINT)
         _, stderr = running.communicate(timeout=300)
         assert running.returncode == 130, stderr
@@ -204,7 +204,7 @@ def test_what_moves_with_its_disk_is_given_up_when_nothing_gets_through(
             set_link(lab, "b", "up")
         assert (where, steps) == ("a", expected)
         assert deployed.copies() == ["a"]
-        assert not list(lab.server_b.place.own.iterdir())
+        assert not list(lab.hosts["b"].place.own.iterdir())
 
 
 @pytest.mark.long
@@ -279,7 +279,7 @@ def test_a_container_whose_mover_was_killed_is_found_running_once(lab: Lab, tmp_
 @pytest.mark.long
 def test_a_container_whose_other_carrier_is_gone_is_started_anew_where_it_was(lab: Lab, tmp_path: Path) -> None:
     with container_put_up(lab, tmp_path, "checkpoint") as deployed:
-        take_power_away(lab.host_b, lab.carrier("b"))
+        take_power_away(lab.hosts["b"], lab.carrier("b"))
         assert deployed.recover() == ("a", ["done"])
         with pytest.raises(UsageError, match="a carrier of tested is gone"):
             deployed.move("b")

@@ -87,13 +87,13 @@ class TheirHosts:
         """Every guest on each host, by its UUID, running or not."""
         return {
             server.name: set(server.run(["virsh", "list", "--all", "--uuid"]).stdout.split())
-            for server in (self.lab.server_a, self.lab.server_b)
+            for server in (self.lab.hosts["a"], self.lab.hosts["b"])
         }
 
     @property
     def only_their_own(self) -> bool:
         """Whether their own VMs run on both hosts, and nothing else is there, running or not."""
-        for server in (self.lab.server_a, self.lab.server_b):
+        for server in (self.lab.hosts["a"], self.lab.hosts["b"]):
             said = server.run(["virsh", "list", "--uuid"]).stdout.split()
             if said != [THEIR_UUIDS[server.name]]:
                 return False
@@ -114,13 +114,13 @@ def theirs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TheirHosts]:
         lab.up()
         try:
             equip_client(lab.authority, "us", folder / "pki")
-            for server in (lab.server_a, lab.server_b):
+            for server in (lab.hosts["a"], lab.hosts["b"]):
                 with Connection.open(server.libvirt_uri) as connection:
                     connection.create(THEIR_VM.format(uuid=THEIR_UUIDS[server.name]))
-            uris = [f"qemu+tls://{server.address}/system?pkipath={folder}/pki" for server in (lab.server_a, lab.server_b)]
+            uris = [f"qemu+tls://{server.address}/system?pkipath={folder}/pki" for server in (lab.hosts["a"], lab.hosts["b"])]
             file = folder / "remote.yaml"
             file.write_text(FILE.format(
-                a=uris[0], b=uris[1], address_a=lab.server_a.address, address_b=lab.server_b.address, guest=lab.guest.address,
+                a=uris[0], b=uris[1], address_a=lab.hosts["a"].address, address_b=lab.hosts["b"].address, guest=lab.guest.address,
                 accelerator=lab.accelerator(lab.store.guest_disk(3 * 2**30)),
             ))  # fmt: skip
             yield TheirHosts(lab, file)
@@ -163,7 +163,7 @@ def test_run_moves_and_measures_and_leaves_nothing(theirs: TheirHosts, tmp_path:
     assert "network of host a" in record.unmeasured
     assert theirs.storage == set()
     assert theirs.only_their_own
-    for server in (theirs.lab.server_a, theirs.lab.server_b):
+    for server in (theirs.lab.hosts["a"], theirs.lab.hosts["b"]):
         assert server.run(["virsh", "pool-list", "--all", "--name"]).stdout.strip() == ""
     assert snapshot() == before
 
@@ -214,7 +214,7 @@ def test_another_controller_is_told_who_is_there_and_touches_nothing(theirs: The
         assert recovered.returncode == 0, recovered.stderr
         assert theirs.guests == {"a": {THEIR_UUIDS["a"]}, "b": {THEIR_UUIDS["b"], ours}}
         # As after a power cut: the guest is gone, the claim is left, and only who asks for it takes the hosts.
-        assert theirs.lab.server_b.run(["virsh", "destroy", ours]).exit_code == 0
+        assert theirs.lab.hosts["b"].run(["virsh", "destroy", ours]).exit_code == 0
         taken = theirs.started([*theirs.lab.vantage.command([sys.executable, "-c", TAKE_OVER, str(theirs.file)])], second)
         assert taken.returncode == 0, taken.stderr
         assert taken.stdout.strip() != ours
@@ -231,7 +231,7 @@ def test_without_a_certificate_of_theirs_nobody_is_let_in(theirs: TheirHosts, tm
     stranger.create()
     equip_client(stranger, "stranger", tmp_path / "pki")
     ask = "import sys, libvirt; libvirt.open(sys.argv[1])"
-    address = theirs.lab.server_a.address
+    address = theirs.lab.hosts["a"].address
     for uri, said in (
         (f"qemu+tls://{address}/system?pkipath={tmp_path}/pki", "ertificate"),
         (f"qemu+tcp://{address}/system", "refused"),
@@ -245,7 +245,7 @@ def test_without_a_certificate_of_theirs_nobody_is_let_in(theirs: TheirHosts, tm
 
 def test_a_host_that_is_not_there_is_said(theirs: TheirHosts, tmp_path: Path) -> None:
     file = tmp_path / "nobody.yaml"
-    file.write_text(theirs.file.read_text().replace(f"//{theirs.lab.server_b.address}/", "//10.78.0.77/"))
+    file.write_text(theirs.file.read_text().replace(f"//{theirs.lab.hosts['b'].address}/", "//10.78.0.77/"))
     done = theirs.whimbrel("doctor", file)
     assert done.returncode == 3
     assert "MISSING libvirt of host b" in done.stdout

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
@@ -46,7 +46,7 @@ _FIGURES = ("total_s", "qemu_downtime_ms", "libvirt_downtime_ms", "blackout_ms",
 
 def migrate(
     name: Deployed,
-    to: Annotated[Literal["a", "b"], typer.Option(help="The host it is moved to.")],
+    to: Annotated[str, typer.Option(metavar="HOST", help="The host it is moved to, by its name in the file.")],
     technique: Annotated[str | None, typer.Option(help="How ('whimbrel techniques'); default: as its file says.")] = None,
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="An option of the move, such as max_downtime='100 ms'.")
@@ -64,7 +64,7 @@ def migrate(
     out: Annotated[Path | None, typer.Option(help="Keep the record of the move in this folder, for 'show' and 'report'.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
 ) -> int:
-    """Moves a deployed service to the other host and says what the move took. Ctrl-C aborts the move, and the service stays."""
+    """Moves a deployed service to another host and says what the move took. Ctrl-C aborts the move, and the service stays."""
     need_root("a move")
     deployment = find(name)
     refuse_while_moved(deployment)
@@ -74,7 +74,7 @@ def migrate(
     choice: Choice | None = None
     with held(deployment, "aborting the move") as site, _kept(out) as folder:
         if wish is not None:
-            choice = pick(deployment, site, wish, learn or [])
+            choice = pick(deployment, site, to, wish, learn or [])
             if choice.candidate is None:
                 raise MoveError(f"{name} was not moved: nothing meets the goal", details=choice.why)
             if dry_run:

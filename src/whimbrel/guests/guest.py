@@ -101,7 +101,7 @@ def own_disks(site: Site, guest: GuestIdentity, source: Host, destination: Host)
 
 def refuse_another(site: Site) -> None:
     """UsageError when a guest of ours is there already, left by someone who wanted to look at it."""
-    for host in (site.host_a, site.host_b):
+    for host in site.hosts.values():
         with Connection.open(host.libvirt_uri) as connection:
             for guest in site.guests:
                 if connection.find(guest.uuid) is not None:

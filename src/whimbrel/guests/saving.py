@@ -14,7 +14,7 @@ from whimbrel.errors import GuestError
 from whimbrel.guests import guest as the_guest
 from whimbrel.guests.domain_xml import DomainPlan
 from whimbrel.hosts.identity import GuestIdentity
-from whimbrel.hosts.site import Site
+from whimbrel.hosts.site import Site, first_host
 
 _SETTLE_WINDOW_S = 1
 _SETTLE_READINGS = 5
@@ -63,8 +63,8 @@ def _format(below: Path) -> str:
 
 
 def _with_booted(site: Site, plan: DomainPlan, use: Callable[[Domain, GuestAgent], None]) -> None:
-    """Boots the guest on host A, uses it, and takes its power away whatever happens."""
-    with Connection.open(site.host_a.libvirt_uri) as connection:
+    """Boots the guest on the first host, uses it, and takes its power away whatever happens."""
+    with Connection.open(first_host(site).libvirt_uri) as connection:
         try:
             domain, agent = the_guest.boot(connection, plan)
             use(domain, agent)

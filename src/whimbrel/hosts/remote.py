@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
@@ -20,6 +21,7 @@ from whimbrel.hosts.remote_files import RemoteFiles, SharedStorage
 from whimbrel.hosts.site import Accelerator, OwnDisk
 from whimbrel.images.recipes import content_hash
 from whimbrel.images.store import ImageStore
+from whimbrel.spec.fields import HostName
 from whimbrel.spec.hosts import HostsSpec, RemoteHostSpec
 from whimbrel.system.capabilities import Finding, attempt
 from whimbrel.system.installation import installation_id
@@ -126,7 +128,7 @@ class Here:
 
 
 class RemoteSite:
-    """Two hosts of somebody else's. Implements ``hosts.site.Site``. Use ``up`` before anything else, and ``down`` at the end.
+    """Hosts of somebody else's. Implements ``hosts.site.Site``. Use ``up`` before anything else, and ``down`` at the end.
 
     All that ``owner`` puts there has names of its own. ``take_over`` takes the hosts from an owner whose claim is left there.
     """
@@ -138,8 +140,7 @@ class RemoteSite:
         self.ledger = ledger
         # Guests do not run on this machine.
         self.standby_memory = None
-        self.host_a = RemoteHost("a", spec.a, spec.storage, owner.label)
-        self.host_b = RemoteHost("b", spec.b, spec.storage, owner.label)
+        self.hosts = _hosts(spec, owner.label)
         self.vantage = Here()
         self._sent: set[str] = set()
         self.bridge = spec.bridge
@@ -151,7 +152,7 @@ class RemoteSite:
         self._platform: str | None = None
 
     def up(self) -> None:
-        """Looks whether both hosts can be used; what is put on them later is in the ledger."""
+        """Looks whether the hosts can be used; what is put on them later is in the ledger."""
         if self.ledger.entries:
             removes = "'whimbrel undeploy' ends it" if self.ledger.kept else "'whimbrel gc' removes it"
             raise UsageError(f"something of ours is still on the hosts {self.name!r}", resolution=removes)
@@ -166,7 +167,7 @@ class RemoteSite:
 
     def _list_guests(self) -> None:
         """Before the first is started: from now on they are ours to end."""
-        for host in (self.host_a, self.host_b):
+        for host in self.hosts.values():
             with Connection.open(host.libvirt_uri) as connection:
                 for guest in self.guests:
                     if connection.find(guest.uuid) is not None:
@@ -187,7 +188,7 @@ class RemoteSite:
         """One."""
         return [self.guest]
 
-    def carrier(self, side: str) -> GuestIdentity:
+    def carrier(self, host: HostName) -> GuestIdentity:
         """Carriers need addresses that the file does not give."""
         raise UsageError("containers do not move between hosts by URI yet", resolution="move the VM, or use a lab")
 
@@ -197,9 +198,9 @@ class RemoteSite:
 
     @property
     def platform(self) -> str:
-        """Versions of libvirt and QEMU on host A, and where its files lie."""
+        """Versions of libvirt and QEMU on the first host, and where its files lie."""
         if self._platform is None:
-            with Connection.open(self.spec.a.libvirt) as connection:
+            with Connection.open(next(iter(self.hosts.values())).libvirt_uri) as connection:
                 content = {**connection.versions(), "storage": self.spec.storage, "name": self.name}
             self._platform = f"hosts-{content_hash(content)}"
         return self._platform
@@ -237,55 +238,63 @@ class RemoteSite:
 
 
 def prove_shared_storage(spec: HostsSpec, storage: SharedStorage) -> None:
-    """Makes a file through host A and looks for it through host B; UsageError when B does not see it."""
+    """Makes a file through the first host and looks for it through the others; UsageError names one that does not see it."""
     name = f"{storage.label}-proof"
-    with storage.opened() as by_a, storage.making(by_a, name):
-        by_a.make_empty(name)
-        with Connection.open(spec.b.libvirt) as at_b, pool(at_b, spec.storage, storage.label) as by_b:
-            seen = name in by_b.names()
-    if not seen:
-        raise UsageError(
-            f"host b does not see what host a writes into {spec.storage}",
-            resolution="name a folder that both hosts share at the same path (NFS, GFS2, ...)",
-        )
+    first, *others = spec.servers
+    with storage.opened() as by_first, storage.making(by_first, name):
+        by_first.make_empty(name)
+        for other in others:
+            with Connection.open(spec.servers[other].libvirt) as there, pool(there, spec.storage, storage.label) as by_other:
+                if name not in by_other.names():
+                    raise UsageError(
+                        f"host {other} does not see what host {first} writes into {spec.storage}",
+                        resolution="name a folder that all hosts share at the same path (NFS, GFS2, ...)",
+                    )
 
 
-def refuse_one_host(a: tuple[str, str], b: tuple[str, str]) -> None:
+def _hosts(spec: HostsSpec, label: str) -> dict[HostName, RemoteHost]:
+    return {name: RemoteHost(name, host, spec.storage, label) for name, host in spec.servers.items()}
+
+
+def refuse_one_host(found: Mapping[HostName, tuple[str, str]]) -> None:
     """UsageError when two libvirtds, each by UUID and name of its host, are one, or cannot be told apart by libvirt."""
-    if not a[0] or a[0] != b[0]:
-        return
-    if a[1] == b[1]:
+    for (one, first), (other, second) in itertools.combinations(found.items(), 2):
+        if not first[0] or first[0] != second[0]:
+            continue
+        if first[1] == second[1]:
+            raise UsageError(
+                f"hosts {one} and {other} are one host, {first[1]} (UUID {first[0]}), under two names: a guest cannot move to"
+                " where it is",
+                resolution=f"name another host as {other}; a guest that seems to run on both runs there once: stop nothing",
+            )
         raise UsageError(
-            f"hosts a and b are one host, {a[1]} (UUID {a[0]}), under two names: a guest cannot move to where it is",
-            resolution="name another host as b; a guest that seems to run on both runs there once: stop nothing",
+            f"hosts {one} and {other}, {first[1]} and {second[1]}, have one UUID, {first[0]}: libvirt refuses to move a guest"
+            " between them",
+            resolution="if they are two, give each a UUID of its own: 'host_uuid' in libvirtd.conf, then start libvirtd again;"
+            f" if they are one, name another host as {other}",
         )
-    raise UsageError(
-        f"hosts a and b, {a[1]} and {b[1]}, have one UUID, {a[0]}: libvirt refuses to move a guest between them",
-        resolution="if they are two, give each a UUID of its own: 'host_uuid' in libvirtd.conf, then start libvirtd again;"
-        " if they are one, name another host as b",
-    )
 
 
 def _identities(spec: HostsSpec) -> str:
-    found = []
-    for uri in (spec.a.libvirt, spec.b.libvirt):
-        with Connection.open(uri) as connection:
-            found.append(connection.host_identity())
-    refuse_one_host(found[0], found[1])
-    return f"a is {found[0][1]} ({found[0][0]}), b is {found[1][1]} ({found[1][0]})"
+    found = {}
+    for name, host in spec.servers.items():
+        with Connection.open(host.libvirt) as connection:
+            found[name] = connection.host_identity()
+    refuse_one_host(found)
+    return ", ".join(f"{name} is {machine} ({number})" for name, (number, machine) in found.items())
 
 
 def examine_hosts(spec: HostsSpec) -> list[Finding]:
-    """Tries what a campaign needs of two hosts: their libvirt, its version, room, their storage, and whether they are in use."""
+    """Tries what a campaign needs of the hosts: their libvirt, its version, room, their storage, and whether they are in use."""
     findings = []
     label = owner_of(spec).label
-    hosts = RemoteHost("a", spec.a, spec.storage, label), RemoteHost("b", spec.b, spec.storage, label)
+    hosts = _hosts(spec, label).values()
     for host in hosts:
         findings.append(attempt(f"libvirt of host {host.name}", True, partial(_versions, host)))
         if findings[-1].works:
             findings.append(attempt(f"room on host {host.name}", True, partial(_room, host)))
     if all(finding.works for finding in findings):
-        findings.append(attempt("two hosts", True, lambda: _identities(spec)))
+        findings.append(attempt("hosts apart", True, lambda: _identities(spec)))
     if all(finding.works for finding in findings):
         findings.append(attempt("shared storage", True, lambda: _shared(spec)))
     if findings[-1].works:

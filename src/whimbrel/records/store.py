@@ -15,10 +15,11 @@ from pydantic import ValidationError
 from whimbrel.durable import flush
 from whimbrel.errors import UsageError
 from whimbrel.records.caller import copy_tree, make_folder, write_file, writing_to
-from whimbrel.records.trial import TRIAL_SCHEMA_VERSION, Plan, TrialRecord
+from whimbrel.records.trial import READABLE_VERSIONS, TRIAL_SCHEMA_VERSION, Plan, TrialRecord
 from whimbrel.spec.campaign import CampaignSpec
 from whimbrel.spec.fields import RECORD
 
+_READABLE = " or ".join(map(str, READABLE_VERSIONS))
 _TRIALS = "trials"
 _CAMPAIGN = "campaign.json"
 
@@ -76,10 +77,8 @@ class CampaignFolder:
         """``spec``, ``command`` and ``plans`` (of the trials), as they were at the start."""
         file = self.folder / _CAMPAIGN
         header = read_json(file)
-        if header.get("schema_version") != TRIAL_SCHEMA_VERSION or not {"spec", "command", "plans"} <= set(header):
-            raise UsageError(
-                f"{file}: is damaged, or of another version than {TRIAL_SCHEMA_VERSION}", resolution="name another folder"
-            )
+        if header.get("schema_version") not in READABLE_VERSIONS or not {"spec", "command", "plans"} <= set(header):
+            raise UsageError(f"{file}: is damaged, or of another version than {_READABLE}", resolution="name another folder")
         return header
 
     @property
@@ -132,9 +131,9 @@ class CampaignFolder:
         for file in sorted((self.folder / _TRIALS).glob("[0-9]*/trial.json")):
             raw = read_json(file)
             version = raw.get("schema_version")
-            if version != TRIAL_SCHEMA_VERSION:
+            if version not in READABLE_VERSIONS:
                 raise UsageError(
-                    f"{file}: schema_version {version!r} is not {TRIAL_SCHEMA_VERSION}, which this whimbrel reads",
+                    f"{file}: schema_version {version!r} is not {_READABLE}, which this whimbrel reads",
                     resolution="read it with the whimbrel that wrote it",
                 )
             try:

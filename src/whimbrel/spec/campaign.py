@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from collections.abc import Sequence
 from typing import Any, Literal, Self
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from whimbrel.spec.arms import ArmSpec, crossed
 from whimbrel.spec.evidence import EvidenceSpec, Thresholds
-from whimbrel.spec.fields import RECORD, Count, MisfitError, Name, PositiveSeconds, Seconds, Spec, Words
+from whimbrel.spec.fields import RECORD, Count, HostName, MisfitError, Name, PositiveSeconds, Seconds, Spec, Words
 from whimbrel.spec.hosts import HostsSpec
 from whimbrel.spec.lab import QEMU_OVERHEAD_BYTES, LabSpec
 from whimbrel.spec.migration import MigrationSpec
@@ -227,7 +228,7 @@ class CampaignSpec(Spec):
     def _fits_the_servers(self) -> Self:
         if self.hosts is not None:
             return self
-        smallest = min(self.lab.servers.a.memory_bytes, self.lab.servers.b.memory_bytes)
+        smallest = min(server.memory_bytes for server in self.lab.servers.values())
         if self.guest.memory_bytes + QEMU_OVERHEAD_BYTES > smallest:
             raise MisfitError("is more than a server of the lab has, with QEMU's own 256 MiB", "guest", "memory")
         return self
@@ -239,6 +240,11 @@ class CampaignSpec(Spec):
             return None
         content = json.dumps(self.model_dump(mode="json"), sort_keys=True)
         return hashlib.sha256(content.encode()).hexdigest()
+
+    @property
+    def host_names(self) -> Sequence[HostName]:
+        """The hosts, as the file names them; a campaign moves between the first two."""
+        return list(self.hosts.servers if self.hosts is not None else self.lab.servers)
 
     def in_arm(self, arm: ArmSpec) -> CampaignSpec:
         """The campaign as it is for this arm alone, with its settings in place of the file's; ValidationError for a misfit."""

@@ -7,6 +7,7 @@ gives the unit of. ``model_validate(..., context=RECORD)`` reads the second kind
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Callable
 from typing import Annotated, Any
 
@@ -60,6 +61,20 @@ def _whole(value: Any) -> Any:
     return value
 
 
+# Members of a lab, and subjects of what is measured, that no host may be taken for.
+_NOT_FOR_HOSTS = ("vantage", "fabric", "machine", "instruments", "shared", "ca")
+# Names of network links are made of it, which Linux keeps to 15 characters.
+_HOST_NAME = re.compile(r"[a-z][a-z0-9-]{0,10}")
+
+
+def _host_name(value: str) -> str:
+    if not _HOST_NAME.fullmatch(value):
+        raise ValueError(f"{value!r} is no name of a host: small letters, digits and '-', a letter first, at most 11")
+    if value in _NOT_FOR_HOSTS:
+        raise ValueError(f"{value!r} cannot be the name of a host: something else is called that")
+    return value
+
+
 def _words(value: str) -> str:
     if visible(value) != value:
         raise ValueError(f"{value!r} has characters in it that a terminal would act on: write plain words")
@@ -81,5 +96,6 @@ Share = Annotated[float, BeforeValidator(_quantity(parse_share))]
 Count = Annotated[int, BeforeValidator(_whole)]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,19}$")]
 LabName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,14}$")]
+HostName = Annotated[str, AfterValidator(_host_name)]
 Words = Annotated[str, AfterValidator(_words)]
 Network = Annotated[str, AfterValidator(_network)]

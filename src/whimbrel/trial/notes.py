@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from whimbrel import __version__
-from whimbrel.errors import UsageError
 from whimbrel.guests.forms import Identity
 from whimbrel.hosts.site import Accelerator, Site
 from whimbrel.migrate.carry_out import Ending
@@ -20,7 +19,6 @@ from whimbrel.records.trial import (
     ClockReading,
     Event,
     HostClock,
-    HostName,
     InstrumentCost,
     MoveRecord,
     Outcome,
@@ -34,6 +32,7 @@ from whimbrel.records.trial import (
     WitnessRecord,
 )
 from whimbrel.spec.campaign import CampaignSpec
+from whimbrel.spec.fields import HostName
 from whimbrel.system.clock import ClockPair, clock_id
 from whimbrel.system.provenance import machine
 
@@ -107,7 +106,7 @@ class Notes:
     def keep_ending(self, ending: Ending) -> None:
         """How the move ended."""
         self.report, self.result = ending.report, ending.result
-        self.runs_on = [host_name(name) for name in ending.runs_on]
+        self.runs_on = list(ending.runs_on)
 
     def move_record(self) -> MoveRecord | None:
         """The call that moved the guest; None when it was never made, or did not come back."""
@@ -206,12 +205,3 @@ def _reading(pair: ClockPair) -> ClockReading:
 def now() -> str:
     """The wall clock for people: ISO 8601, UTC."""
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-
-
-def host_name(name: str) -> HostName:
-    """A host by the name that records know it by; UsageError for one that they do not."""
-    if name == "a":
-        return "a"
-    if name == "b":
-        return "b"
-    raise UsageError(f"a record knows hosts a and b, not {name!r}")
