@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from contextlib import ExitStack
 from pathlib import Path
@@ -13,7 +14,7 @@ from whimbrel.cli.interrupts import Interrupts
 from whimbrel.cli.run import TAKE_OVER
 from whimbrel.cli.terminal import notice
 from whimbrel.deployment.bringing_up import bring_up, guest_of, refuse_name, take_down
-from whimbrel.deployment.deployed import Deployment, find, one_arm_of
+from whimbrel.deployment.deployed import Deployment, find, one_arm_of, others_beside
 from whimbrel.deployment.deployed import deployed as everything_deployed
 from whimbrel.deployment.moving import places_of
 from whimbrel.errors import UsageError, WhimbrelError
@@ -53,12 +54,15 @@ def deploy(
         if spec.hosts is None:
             need_capabilities()
         left_up = is_up(spec, ledger)
-        site = site_for(spec, ImageStore(notice()), ledger, take_over)
+        beside = others_beside(spec, name)
+        number = next(number for number in itertools.count(1) if number not in {each.number for each in beside})
+        site = site_for(spec, ImageStore(notice()), ledger, take_over, number)
         with ExitStack() as undo:
             if not left_up:
                 site.up()
                 undo.callback(site.down)
-            bring_up(site, spec, name, on, made_lab=not left_up)
+            made_lab = not left_up or any(each.made_lab for each in beside)
+            bring_up(site, spec, name, on, made_lab, number)
             undo.pop_all()
         if not left_up:
             ledger.keep(spec.lab.model_dump_json(), elsewhere=spec.hosts is not None)
@@ -74,14 +78,14 @@ def deploy(
 
 
 def undeploy(name: Deployed) -> None:
-    """Ends a deployed service, and takes down the lab that was made for it."""
+    """Ends a deployed service, and takes down the lab that was made for it, unless others are deployed there."""
     need_root("undeploying")
     deployment = find(name)
     with ledger_for(deployment.spec) as ledger, Interrupts(ledger):
-        if deployment.made_lab:
+        if deployment.made_lab and not others_beside(deployment.spec, name):
             ledger.undo_all()
         else:
-            take_down(site_for(deployment.spec, ImageStore(), ledger), deployment)
+            take_down(site_for(deployment.spec, ImageStore(), ledger, number=deployment.number), deployment)
     print(f"{name} is gone")
 
 
@@ -125,7 +129,7 @@ def _copies_of(deployment: Deployment) -> Copies:
     """Asks the hosts, without their ledger: somebody may be moving it."""
     try:
         with ExitStack() as holding:
-            site = site_for(deployment.spec, ImageStore(), ledger_for(deployment.spec))
+            site = site_for(deployment.spec, ImageStore(), ledger_for(deployment.spec), number=deployment.number)
             return find_copies(guest_of(deployment, site), list(places_of(deployment, site, holding).values()))
     except WhimbrelError:
         return Copies([], [])

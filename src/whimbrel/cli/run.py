@@ -25,6 +25,7 @@ from whimbrel.campaign import (
 )
 from whimbrel.cli.interrupts import Interrupts
 from whimbrel.cli.terminal import Steps, complain, print_table
+from whimbrel.deployment.deployed import others_beside
 from whimbrel.errors import UsageError
 from whimbrel.hosts.remote import RemoteSite
 from whimbrel.images.store import ImageStore
@@ -180,9 +181,20 @@ class _Run:
         # The campaign, while its page lacks its last trials.
         self._behind: CampaignFolder | None = None
 
+    def _refuse_what_is_deployed(self) -> None:
+        """Other guests on the hosts would change what is measured."""
+        beside = [each.name for each in others_beside(self._spec, "")]
+        if beside:
+            raise UsageError(
+                f"in the lab {self._spec.lab.name!r} something is deployed: {', '.join(beside)}",
+                resolution=f"'whimbrel undeploy {beside[0]}', or give this campaign a lab of its own ('--set lab.name=other')",
+            )
+
     def go(self) -> Report:
         """Makes the trials; returns what the report says."""
         left_up = is_up(self._spec, self._ledger)
+        if left_up:
+            self._refuse_what_is_deployed()
         command = shlex.join([*_HOW_TO_CALL, *sys.argv[1:]])
         with self._steps as steps:
             site = site_for(self._spec, ImageStore(steps.note), self._ledger, self._take_over)

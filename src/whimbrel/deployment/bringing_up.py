@@ -32,13 +32,13 @@ def refuse_name(name: str) -> None:
         raise UsageError(f"{name!r} is deployed already", resolution=f"'whimbrel undeploy {name}', or choose another --name")
 
 
-def bring_up(site: AnySite, spec: CampaignSpec, name: str, on: HostName, made_lab: bool) -> Deployment:
-    """Starts the service from a saved state and waits until it answers; ``spec`` is of one arm."""
+def bring_up(site: AnySite, spec: CampaignSpec, name: str, on: HostName, made_lab: bool, number: int = 1) -> Deployment:
+    """Starts the service from a saved state and waits until it answers; ``spec`` is of one arm, and ``number`` the site's."""
     the_guest.refuse_another(site)
     plan = plan_of(spec, on, next(name for name in site.hosts if name != on))
     state = Starts(site).get(spec, plan)
     deployment = Deployment(name=name, spec=spec, on=on, id=state.id, accelerator=state.accelerator, versions=state.versions,
-                            description=None, made_lab=made_lab, vms=_new_vms(site, spec))  # fmt: skip
+                            description=None, made_lab=made_lab, number=number, vms=_new_vms(site, spec))  # fmt: skip
     # The site's ledger lists it, so it goes when the site has gone.
     site.ledger.add("record", str(deployment.folder))
     with ExitStack() as undo, ExitStack() as holding:

@@ -36,7 +36,8 @@ class Deployment(BaseModel):
     ``spec`` is the scenario file as it is in the one arm that was chosen, ``on`` the host where the service was put.
     ``vms`` are its VM on each host: everywhere the same one, or a carrier each; None where an older whimbrel deployed it, for
     which all guests had one name. ``description`` is what its VM was started from (None for a container between carriers), and
-    ``made_lab`` says whether its lab was made for it, and goes with it.
+    ``made_lab`` says whether its lab was made for it, or for others that were deployed there, and goes with the last of them.
+    ``number`` is which of its lab's guests it is.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -50,6 +51,7 @@ class Deployment(BaseModel):
     versions: dict[str, str]
     description: str | None
     made_lab: bool
+    number: int = 1
     vms: dict[HostName, GuestIdentity] | None = None
 
     @field_validator("vms", mode="before")
@@ -149,6 +151,13 @@ def deployed() -> Iterator[Deployment]:
             yield _read(file)
         except UsageError as error:
             log.warning("%s", error)
+
+
+def others_beside(spec: CampaignSpec, name: str) -> list[Deployment]:
+    """What else is deployed in the same lab; nothing on hosts by URI, which one file has for itself."""
+    if spec.hosts is not None:
+        return []
+    return [each for each in deployed() if each.name != name and each.spec.hosts is None and each.spec.lab.name == spec.lab.name]
 
 
 def folder_of(name: str) -> Path:

@@ -33,8 +33,10 @@ _LEDGER_PREFIX = "lab-"
 _BRIDGE = "sw0"
 _GUEST_BRIDGE = "br0"
 _MIGRATION_BRIDGE = "sw1"
-# Positions in the lab's network; of servers and carriers, the first ones.
-_VANTAGE, _SERVERS, _GUEST, _CARRIERS = 1, 2, 100, 101
+# Positions in the lab's network: the vantage, the first server, and the first guest, which its carriers follow.
+_VANTAGE, _SERVERS, _GUESTS = 1, 2, 100
+# From one guest to the next.
+_GROUP = 10
 
 
 def ledger_of(name: str) -> Ledger:
@@ -107,18 +109,22 @@ class LabFiles:
 
 
 class Lab:
-    """The servers and the vantage of a lab that is up. Implements ``hosts.site.Site``."""
+    """The servers and the vantage of a lab that is up. Implements ``hosts.site.Site``.
+
+    ``number`` says which of the lab's guests is meant, from 1: each has a name, a UUID and addresses of its own.
+    """
 
     bridge = _GUEST_BRIDGE
 
-    def __init__(self, spec: LabSpec, store: ImageStore, ledger: Ledger) -> None:
+    def __init__(self, spec: LabSpec, store: ImageStore, ledger: Ledger, number: int = 1) -> None:
         self.spec = spec
         self.name = spec.name
         self.store = store
         self.ledger = ledger
         self.folder = home() / "labs" / spec.name
         self.shared = self.folder / "shared"
-        self.guest = identity_in_lab("guest", _GUEST, spec.address(_GUEST))
+        self._number = number
+        self.guest = self._identity("guest", 0)
         self.gateway_address = spec.address(_VANTAGE)
         tree = store.server_tree(spec.suite)
         self._positions = {name: position for position, name in enumerate(spec.servers)}
@@ -142,7 +148,17 @@ class Lab:
     def carrier(self, host: HostName) -> GuestIdentity:
         """The carrier on a server, named by its place in the file: whatever servers are called, labs share saved states."""
         position = self._positions[host]
-        return identity_in_lab(f"carrier-{'abcdefgh'[position]}", _CARRIERS + position, self.spec.address(_CARRIERS + position))
+        return self._identity(f"carrier-{'abcdefgh'[position]}", 1 + position)
+
+    def _identity(self, role: str, position: int) -> GuestIdentity:
+        """Of the guest, or of what belongs to it, by its position in the guest's addresses; UsageError when there is none left."""
+        at = _GUESTS + _GROUP * (self._number - 1) + position
+        if at + 1 >= ipaddress.ip_network(self.spec.network).num_addresses:
+            raise UsageError(
+                f"the network {self.spec.network} of the lab {self.name!r} has no address for one more guest",
+                resolution="'whimbrel undeploy' one, or give 'lab.network' more addresses, such as 10.77.0.0/24",
+            )
+        return identity_in_lab(role if self._number == 1 else f"{role}-{self._number}", at, self.spec.address(at))
 
     def open_cell(self, host: Host) -> LabCell:
         """A cell of the server."""
