@@ -151,7 +151,7 @@ class Lab:
         return self._identity(f"carrier-{'abcdefgh'[position]}", 1 + position)
 
     def _identity(self, role: str, position: int) -> GuestIdentity:
-        """Of the guest, or of what belongs to it, by its position in the guest's addresses; UsageError when there is none left."""
+        """Of the guest, or of what belongs to it, by its position in the guest's addresses; UsageError when they are used up."""
         at = _GUESTS + _GROUP * (self._number - 1) + position
         if at + 1 >= ipaddress.ip_network(self.spec.network).num_addresses:
             raise UsageError(
