@@ -95,7 +95,7 @@ class Deployment(BaseModel):
             raise refused_option(error) from error
 
     def write(self) -> None:
-        """Keeps it."""
+        """Writes what is known of it into its folder."""
         write_json(self.folder / _FILE, json.loads(self.model_dump_json()))
 
 

@@ -41,7 +41,7 @@ class MoveOptions:
     destination_xml: str | None = None
 
     def flags(self) -> int:
-        """virDomainMigrateFlags."""
+        """The options as libvirt's ``virDomainMigrateFlags``."""
         flags: int = libvirt.VIR_MIGRATE_PEER2PEER | libvirt.VIR_MIGRATE_ABORT_ON_ERROR
         for wanted, flag in (
             (self.live, libvirt.VIR_MIGRATE_LIVE),
@@ -136,7 +136,7 @@ class Domain:
 
     @property
     def move_status(self) -> str | None:
-        """What QEMU here says of its move (query-migrate): ``active``, ``postcopy-active``, ``completed``, ...; None of none."""
+        """What QEMU here says of its move (query-migrate), such as ``active`` or ``postcopy-active``; None when there is no move."""
         status: str | None = self.monitor("query-migrate").get("status")
         return status
 

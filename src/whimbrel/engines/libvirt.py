@@ -108,7 +108,7 @@ class _Opening(threading.Thread):
         return self._raw
 
     def run(self) -> None:
-        """On the thread."""
+        """Opens the connection; what comes of it is kept for whoever waits."""
         try:
             self._raw = libvirt.open(without_asking(self._uri))
         except libvirt.libvirtError as error:
@@ -218,7 +218,7 @@ class Connection:
             return None
 
     def running(self) -> list[Domain]:
-        """Every active domain."""
+        """Every guest that is active on the host, whoever it belongs to."""
         with self._explained("list domains"):
             return [Domain(raw) for raw in self._raw.listAllDomains(libvirt.VIR_CONNECT_LIST_DOMAINS_ACTIVE)]
 

@@ -81,7 +81,7 @@ class Pool:
                 raise
 
     def make_empty(self, name: str) -> None:
-        """An empty file."""
+        """Makes an empty file of this name."""
         self._create(name, "raw", 0)
 
     def _create(self, name: str, kind: str, size_bytes: int, backing: str | None = None, backing_format: str = "") -> Any:

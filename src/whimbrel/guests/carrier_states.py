@@ -52,12 +52,12 @@ class CarrierPair:
 
     @property
     def accelerator(self) -> Accelerator:
-        """Of both."""
+        """The one in which both carriers run."""
         return self.serving.accelerator
 
     @property
     def versions(self) -> dict[str, str]:
-        """Of both."""
+        """The versions of what is installed in both carriers."""
         return self.serving.versions
 
     @property

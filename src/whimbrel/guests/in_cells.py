@@ -34,7 +34,7 @@ class FreshContainer:
 
     @property
     def accelerator(self) -> Literal["none"]:
-        """Nothing is virtualised."""
+        """It is ``none``: nothing is virtualised."""
         return "none"
 
     @property
@@ -43,7 +43,7 @@ class FreshContainer:
 
     @property
     def folder(self) -> None:
-        """Nothing is saved."""
+        """It is None: nothing is saved."""
 
 
 def fresh_container(site: Site, stream: StreamSpec) -> FreshContainer:

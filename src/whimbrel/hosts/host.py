@@ -37,7 +37,7 @@ class Place(Protocol):
 
     @property
     def name(self) -> str:
-        """Of the host."""
+        """The name of the host."""
 
     @property
     def gone(self) -> bool:

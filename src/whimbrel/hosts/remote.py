@@ -89,7 +89,7 @@ class RemoteHost:
         raise CapabilityError(f"{argv[0]} cannot be run on host {self.name}, of which we have only the URI of its libvirt")
 
     def process_of(self, guest: GuestIdentity) -> int | None:
-        """It runs there."""
+        """None: QEMU's process is on the host, not here."""
         return None
 
     @property
@@ -114,7 +114,7 @@ class Here:
     """This machine as the vantage. Implements ``hosts.host.Vantage``."""
 
     def command(self, argv: Sequence[str]) -> Sequence[str]:
-        """As it is."""
+        """The command as it is, since we are the vantage."""
         return argv
 
     def sample_points(self) -> SamplePoints | None:
@@ -123,7 +123,7 @@ class Here:
 
     @property
     def procs_files(self) -> Sequence[Path]:
-        """No group."""
+        """There are none: viewers are in no control group of their own."""
         return ()
 
 
@@ -185,7 +185,7 @@ class RemoteSite:
 
     @property
     def guests(self) -> Sequence[GuestIdentity]:
-        """One."""
+        """The one guest that the file gives an address."""
         return [self.guest]
 
     def carrier(self, host: HostName) -> GuestIdentity:
@@ -207,12 +207,12 @@ class RemoteSite:
 
     @property
     def instruments_procs(self) -> Sequence[Path]:
-        """Not set apart."""
+        """There are none: instruments are not counted apart here."""
         return ()
 
     @property
     def cpu_placement(self) -> dict[str, list[int]]:
-        """Theirs."""
+        """It is unknown: which CPUs a host uses is its owner's business."""
         return {}
 
     def files_of(self, guest: GuestIdentity) -> RemoteFiles:

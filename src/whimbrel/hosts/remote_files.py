@@ -66,7 +66,7 @@ class RemoteFiles:
 
     @property
     def disk(self) -> str:
-        """The guest's disk."""
+        """The path of the guest's disk on the hosts."""
         return f"{self._storage.folder}/{self._disk}"
 
     @property
@@ -103,7 +103,7 @@ class RemoteFiles:
         self.take_disk(disk)
 
     def take_disk(self, disk: Path) -> None:
-        """The disk alone."""
+        """Fetches the guest's disk into a file here, and removes it there."""
         with self._storage.opened() as storage:
             storage.fetch(self._disk, disk)
             storage.remove(self._disk)

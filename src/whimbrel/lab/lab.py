@@ -101,7 +101,7 @@ class LabFiles:
         self.take_disk(disk)
 
     def take_disk(self, disk: Path) -> None:
-        """The disk alone."""
+        """Moves the guest's disk into a file here."""
         shutil.move(self._here(self.disk), disk)
 
     def _here(self, path: str) -> Path:
@@ -176,7 +176,7 @@ class Lab:
 
     @property
     def instruments_procs(self) -> Sequence[Path]:
-        """The instruments' group."""
+        """The files of the instruments' control group."""
         return self.instruments.procs_files
 
     def files_of(self, guest: GuestIdentity) -> LabFiles:

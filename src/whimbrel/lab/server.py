@@ -193,12 +193,12 @@ class Server:
 
     @property
     def shares_our_clock(self) -> bool:
-        """One kernel."""
+        """It does: server and whimbrel run on one kernel."""
         return True
 
     @property
     def unmeasured(self) -> dict[str, str]:
-        """Nothing."""
+        """It is empty: everything can be measured."""
         return {}
 
     def sample_points(self) -> SamplePoints:

@@ -69,7 +69,7 @@ class Attempt:
 
     @property
     def result(self) -> Literal["moved", "failed", "aborted"]:
-        """How it ended."""
+        """How the move ended."""
         if self._call.error is None and self._call.ended.is_set():
             return "moved"
         return "aborted" if self._aborted else "failed"

@@ -24,7 +24,7 @@ _ABORT_PATIENCE_S = 60.0
 
 
 class ByVirsh:
-    """Implements ``migrate.technique.Technique``."""
+    """Moves a guest by the command ``virsh migrate``. Implements ``migrate.technique.Technique``."""
 
     moves = "vm"
 

@@ -1,4 +1,4 @@
-"""A move from the call to the certainty of how it ended: a technique says one half of it, where the guest runs the other."""
+"""A move from the call until it is certain how it ended: what the technique reports, and where a copy of the guest runs."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ class _Steps:
         return t_ns
 
     def note(self, name: str, **data: Any) -> int:
-        """What has happened."""
+        """Notes what has happened so far."""
         return self._beyond.note(name, **data)
 
     def quote(self, host: str, name: str, realtime_ns: int) -> None:

@@ -31,7 +31,7 @@ SHUTTING_DOWN, BOOT_THERE = "shutting down", "boot there"
 
 
 class Cold:
-    """Implements ``migrate.technique.Technique``."""
+    """Shuts the guest down and boots it on the destination. Implements ``migrate.technique.Technique``."""
 
     name = "cold"
     moves = "vm"

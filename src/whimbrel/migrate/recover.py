@@ -194,7 +194,7 @@ class VmSides:
         return states[0] == "absent" and there is not None and (there.split or there.in_post_copy)
 
     def take(self, step: Step) -> None:
-        """Through libvirt."""
+        """Takes the step through libvirt."""
         request = self._request
         with ExitStack() as stack:
             here, there = (_domain(host, request.guest, stack) for host in (request.source, request.destination))

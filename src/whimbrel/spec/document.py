@@ -58,7 +58,7 @@ def _refuse_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _for_lines(text: str, file: Path) -> CommentedMap:
-    """JSON is YAML as good as always; where it is not, an error names no line."""
+    """The lines of a JSON file, which nearly always can be read as YAML; where it cannot, errors name no line."""
     try:
         return parse_yaml(text, file)
     except SpecError:

@@ -96,7 +96,7 @@ class Running:
 
     @property
     def pid(self) -> int:
-        """The process id."""
+        """The process id of the program."""
         return self._popen.pid
 
     @property

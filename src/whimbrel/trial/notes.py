@@ -138,7 +138,7 @@ class Notes:
     def record(
         self, spec: CampaignSpec, plan: Plan, state: Started, site: Site, origin: Origin, clock_after: ClockPair
     ) -> TrialRecord:
-        """The trial's record."""
+        """The record of the trial, from what was noted."""
         return TrialRecord(
             schema_version=TRIAL_SCHEMA_VERSION,
             spec=spec,
