@@ -136,7 +136,7 @@ class Domain:
 
     @property
     def move_status(self) -> str | None:
-        """What QEMU here says of its move (query-migrate), such as ``active`` or ``postcopy-active``; None when there is no move."""
+        """What QEMU here says of its move (query-migrate), such as ``active`` or ``postcopy-active``; None where none is."""
         status: str | None = self.monitor("query-migrate").get("status")
         return status
 
