@@ -1,17 +1,16 @@
-"""A campaign's trials with what is derived from them: always from the records, and kept beside them for other programs."""
+"""A campaign's trials with what is derived from them."""
 
 from __future__ import annotations
 
-import contextlib
-import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from whimbrel.analysis.counting import Trialled, counting
 from whimbrel.analysis.figures import TrialFigures, figures_of
-from whimbrel.records.store import CampaignFolder, StoredTrial, write_json
+from whimbrel.analysis.kept import kept_figures
+from whimbrel.records.store import CampaignFolder, StoredTrial
 
-_DERIVED = "derived.json"
+Told = Callable[[int], None]
 
 
 @dataclass(frozen=True)
@@ -33,12 +32,13 @@ def counting_of(trials: Sequence[ReportedTrial]) -> list[ReportedTrial]:
     return [trial for trial in trials if trial.stored.record.plan.order in kept]
 
 
-def load_trials(folder: CampaignFolder, buffers_s: Sequence[float] = ()) -> list[ReportedTrial]:
-    """Every whole trial of a campaign, in the order they were made; ``buffers_s`` as for ``derive``."""
-    found = [ReportedTrial(stored, figures_of(stored, buffers_s)) for stored in folder.trials()]
-    if not buffers_s:
-        for trial in found:
-            # Results of another user are shown, not written.
-            with contextlib.suppress(OSError):
-                write_json(trial.stored.folder / _DERIVED, json.loads(trial.figures.model_dump_json()), lasting=False)
+def load_trials(folder: CampaignFolder, buffers_s: Sequence[float] = (), told: Told = lambda done: None) -> list[ReportedTrial]:
+    """Every whole trial of a campaign, in the order they were made; ``buffers_s`` as for ``derive``.
+
+    ``told`` hears how many there are by now: reading thousands takes a while, and deriving what is not kept takes minutes.
+    """
+    found: list[ReportedTrial] = []
+    for stored in folder.each_trial():
+        found.append(ReportedTrial(stored, figures_of(stored, buffers_s) if buffers_s else kept_figures(stored)))
+        told(len(found))
     return found
