@@ -30,7 +30,7 @@ _CAMPAIGN = "campaign.json"
 class StoredTrial:
     """A trial's folder and its raw record; series are read when they are asked for.
 
-    ``record_sha256`` is that of ``trial.json``, as the record was read from it or written to it; None of a record that is another.
+    ``record_sha256`` is that of ``trial.json``, as the record was read from it or written to it; None of any other record.
     """
 
     folder: Path
@@ -50,7 +50,7 @@ class StoredTrial:
         return self.folder / f"{name}.parquet"
 
     def series(self, name: str) -> pl.DataFrame | None:
-        """Such as ``hosts``, ``probe``, ``packets`` or ``job``; None when the trial did not record it; UsageError when damaged."""
+        """``hosts``, ``probe``, ``packets`` and so on; None when the trial did not record it; UsageError when damaged."""
         file = self.file_of(name)
         if not file.exists():
             return None
@@ -156,25 +156,31 @@ class CampaignFolder:
     def each_trial(self) -> Iterator[StoredTrial]:
         """The same, one after the other as they are read."""
         specs = _Specs()
-        for file in self._files:
-            content = _read(file)
-            raw = _parse(content, file, _REMOVE)
-            version = raw.get("schema_version")
-            if version != TRIAL_SCHEMA_VERSION:
-                raise UsageError(
-                    f"{file}: schema_version {version!r} is not {TRIAL_SCHEMA_VERSION}, which this whimbrel reads",
-                    resolution="read it with the whimbrel that wrote it",
-                )
-            raw["spec"] = specs.read(raw.get("spec"))
-            try:
-                yield StoredTrial.of_file(file.parent, TrialRecord.model_validate(raw, context=RECORD), content)
-            except ValidationError as error:
-                raise _unreadable(file, error) from error
+        return (_stored(file, specs) for file in self._files)
+
+    def trial(self, number: int) -> StoredTrial:
+        """A whole trial by its number; UsageError when there is none, or it cannot be read."""
+        found = [file for file in self._files if _number(file.parent) == number]
+        if not found:
+            made = spans([_number(file.parent) for file in self._files]) or "none"
+            raise UsageError(f"there is no trial {number}", resolution=f"trials made: {made}")
+        return _stored(found[0], _Specs())
 
     @property
     def _files(self) -> list[Path]:
         """By number: from 10,000 on it has more digits than those before."""
         return sorted((self.folder / _TRIALS).glob("[0-9]*/trial.json"), key=lambda file: (_number(file.parent), file))
+
+
+def spans(numbers: Sequence[int]) -> str:
+    """Ascending numbers in words: ``1 to 3, 5``."""
+    found: list[list[int]] = []
+    for number in numbers:
+        if found and number == found[-1][-1] + 1:
+            found[-1] = [found[-1][0], number]
+        else:
+            found.append([number])
+    return ", ".join(" to ".join(map(str, span)) for span in found)
 
 
 class _Specs:
@@ -199,6 +205,23 @@ class _Specs:
                 return raw
             self._scenarios[scenarios] = self._known[key].scenarios
         return self._known[key]
+
+
+def _stored(file: Path, specs: _Specs) -> StoredTrial:
+    content = _read(file)
+    raw = _parse(content, file, _REMOVE)
+    version = raw.get("schema_version")
+    if version != TRIAL_SCHEMA_VERSION:
+        raise UsageError(
+            f"{file}: schema_version {version!r} is not {TRIAL_SCHEMA_VERSION}, which this whimbrel reads",
+            resolution="read it with the whimbrel that wrote it",
+        )
+    if "spec" in raw:
+        raw["spec"] = specs.read(raw["spec"])
+    try:
+        return StoredTrial.of_file(file.parent, TrialRecord.model_validate(raw, context=RECORD), content)
+    except ValidationError as error:
+        raise _unreadable(file, error) from error
 
 
 def _digest(content: Any) -> str:
