@@ -187,24 +187,24 @@ class _Specs:
     """Checks each spec once, however many trials have it: with many arms it is most of a record."""
 
     def __init__(self) -> None:
+        # The scenarios of all trials so far; the rest differs from arm to arm.
+        self._raw_scenarios: Any = None
         self._known: dict[str, CampaignSpec] = {}
-        self._scenarios: dict[str, tuple[ScenarioSpec, ...]] = {}
 
     def read(self, raw: Any) -> Any:
         """A trial's spec; what is none stays as it is, so that whoever checks the whole record names the place."""
-        if not isinstance(raw, dict):
+        if not isinstance(raw, dict) or "scenarios" not in raw:
             return raw
-        key = _digest(raw)
-        if key not in self._known:
-            # Arms differ in the rest of it only.
-            scenarios = _digest(raw.get("scenarios"))
-            content = raw | {"scenarios": self._scenarios.get(scenarios, raw.get("scenarios"))}
+        if raw["scenarios"] != self._raw_scenarios:
+            self._raw_scenarios, self._known = raw["scenarios"], {}
+        rest = json.dumps({key: value for key, value in raw.items() if key != "scenarios"})
+        if rest not in self._known:
+            scenarios = next((spec.scenarios for spec in self._known.values()), raw["scenarios"])
             try:
-                self._known[key] = CampaignSpec.model_validate(content, context=RECORD)
+                self._known[rest] = CampaignSpec.model_validate(raw | {"scenarios": scenarios}, context=RECORD)
             except ValidationError:
                 return raw
-            self._scenarios[scenarios] = self._known[key].scenarios
-        return self._known[key]
+        return self._known[rest]
 
 
 def _stored(file: Path, specs: _Specs) -> StoredTrial:
@@ -222,10 +222,6 @@ def _stored(file: Path, specs: _Specs) -> StoredTrial:
         return StoredTrial.of_file(file.parent, TrialRecord.model_validate(raw, context=RECORD), content)
     except ValidationError as error:
         raise _unreadable(file, error) from error
-
-
-def _digest(content: Any) -> str:
-    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 
 def _number(folder: Path) -> int:
