@@ -70,9 +70,9 @@ def _checksum(figures: TrialFigures, source: str) -> str:
 def _read(file: Path, source: str) -> TrialFigures | None:
     try:
         content = json.loads(file.read_bytes())
-        checksum = content.pop("checksum")
+        checksum = content.pop("checksum", None) if isinstance(content, dict) else None
         figures = TrialFigures.model_validate(content)
-    except (OSError, ValueError, AttributeError, KeyError):
+    except (OSError, ValueError, RecursionError):
         return None
     return figures if checksum == _checksum(figures, source) else None
 

@@ -138,6 +138,7 @@ def _first_not_rejected(values: Floats, averages: Floats, alpha: float, start: i
 
     Only there does the statistic change, so looking at each and between each two is looking everywhere.
     """
+
     def kept(position: int) -> bool:
         at, following = averages[position], averages[min(position + 1, len(averages) - 1)]
         return _p(values, at, "two-sided") > alpha or _p(values, (at + following) / 2, "two-sided") > alpha

@@ -19,7 +19,7 @@ from whimbrel.durable import flush
 from whimbrel.errors import UsageError
 from whimbrel.records.caller import copy_tree, make_folder, write_file, writing_to
 from whimbrel.records.trial import TRIAL_SCHEMA_VERSION, Plan, TrialRecord
-from whimbrel.spec.campaign import CampaignSpec, ScenarioSpec
+from whimbrel.spec.campaign import CampaignSpec
 from whimbrel.spec.fields import RECORD
 
 _TRIALS = "trials"
