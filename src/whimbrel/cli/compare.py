@@ -17,7 +17,7 @@ from whimbrel.analysis.likeness import conditions, differences, things
 from whimbrel.analysis.overlap import cliffs_delta
 from whimbrel.analysis.ratios import ratio_of
 from whimbrel.analysis.resampling import bootstrap, ratio_of_medians
-from whimbrel.cli.terminal import reading
+from whimbrel.cli.terminal import reading, waiting
 from whimbrel.errors import UsageError
 from whimbrel.records.store import CampaignFolder
 from whimbrel.report.load import load_trials
@@ -93,7 +93,11 @@ def _find(
     if not wanted:
         raise UsageError(f"the campaigns have no arm in common: {', '.join(ours)}; {', '.join(theirs)}")
     names = (folders[0].resolve().name, folders[1].resolve().name)
-    return [_between(_arm(ours, name), _arm(theirs, name), names, figure, despite) for name in wanted]
+    done: list[_Comparison] = []
+    with waiting(lambda: f"{len(done):,} of {len(wanted):,} arms are compared"):
+        for name in wanted:
+            done.append(_between(_arm(ours, name), _arm(theirs, name), names, figure, despite))
+    return done
 
 
 def _counting(folder: Path) -> dict[str, list[Trialled]]:

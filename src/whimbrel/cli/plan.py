@@ -16,7 +16,7 @@ from whimbrel.analysis.planning import MOST_BLOCKS, BlocksNeeded, PilotSpread, b
 from whimbrel.analysis.ratios import log_ratios
 from whimbrel.analysis.sign_flips import Floats
 from whimbrel.campaign import estimate_campaign_s, estimate_states_s, plan_trials
-from whimbrel.cli.terminal import reading
+from whimbrel.cli.terminal import reading, waiting
 from whimbrel.errors import UsageError
 from whimbrel.records.store import CampaignFolder
 from whimbrel.report.load import load_trials
@@ -63,7 +63,8 @@ def plan(
     if evidence is None or not evidence.hypotheses:
         raise UsageError(f"{file} does not say what it is to show", resolution="give it 'evidence' with 'hypotheses'")
     spreads = _spreads(evidence, pilot, pooled)
-    needs = [_need(evidence, hypothesis, spread) for hypothesis, spread in zip(evidence.hypotheses, spreads, strict=True)]
+    with waiting(lambda: "simulating campaigns of so many blocks"):
+        needs = [_need(evidence, hypothesis, spread) for hypothesis, spread in zip(evidence.hypotheses, spreads, strict=True)]
     _print_json(spec, evidence, needs) if as_json else _print(spec, evidence, needs)
 
 
