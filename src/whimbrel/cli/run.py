@@ -234,7 +234,7 @@ class _Run:
         if not self._resumed:
             return CampaignFolder.create(self._path, self._spec, command, self._plans)
         folder = CampaignFolder.open(self._path)
-        made = len(folder.trials())
+        made = folder.made
         self._steps.note(f"{made} of {len(self._plans)} trials were made before")
         for _ in range(made):
             self._steps.skip()

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Callable
-from typing import Annotated, Any
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any, Self, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo
 from ruamel.yaml.scalarint import BinaryInt, HexCapsInt, HexInt, OctalInt
@@ -25,6 +26,13 @@ class Spec(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_by_name=True, validate_by_alias=True, strict=False)
 
+    def __copy__(self) -> Self:
+        """What was worked out from the content (``cached_property``) stays behind: a copy may be given another content."""
+        copied = super().__copy__()
+        for name in copied.__dict__.keys() - type(self).model_fields.keys():
+            del copied.__dict__[name]
+        return copied
+
 
 class MisfitError(ValueError):
     """A value that is wrong only beside others; ``key`` is where it stands, seen from the model that noticed."""
@@ -32,6 +40,15 @@ class MisfitError(ValueError):
     def __init__(self, message: str, *key: str | int) -> None:
         super().__init__(message)
         self.key = key
+
+
+Item = TypeVar("Item")
+
+
+def first_double(items: Sequence[Item]) -> Item | None:
+    """The first of the items that is there more than once; None when all differ."""
+    counts = Counter(items)
+    return next((item for item in items if counts[item] > 1), None)
 
 
 def _quantity(parse: Callable[[str], float]) -> Callable[[Any, ValidationInfo], Any]:
