@@ -12,7 +12,7 @@ from whimbrel.errors import MoveError, NoGuestError, RefusedError, SilentError, 
 from whimbrel.guests.carrier import container_at
 from whimbrel.guests.forms import Identity
 from whimbrel.hosts.host import Capacity, GuestState, SamplePoints
-from whimbrel.hosts.identity import GuestIdentity, identity_in_lab
+from whimbrel.hosts.identity import GuestIdentity, HostIdentity, identity_in_lab
 from whimbrel.hosts.inside import Inside
 from whimbrel.hosts.site import DiskFacts
 from whimbrel.migrate.reservation import reserved
@@ -33,6 +33,7 @@ class FakeHost:
         self._capacity = Capacity(memory_bytes, disk_bytes)
         # By UUID, as libvirt is asked.
         self.guests: dict[str, GuestState] = {}
+        self.machine = HostIdentity(f"1f9f0a34-0000-4000-8000-00000000000{name}", f"server-{name}")
         self.dead = False
         self.silent = False
 
@@ -47,6 +48,11 @@ class FakeHost:
     @property
     def move_uri(self) -> str:
         return f"tcp://{self.address}"
+
+    def identity(self) -> HostIdentity:
+        if self.silent:
+            raise SilentError(f"host {self.name} does not answer")
+        return self.machine
 
     @property
     def gone(self) -> bool:
@@ -121,6 +127,11 @@ class FakeDomain:
     def move_status(self) -> str | None:
         self._answer()
         return None if self.job is None else "postcopy-active" if self.follows else "active"
+
+    def monitor(self, command: str) -> dict[str, str]:
+        self._answer()
+        assert command == "query-status"
+        return {"status": "running"}
 
     def job_stats(self) -> dict[str, int] | None:
         self._answer()
@@ -252,7 +263,9 @@ class FakeTechnique:
     name = "fake"
     moves = "vm"
 
-    def __init__(self, hosts: Sequence[FakeHost], trouble: Callable[[MoveRequest], str | None] = lambda _: None) -> None:
+    def __init__(
+        self, hosts: Sequence[FakeHost], trouble: Callable[[MoveRequest], str | None] = lambda _: None
+    ) -> None:
         self._hosts = {host.name: host for host in hosts}
         self._trouble = trouble
 

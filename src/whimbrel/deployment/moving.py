@@ -18,6 +18,7 @@ from whimbrel.guests.carrier import Carrier, VmCarrier
 from whimbrel.guests.forms import start_again
 from whimbrel.hosts.host import Host, Place
 from whimbrel.hosts.inside import NothingInside
+from whimbrel.hosts.one_host import refuse_one_host
 from whimbrel.migrate.carry_out import carry_out
 from whimbrel.migrate.journal import WrittenJournal, note_end, note_left, read_history
 from whimbrel.migrate.storage import MAKING_DISK, keep_only_copy
@@ -133,6 +134,7 @@ def move(
     """Moves it to a host; writes a campaign of this one move into ``out``."""
     with ExitStack() as holding:
         places = places_of(deployment, site, holding)
+        refuse_one_host(site.host_a, site.host_b)
         source = where_it_runs(deployment, site, places)
         if source == to:
             raise UsageError(f"{deployment.name} runs on host {to} already")

@@ -8,14 +8,15 @@ from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
-from whimbrel.engines.libvirt import Connection
+from whimbrel.engines.libvirt import Connection, without_asking
 from whimbrel.engines.libvirt_storage import pool
 from whimbrel.errors import CapabilityError, UsageError
 from whimbrel.hosts.by_libvirt import libvirt_state_of
 from whimbrel.hosts.claims import Claims
 from whimbrel.hosts.host import Capacity, GuestState, Host, SamplePoints
-from whimbrel.hosts.identity import GuestIdentity, Owner
+from whimbrel.hosts.identity import GuestIdentity, HostIdentity, Owner
 from whimbrel.hosts.inside import Cell
+from whimbrel.hosts.one_host import refuse_one_host
 from whimbrel.hosts.remote_files import RemoteFiles, SharedStorage
 from whimbrel.hosts.site import Accelerator, OwnDisk
 from whimbrel.images.recipes import content_hash
@@ -56,13 +57,18 @@ class RemoteHost:
 
     @property
     def peer_uri(self) -> str:
-        """How the other host reaches it: as we do, but with its own certificates and sockets."""
-        return self._spec.peer_libvirt or urlunsplit(urlsplit(self._spec.libvirt)._replace(query=""))
+        """How the other host reaches it: as we do, but with its own certificates and sockets; nobody can be asked there."""
+        return without_asking(self._spec.peer_libvirt or urlunsplit(urlsplit(self._spec.libvirt)._replace(query="")))
 
     @property
     def move_uri(self) -> str:
         """Where a peer sends a guest's memory."""
         return f"tcp://[{self.address}]" if ":" in self.address else f"tcp://{self.address}"
+
+    def identity(self) -> HostIdentity:
+        """What its libvirt says."""
+        with Connection.open(self.libvirt_uri) as connection:
+            return HostIdentity(*connection.host_identity())
 
     @property
     def gone(self) -> bool:
@@ -155,7 +161,7 @@ class RemoteSite:
         if self.ledger.entries:
             removes = "'whimbrel undeploy' ends it" if self.ledger.kept else "'whimbrel gc' removes it"
             raise UsageError(f"something of ours is still on the hosts {self.name!r}", resolution=removes)
-        _identities(self.spec)
+        refuse_one_host(self.host_a, self.host_b)
         prove_shared_storage(self.spec, self._storage)
         try:
             Claims(self.spec, self._storage, self.ledger).take(self.guests, self._take_over)
@@ -250,29 +256,9 @@ def prove_shared_storage(spec: HostsSpec, storage: SharedStorage) -> None:
         )
 
 
-def refuse_one_host(a: tuple[str, str], b: tuple[str, str]) -> None:
-    """UsageError when two libvirtds, each by UUID and name of its host, are one, or cannot be told apart by libvirt."""
-    if not a[0] or a[0] != b[0]:
-        return
-    if a[1] == b[1]:
-        raise UsageError(
-            f"hosts a and b are one host, {a[1]} (UUID {a[0]}), under two names: a guest cannot move to where it is",
-            resolution="name another host as b; a guest that seems to run on both runs there once: stop nothing",
-        )
-    raise UsageError(
-        f"hosts a and b, {a[1]} and {b[1]}, have one UUID, {a[0]}: libvirt refuses to move a guest between them",
-        resolution="if they are two, give each a UUID of its own: 'host_uuid' in libvirtd.conf, then start libvirtd again;"
-        " if they are one, name another host as b",
-    )
-
-
-def _identities(spec: HostsSpec) -> str:
-    found = []
-    for uri in (spec.a.libvirt, spec.b.libvirt):
-        with Connection.open(uri) as connection:
-            found.append(connection.host_identity())
-    refuse_one_host(found[0], found[1])
-    return f"a is {found[0][1]} ({found[0][0]}), b is {found[1][1]} ({found[1][0]})"
+def _identities(a: RemoteHost, b: RemoteHost) -> str:
+    refuse_one_host(a, b)
+    return f"a is {a.identity()}, b is {b.identity()}"
 
 
 def examine_hosts(spec: HostsSpec) -> list[Finding]:
@@ -285,7 +271,7 @@ def examine_hosts(spec: HostsSpec) -> list[Finding]:
         if findings[-1].works:
             findings.append(attempt(f"room on host {host.name}", True, partial(_room, host)))
     if all(finding.works for finding in findings):
-        findings.append(attempt("two hosts", True, lambda: _identities(spec)))
+        findings.append(attempt("two hosts", True, lambda: _identities(*hosts)))
     if all(finding.works for finding in findings):
         findings.append(attempt("shared storage", True, lambda: _shared(spec)))
     if findings[-1].works:
