@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from whimbrel.errors import MoveError, NoGuestError, RefusedError, SilentError, ToolError, WhimbrelError
+from whimbrel.errors import EngineError, MoveError, NoGuestError, RefusedError, SilentError, ToolError, WhimbrelError
 from whimbrel.guests.carrier import container_at
 from whimbrel.guests.forms import Identity
 from whimbrel.hosts.host import Capacity, GuestState, SamplePoints
@@ -34,6 +34,8 @@ class FakeHost:
         # By UUID, as libvirt is asked.
         self.guests: dict[str, GuestState] = {}
         self.machine = HostIdentity(f"1f9f0a34-0000-4000-8000-00000000000{name}", f"server-{name}")
+        # Other logs, by name.
+        self.told: dict[str, str] = {}
         self.dead = False
         self.silent = False
 
@@ -84,7 +86,7 @@ class FakeHost:
         return 1 if self.guests.get(guest.uuid) == "runs" else None
 
     def logs(self) -> dict[str, str]:
-        return {f"{self.name}-libvirtd.log": "nothing happened\n"}
+        return {f"{self.name}-libvirtd.log": "nothing happened\n", **self.told}
 
 
 @dataclass
@@ -264,7 +266,7 @@ class FakeTechnique:
     moves = "vm"
 
     def __init__(
-        self, hosts: Sequence[FakeHost], trouble: Callable[[MoveRequest], str | None] = lambda _: None
+        self, hosts: Sequence[FakeHost], trouble: Callable[[MoveRequest], str | EngineError | None] = lambda _: None
     ) -> None:
         self._hosts = {host.name: host for host in hosts}
         self._trouble = trouble
@@ -286,7 +288,7 @@ class FakeTechnique:
                 called_ns=called_ns,
                 returned_ns=journal.note("move returned"),
                 result="moved" if error is None else "failed",
-                error=error,
+                error=RefusedError(error) if isinstance(error, str) else error,
                 reserved_memory_bytes=booking.memory_bytes,
                 reserved_disk_bytes=booking.disk_bytes,
                 completed=None,

@@ -295,6 +295,6 @@ class _Attempt:
         return "aborted" if self._aborted else "failed"
 
     @property
-    def error(self) -> str | None:
+    def error(self) -> EngineError | None:
         """What libvirt said when it failed."""
-        return str(self._error) if self._error is not None else None
+        return self._error
