@@ -55,6 +55,14 @@ class WhimbrelError(Exception):
             parts.append(f"{RESOLUTION}{self.resolution}")
         return "\n".join(parts)
 
+    @property
+    def in_one_line(self) -> str:
+        """What failed, why, the last line of the evidence, which with most programs says most, and what to do."""
+        last = self.details.strip().rpartition("\n")[2].strip()
+        why = f"{self.cause} ({last})" if self.cause and last else self.cause or last
+        told = f"{self.brief}: {why}" if why else self.brief
+        return f"{told}. {RESOLUTION}{self.resolution}" if self.resolution else told
+
 
 def interrupted(error: BaseException) -> bool:
     """Whether Ctrl-C was on its way when this took its place, as when clearing up failed: it must not become a mere failure."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from whimbrel.deployment.bringing_up import AnySite, guest_of, vms_of
 from whimbrel.deployment.deployed import Deployment, plan_of
 from whimbrel.engines.guest_agent import GuestAgent
 from whimbrel.engines.libvirt import Connection
-from whimbrel.errors import InstrumentError, TrialError, UsageError, WhimbrelError
+from whimbrel.errors import EngineError, InstrumentError, TrialError, UsageError, WhimbrelError
 from whimbrel.guests import guest as the_guest
 from whimbrel.guests.carrier import Carrier, VmCarrier
 from whimbrel.guests.forms import start_again
@@ -134,7 +134,9 @@ def move(
     """Moves it to a host; writes a campaign of this one move into ``out``."""
     with ExitStack() as holding:
         places = places_of(deployment, site, holding)
-        refuse_one_host(site.host_a, site.host_b)
+        with suppress(EngineError):
+            # One that does not answer is met again, by whoever asks where it runs.
+            refuse_one_host(site.host_a, site.host_b)
         source = where_it_runs(deployment, site, places)
         if source == to:
             raise UsageError(f"{deployment.name} runs on host {to} already")

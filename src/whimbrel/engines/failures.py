@@ -307,7 +307,12 @@ def _fits(sign: Sign, error: EngineError) -> bool:
     )
 
 
+def known(name: str) -> Failure | None:
+    """The failure of this name, as records have it."""
+    return next((failure for failure in FAILURES if failure.name == name), None)
+
+
 def number_of(words: str) -> int:
     """libvirt's number of an error of which only its words are known, as virsh prints them (``error: ...``)."""
-    said = words.removeprefix("error: ")
+    said = re.split("^error: ", words, flags=re.MULTILINE)[-1]
     return next((number for number, beginning in _BEGINNINGS.items() if said.startswith(beginning)), _SYSTEM)
