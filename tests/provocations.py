@@ -21,7 +21,7 @@ from tests.saboteur import kill, processes, set_link
 from tests.scene import NAME, UUID, Scene, disk, scene_in_a_lab, vm
 from whimbrel.engines.domain import Domain
 from whimbrel.engines.qemu_log import words_since
-from whimbrel.errors import EngineError
+from whimbrel.errors import EngineError, SilentError
 from whimbrel.system.deadline import Deadline, wait_until
 from whimbrel.system.process import run
 
@@ -33,6 +33,7 @@ class Said:
     provocation: str
     failure: str
     heard: str
+    silent: bool
     number: int | None
     origin: int | None
     errno: int | None
@@ -382,6 +383,17 @@ def post_copy_is_not_allowed(scene: Scene) -> None:
     scene.move(post_copy=True)
 
 
+@provokes("host-lost")
+def the_sources_libvirt_is_killed(scene: Scene) -> None:
+    def harm(_: Domain) -> None:
+        [libvirtd] = processes(scene.lab, "a", "libvirtd")
+        kill(libvirtd)
+        time.sleep(3)
+
+    scene.afterwards(scene.open_again)
+    _in_the_middle(scene, harm)
+
+
 @provokes("peer-lost")
 def the_link_is_cut(scene: Scene) -> None:
     def harm(_: Domain) -> None:
@@ -448,7 +460,9 @@ def provoke(scene: Scene, name: str) -> Said:
         provocation(scene)
     except EngineError as error:
         log = words_since(scene.b.logs().get(f"b-{NAME}.log", ""), began_s)
-        return Said(name, failure, _HERE, error.number, error.origin, error.errno, error.details, log)
+        return Said(
+            name, failure, _HERE, isinstance(error, SilentError), error.number, error.origin, error.errno, error.details, log
+        )
     finally:
         scene.clear()
     raise AssertionError(f"nothing failed: {name}")

@@ -134,20 +134,24 @@ class Scene:
         return folder / f"{name}.pem"
 
     def open_again(self) -> None:
-        """Waits for the libvirtd of server b that takes the place of the one that was killed."""
-        self._connections["b"].close()
+        """Waits for each libvirtd that takes the place of one that was killed, and ends what that has left."""
+        for server in (self.a, self.b):
+            self.at(server).close()
+            self._connections[server.name] = self._opened(server)
+            for domain in self.at(server).running():
+                with suppress(NoGuestError):
+                    domain.destroy()
+
+    @staticmethod
+    def _opened(server: Server) -> Connection:
         deadline = Deadline(60)
         while True:
             try:
-                self._connections["b"] = Connection.open(self.b.libvirt_uri)
-                break
+                return Connection.open(server.libvirt_uri)
             except EngineError:
                 if deadline.passed:
                     raise
                 time.sleep(0.2)
-        for domain in self.at(self.b).running():
-            with suppress(NoGuestError):
-                domain.destroy()
 
     @contextmanager
     def listening(self, server: Server, first: int, last: int) -> Iterator[None]:

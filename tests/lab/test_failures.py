@@ -9,7 +9,7 @@ import pytest
 from tests.provocations import PROVOCATIONS, provoke
 from tests.scene import Scene, scene_in_a_lab
 from whimbrel.engines.failures import diagnose
-from whimbrel.errors import EngineError
+from whimbrel.errors import EngineError, SilentError
 
 pytestmark = pytest.mark.long
 
@@ -23,7 +23,9 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
 @pytest.mark.parametrize("name", PROVOCATIONS)
 def test_a_known_failure_is_told(scene: Scene, name: str) -> None:
     said = provoke(scene, name)
-    error = EngineError("", details=said.words, number=said.number, origin=said.origin, errno=said.errno)
+    error = (SilentError if said.silent else EngineError)(
+        "", details=said.words, number=said.number, origin=said.origin, errno=said.errno
+    )
     found = diagnose(error, said.words if said.number is None else said.log)
     assert found is not None, said
     assert found.name == said.failure, said

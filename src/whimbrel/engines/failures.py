@@ -14,7 +14,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-from whimbrel.errors import EngineError
+from whimbrel.errors import EngineError, SilentError
 
 Side = Literal["source", "destination", "both", "between", "here"]
 
@@ -22,7 +22,7 @@ Side = Literal["source", "destination", "both", "between", "here"]
 _INTERNAL, _NO_MEMORY, _FAILED, _SYSTEM, _NO_NETWORK, _AUTH_FAILED, _NO_POOL = 1, 2, 9, 38, 43, 45, 49
 _INVALID, _UNSUPPORTED, _TIMED_OUT, _ABORTED, _AUTH_CANCELLED, _UNSAFE, _AUTH_UNAVAILABLE = 55, 67, 68, 78, 79, 81, 94
 _NOT_SUPPORTED, _ACCESS_DENIED, _CPU = 84, 88, 91
-_FROM_ANY, _FROM_RPC, _FROM_QEMU, _FROM_STORAGE, _FROM_DOMAIN = 0, 7, 10, 18, 20
+_FROM_RPC, _FROM_QEMU, _FROM_STORAGE, _FROM_DOMAIN, _FROM_LIBSSH2, _FROM_LIBSSH = 7, 10, 18, 20, 50, 66
 # What libvirt's words begin with, for those who only hear them, as from virsh; only those of the system's errors have nothing.
 _BEGINNINGS = {
     _INTERNAL: "internal error: ", _NO_MEMORY: "out of memory", _FAILED: "operation failed: ", _NO_NETWORK: "Network not found",
@@ -35,12 +35,16 @@ _BEGINNINGS = {
 
 @dataclass(frozen=True)
 class Sign:
-    """What tells a failure; what is None may be anything. One without a number is looked for in QEMU's log too."""
+    """What tells a failure; what is None may be anything. One without a number is looked for in QEMU's log too.
+
+    ``silent`` says whether it is the host that we ask that does not answer: libvirt has the same words where its peer is lost.
+    """
 
     number: int | None = None
     origin: int | None = None
     errno: int | None = None
     words: str | None = None
+    silent: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -77,19 +81,21 @@ FAILURES: tuple[Failure, ...] = (
         " installed anew",
         "find out which, from somebody who knows that machine; only then remove the old key ('ssh-keygen -R HOST') and connect"
         " once by hand, as the user who connects (root, or that of the source's libvirtd)",
-        (Sign(_SYSTEM, _FROM_RPC, words="IDENTIFICATION HAS CHANGED"),),
+        (Sign(_SYSTEM, _FROM_RPC, words="IDENTIFICATION HAS CHANGED"),
+         Sign(_AUTH_FAILED, _FROM_LIBSSH, words="HOST KEY VERIFICATION FAILED")),
     ),
     Failure(
         "ssh-host-key-unknown", "here", "ssh does not know the host's key, and nobody is there to say that it is right",
         "connect once by hand, as the user who connects (root, or that of the source's libvirtd), and compare the key: 'ssh"
         " USER@HOST true'. Or put the key into known_hosts",
-        (Sign(_SYSTEM, _FROM_RPC, words="Host key verification failed"),),
+        (Sign(_SYSTEM, _FROM_RPC, words="Host key verification failed"), Sign(words="Can't verify the session host key")),
     ),
     Failure(
         "ssh-permission-denied", "here", "ssh is not let in: the host does not have our key, or the key wants a passphrase",
         "copy the key of the user who connects (root, or that of the source's libvirtd) there: 'ssh-copy-id USER@HOST'; one with"
         " a passphrase has to be in an agent that this user reaches. 'ssh -o BatchMode=yes USER@HOST true' tries it",
-        (Sign(_SYSTEM, _FROM_RPC, words=r"Permission denied \(|Permission denied, please|Too many authentication failures"),),
+        (Sign(_SYSTEM, _FROM_RPC, words=r"Permission denied \(|Permission denied, please|Too many authentication failures"),
+         Sign(_AUTH_FAILED, _FROM_LIBSSH), Sign(_AUTH_FAILED, _FROM_LIBSSH2)),
     ),
     Failure(
         "ssh-no-helper", "destination", "ssh got in, but there is no program on that host that leads on to its libvirt",
@@ -222,7 +228,7 @@ FAILURES: tuple[Failure, ...] = (
     Failure(
         "port-in-use", "destination", "another program has the port that the guest was to come in by",
         "see which ('ss -ltnp' there); end it or move it elsewhere, or let libvirt choose another port",
-        (Sign(words="Failed to find an available port|Address already in use"),),
+        (Sign(words="Failed to find an available port|migrate-incoming.*Address already in use"),),
     ),
     Failure(
         "disk-size", "destination", "the image for the guest's disk there has another size than the source's",
@@ -271,8 +277,15 @@ FAILURES: tuple[Failure, ...] = (
         " the network between them is cut",
         "see that libvirtd runs there, why it ended ('journalctl -u libvirtd' or -u virtqemud), and that the hosts reach each"
         " other; then move the guest again",
-        (Sign(_INTERNAL, _FROM_RPC, words="client socket is closed|keepalive timeout"),
+        (Sign(_INTERNAL, _FROM_RPC, words="client socket is closed|keepalive timeout", silent=False),
          Sign(_FAILED, _FROM_QEMU, words="Lost connection to destination")),
+    ),
+    Failure(
+        "host-lost", "source", "we lost the libvirt that makes the move: libvirtd ended there, or the network to it is cut",
+        "see that libvirtd runs there, why it ended ('journalctl -u libvirtd' or -u virtqemud), and that it is reached from here;"
+        " then move the guest again",
+        (Sign(origin=_FROM_RPC, words="client socket is closed|keepalive timeout|End of file while reading data: Input/output"
+              " error$", silent=True),),
     ),
     Failure(
         "stream-broken", "destination", "the guest's QEMU there ended, or the connection to it broke, in the middle of the move",
@@ -303,6 +316,7 @@ def _fits(sign: Sign, error: EngineError) -> bool:
         # Who only heard the words does not know who said them.
         and (sign.origin in (None, error.origin) or (error.origin is None and sign.words is not None))
         and sign.errno in (None, error.errno)
+        and sign.silent in (None, isinstance(error, SilentError))
         and (sign.words is None or re.search(sign.words, error.details) is not None)
     )
 

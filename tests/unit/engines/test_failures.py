@@ -16,7 +16,7 @@ RECORDED: list[dict[str, Any]] = json.loads((Path(__file__).parents[2] / "record
 
 
 def error_of(each: dict[str, Any]) -> EngineError:
-    return EngineError(
+    return (SilentError if each["silent"] else EngineError)(
         "libvirt could not move it", details=each["words"], number=each["number"], origin=each["origin"], errno=each["errno"]
     )
 
@@ -76,7 +76,9 @@ def test_numbers_tell_without_words_in_another_language() -> None:
         assert found.name == name
 
 
-@pytest.mark.parametrize("each", [each for each in RECORDED if each["number"] is not None], ids=lambda each: each["provocation"])
+@pytest.mark.parametrize(
+    "each", [each for each in RECORDED if each["number"] is not None and not each["silent"]], ids=lambda each: each["provocation"]
+)
 def test_what_virsh_prints_is_told_as_well(each: dict[str, Any]) -> None:
     words = f"error: {each['words']}"
     told = EngineError("virsh ended with exit code 1", details=words, number=number_of(words))
@@ -96,6 +98,7 @@ def test_numbers_are_libvirts() -> None:
         "_TIMED_OUT": "ERR_OPERATION_TIMEOUT", "_ABORTED": "ERR_OPERATION_ABORTED", "_AUTH_CANCELLED": "ERR_AUTH_CANCELLED",
         "_UNSAFE": "ERR_MIGRATE_UNSAFE", "_AUTH_UNAVAILABLE": "ERR_AUTH_UNAVAILABLE", "_ACCESS_DENIED": "ERR_ACCESS_DENIED",
         "_CPU": "ERR_CPU_INCOMPATIBLE", "_FROM_RPC": "FROM_RPC", "_FROM_QEMU": "FROM_QEMU", "_FROM_STORAGE": "FROM_STORAGE",
-        "_FROM_DOMAIN": "FROM_DOMAIN",
+        "_FROM_DOMAIN": "FROM_DOMAIN", "_FROM_LIBSSH2": "FROM_SSH", "_FROM_LIBSSH": "FROM_LIBSSH",
+        "_NOT_SUPPORTED": "ERR_OPERATION_UNSUPPORTED",
     }.items():  # fmt: skip
         assert getattr(failures, ours) == getattr(libvirt, f"VIR_{name}"), name

@@ -12,7 +12,7 @@ from whimbrel.errors import EngineError, MoveError, RefusedError, ReservationErr
 from whimbrel.hosts.host import GuestState
 from whimbrel.migrate import verify
 from whimbrel.migrate.carry_out import Ending, carry_out
-from whimbrel.migrate.technique import MoveRequest
+from whimbrel.migrate.technique import Journal, MoveReport, MoveRequest
 from whimbrel.spec.migration import MigrationSpec
 
 
@@ -213,3 +213,28 @@ def test_nothing_is_moved_between_one_host_and_itself(pair: Pair) -> None:
     with pytest.raises(UsageError, match="hosts a and b are one host, server-a") as caught:
         pair.move(lambda _: pytest.fail("it was moved"))
     assert "stop nothing" in caught.value.resolution
+
+
+class Impatient:
+    """A technique that ends its own move, as at a time-out."""
+
+    name = "impatient"
+    moves = "vm"
+
+    def move(self, request: MoveRequest, journal: Journal) -> MoveReport:
+        called_ns = journal.mark("move called")
+        journal.mark("abort", why="not done after 5 s")
+        said = refused("operation aborted: job 'migration out' canceled by client", 78, 10)
+        return MoveReport(called_ns, journal.note("move returned"), "aborted", said, 0, 0, None)
+
+
+def test_what_whimbrel_has_aborted_nobody_else_is_blamed_for(pair: Pair) -> None:
+    request = MoveRequest(GUEST, pair.a, pair.b, 2**20, 2**20, MigrationSpec())
+    ending = carry_out(Impatient(), request, FakeJournal(), lambda: "pre-copy")
+    assert (ending.result, ending.known) == ("aborted", None)
+    assert str(ending.error) == (
+        "the move aborted in the phase pre-copy; the guest runs on host a\n"
+        "Why: whimbrel aborted it: not done after 5 s\n"
+        "libvirt could not move guest to qemu+tcp://b/system\noperation aborted: job 'migration out' canceled by client\n"
+        "What to do: nothing is lost: remove the cause and move it again"
+    )
