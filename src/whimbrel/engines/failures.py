@@ -35,7 +35,7 @@ _BEGINNINGS = {
 
 @dataclass(frozen=True)
 class Sign:
-    """What tells a failure; what is None may be anything. One without a number is looked for in QEMU's log too.
+    """What tells a failure; what is None may be anything. One that is words alone is looked for in QEMU's log too.
 
     ``silent`` says whether it is the host that we ask that does not answer: libvirt has the same words where its peer is lost.
     """
@@ -104,9 +104,14 @@ FAILURES: tuple[Failure, ...] = (
     ),
     Failure(
         "name-unknown", "between", "a host's name is unknown where it was asked for",
-        "enter it in /etc/hosts or in DNS where the guest is moved from, or use an address",
+        "enter it in /etc/hosts or in DNS of the machine that connects (this one, or the guest's source), or use an address",
         (Sign(_SYSTEM, _FROM_RPC, words="Unable to resolve address|Could not resolve hostname"),
          Sign(_SYSTEM, _FROM_RPC, words="Name or service not known")),
+    ),
+    Failure(
+        "libvirt-absent", "here", "no libvirt daemon listens on that socket",
+        "start it there ('systemctl start libvirtd', or virtqemud.socket), or name the socket that it has",
+        (Sign(_SYSTEM, _FROM_RPC, words="Failed to connect socket to"),),
     ),
     Failure(
         "connection-refused", "destination", "that host answers, but nothing listens at that port",
@@ -117,7 +122,8 @@ FAILURES: tuple[Failure, ...] = (
     ),
     Failure(
         "no-route", "between", "there is no way to that address: the host is off, or the network does not lead there",
-        "see that the host is on, that the address is right, and that the source reaches it ('ip route get ADDRESS', 'ping')",
+        "see that the host is on, that the address is right, and that the machine that connects (this one, or the guest's source)"
+        " reaches it ('ip route get ADDRESS', 'ping')",
         (Sign(_SYSTEM, _FROM_RPC, errno.EHOSTUNREACH), Sign(_SYSTEM, _FROM_RPC, errno.ENETUNREACH),
          Sign(_SYSTEM, _FROM_RPC, words="No route to host|Network is unreachable"),
          Sign(words="Failed to connect to .*: (No route to host|Network is unreachable)")),
@@ -125,7 +131,7 @@ FAILURES: tuple[Failure, ...] = (
     Failure(
         "timed-out", "between", "nothing answers at that address: the host stands still, or a firewall drops what is sent",
         "see that the host answers, and that firewalls let libvirt (TLS: 16514, ssh: 22, TCP: 16509) and moves (49152 to 49215)"
-        " pass from source to destination",
+        " pass, from here to both hosts and between them",
         (Sign(_SYSTEM, _FROM_RPC, errno.ETIMEDOUT), Sign(_SYSTEM, _FROM_RPC, words="Connection timed out"),
          Sign(words="Failed to connect to .*: Connection timed out")),
     ),
@@ -176,7 +182,7 @@ FAILURES: tuple[Failure, ...] = (
     ),
     Failure(
         "unsafe", "both", "libvirt does not think that the guest's data would survive this move",
-        "change what it names; do not override it ('--unsafe') unless you know better",
+        "change what it names; who overrides it ('--unsafe') may lose what the guest has written",
         (Sign(_UNSAFE),),
     ),
     Failure(
@@ -284,8 +290,7 @@ FAILURES: tuple[Failure, ...] = (
         "host-lost", "source", "we lost the libvirt that makes the move: libvirtd ended there, or the network to it is cut",
         "see that libvirtd runs there, why it ended ('journalctl -u libvirtd' or -u virtqemud), and that it is reached from here;"
         " then move the guest again",
-        (Sign(origin=_FROM_RPC, words="client socket is closed|keepalive timeout|End of file while reading data: Input/output"
-              " error$", silent=True),),
+        (Sign(_INTERNAL, _FROM_RPC, words="client socket is closed|keepalive timeout", silent=True),),
     ),
     Failure(
         "stream-broken", "destination", "the guest's QEMU there ended, or the connection to it broke, in the middle of the move",
@@ -303,7 +308,7 @@ def diagnose(error: Exception | None, log: str = "") -> Failure | None:
     The log counts first: where QEMU refused what came, libvirt often knows only that the connection broke.
     """
     for failure in FAILURES:
-        if any(sign.number is None and re.search(sign.words or "", log) for sign in failure.signs):
+        if any(sign == Sign(words=sign.words) and re.search(sign.words or "", log) for sign in failure.signs):
             return failure
     if not isinstance(error, EngineError) or error.number is None:
         return None
