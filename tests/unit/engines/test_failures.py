@@ -23,9 +23,15 @@ def error_of(each: dict[str, Any]) -> EngineError:
 
 @pytest.mark.parametrize("each", RECORDED, ids=lambda each: each["provocation"])
 def test_what_was_heard_is_told_by_its_name(each: dict[str, Any]) -> None:
-    found = diagnose(error_of(each)) if each["number"] is not None else diagnose(None, each["words"])
+    found = diagnose(error_of(each), each["log"]) if each["number"] is not None else diagnose(None, each["words"])
     assert found is not None
     assert found.name == each["failure"]
+
+
+@pytest.mark.parametrize("each", RECORDED, ids=lambda each: each["provocation"])
+def test_what_qemu_writes_into_its_log_as_a_matter_of_course_explains_nothing(each: dict[str, Any]) -> None:
+    found = diagnose(None, each["log"])
+    assert found is None or found.name == each["failure"]
 
 
 @pytest.mark.parametrize("failure", FAILURES, ids=lambda failure: failure.name)
