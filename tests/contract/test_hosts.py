@@ -11,6 +11,7 @@ import pytest
 from tests.fakes import FakeHost, FakeJournal, FakeVantage
 from whimbrel.engines.libvirt import Connection
 from whimbrel.hosts.host import Host, Vantage
+from whimbrel.hosts.identity import HostIdentity
 from whimbrel.lab.lab import Lab
 from whimbrel.migrate.technique import Journal
 from whimbrel.observe.migration_events import MigrationEvents
@@ -39,6 +40,14 @@ def test_a_host_is_reached_by_us_and_by_its_peer_in_different_ways(host: Host) -
     assert host.libvirt_uri.startswith("qemu+unix://")
     assert host.peer_uri.startswith("qemu+tcp://")
     assert host.peer_uri.endswith("/system")
+
+
+def test_a_host_says_which_machine_it_is_as_its_libvirt_does(host: Host) -> None:
+    if isinstance(host, FakeHost):
+        assert host.identity() != FakeHost("a").identity()
+        return
+    with Connection.open(host.libvirt_uri) as connection:
+        assert host.identity() == HostIdentity(*connection.host_identity())
 
 
 def test_a_host_has_room(host: Host) -> None:

@@ -129,7 +129,7 @@ def test_files_that_do_not_come_whole_are_refused_while_the_container_runs(carri
         report = carriers.move("checkpoint", journal)
         assert report.result == "failed", report
         assert report.error is not None
-        assert "not those that were sent" in report.error
+        assert "not those that were sent" in str(report.error)
         assert "frozen" not in journal.names
         assert carriers.states == ["runs", "absent"]
     seen.assert_it_went_on()
@@ -305,7 +305,7 @@ def test_a_container_whose_memory_is_lost_ends_and_its_old_copy_does_not_go_on_b
     report = carriers.move("post-copy", Saboteur("restored", harms[victim]))
     assert report.result == "failed", report
     assert report.error is not None
-    assert "lost" in report.error
+    assert "lost" in str(report.error)
     # It has run there: what stands still here is from before that, and only its owner may say that it will do.
     assert carriers.states == ["stands still", "absent"]
     assert_only_its_owner_can_start_it(carriers)
@@ -328,7 +328,7 @@ def test_a_copy_that_ran_and_was_given_up_is_not_followed_by_its_older_one(carri
     report = carriers.move("checkpoint", FakeJournal())
     assert report.result == "failed", report
     assert report.error is not None
-    assert "after it had run there" in report.error
+    assert "after it had run there" in str(report.error)
     assert carriers.states == ["stands still", "absent"]
     assert_only_its_owner_can_start_it(carriers)
 

@@ -25,9 +25,11 @@ from whimbrel.errors import UnsafeStateError, UsageError
 from whimbrel.guests.carrier import CONTAINER
 from whimbrel.guests.guest import take_power_away
 from whimbrel.lab.lab import Lab
+from whimbrel.lab.server import Server
 from whimbrel.spec.fields import HostName
 from whimbrel.spec.load import load_campaign
 from whimbrel.system.deadline import pause
+from whimbrel.system.process import run
 
 PROJECT = Path(__file__).parents[2]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(PROJECT / "src")}
@@ -90,6 +92,39 @@ def test_a_move_that_is_aborted_leaves_it_where_it_was(deployed: Deployed) -> No
     assert deployed.copies() == ["a"]
     assert deployed.move("b").error is None
     assert deployed.copies() == ["b"]
+
+
+def test_a_move_that_fails_says_why_in_its_record(deployed: Deployed, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as wrong:
+        wrong.setattr(Server, "peer_uri", "qemu+tcp://server-a/system")
+        failed = deployed.move("b")
+    outcome = failed.stored.record.outcome
+    assert (outcome.result, outcome.runs_on, outcome.known_failure) == ("failed", ["a"], "same-host")
+    assert outcome.error is not None
+    first, why, said, *_, what = outcome.error.splitlines()
+    assert first == "the move failed in the phase reservation; the guest runs on host a"
+    assert why == "Why: source and destination are one host for libvirt: they have the same host UUID"
+    assert "internal error: Attempt to migrate guest to the same host" in said
+    assert what.startswith("What to do: compare 'virsh -c URI capabilities' of both")
+    assert deployed.copies() == ["a"]
+    assert deployed.move("b").error is None
+
+
+def test_what_qemu_says_at_the_destination_is_evidence(deployed: Deployed) -> None:
+    """Its libvirt is left too little address space for the guest's QEMU."""
+    [libvirtd] = processes(deployed.lab, "b", "libvirtd")
+    run(["prlimit", "--pid", str(libvirtd.pid), "--as=1200000000:"])
+    try:
+        failed = deployed.move("b")
+    finally:
+        run(["prlimit", "--pid", str(libvirtd.pid), "--as=unlimited:"])
+    outcome = failed.stored.record.outcome
+    assert (outcome.result, outcome.runs_on, outcome.known_failure) == ("failed", ["a"], "memory"), outcome.error
+    assert outcome.error is not None
+    assert "Why: the destination has no memory for the guest" in outcome.error
+    assert "QEMU's log on host b: " in outcome.error
+    assert "Cannot allocate memory" in outcome.error
+    assert deployed.move("b").error is None
 
 
 @pytest.mark.long

@@ -217,7 +217,7 @@ def _tell(deployment: Deployment, moved: Moved, figures: TrialFigures, choice: C
             "at_least": {key: bound for key, bound in bounds.items() if bound is not None},
             "phases": {phase.name: phase.length_s for phase in figures.phases},
             "kept": _kept_state(record), "rounds": [found.model_dump(mode="json") for found in figures.rounds],
-            "error": record.outcome.error,
+            "error": record.outcome.error, "known_failure": record.outcome.known_failure,
             "goal": {"why": choice.why, "expected": asdict(choice.candidate.expected) | {"stalls": None}}
             if choice and choice.candidate else None,
         }  # fmt: skip

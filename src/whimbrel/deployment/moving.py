@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,12 +12,13 @@ from whimbrel.deployment.bringing_up import AnySite, guest_of, vms_of
 from whimbrel.deployment.deployed import Deployment, plan_of
 from whimbrel.engines.guest_agent import GuestAgent
 from whimbrel.engines.libvirt import Connection
-from whimbrel.errors import InstrumentError, TrialError, UsageError, WhimbrelError
+from whimbrel.errors import EngineError, InstrumentError, TrialError, UsageError, WhimbrelError
 from whimbrel.guests import guest as the_guest
 from whimbrel.guests.carrier import Carrier, VmCarrier
 from whimbrel.guests.forms import start_again
 from whimbrel.hosts.host import Host, Place
 from whimbrel.hosts.inside import NothingInside
+from whimbrel.hosts.one_host import refuse_hosts_that_are_one
 from whimbrel.migrate.carry_out import carry_out
 from whimbrel.migrate.journal import WrittenJournal, note_end, note_left, read_history
 from whimbrel.migrate.storage import MAKING_DISK, keep_only_copy
@@ -146,6 +147,9 @@ def move(
     """Moves it to a host; writes a campaign of this one move into ``out``."""
     with ExitStack() as holding:
         places = places_of(deployment, site, holding)
+        with suppress(EngineError):
+            # One that does not answer is met again, by whoever asks where it runs.
+            refuse_hosts_that_are_one(site.hosts.values())
         source = where_it_runs(deployment, site, places)
         refuse_destination(deployment, site, source, to)
         spec = deployment.with_migration(migration)

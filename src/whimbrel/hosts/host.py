@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
-from whimbrel.hosts.identity import GuestIdentity
+from whimbrel.hosts.identity import GuestIdentity, HostIdentity
 
 GuestState = Literal["runs", "stands still", "absent"]
 
@@ -64,6 +64,9 @@ class Host(Protocol):
     @property
     def move_uri(self) -> str:
         """Where a peer sends a guest's memory."""
+
+    def identity(self) -> HostIdentity:
+        """Which machine it is; EngineError when it does not say."""
 
     @property
     def gone(self) -> bool:

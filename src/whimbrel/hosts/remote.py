@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import itertools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
-from whimbrel.engines.libvirt import Connection
+from whimbrel.engines.libvirt import Connection, without_asking
 from whimbrel.engines.libvirt_storage import pool
 from whimbrel.errors import CapabilityError, UsageError
 from whimbrel.hosts.by_libvirt import libvirt_state_of
 from whimbrel.hosts.claims import Claims
 from whimbrel.hosts.host import Capacity, GuestState, Host, SamplePoints
-from whimbrel.hosts.identity import GuestIdentity, Owner
+from whimbrel.hosts.identity import GuestIdentity, HostIdentity, Owner
 from whimbrel.hosts.inside import Cell
+from whimbrel.hosts.one_host import refuse_hosts_that_are_one
 from whimbrel.hosts.remote_files import RemoteFiles, SharedStorage
 from whimbrel.hosts.site import Accelerator, OwnDisk
 from whimbrel.images.recipes import content_hash
@@ -58,13 +58,18 @@ class RemoteHost:
 
     @property
     def peer_uri(self) -> str:
-        """How the other host reaches it: as we do, but with its own certificates and sockets."""
-        return self._spec.peer_libvirt or urlunsplit(urlsplit(self._spec.libvirt)._replace(query=""))
+        """How the other host reaches it: as we do, but with its own certificates and sockets; nobody can be asked there."""
+        return without_asking(self._spec.peer_libvirt or urlunsplit(urlsplit(self._spec.libvirt)._replace(query="")))
 
     @property
     def move_uri(self) -> str:
         """Where a peer sends a guest's memory."""
         return f"tcp://[{self.address}]" if ":" in self.address else f"tcp://{self.address}"
+
+    def identity(self) -> HostIdentity:
+        """What its libvirt says."""
+        with Connection.open(self.libvirt_uri) as connection:
+            return HostIdentity(*connection.host_identity())
 
     @property
     def gone(self) -> bool:
@@ -156,7 +161,7 @@ class RemoteSite:
         if self.ledger.entries:
             removes = "'whimbrel undeploy' ends it" if self.ledger.kept else "'whimbrel gc' removes it"
             raise UsageError(f"something of ours is still on the hosts {self.name!r}", resolution=removes)
-        _identities(self.spec)
+        refuse_hosts_that_are_one(self.hosts.values())
         prove_shared_storage(self.spec, self._storage)
         try:
             Claims(self.spec, self._storage, self.ledger).take(self.guests, self._take_over)
@@ -256,45 +261,22 @@ def _hosts(spec: HostsSpec, label: str) -> dict[HostName, RemoteHost]:
     return {name: RemoteHost(name, host, spec.storage, label) for name, host in spec.servers.items()}
 
 
-def refuse_one_host(found: Mapping[HostName, tuple[str, str]]) -> None:
-    """UsageError when two libvirtds, each by UUID and name of its host, are one, or cannot be told apart by libvirt."""
-    for (one, first), (other, second) in itertools.combinations(found.items(), 2):
-        if not first[0] or first[0] != second[0]:
-            continue
-        if first[1] == second[1]:
-            raise UsageError(
-                f"hosts {one} and {other} are one host, {first[1]} (UUID {first[0]}), under two names: a guest cannot move to"
-                " where it is",
-                resolution=f"name another host as {other}; a guest that seems to run on both runs there once: stop nothing",
-            )
-        raise UsageError(
-            f"hosts {one} and {other}, {first[1]} and {second[1]}, have one UUID, {first[0]}: libvirt refuses to move a guest"
-            " between them",
-            resolution="if they are two, give each a UUID of its own: 'host_uuid' in libvirtd.conf, then start libvirtd again;"
-            f" if they are one, name another host as {other}",
-        )
-
-
-def _identities(spec: HostsSpec) -> str:
-    found = {}
-    for name, host in spec.servers.items():
-        with Connection.open(host.libvirt) as connection:
-            found[name] = connection.host_identity()
-    refuse_one_host(found)
-    return ", ".join(f"{name} is {machine} ({number})" for name, (number, machine) in found.items())
+def _identities(hosts: Sequence[RemoteHost]) -> str:
+    refuse_hosts_that_are_one(hosts)
+    return ", ".join(f"{host.name} is {host.identity()}" for host in hosts)
 
 
 def examine_hosts(spec: HostsSpec) -> list[Finding]:
     """Tries what a campaign needs of the hosts: their libvirt, its version, room, their storage, and whether they are in use."""
     findings = []
     label = owner_of(spec).label
-    hosts = _hosts(spec, label).values()
+    hosts = list(_hosts(spec, label).values())
     for host in hosts:
         findings.append(attempt(f"libvirt of host {host.name}", True, partial(_versions, host)))
         if findings[-1].works:
             findings.append(attempt(f"room on host {host.name}", True, partial(_room, host)))
     if all(finding.works for finding in findings):
-        findings.append(attempt("hosts apart", True, lambda: _identities(spec)))
+        findings.append(attempt("hosts apart", True, lambda: _identities(hosts)))
     if all(finding.works for finding in findings):
         findings.append(attempt("shared storage", True, lambda: _shared(spec)))
     if findings[-1].works:

@@ -14,7 +14,7 @@ from whimbrel.engines.libvirt import Connection
 from whimbrel.errors import TrialError
 from whimbrel.hosts.by_libvirt import libvirt_state_of
 from whimbrel.hosts.host import Capacity, GuestState, SamplePoints
-from whimbrel.hosts.identity import GuestIdentity
+from whimbrel.hosts.identity import GuestIdentity, HostIdentity
 from whimbrel.spec.lab import QEMU_OVERHEAD_BYTES
 from whimbrel.system import netns
 from whimbrel.system.certificates import Authority, equip_host
@@ -95,6 +95,10 @@ class Server:
         """Where a peer sends a guest's memory."""
         return f"tcp://{self.place.move_address}"
 
+    def identity(self) -> HostIdentity:
+        """As we have told its libvirtd."""
+        return HostIdentity(str(uuid.uuid5(uuid.NAMESPACE_OID, f"whimbrel {self.place.netns}")), _host_name(self.name))
+
     def start(self) -> None:
         """Boots the server and waits until its libvirtd answers."""
         place = self.place
@@ -126,9 +130,8 @@ class Server:
         place.own.mkdir(exist_ok=True)
         etc = place.folder / "upper" / "etc"
         (etc / "libvirt").mkdir(parents=True)
-        host_uuid = uuid.uuid5(uuid.NAMESPACE_OID, f"whimbrel {place.netns}")
         (etc / "libvirt" / "libvirtd.conf").write_text(
-            _LIBVIRTD_CONF.format(address=place.address, uuid=host_uuid, tls=int(place.tls), tcp=int(not place.tls))
+            _LIBVIRTD_CONF.format(address=place.address, uuid=self.identity().uuid, tls=int(place.tls), tcp=int(not place.tls))
         )
         (etc / "libvirt" / "qemu.conf").write_text(_QEMU_CONF)
         hosts = {"localhost": "127.0.0.1"} | {_host_name(name): address for name, address in place.neighbours.items()}

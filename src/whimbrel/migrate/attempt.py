@@ -75,9 +75,9 @@ class Attempt:
         return "aborted" if self._aborted else "failed"
 
     @property
-    def error(self) -> str | None:
+    def error(self) -> EngineError | None:
         """What libvirt said when it failed."""
-        return str(self._call.error) if self._call.error is not None else None
+        return self._call.error
 
     def _elapsed_s(self) -> float:
         return time.monotonic() - self._began_s

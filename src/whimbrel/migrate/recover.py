@@ -13,6 +13,7 @@ from whimbrel.engines.libvirt import Connection
 from whimbrel.errors import EngineError, GuestError, NoGuestError, RefusedError, UnsafeStateError
 from whimbrel.hosts.host import Host
 from whimbrel.hosts.identity import GuestIdentity
+from whimbrel.hosts.one_host import why_not_two
 from whimbrel.migrate.live import options_of
 from whimbrel.migrate.recovery import Decision, Intention, SideState, Situation, Step, decide
 from whimbrel.migrate.storage import fit_for_both, keep_only_copy
@@ -173,6 +174,7 @@ class VmSides:
             there_says = _status_of(there) if there is not None and not moving and not split else None
             return Situation(
                 *states,
+                not_two=why_not_two(source, destination),
                 under_way=moving or (states[0] == "runs" and not self._powering_off.passed),
                 split=split,
                 deaf=split and self._taken_up is not None and self._taken_up.passed,

@@ -98,12 +98,14 @@ class Outcome(Record):
     """How the move ended, and whether it was measured; a trial has durations only when it moved *and* was measured.
 
     A guest that was not to move has ``stayed``. ``runs_on`` are the hosts on which a copy ran afterwards: one, or when the
-    result is ``unsafe`` none or two. ``not made`` says that the trial failed before the move was called.
+    result is ``unsafe`` none or two. ``not made`` says that the trial failed before the move was called. ``known_failure`` is the
+    name of a failure of the move whose cause is known (engines/failures.py), None of any other.
     """
 
     result: Literal["moved", "stayed", "failed", "aborted", "unsafe", "not made"]
     measured: bool
     error: str | None
+    known_failure: str | None = None
     runs_on: list[HostName]
     same_identity: bool | None
 

@@ -11,7 +11,7 @@ from whimbrel.analysis.summary import ArmSummary, summarise
 from whimbrel.analysis.thresholds import Tick, ticks_of
 from whimbrel.records.store import CampaignFolder
 from whimbrel.report.load import ReportedTrial, Told, load_trials
-from whimbrel.report.problems import problems_of
+from whimbrel.report.problems import failures_of, problems_of
 from whimbrel.report.table import Table, instrument_table, main_table, rest_table
 from whimbrel.units import format_bytes, format_duration, format_rate
 
@@ -37,6 +37,7 @@ class Report:
     rest: Table
     instruments: Table
     problems: list[str]
+    failures: list[tuple[str, str]]
     evidence: Evidence | None
     predictor: PredictorRecord | None
     ticks: list[Tick]
@@ -66,6 +67,7 @@ def build_report(folder: CampaignFolder, buffers_s: Sequence[float] = (), told: 
         rest=rest_table(trialled),
         instruments=instrument_table(trialled),
         problems=problems_of(trials),
+        failures=failures_of(trials),
         evidence=evidence_of(trialled, {plan.arm for plan in folder.plans}),
         predictor=record_of(trialled),
         ticks=ticks_of(trialled),

@@ -76,6 +76,7 @@ class Notes:
     clock_before: ClockPair
     result: Literal["moved", "stayed", "failed", "aborted", "unsafe", "not made"] = "not made"
     runs_on: list[HostName] = field(default_factory=list)
+    known_failure: str | None = None
     failure: str | None = None
     host_versions: dict[str, str] = field(default_factory=dict)
     events: list[Event] = field(default_factory=list)
@@ -105,7 +106,7 @@ class Notes:
 
     def keep_ending(self, ending: Ending) -> None:
         """How the move ended."""
-        self.report, self.result = ending.report, ending.result
+        self.report, self.result, self.known_failure = ending.report, ending.result, ending.known
         self.runs_on = list(ending.runs_on)
 
     def move_record(self) -> MoveRecord | None:
@@ -131,6 +132,7 @@ class Notes:
             result=self.result,
             measured=self.failure is None,
             error=self.failure,
+            known_failure=self.known_failure,
             runs_on=self.runs_on,
             same_identity=self.identity_before == self.identity_after if self.identity_after else None,
         )

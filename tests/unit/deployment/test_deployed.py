@@ -15,7 +15,7 @@ from tests.fakes import FakeHost
 from whimbrel.cli.deploy import undeploy
 from whimbrel.deployment.bringing_up import guest_of, refuse_name, take_down, vms_of
 from whimbrel.deployment.deployed import Deployment, deployed, find, one_arm_of, plan_of
-from whimbrel.deployment.moving import request_for
+from whimbrel.deployment.moving import Progress, move, request_for
 from whimbrel.deployment.recovering import bring_back
 from whimbrel.errors import CleanUpError, EngineError, UnsafeStateError, UsageError
 from whimbrel.hosts.identity import GuestIdentity, Owner, identity_in_lab
@@ -25,6 +25,7 @@ from whimbrel.spec.load import load_campaign
 from whimbrel.spec.migration import MigrationSpec
 from whimbrel.system import ledger as ledgers
 from whimbrel.system.places import home
+from whimbrel.trial.notes import Origin
 from whimbrel.trial.place import ledger_for
 
 SCENARIOS = Path(__file__).parents[3] / "scenarios"
@@ -224,6 +225,17 @@ def test_a_damaged_one_is_not_written_over() -> None:
     (kept.folder / "deployment.json").write_text("")
     with pytest.raises(UsageError, match="'web' is deployed already"):
         refuse_name("web")
+
+
+def test_nothing_is_moved_between_one_host_and_itself(tmp_path: Path) -> None:
+    deployment = deploy("web", one("vm-1"))
+    a, b = FakeHost("a"), FakeHost("b")
+    b.machine = a.machine
+    site = lab(a, b)
+    a.guests[guest_of(deployment, site).uuid] = b.guests[guest_of(deployment, site).uuid] = "runs"
+    with pytest.raises(UsageError, match="hosts a and b are one host, server-a"):
+        move(deployment, site, "b", MigrationSpec(), tmp_path / "out", Origin("", None), Progress(print, lambda _: None))
+    assert not deployment.journal_file.exists()
 
 
 def test_a_damaged_journal_only_lets_it_be_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
