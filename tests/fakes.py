@@ -49,6 +49,10 @@ class FakeHost:
         return f"tcp://{self.address}"
 
     @property
+    def certificate_name(self) -> str | None:
+        return None
+
+    @property
     def gone(self) -> bool:
         return self.dead
 

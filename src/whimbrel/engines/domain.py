@@ -24,7 +24,8 @@ class MoveOptions:
 
     ``resume`` goes on with a post-copy move that stopped in the middle; all else must be as it was.
     With ``storage`` moved along, libvirt copies every disk that can be written to before it sends memory; the destination's
-    images must be there. ``destination_xml`` describes the guest there, where that differs.
+    images must be there. ``destination_xml`` describes the guest there, where that differs. ``certificate_name`` is whom the
+    destination's certificate must be for; None: for the host in ``move_uri``.
     """
 
     peer_uri: str
@@ -36,6 +37,7 @@ class MoveOptions:
     compression: str | None = None
     connections: int = 1
     tls: bool = False
+    certificate_name: str | None = None
     resume: bool = False
     storage: Literal["shared", "full", "incremental"] = "shared"
     destination_xml: str | None = None
@@ -65,6 +67,8 @@ class MoveOptions:
         }
         if self.destination_xml is not None:
             found[libvirt.VIR_MIGRATE_PARAM_DEST_XML] = self.destination_xml
+        if self.tls and self.certificate_name is not None:
+            found[libvirt.VIR_MIGRATE_PARAM_TLS_DESTINATION] = self.certificate_name
         if self.post_copy:
             found[libvirt.VIR_MIGRATE_PARAM_BANDWIDTH_POSTCOPY] = self.bandwidth_mib_per_s
         if self.compression is not None:

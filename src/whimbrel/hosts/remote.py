@@ -21,6 +21,7 @@ from whimbrel.hosts.site import Accelerator, OwnDisk
 from whimbrel.images.recipes import content_hash
 from whimbrel.images.store import ImageStore
 from whimbrel.spec.hosts import HostsSpec, RemoteHostSpec
+from whimbrel.spec.libvirt_uri import is_address, split_libvirt_uri
 from whimbrel.system.capabilities import Finding, attempt
 from whimbrel.system.installation import installation_id
 from whimbrel.system.ledger import Ledger, register_undo
@@ -63,6 +64,17 @@ class RemoteHost:
     def move_uri(self) -> str:
         """Where a peer sends a guest's memory."""
         return f"tcp://[{self.address}]" if ":" in self.address else f"tcp://{self.address}"
+
+    @property
+    def certificate_name(self) -> str | None:
+        """What the file says; else, for a host with an address only, the name by which its libvirt is reached over TLS.
+
+        That name is in the certificate of its libvirt already, and QEMU's is usually the same. A name that only ssh knows is not.
+        """
+        if self._spec.certificate_name is not None or not is_address(self.address):
+            return self._spec.certificate_name
+        peer = split_libvirt_uri(self.peer_uri)
+        return peer.host if peer.transport == "tls" and not is_address(peer.host) else None
 
     @property
     def gone(self) -> bool:
