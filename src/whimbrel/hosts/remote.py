@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
+from whimbrel.engines.capabilities import machine_of
 from whimbrel.engines.libvirt import Connection
 from whimbrel.engines.libvirt_storage import pool
 from whimbrel.errors import CapabilityError, UsageError
@@ -161,6 +162,7 @@ class RemoteSite:
         self._storage = SharedStorage(spec, ledger, owner.label)
         self._take_over = take_over
         self._platform: str | None = None
+        self._emulator: str | None = None
 
     def up(self) -> None:
         """Looks whether both hosts can be used; what is put on them later is in the ledger."""
@@ -215,6 +217,14 @@ class RemoteSite:
                 content = {**connection.versions(), "storage": self.spec.storage, "name": self.name}
             self._platform = f"hosts-{content_hash(content)}"
         return self._platform
+
+    @property
+    def emulator(self) -> str:
+        """Host A's own, as its libvirt says."""
+        if self._emulator is None:
+            with Connection.open(self.spec.a.libvirt) as connection:
+                self._emulator = machine_of(connection, self.spec.accelerator).emulator
+        return self._emulator
 
     @property
     def instruments_procs(self) -> Sequence[Path]:

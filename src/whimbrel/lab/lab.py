@@ -109,6 +109,8 @@ class Lab:
     """The servers and the vantage of a lab that is up. Implements ``hosts.site.Site``."""
 
     bridge = _GUEST_BRIDGE
+    # As the servers' tree has it.
+    emulator = "/usr/bin/qemu-system-x86_64"
 
     def __init__(self, spec: LabSpec, store: ImageStore, ledger: Ledger) -> None:
         self.spec = spec
