@@ -344,6 +344,10 @@ def _end_domain(entry: str) -> None:
         domain = connection.find(known["uuid"])
         if domain is not None:
             domain.destroy()
+        # One that only names files to read was never started, and stays until it is forgotten.
+        defined = connection.find(known["uuid"])
+        if defined is not None:
+            defined.undefine()
 
 
 register_undo("domain", _end_domain)

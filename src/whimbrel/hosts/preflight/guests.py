@@ -1,0 +1,91 @@
+"""Two small guests of our own with which hosts are tried: without a disk, never executing, and gone at the end.
+
+They are held as all that we put on hosts of others: listed in a ledger before they are there, under a claim that others see,
+named and asked for by UUIDs of our own. After a kill ``whimbrel gc`` finds that ledger.
+"""
+
+from __future__ import annotations
+
+import json
+import xml.etree.ElementTree as ET
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from whimbrel.engines.capabilities import ARCHITECTURE, Machine
+from whimbrel.engines.libvirt import Connection
+from whimbrel.errors import UsageError
+from whimbrel.hosts.claims import Claims
+from whimbrel.hosts.identity import GuestIdentity
+from whimbrel.hosts.preflight.machine import HostName
+from whimbrel.hosts.preflight.wanted import Wanted
+from whimbrel.hosts.remote import hosts_ledger, owner_of
+from whimbrel.hosts.remote_files import SharedStorage
+from whimbrel.spec.hosts import HostsSpec
+from whimbrel.system.capabilities import TURN_S
+from whimbrel.system.ledger import Ledger
+
+# Enough for the firmware, which never runs.
+_MEMORY_KIB = 64 * 1024
+
+
+def probe_ledger(spec: HostsSpec) -> Ledger:
+    """The ledger of what is put on the hosts only to try them; what is deployed there has one of its own."""
+    return Ledger(f"probe-{spec.name}", TURN_S)
+
+
+@contextmanager
+def held_guests(spec: HostsSpec) -> Iterator[dict[HostName, GuestIdentity]]:
+    """Who the guest that starts on each host will be; whatever there is of them is removed at the end.
+
+    UsageError when somebody uses the hosts, also a campaign of ours: a move beside it would spoil what it measures.
+    """
+    owner = owner_of(spec)
+    address = spec.guest_address.partition("/")[0]
+    guests: dict[HostName, GuestIdentity] = {"a": owner.identity("probe-a", address), "b": owner.identity("probe-b", address)}
+    with hosts_ledger(spec.name) as theirs, probe_ledger(spec) as ledger:
+        ledger.undo_all()
+        try:
+            if not any(entry.kind == "claim" for entry in theirs.entries):
+                Claims(spec, SharedStorage(spec, ledger, owner.label), ledger).take(list(guests.values()), take_over=False)
+            _list(spec, list(guests.values()), ledger)
+            yield guests
+        finally:
+            ledger.undo_all()
+
+
+def _list(spec: HostsSpec, guests: list[GuestIdentity], ledger: Ledger) -> None:
+    """Before the first is there; either may be on both hosts. From now on they are ours to end."""
+    for name, uri in (("a", spec.a.libvirt), ("b", spec.b.libvirt)):
+        with Connection.open(uri) as connection:
+            for guest in guests:
+                if connection.find(guest.uuid) is not None:
+                    raise UsageError(
+                        f"host {name} already has the guest {guest} (UUID {guest.uuid}), which is in no ledger",
+                        resolution="find out who uses it, and have it ended",
+                    )
+        for guest in guests:
+            ledger.add("domain", json.dumps({"uri": uri, "name": guest.name, "uuid": guest.uuid}))
+
+
+def guest_xml(guest: GuestIdentity, wanted: Wanted, machine: Machine, on_bridge: bool) -> str:
+    """A guest like those of the file, as far as hosts may refuse it: accelerator, machine, processor and bridge."""
+    kvm = wanted.accelerator == "kvm"
+    domain = ET.Element("domain", type="kvm" if kvm else "qemu")
+    for tag, text in (("name", guest.name), ("uuid", guest.uuid), ("memory", str(_MEMORY_KIB))):
+        ET.SubElement(domain, tag).text = text
+    kind = ET.SubElement(ET.SubElement(domain, "os"), "type", arch=ARCHITECTURE, machine=machine.type)
+    kind.text = "hvm"
+    ET.SubElement(ET.SubElement(domain, "features"), "acpi")
+    ET.SubElement(domain, "cpu", mode="host-passthrough" if kvm else "maximum", migratable="on")
+    for event in ("on_poweroff", "on_reboot", "on_crash"):
+        ET.SubElement(domain, event).text = "destroy"
+    devices = ET.SubElement(domain, "devices")
+    ET.SubElement(devices, "emulator").text = machine.emulator
+    if on_bridge:
+        interface = ET.SubElement(devices, "interface", type="bridge")
+        ET.SubElement(interface, "mac", address=guest.mac)
+        ET.SubElement(interface, "source", bridge=wanted.bridge)
+        ET.SubElement(interface, "model", type="virtio")
+    ET.SubElement(devices, "controller", type="usb", model="none")
+    ET.SubElement(devices, "memballoon", model="none")
+    return ET.tostring(domain, encoding="unicode")
