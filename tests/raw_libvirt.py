@@ -250,6 +250,10 @@ class RawHost:
                 raise error(_SYSTEM, f"Cannot get interface MTU on '{source.get('bridge')}': No such device")
 
     def _add(self, domain: RawDomain) -> RawDomain:
+        if domain.root.get("type") == "kvm" and not self.kvm:
+            raise error(
+                _INVALID_ARG, "invalid argument: could not get preferred machine for /usr/bin/qemu-system-x86_64 type=kvm"
+            )
         if domain.number in self.domains:
             raise error(_OPERATION_FAILED, f"operation failed: domain '{domain.name()}' already exists")
         self.domains[domain.number] = domain

@@ -80,7 +80,7 @@ def test_processors_are_compared_by_what_they_lack(two: Two) -> None:
 
 def test_small_files_are_read_and_nothing_stays(two: Two) -> None:
     number = str(uuid.uuid4())
-    with host_files(two.first, "contract-reads", number, [MTU, ABSENT]) as files:
+    with host_files(two.first, "tcg", "contract-reads", number, [MTU, ABSENT]) as files:
         assert files.read(MTU) == "1500"
         assert files.read(ABSENT) is None
         found = two.first.find(number)

@@ -18,6 +18,14 @@ ARCHITECTURE = "x86_64"
 MACHINE = "pc"
 
 
+Accelerator = Literal["kvm", "tcg"]
+
+
+def kind_of(accelerator: Accelerator) -> str:
+    """libvirt's word for a domain of this accelerator."""
+    return "kvm" if accelerator == "kvm" else "qemu"
+
+
 @dataclass(frozen=True)
 class Machine:
     """A kind of machine on a host; ``type`` is the machine type's full name, ``cpu_model`` libvirt's description of the CPU.
@@ -31,10 +39,10 @@ class Machine:
 
 
 def machine_of(
-    connection: Connection, accelerator: Literal["kvm", "tcg"], emulator: str | None = None, machine: str | None = MACHINE
+    connection: Connection, accelerator: Accelerator, emulator: str | None = None, machine: str | None = MACHINE
 ) -> Machine:
     """What a guest would get there. None stands for what that host takes by itself; RefusedError when it has no such thing."""
-    kind = "kvm" if accelerator == "kvm" else "qemu"
+    kind = kind_of(accelerator)
     with explained(f"tell what {emulator or 'its QEMU'} can be ({machine or 'any machine'}, {kind})", connection.raw):
         found = ET.fromstring(connection.raw.getDomainCapabilities(emulator, ARCHITECTURE, machine, kind, 0))
     return Machine(found.findtext("./path", ""), found.findtext("./machine", ""), _model(found))
@@ -50,9 +58,9 @@ def _model(capabilities: ET.Element) -> str | None:
     return ET.tostring(cpu, encoding="unicode")
 
 
-def lacking_in_cpu(connection: Connection, accelerator: Literal["kvm", "tcg"], model: str) -> str | None:
+def lacking_in_cpu(connection: Connection, accelerator: Accelerator, model: str) -> str | None:
     """What a host's CPU lacks of a model that another host gave, in libvirt's words; None when it lacks nothing."""
-    kind = "kvm" if accelerator == "kvm" else "qemu"
+    kind = kind_of(accelerator)
     try:
         with explained("compare processors", connection.raw):
             connection.raw.compareHypervisorCPU(

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from whimbrel.engines.binding import code_of, explained, libvirt
+from whimbrel.engines.capabilities import Accelerator, kind_of
 from whimbrel.engines.domain import Domain
 from whimbrel.engines.libvirt import Connection
 from whimbrel.errors import RefusedError
@@ -43,18 +44,21 @@ class HostFiles:
 
 
 @contextmanager
-def host_files(connection: Connection, name: str, uuid: str, paths: list[str]) -> Iterator[HostFiles]:
-    """The files through a domain of this name and UUID, which must be ours and in a ledger."""
+def host_files(connection: Connection, accelerator: Accelerator, name: str, uuid: str, paths: list[str]) -> Iterator[HostFiles]:
+    """The files through a domain of this name and UUID, which must be ours and in a ledger.
+
+    libvirt takes no domain, even one that is off, of an ``accelerator`` that its QEMU lacks.
+    """
     with explained("name files to read", connection.raw):
-        raw = connection.raw.defineXML(_description(name, uuid, paths))
+        raw = connection.raw.defineXML(_description(kind_of(accelerator), name, uuid, paths))
     try:
         yield HostFiles(raw)
     finally:
         Domain(raw).undefine()
 
 
-def _description(name: str, uuid: str, paths: list[str]) -> str:
-    domain = ET.Element("domain", type="qemu")
+def _description(kind: str, name: str, uuid: str, paths: list[str]) -> str:
+    domain = ET.Element("domain", type=kind)
     for tag, text in (("name", name), ("uuid", uuid), ("memory", "1024")):
         ET.SubElement(domain, tag).text = text
     ET.SubElement(ET.SubElement(domain, "os"), "type").text = "hvm"

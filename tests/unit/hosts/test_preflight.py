@@ -24,6 +24,7 @@ from whimbrel.spec.campaign import CampaignSpec
 
 pytestmark = pytest.mark.skipif(libvirt is None, reason="libvirt-python is not installed")
 
+CLAIM = {"token": "ours", "folder": "/srv/shared", "name": "x", "pool": "whimbrel"}
 THEIRS = "0b5e7f4c-0000-4000-8000-00000000000a"
 
 
@@ -82,7 +83,8 @@ PEER = "unable to connect to server at 'two.example:16514': Connection refused"
 SOWN: dict[str, tuple[Callable[[RawPair], None], Wanted, set[tuple[str, str, str]]]] = {
     "no KVM at b": (
         at("b", kvm=False), Wanted("kvm", "br0"),
-        {("no-accelerator", "blocks", "b"), ("post-copy-unseen", "unseen", "b"), ("way-unseen", "unseen", "a to b"),
+        {("no-accelerator", "blocks", "b"), ("bridge-unseen", "unseen", "b"),
+         ("post-copy-unseen", "unseen", "b"), ("way-unseen", "unseen", "a to b"),
          ("way-unseen", "unseen", "b to a")},
     ),
     "QEMU elsewhere at b": (
@@ -235,11 +237,22 @@ def test_hosts_in_use_by_others_are_read_and_not_tried(pair: RawPair) -> None:
 
 def test_what_is_deployed_there_by_us_is_left_alone(pair: RawPair) -> None:
     with hosts_ledger(pair.spec.name) as ledger:
-        ledger.add("claim", json.dumps({"token": "ours", "uri": pair.spec.a.libvirt, "folder": "/srv/shared", "name": "x"}))
+        ledger.add("claim", json.dumps({**CLAIM, "uri": pair.spec.a.libvirt}))
         ledger.add("domain", json.dumps({"uri": pair.spec.a.libvirt, "name": "guest", "uuid": THEIRS}))
         ledger.keep("")
     assert examine(pair) == []
     assert [entry.kind for entry in hosts_ledger(pair.spec.name).entries] == ["claim", "domain"]
+
+
+def test_hosts_that_were_taken_over_from_us_are_not_tried(pair: RawPair) -> None:
+    claim = {"user": "eve", "machine": "elsewhere", "since": "today", "guests": {}, "token": "theirs"}
+    pair.folder["x"] = json.dumps(claim).encode()
+    with hosts_ledger(pair.spec.name) as ledger:
+        ledger.add("claim", json.dumps({**CLAIM, "uri": pair.spec.a.libvirt}))
+        ledger.keep("")
+    found = examine_pair(pair.spec, Wanted("tcg", "br0"))
+    assert "taken over by eve" in next(each.seen for each in found if each.code == "way-unseen")
+    assert [host.seen for host in (pair.a, pair.b)] == [["guest"], ["guest"]]
 
 
 def test_a_campaign_of_ours_that_runs_is_not_disturbed(pair: RawPair) -> None:
@@ -272,7 +285,7 @@ def test_what_a_kill_has_left_goes_with_the_next_time(pair: RawPair) -> None:
     assert len(left.entries) == 6
     # The locks end with the process; the lists stay.
     held.gen.gi_frame.f_locals["ledger"].release()  # type: ignore[attr-defined]
-    held.gen.gi_frame.f_locals["theirs"].release()  # type: ignore[attr-defined]
+    held.gen.gi_frame.f_locals["site"].release()  # type: ignore[attr-defined]
     assert len(folder) == 2
     assert examine(pair) == []
 

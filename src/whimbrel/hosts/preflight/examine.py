@@ -99,9 +99,8 @@ class _Trial:
         """Its bridge, and the setting of its kernel that post-copy wants."""
         guest, bridge = self.guests[host], self.wanted.bridge
         try:
-            with host_files(
-                self.sights[host].connection, guest.name, guest.uuid, [*bridge_files(bridge), USERFAULTFD_FILE]
-            ) as files:
+            paths = [*bridge_files(bridge), USERFAULTFD_FILE]
+            with host_files(self.sights[host].connection, self.wanted.accelerator, guest.name, guest.uuid, paths) as files:
                 return read_bridge(host, bridge, files), _setting(files)
         except RefusedError as error:
             return unread_bridge(host, bridge, error.details or error.brief), None

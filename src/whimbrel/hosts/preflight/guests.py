@@ -11,10 +11,10 @@ import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from whimbrel.engines.capabilities import ARCHITECTURE, Machine
+from whimbrel.engines.capabilities import ARCHITECTURE, Machine, kind_of
 from whimbrel.engines.libvirt import Connection
 from whimbrel.errors import UsageError
-from whimbrel.hosts.claims import Claims
+from whimbrel.hosts.claims import Claims, confirm
 from whimbrel.hosts.identity import GuestIdentity
 from whimbrel.hosts.preflight.machine import HostName
 from whimbrel.hosts.preflight.wanted import Wanted
@@ -42,10 +42,12 @@ def held_guests(spec: HostsSpec) -> Iterator[dict[HostName, GuestIdentity]]:
     owner = owner_of(spec)
     address = spec.guest_address.partition("/")[0]
     guests: dict[HostName, GuestIdentity] = {"a": owner.identity("probe-a", address), "b": owner.identity("probe-b", address)}
-    with hosts_ledger(spec.name) as theirs, probe_ledger(spec) as ledger:
+    with hosts_ledger(spec.name) as site, probe_ledger(spec) as ledger:
         ledger.undo_all()
         try:
-            if not any(entry.kind == "claim" for entry in theirs.entries):
+            if any(entry.kind == "claim" for entry in site.entries):
+                confirm(site)
+            else:
                 Claims(spec, SharedStorage(spec, ledger, owner.label), ledger).take(list(guests.values()), take_over=False)
             _list(spec, list(guests.values()), ledger)
             yield guests
@@ -69,14 +71,13 @@ def _list(spec: HostsSpec, guests: list[GuestIdentity], ledger: Ledger) -> None:
 
 def guest_xml(guest: GuestIdentity, wanted: Wanted, machine: Machine, on_bridge: bool) -> str:
     """A guest like those of the file, as far as hosts may refuse it: accelerator, machine, processor and bridge."""
-    kvm = wanted.accelerator == "kvm"
-    domain = ET.Element("domain", type="kvm" if kvm else "qemu")
+    domain = ET.Element("domain", type=kind_of(wanted.accelerator))
     for tag, text in (("name", guest.name), ("uuid", guest.uuid), ("memory", str(_MEMORY_KIB))):
         ET.SubElement(domain, tag).text = text
     kind = ET.SubElement(ET.SubElement(domain, "os"), "type", arch=ARCHITECTURE, machine=machine.type)
     kind.text = "hvm"
     ET.SubElement(ET.SubElement(domain, "features"), "acpi")
-    ET.SubElement(domain, "cpu", mode="host-passthrough" if kvm else "maximum", migratable="on")
+    ET.SubElement(domain, "cpu", mode="host-passthrough" if wanted.accelerator == "kvm" else "maximum", migratable="on")
     for event in ("on_poweroff", "on_reboot", "on_crash"):
         ET.SubElement(domain, event).text = "destroy"
     devices = ET.SubElement(domain, "devices")

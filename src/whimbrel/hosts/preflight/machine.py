@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
-from whimbrel.engines.capabilities import Machine, lacking_in_cpu, machine_of, processor
+from whimbrel.engines.capabilities import Accelerator, Machine, lacking_in_cpu, machine_of, processor
 from whimbrel.engines.libvirt import Connection
 from whimbrel.errors import RefusedError
 from whimbrel.hosts.preflight.finding import Finding, finding
@@ -23,7 +23,7 @@ class Sight:
     connection: Connection
 
 
-def examine_machine(a: Sight, b: Sight, accelerator: Literal["kvm", "tcg"]) -> list[Finding]:
+def examine_machine(a: Sight, b: Sight, accelerator: Accelerator) -> list[Finding]:
     """What a guest that is started on ``a`` would find amiss on ``b``, and on its way back."""
     findings = _versions(a, b)
     machines: dict[str, Machine] = {}
@@ -54,7 +54,7 @@ def _versions(a: Sight, b: Sight) -> list[Finding]:
     return findings
 
 
-def _started_elsewhere(machine: Machine, there: Sight, accelerator: Literal["kvm", "tcg"]) -> list[Finding]:
+def _started_elsewhere(machine: Machine, there: Sight, accelerator: Accelerator) -> list[Finding]:
     """Emulator and machine type go with a guest to wherever it moves."""
     asked = partial(machine_of, there.connection, accelerator)
     findings = []
@@ -78,7 +78,7 @@ def _refused(ask: Callable[[], object]) -> str | None:
     return None
 
 
-def _cpu(machine: Machine, first: Sight, other: Sight, accelerator: Literal["kvm", "tcg"]) -> list[Finding]:
+def _cpu(machine: Machine, first: Sight, other: Sight, accelerator: Accelerator) -> list[Finding]:
     """Whether a guest that was given all of one host's processor finds it on the other."""
     if machine.cpu_model is None:
         return [finding("cpu-unseen", first.name, "libvirt names no model for what guests get there")]

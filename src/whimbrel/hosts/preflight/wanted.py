@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
+from whimbrel.engines.capabilities import Accelerator
 from whimbrel.spec.campaign import CampaignSpec
 
 
@@ -12,7 +12,7 @@ from whimbrel.spec.campaign import CampaignSpec
 class Wanted:
     """The guest's accelerator and bridge, and whether any move of it is encrypted, or may go on as post-copy."""
 
-    accelerator: Literal["kvm", "tcg"]
+    accelerator: Accelerator
     bridge: str
     tls: bool = False
     post_copy: bool = False
