@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -345,7 +346,6 @@ WORDS = [
     ("unable to connect to server at '10.0.0.2:49152': Connection refused", "ports-closed"),
     ("unable to connect to server at '10.0.0.2:49152': Connection timed out", "ports-closed"),
     ("unable to resolve 'two.example' service '16514': Name or service not known", "peer-unreachable"),
-    ("libvirt on host a did not get on within 30 s (Connection timed out)", "peer-unreachable"),
     ("internal error: Unable to find an unused port in range 'migration' (49152-49215)", "ports-taken"),
     ("Cannot recv data: Host key verification failed.: Connection reset by peer", "peer-refused"),
     ("internal error: unable to execute QEMU command 'object-add': Unable to access credentials /etc/pki/qemu/ca-cert.pem:"
@@ -358,6 +358,15 @@ def test_what_libvirt_says_of_a_move_is_one_finding(words: str, code: str) -> No
     found = of_move(way(), encrypted=False, said=words)
     assert (found.code, found.seen) == (code, words)
     assert found.side == ("b" if code == "ports-taken" else "a to b")
+
+
+def test_a_call_that_does_not_return_is_not_waited_for(pair: RawPair, monkeypatch: pytest.MonkeyPatch) -> None:
+    returns = threading.Event()
+    monkeypatch.setattr(ways, "_MOVE_S", 0.05)
+    monkeypatch.setattr(RawDomain, "migrateToURI3", lambda *_: returns.wait(30))
+    found = examine(pair)
+    returns.set()
+    assert said(found) == {("peer-unreachable", "blocks", "a to b"), ("peer-unreachable", "blocks", "b to a")}
 
 
 def test_encryption_alone_that_fails_is_told_from_the_way(pair: RawPair, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -74,20 +74,19 @@ def try_move(way: Way, source_uri: str, guest: GuestIdentity, encrypted: bool) -
 
     Where encryption alone fails it is moved without, so that all else has been tried.
     """
-    error = _move(way, source_uri, guest, encrypted)
-    if error is None:
+    found = _move(way, source_uri, guest, encrypted)
+    if found is None:
         return True, []
-    found = of_move(way, encrypted, error)
     if not encrypted or found.code not in ("certificate-name", "peer-refused", "move-refused"):
         return False, [found]
     plain = _move(way, source_uri, guest, encrypted=False)
     if plain is not None:
-        return False, [of_move(way, False, plain)]
-    return True, [found if found.code == "certificate-name" else way.finding("tls-refused", error)]
+        return False, [plain]
+    return True, [found if found.code == "certificate-name" else way.finding("tls-refused", found.seen)]
 
 
-def _move(way: Way, source_uri: str, guest: GuestIdentity, encrypted: bool) -> str | None:
-    """Why it was not moved; None when it was. A move that does not end is aborted, or left to the end of its guest."""
+def _move(way: Way, source_uri: str, guest: GuestIdentity, encrypted: bool) -> Finding | None:
+    """What stood in its way; None when it was moved. A call that does not return is left to the end of its guest."""
     options = MoveOptions(
         peer_uri=way.to.peer_uri,
         move_uri=way.to.move_uri,
@@ -99,11 +98,9 @@ def _move(way: Way, source_uri: str, guest: GuestIdentity, encrypted: bool) -> s
     call.start()
     call.join(_MOVE_S)
     if call.is_alive():
-        # Other connections than this one are held up neither by the call nor by what follows.
-        return f"libvirt on host {way.source} did not get on within {_MOVE_S:.0f} s (Connection timed out)"
-    if call.error is None:
-        return None
-    return call.error.details or call.error.brief
+        # Ports were tried before: what is waited for is the other libvirtd. Only the connection of this call is held up.
+        return way.finding("peer-unreachable", f"libvirt on host {way.source} did not get on within {_MOVE_S:.0f} s")
+    return of_move(way, encrypted, call.error.details or call.error.brief) if call.error is not None else None
 
 
 class _Call(threading.Thread):
