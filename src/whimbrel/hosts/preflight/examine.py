@@ -35,7 +35,7 @@ def examine_pair(spec: HostsSpec, wanted: Wanted) -> list[Finding]:
         findings = examine_machine(sights["a"], sights["b"], wanted.accelerator)
         try:
             with held_guests(spec) as guests:
-                findings += _Trial(spec, wanted, sights, guests).run(findings)
+                findings += _Pair(spec, wanted, sights, guests).run(findings)
         except CleanUpError:
             raise
         except WhimbrelError as error:
@@ -64,7 +64,7 @@ def _ways(spec: HostsSpec) -> list[Way]:
 
 
 @dataclass
-class _Trial:
+class _Pair:
     """Both hosts, while guests of ours may be there."""
 
     spec: HostsSpec
