@@ -177,6 +177,7 @@ def test_a_certificate_with_a_name_alone_is_for_the_name_of_the_peer(theirs: The
         assert ask(theirs, changed(theirs, tmp_path, *ENCRYPTED)) == (0, True, set())
 
 
+@pytest.mark.long
 @pytest.mark.skipif(USERFAULTFD.read_text().strip() != "0", reason="this kernel lets everybody handle page faults")
 def test_userfaultfd_that_is_off_is_named(theirs: TheirHosts, tmp_path: Path) -> None:
     with unprivileged_qemu(theirs.lab):
