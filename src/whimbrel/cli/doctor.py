@@ -9,9 +9,11 @@ from typing import Annotated
 
 import typer
 
+from whimbrel.cli.interrupts import Interrupts
 from whimbrel.errors import CapabilityError
 from whimbrel.hosts.preflight import finding as preflight
 from whimbrel.hosts.preflight.examine import examine_pair, nothing_examined
+from whimbrel.hosts.preflight.guests import probe_ledger
 from whimbrel.hosts.preflight.wanted import wanted_by
 from whimbrel.hosts.remote import examine_hosts
 from whimbrel.images.store import ImageStore
@@ -50,7 +52,9 @@ def _against_a_move(campaign: CampaignSpec, hosts: HostsSpec, tried: list[Findin
     silent = [each for each in tried if each.name.startswith("libvirt of") and not each.works]
     if silent:
         return nothing_examined(hosts, f"{silent[0].name} did not answer")
-    return examine_pair(hosts, wanted_by(campaign))
+    ledger = probe_ledger(hosts)
+    with Interrupts(ledger):
+        return examine_pair(hosts, wanted_by(campaign), ledger)
 
 
 def _as_json(tried: list[Finding], found: list[preflight.Finding] | None, missing: bool) -> object:

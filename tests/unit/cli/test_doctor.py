@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from pathlib import Path
 
 import pytest
 
-from tests.raw_libvirt import RawPair
+from tests.raw_libvirt import RawDomain, RawPair
 from whimbrel.cli import doctor as command
 from whimbrel.engines.binding import libvirt
 from whimbrel.hosts.preflight import ways
@@ -98,3 +100,24 @@ def test_a_host_that_does_not_answer_leaves_the_rest_unseen(
     assert {each["severity"] for each in findings} == {"unseen"}
     assert {each["seen"] for each in findings} == {"libvirt of host b did not answer"}
     assert [pair.a.seen, pair.b.seen] == [[], []]
+
+
+def test_ctrl_c_while_all_is_removed_waits_for_the_end_of_that(
+    pair: RawPair, file: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    destroy = RawDomain.destroy
+    pressed: list[str] = []
+
+    def press(domain: RawDomain) -> None:
+        if not pressed:
+            pressed.append(domain.name())
+            os.kill(os.getpid(), signal.SIGINT)
+        destroy(domain)
+
+    monkeypatch.setattr(RawDomain, "destroy", press)
+    with pytest.raises(KeyboardInterrupt):
+        command.doctor(file, True)
+    assert len(pressed) == 1
+    assert [host.domains for host in (pair.a, pair.b)] == [{}, {}]
+    assert pair.folder == {}
+    assert "interrupted: removing what was made" in capfd.readouterr().err

@@ -48,7 +48,7 @@ def nothing_stays(pair: RawPair) -> None:
 
 
 def examine(pair: RawPair, wanted: Wanted | None = None) -> list[Finding]:
-    found = examine_pair(pair.spec, wanted or Wanted("tcg", "br0"))
+    found = examine_pair(pair.spec, wanted or Wanted("tcg", "br0"), probe_ledger(pair.spec))
     nothing_stays(pair)
     return found
 
@@ -225,7 +225,7 @@ def test_hosts_in_use_by_others_are_read_and_not_tried(pair: RawPair) -> None:
     name = f"whimbrel-claim-{pair.b.number}"
     pair.folder[name] = json.dumps(claim).encode()
     pair.b.qemu_version = 9_000_000
-    found = examine_pair(pair.spec, Wanted("tcg", "br0"))
+    found = examine_pair(pair.spec, Wanted("tcg", "br0"), probe_ledger(pair.spec))
     assert said(found) == {
         ("older-qemu", "warns", "b"), ("bridge-unseen", "unseen", "a"), ("bridge-unseen", "unseen", "b"),
         ("post-copy-unseen", "unseen", "a"), ("post-copy-unseen", "unseen", "b"),
@@ -251,14 +251,14 @@ def test_hosts_that_were_taken_over_from_us_are_not_tried(pair: RawPair) -> None
     with hosts_ledger(pair.spec.name) as ledger:
         ledger.add("claim", json.dumps({**CLAIM, "uri": pair.spec.a.libvirt}))
         ledger.keep("")
-    found = examine_pair(pair.spec, Wanted("tcg", "br0"))
+    found = examine_pair(pair.spec, Wanted("tcg", "br0"), probe_ledger(pair.spec))
     assert "taken over by eve" in next(each.seen for each in found if each.code == "way-unseen")
     assert [host.seen for host in (pair.a, pair.b)] == [["guest"], ["guest"]]
 
 
 def test_a_campaign_of_ours_that_runs_is_not_disturbed(pair: RawPair) -> None:
     with hosts_ledger(pair.spec.name):
-        found = examine_pair(pair.spec, Wanted("tcg", "br0"))
+        found = examine_pair(pair.spec, Wanted("tcg", "br0"), probe_ledger(pair.spec))
     assert {each.code for each in found} == {"bridge-unseen", "post-copy-unseen", "way-unseen"}
     assert "in use by another whimbrel" in found[0].seen
     nothing_stays(pair)
@@ -271,12 +271,12 @@ def test_an_interruption_leaves_nothing(pair: RawPair, moment: str, monkeypatch:
 
     monkeypatch.setattr(pair.b, moment, interrupt)
     with pytest.raises(KeyboardInterrupt):
-        examine_pair(pair.spec, Wanted("tcg", "br0"))
+        examine_pair(pair.spec, Wanted("tcg", "br0"), probe_ledger(pair.spec))
     nothing_stays(pair)
 
 
 def test_what_a_kill_has_left_goes_with_the_next_time(pair: RawPair) -> None:
-    held = held_guests(pair.spec)
+    held = held_guests(pair.spec, probe_ledger(pair.spec))
     guests = held.__enter__()
     for host in (pair.a, pair.b):
         host.defineXML(f"<domain><name>{guests['a']}</name><uuid>{guests['a'].uuid}</uuid></domain>")
@@ -292,10 +292,10 @@ def test_what_a_kill_has_left_goes_with_the_next_time(pair: RawPair) -> None:
 
 
 def test_one_of_ours_that_no_ledger_knows_is_not_ended(pair: RawPair) -> None:
-    with held_guests(pair.spec) as guests:
+    with held_guests(pair.spec, probe_ledger(pair.spec)) as guests:
         number = guests["a"].uuid
     pair.b.defineXML(f"<domain><name>x</name><uuid>{number}</uuid></domain>")
-    found = examine_pair(pair.spec, Wanted("tcg", "br0"))
+    found = examine_pair(pair.spec, Wanted("tcg", "br0"), probe_ledger(pair.spec))
     assert "in no ledger" in next(each.seen for each in found if each.code == "way-unseen")
     assert list(pair.b.domains) == [THEIRS, number]
 
@@ -308,7 +308,7 @@ def test_what_cannot_be_removed_is_said(pair: RawPair, monkeypatch: pytest.Monke
 
     monkeypatch.setattr(RawDomain, "destroy", refuse)
     with pytest.raises(CleanUpError, match="are left on the machine"):
-        examine_pair(pair.spec, Wanted("tcg", "br0"))
+        examine_pair(pair.spec, Wanted("tcg", "br0"), probe_ledger(pair.spec))
     monkeypatch.setattr(RawDomain, "destroy", destroy)
     probe = probe_ledger(pair.spec)
     with probe:
@@ -367,6 +367,14 @@ def test_a_call_that_does_not_return_is_not_waited_for(pair: RawPair, monkeypatc
     found = examine(pair)
     returns.set()
     assert said(found) == {("peer-unreachable", "blocks", "a to b"), ("peer-unreachable", "blocks", "b to a")}
+
+
+def test_a_call_that_breaks_is_no_success(pair: RawPair, monkeypatch: pytest.MonkeyPatch) -> None:
+    def break_off(*_: object) -> None:
+        raise AttributeError("absent")
+
+    monkeypatch.setattr(RawDomain, "migrateToURI3", break_off)
+    assert said(examine(pair)) == {("move-refused", "blocks", "a to b"), ("move-refused", "blocks", "b to a")}
 
 
 def test_encryption_alone_that_fails_is_told_from_the_way(pair: RawPair, monkeypatch: pytest.MonkeyPatch) -> None:

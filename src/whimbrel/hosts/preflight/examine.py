@@ -21,20 +21,21 @@ from whimbrel.hosts.preflight.wanted import Wanted
 from whimbrel.hosts.preflight.ways import try_move, try_ports
 from whimbrel.hosts.remote import RemoteHost, owner_of
 from whimbrel.spec.hosts import HostsSpec
+from whimbrel.system.ledger import Ledger
 
 _NAMES: tuple[HostName, ...] = get_args(HostName)
 
 
-def examine_pair(spec: HostsSpec, wanted: Wanted) -> list[Finding]:
+def examine_pair(spec: HostsSpec, wanted: Wanted, ledger: Ledger) -> list[Finding]:
     """All that stands against a move between the hosts, both of which must answer; nothing of ours is left on them.
 
-    CleanUpError when something is.
+    ``ledger`` is their ``probe_ledger``. CleanUpError when something is left.
     """
     with Connection.open(spec.a.libvirt) as at_a, Connection.open(spec.b.libvirt) as at_b:
         sights: dict[HostName, Sight] = {"a": Sight("a", at_a), "b": Sight("b", at_b)}
         findings = examine_machine(sights["a"], sights["b"], wanted.accelerator)
         try:
-            with held_guests(spec) as guests:
+            with held_guests(spec, ledger) as guests:
                 findings += _Pair(spec, wanted, sights, guests).run(findings)
         except CleanUpError:
             raise

@@ -34,15 +34,15 @@ def probe_ledger(spec: HostsSpec) -> Ledger:
 
 
 @contextmanager
-def held_guests(spec: HostsSpec) -> Iterator[dict[HostName, GuestIdentity]]:
-    """Who the guest that starts on each host will be; whatever there is of them is removed at the end.
+def held_guests(spec: HostsSpec, ledger: Ledger) -> Iterator[dict[HostName, GuestIdentity]]:
+    """Who the guest that starts on each host will be; whatever there is of them is removed at the end, by its ``probe_ledger``.
 
     UsageError when somebody uses the hosts, also a campaign of ours: a move beside it would spoil what it measures.
     """
     owner = owner_of(spec)
     address = spec.guest_address.partition("/")[0]
     guests: dict[HostName, GuestIdentity] = {"a": owner.identity("probe-a", address), "b": owner.identity("probe-b", address)}
-    with hosts_ledger(spec.name) as site, probe_ledger(spec) as ledger:
+    with hosts_ledger(spec.name) as site, ledger:
         ledger.undo_all()
         try:
             if any(entry.kind == "claim" for entry in site.entries):

@@ -123,3 +123,5 @@ class _Call(threading.Thread):
                 self._what(domain)
         except EngineError as error:
             self.error = error
+        except BaseException as error:  # a thread has nobody to raise to: it ends the call as a failure
+            self.error = EngineError("the call that moves the guest broke", details=repr(error))
