@@ -59,6 +59,10 @@ class FakeHost:
         return self.machine
 
     @property
+    def certificate_name(self) -> str | None:
+        return None
+
+    @property
     def gone(self) -> bool:
         return self.dead
 

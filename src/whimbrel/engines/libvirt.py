@@ -249,10 +249,10 @@ class Connection:
         with self._explained("list domains"):
             return [Domain(raw) for raw in self._raw.listAllDomains(libvirt.VIR_CONNECT_LIST_DOMAINS_ACTIVE)]
 
-    def create(self, xml: str) -> Domain:
-        """Starts a transient domain."""
+    def create(self, xml: str, paused: bool = False) -> Domain:
+        """Starts a transient domain; ``paused`` lets its processors stand still from the beginning."""
         with self._explained("start the guest"):
-            return Domain(self._raw.createXML(xml, 0))
+            return Domain(self._raw.createXML(xml, libvirt.VIR_DOMAIN_START_PAUSED if paused else 0))
 
     def saved_description(self, file: str) -> str:
         """The description within a saved state; ``file`` is a path on the host."""

@@ -62,6 +62,7 @@ def plan_domain(
         ),
         mac=identity.mac,
         bridge=site.bridge,
+        emulator=site.emulator,
         console_log=f"/var/log/libvirt/qemu/{identity.name}-console.log",
         disks=tuple(disks),
     )  # fmt: skip

@@ -69,6 +69,10 @@ class Host(Protocol):
         """Which machine it is; EngineError when it does not say."""
 
     @property
+    def certificate_name(self) -> str | None:
+        """Whom its certificate is for, as a peer that sends encrypted memory must see it; None: for the host in ``move_uri``."""
+
+    @property
     def gone(self) -> bool:
         """Whether it is certain that nothing runs there any more. False for a host that is only silent."""
 

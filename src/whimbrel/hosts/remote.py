@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
+from whimbrel.engines.capabilities import machine_of
 from whimbrel.engines.libvirt import Connection, without_asking
 from whimbrel.engines.libvirt_storage import pool
 from whimbrel.errors import CapabilityError, UsageError
@@ -23,6 +24,7 @@ from whimbrel.images.recipes import content_hash
 from whimbrel.images.store import ImageStore
 from whimbrel.spec.fields import HostName
 from whimbrel.spec.hosts import HostsSpec, RemoteHostSpec
+from whimbrel.spec.libvirt_uri import is_address, split_libvirt_uri
 from whimbrel.system.capabilities import Finding, attempt
 from whimbrel.system.installation import installation_id
 from whimbrel.system.ledger import Ledger, register_undo
@@ -70,6 +72,17 @@ class RemoteHost:
         """What its libvirt says."""
         with Connection.open(self.libvirt_uri) as connection:
             return HostIdentity(*connection.host_identity())
+
+    @property
+    def certificate_name(self) -> str | None:
+        """What the file says; else, for a host with an address only, the name by which its libvirt is reached over TLS.
+
+        That name is in the certificate of its libvirt already, and QEMU's is usually the same. A name that only ssh knows is not.
+        """
+        if self._spec.certificate_name is not None or not is_address(self.address):
+            return self._spec.certificate_name
+        peer = split_libvirt_uri(self.peer_uri)
+        return peer.host if peer.transport == "tls" and not is_address(peer.host) else None
 
     @property
     def gone(self) -> bool:
@@ -155,6 +168,7 @@ class RemoteSite:
         self._storage = SharedStorage(spec, ledger, owner.label)
         self._take_over = take_over
         self._platform: str | None = None
+        self._emulator: str | None = None
 
     def up(self) -> None:
         """Looks whether the hosts can be used; what is put on them later is in the ledger."""
@@ -209,6 +223,14 @@ class RemoteSite:
                 content = {**connection.versions(), "storage": self.spec.storage, "name": self.name}
             self._platform = f"hosts-{content_hash(content)}"
         return self._platform
+
+    @property
+    def emulator(self) -> str:
+        """The first host's own, as its libvirt says."""
+        if self._emulator is None:
+            with Connection.open(next(iter(self.hosts.values())).libvirt_uri) as connection:
+                self._emulator = machine_of(connection, self.spec.accelerator).emulator
+        return self._emulator
 
     @property
     def instruments_procs(self) -> Sequence[Path]:
@@ -313,6 +335,10 @@ def _end_domain(entry: str) -> None:
         domain = connection.find(known["uuid"])
         if domain is not None:
             domain.destroy()
+        # One that only names files to read was never started, and stays until it is forgotten.
+        defined = connection.find(known["uuid"])
+        if defined is not None:
+            defined.undefine()
 
 
 register_undo("domain", _end_domain)

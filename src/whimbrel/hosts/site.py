@@ -139,6 +139,10 @@ class Site(Protocol):
         """The bridge on each host that the guest joins."""
 
     @property
+    def emulator(self) -> str:
+        """Where host A has the QEMU that runs the guest; host B must have one there too."""
+
+    @property
     def platform(self) -> str:
         """What the hosts run, as far as a saved state depends on it."""
 

@@ -115,6 +115,8 @@ class Lab:
     """
 
     bridge = _GUEST_BRIDGE
+    # As the servers' tree has it.
+    emulator = "/usr/bin/qemu-system-x86_64"
 
     def __init__(self, spec: LabSpec, store: ImageStore, ledger: Ledger, number: int = 1) -> None:
         self.spec = spec

@@ -99,6 +99,11 @@ class Server:
         """As we have told its libvirtd."""
         return HostIdentity(str(uuid.uuid5(uuid.NAMESPACE_OID, f"whimbrel {self.place.netns}")), _host_name(self.name))
 
+    @property
+    def certificate_name(self) -> str | None:
+        """Its certificate is for its addresses too."""
+        return None
+
     def start(self) -> None:
         """Boots the server and waits until its libvirtd answers."""
         place = self.place

@@ -58,12 +58,14 @@ class RemoteHostSpec(Spec):
     """One host.
 
     ``address`` is the name or address that other hosts send a guest's memory to. ``peer_libvirt`` is how other hosts reach its
-    libvirt (as we do, unless said otherwise).
+    libvirt (as we do, unless said otherwise). ``certificate_name`` is whom QEMU's certificate there is for, where that is
+    neither ``address`` nor the host in ``peer_libvirt`` (for moves with ``tls``).
     """
 
     libvirt: LibvirtUri
     peer_libvirt: LibvirtUri | None = None
     address: Annotated[str, Field(max_length=255), AfterValidator(_address)]
+    certificate_name: Annotated[str, Field(max_length=255), AfterValidator(check_host)] | None = None
 
     @model_validator(mode="after")
     def _peer_reaches_it(self) -> Self:
