@@ -108,6 +108,24 @@ class Outcome(Record):
         return self.result in ("moved", "stayed") and self.measured
 
 
+class EndRecord(Record):
+    """How a guest ended by itself, when (our wall clock, and the monotonic clock), and what was being done.
+
+    ``left`` says what is there of it afterwards; ``console`` are the last lines of its console since the trial began,
+    ``qemu_log`` those of its QEMU's log; both are empty where they cannot be read.
+    """
+
+    guest: str
+    host: HostName
+    how: str
+    realtime_ns: int
+    seen_ns: int
+    during: str
+    left: str
+    console: list[str]
+    qemu_log: list[str]
+
+
 class StayRecord(Record):
     """For how long a guest that was not to move was watched instead."""
 
@@ -256,7 +274,7 @@ class TrialRecord(Record):
 
     ``restored_in_s`` is what libvirt took to start the saved state, or what a fresh container took until it answered.
     ``unmeasured`` says what could not be seen, and why. ``registration`` is the hash of what the campaign was to show, as it was
-    before its first trial.
+    before its first trial. ``end`` is how the guest ended, where it did so by itself.
     """
 
     schema_version: Literal[2]
@@ -277,4 +295,5 @@ class TrialRecord(Record):
     restored_in_s: float | None
     registration: str | None = None
     unmeasured: dict[str, str] = {}
+    end: EndRecord | None = None
     provenance: Provenance
