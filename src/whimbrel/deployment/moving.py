@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import ExitStack
-from dataclasses import dataclass
+from contextlib import ExitStack, nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from whimbrel.analysis.phases import phase_reached
@@ -12,13 +12,15 @@ from whimbrel.deployment.bringing_up import AnySite, guest_of, vms_of
 from whimbrel.deployment.deployed import Deployment, plan_of
 from whimbrel.engines.guest_agent import GuestAgent
 from whimbrel.engines.libvirt import Connection
-from whimbrel.errors import InstrumentError, TrialError, UsageError, WhimbrelError
+from whimbrel.errors import GuestEndedError, InstrumentError, TrialError, UnsafeStateError, UsageError, WhimbrelError
 from whimbrel.guests import guest as the_guest
 from whimbrel.guests.carrier import Carrier, VmCarrier
+from whimbrel.guests.ends import EndWatch
 from whimbrel.guests.forms import start_again
+from whimbrel.guests.last_words import End, LastWords
 from whimbrel.hosts.host import Host, Place
 from whimbrel.hosts.inside import NothingInside
-from whimbrel.migrate.carry_out import carry_out
+from whimbrel.migrate.carry_out import carry_out, running_on
 from whimbrel.migrate.journal import WrittenJournal, note_end, note_left, read_history
 from whimbrel.migrate.storage import MAKING_DISK, keep_only_copy
 from whimbrel.migrate.technique import MoveRequest
@@ -30,7 +32,7 @@ from whimbrel.records.trial import HostName
 from whimbrel.spec.campaign import CampaignSpec
 from whimbrel.spec.migration import MigrationSpec
 from whimbrel.system.clock import read_pair
-from whimbrel.system.deadline import pause
+from whimbrel.system.deadline import attending, pause, undisturbed
 from whimbrel.system.instrument import Instrument
 from whimbrel.trial.instruments import Instruments, watch
 from whimbrel.trial.notes import Notes, Origin, host_name, now
@@ -41,6 +43,7 @@ from whimbrel.trial.testimony import judge, listen, testimony
 _WATCH_AFTER_S = 3.0
 _HEARING_S = 10.0
 _LOOK_EVERY_S = 0.25
+_LINES_SAID = 5
 
 
 def places_of(deployment: Deployment, site: AnySite, holding: ExitStack) -> tuple[Place, Place]:
@@ -167,6 +170,10 @@ class _Attempt:
         # Why the move failed, where it did.
         self._why: WhimbrelError | None = None
         hosts = [request.source, request.destination]
+        runs_on = {vm.name: host.name for vm, host in zip(self._vms[::-1], hosts[::-1], strict=True)}
+        self._ends = EndWatch(runs_on.keys(), hosts, runs_on)
+        self._last_words = LastWords(hosts)
+        self._doing = ""
         self._instruments = Instruments(site, spec, plan_of(spec, host_name(request.source.name)), hosts, workplace)
 
     def make(self) -> WhimbrelError | None:
@@ -176,11 +183,14 @@ class _Attempt:
             notes.host_versions = connection.versions()
         self._read_clock(request.source)
         error: WhimbrelError | None = None
-        try:
-            error = self._measure()
-        except InstrumentError as failed:
-            error = self._not_measured(failed)
-            notes.failure = str(error)
+        with self._ends:
+            try:
+                with attending(self._ends.check):
+                    error = self._measure()
+            except (InstrumentError, GuestEndedError) as failed:
+                end = self._ends.heard()
+                error = self._not_measured(failed) if end is None else self._lost(end, failed)
+                notes.failure = str(error)
         notes.unmeasured = {what: why for host in (request.source, request.destination) for what, why in host.unmeasured.items()}
         return error
 
@@ -190,6 +200,7 @@ class _Attempt:
             running: list[Instrument] = []
             if self._spec.observe.probe_every_s is not None:
                 running.append(instruments.enter_context(self._instruments.probe(self._spec.observe.probe_every_s)))
+            self._doing = "getting ready"
             witness = self._hear_witness(instruments)
             if witness is not None:
                 running.append(witness)
@@ -198,7 +209,7 @@ class _Attempt:
             try:
                 error = self._carry_out(events)
                 self._progress.ended()
-                self._progress.step("watching after the move")
+                self._say("watching after the move")
                 watch(_WATCH_AFTER_S, running)
             finally:
                 notes.keep(events, self._workplace)
@@ -210,7 +221,21 @@ class _Attempt:
                 error = self._check_witness(witness)
         return error
 
-    def _not_measured(self, failed: InstrumentError) -> WhimbrelError:
+    def _lost(self, end: End, failed: TrialError) -> WhimbrelError:
+        """What is said of a guest that has ended by itself, before its move, in it, or after it."""
+        notes, name = self.notes, self._deployment.name
+        notes.end = self._last_words.of(end, self._doing)
+        notes.runs_on = [host_name(host) for host in running_on(self._request.guest, self._request.places)]
+        if self._why is not None:
+            return self._why
+        details = "\n".join(notes.end.console[-_LINES_SAID:] or ([] if isinstance(failed, GuestEndedError) else [str(failed)]))
+        resolution = f"'whimbrel recover {name} --boot-anew' starts it from its disk; what was in its memory is lost"
+        if notes.result == "not made" or notes.runs_on:
+            return GuestEndedError(f"{end}, while: {self._doing}", details=details, resolution=resolution)
+        notes.result = "unsafe"
+        return UnsafeStateError(f"{name} had moved, but then {end}; no copy is left", details=details, resolution=resolution)
+
+    def _not_measured(self, failed: TrialError) -> WhimbrelError:
         """What is said where an instrument failed. A move that failed as well comes first: its end is known, and matters more."""
         notes = self.notes
         if self._why is not None:
@@ -248,12 +273,14 @@ class _Attempt:
         deployment.abort_file.unlink(missing_ok=True)
         journal = WrittenJournal(deployment.journal_file, events)
         journal.begin(request.source.name, request.destination.name, request.spec)
-        self._progress.step(f"moving to host {request.destination.name}")
+        self._say(f"moving to host {request.destination.name}")
         try:
-            ending = carry_out(
-                technique_of(request.spec), request, journal,
-                lambda: phase_reached(events.events, request.source.name, request.destination.name),
-            )  # fmt: skip
+            # A cold move ends the guest itself; any other has to know at once when it has ended.
+            with undisturbed(), self._ends.expected() if request.spec.technique == "cold" else nullcontext():
+                ending = carry_out(
+                    technique_of(request.spec), replace(request, ended=self._ends.told), journal,
+                    lambda: phase_reached(events.events, request.source.name, request.destination.name),
+                )  # fmt: skip
         except KeyboardInterrupt:
             # The technique has aborted the move before it let us go.
             where = exactly_one(request.guest, request.places)
@@ -285,6 +312,10 @@ class _Attempt:
             return TrialError(f"{name} {notes.result} and runs on {where}", details=why, resolution=resolution)
         self._why.details = f"{self._why.details}\n{why}; {resolution}".strip()
         return self._why
+
+    def _say(self, step: str) -> None:
+        self._doing = step
+        self._progress.step(step)
 
     def _read_clock(self, host: Host) -> None:
         vm = self._vms[0 if host is self._request.source else 1]

@@ -12,7 +12,12 @@ from whimbrel.hosts.host import Place
 from whimbrel.hosts.identity import GuestIdentity
 from whimbrel.migrate.storage import MAKING_DISK, keep_only_copy
 from whimbrel.migrate.technique import Journal, MoveReport, MoveRequest, Technique
-from whimbrel.migrate.verify import exactly_one, find_copies
+from whimbrel.migrate.verify import exactly_one, find_copies, in_carriers
+from whimbrel.system.deadline import Deadline, pause
+
+# A guest that has ended is gone within this, and a carrier is known to be.
+_GOING_S = 5.0
+_LOOK_EVERY_S = 0.1
 
 Result = Literal["moved", "failed", "aborted", "unsafe"]
 
@@ -44,8 +49,11 @@ def carry_out(technique: Technique, request: MoveRequest, journal: Journal, phas
         failure = error
     places = request.places
     said = report.error if report is not None else str(failure)
+    how = request.ended()
+    if how is not None and not in_carriers(places):
+        return _lost(how, request, report, said, phase())
     try:
-        where = exactly_one(request.guest, places)
+        where = exactly_one(request.guest, places, None if how is None else _GOING_S)
     except UnsafeStateError as error:
         told = UnsafeStateError(
             f"after the move had come to the phase {phase()}, {error.brief}",
@@ -65,6 +73,21 @@ def carry_out(technique: Technique, request: MoveRequest, journal: Journal, phas
         resolution="nothing is lost: remove the cause and move it again",
     )
     return Ending(result, [where], report, told_failed)
+
+
+def _lost(how: str, request: MoveRequest, report: MoveReport | None, said: str | None, phase: str) -> Ending:
+    """Of a VM that has ended by itself: nothing is left to go on, but what ended it may take a moment to be gone."""
+    deadline = Deadline(_GOING_S)
+    while running_on(request.guest, request.places) and not deadline.passed:
+        pause(_LOOK_EVERY_S)
+    runs_on = running_on(request.guest, request.places)
+    left = f"a copy still runs on {' and '.join(runs_on)}" if runs_on else "no copy is left"
+    told = UnsafeStateError(
+        f"in the phase {phase} of its move {how}; {left}",
+        details=evidence(request.places, said),
+        resolution="start it anew from its disk; what was in its memory is lost. Its console and the logs say why it ended",
+    )
+    return Ending("unsafe", runs_on, report, told)
 
 
 class _Steps:

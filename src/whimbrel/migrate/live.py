@@ -198,8 +198,9 @@ class _Attempt:
         began_s = time.monotonic()
         while not self._ended.wait(_LOOK_EVERY_S):
             elapsed_s = time.monotonic() - began_s
-            if self._may_abort and self._request.told_to_abort():
-                self._abort("it was asked for")
+            why = self._request.why_abort if self._may_abort else None
+            if why is not None:
+                self._abort(why)
                 return
             if self._rounds == 0 and self._request.spec.storage != "shared":
                 self._disk_s = elapsed_s

@@ -51,12 +51,13 @@ def state_of(place: Place, what: GuestIdentity) -> SideState:
         return "absent" if place.gone else "silent"
 
 
-def exactly_one(guest: GuestIdentity, places: Sequence[Place]) -> str:
+def exactly_one(guest: GuestIdentity, places: Sequence[Place], patience_s: float | None = None) -> str:
     """The one host that has a copy, and runs it; UnsafeStateError when none or two do, or a host does not answer.
 
-    After a failed move libvirt may need a moment to let the source go on, to clear the destination, or to start again itself.
+    After a failed move libvirt may need a moment to let the source go on, to clear the destination, or to start again itself:
+    ``patience_s``, 15 s where nothing is said.
     """
-    deadline = Deadline(_PATIENCE_S)
+    deadline = Deadline(_PATIENCE_S if patience_s is None else patience_s)
     while True:
         try:
             copies = find_copies(guest, places)

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 from whimbrel.analysis.phases import phase_reached
 from whimbrel.engines.guest_agent import GuestAgent
 from whimbrel.engines.libvirt import Connection
-from whimbrel.errors import GuestError, TrialError, UnsafeStateError, WhimbrelError, interrupted
+from whimbrel.errors import GuestEndedError, GuestError, TrialError, UnsafeStateError, WhimbrelError, interrupted
 from whimbrel.guests import guest as the_guest
+from whimbrel.guests.ends import EndWatch
 from whimbrel.guests.forms import FORMS, read_reach_log, start_again
+from whimbrel.guests.last_words import End, LastWords
 from whimbrel.hosts.host import Host
 from whimbrel.hosts.inside import Inside
 from whimbrel.hosts.site import Site
@@ -23,11 +26,12 @@ from whimbrel.observe.migration_events import MigrationEvents
 from whimbrel.records.trial import Event, HostName, InstrumentCost, Plan, RestRecord, StayRecord, TrialRecord
 from whimbrel.spec.campaign import CampaignSpec
 from whimbrel.system.clock import read_pair
+from whimbrel.system.deadline import attending, undisturbed
 from whimbrel.system.instrument import Instrument
 from whimbrel.trial.foresight import Foretell
 from whimbrel.trial.instruments import Instruments, play, watch
 from whimbrel.trial.notes import Notes, Origin, count_reach, host_name, now
-from whimbrel.trial.subject import Setting, Start, subject_of
+from whimbrel.trial.subject import Setting, Start, names_of, subject_of
 from whimbrel.trial.testimony import judge, listen, testimony
 from whimbrel.units import format_duration
 
@@ -39,7 +43,8 @@ Notice = Callable[[str], None]
 class Trial:
     """One repetition of one arm at one site, from one saved state; writes its series into ``workplace``.
 
-    With ``keep_on_failure`` the guest of a failed trial is left as it is. With ``foretell`` its move is predicted beforehand.
+    With ``keep_on_failure`` the guest of a failed trial is left as it is, and one that panics as it is then.
+    With ``foretell`` its move is predicted beforehand.
     """
 
     def __init__(
@@ -69,7 +74,10 @@ class Trial:
         self._destination = hosts[plan.destination]
         self._hosts = [self._source, self._destination]
         self._instruments = Instruments(site, spec, plan, self._hosts, workplace)
-        self._subject = subject_of(Setting(site, spec, plan, self._source, self._destination), state)
+        self._subject = subject_of(Setting(site, spec, plan, self._source, self._destination, keep_on_failure), state)
+        self._ends = EndWatch(names_of(self._subject), self._hosts)
+        self._last_words = LastWords(self._hosts)
+        self._doing = ""
         # Where the guest is to be in the end.
         self._end = self._destination if plan.moves else self._source
         self._notes = Notes(now(), read_pair())
@@ -79,14 +87,7 @@ class Trial:
         notes = self._notes
         the_guest.refuse_another(self._site)
         try:
-            self._observe()
-        except (WhimbrelError, OSError) as error:
-            if interrupted(error):
-                self._subject.discard()
-                raise KeyboardInterrupt from error
-            log.debug("the trial failed", exc_info=True)
-            notes.failure = self._failed(error)
-            self._keep_logs()
+            self._watched()
         except BaseException:
             self._subject.discard()
             raise
@@ -100,10 +101,28 @@ class Trial:
         notes.unmeasured = {what: why for host in self._hosts for what, why in host.unmeasured.items()}
         return notes.record(self._spec, self._plan, self._state, self._site, self._origin, read_pair())
 
+    def _watched(self) -> None:
+        """Observes, and writes down what failed; only what stops us is raised."""
+        with ExitStack() as watching:
+            try:
+                watching.enter_context(self._ends)
+                with attending(self._ends.check):
+                    self._observe()
+            except (WhimbrelError, OSError) as error:
+                if interrupted(error):
+                    raise KeyboardInterrupt from error
+                log.debug("the trial failed", exc_info=True)
+                self._notes.failure = self._failed(error)
+                self._keep_logs()
+
+    def _say(self, step: str) -> None:
+        self._doing = step
+        self._notice(step)
+
     def _observe(self) -> None:
         notes = self._notes
         observe = self._spec.observe
-        self._notice("restoring the saved state" if self._state.folder is not None else "starting the container")
+        self._say("restoring the saved state" if self._state.folder is not None else "starting the container")
         with ExitStack() as holding, ExitStack() as instruments:
             notes.host_versions = holding.enter_context(Connection.open(self._source.libvirt_uri)).versions()
             inside, notes.restored_in_s = self._subject.bring_up(holding)
@@ -111,7 +130,7 @@ class Trial:
             notes.clocks |= self._subject.clocks(self._source)
             self._make_memory_change(inside)
             sampler = instruments.enter_context(self._instruments.sampler())
-            self._notice("at rest")
+            self._say("at rest")
             self._look_at_rest(inside, [sampler])
             reaching = self._start_reach_check(inside)
             running = [sampler]
@@ -120,18 +139,18 @@ class Trial:
             witness = self._start_witness(inside, instruments, running)
             player = self._start_viewers(self._instruments.player, self._plan.viewers, instruments, running)
             hls_player = self._start_viewers(self._instruments.hls_player, self._plan.hls_viewers, instruments, running)
-            self._notice("watching before the move")
+            self._say("watching before the move")
             self._watch(observe.before_s, running)
             lines_before = len(read_reach_log(inside)) if reaching else 0
             events = instruments.enter_context(MigrationEvents(self._subject.vms, self._source, self._destination))
-            self._notice("moving" if self._plan.moves else "watching a guest that stays")
+            self._say("moving" if self._plan.moves else "watching a guest that stays")
             try:
                 if self._plan.moves:
                     self._move(events)
                 else:
                     self._stay(running)
                 lines_during = self._reach_lines() if reaching else []
-                self._notice("watching after the move")
+                self._say("watching after the move")
                 self._watch(observe.after_s, running)
                 lines_after = self._reach_lines() if reaching else []
                 notes.clocks |= self._subject.clocks(self._end)
@@ -151,7 +170,7 @@ class Trial:
 
     def _make_memory_change(self, inside: Inside) -> None:
         if self._spec.guest.dirtier is not None:
-            self._notice("making memory change")
+            self._say("making memory change")
             the_guest.start_dirtier(inside, self._spec.guest.dirtier)
 
     def _look_at_rest(self, inside: Inside, running: list[Instrument]) -> None:
@@ -202,7 +221,7 @@ class Trial:
         """A player for so many viewers, once all of them play; None when there are none."""
         if not viewers:
             return None
-        self._notice(f"waiting for {viewers} viewer{'s' if viewers > 1 else ''} to play")
+        self._say(f"waiting for {viewers} viewer{'s' if viewers > 1 else ''} to play")
         running.append(play(make(), viewers, instruments))
         return running[-1]
 
@@ -219,12 +238,15 @@ class Trial:
 
     def _move(self, events: MigrationEvents) -> None:
         request = self._subject.request(self._start_service_again)
-        ending = carry_out(
-            technique_of(self._spec.migration),
-            request,
-            events,
-            lambda: phase_reached(events.events, self._source.name, self._destination.name),
-        )
+        # A cold move ends the guest itself; any other has to know at once when it has ended.
+        cold = self._spec.migration.technique == "cold"
+        with undisturbed(), self._ends.expected() if cold else nullcontext():
+            ending = carry_out(
+                technique_of(self._spec.migration),
+                replace(request, ended=self._ends.told),
+                events,
+                lambda: phase_reached(events.events, self._source.name, self._destination.name),
+            )
         self._notes.keep_ending(ending)
         if ending.error is not None:
             raise ending.error
@@ -235,6 +257,9 @@ class Trial:
 
     def _failed(self, error: WhimbrelError | OSError) -> str:
         """What is said of a failure. A guest that had moved may be its reason: it has died since, or its host has."""
+        end = self._ends.heard()
+        if end is not None:
+            return self._ended(end, error)
         if self._notes.result != "moved":
             return str(error)
         try:
@@ -246,6 +271,20 @@ class Trial:
         return (
             f"the guest had moved and runs on host {where}, but was not measured to the end: {evidence(self._hosts, str(error))}"
         )
+
+    def _ended(self, end: End, error: WhimbrelError | OSError) -> str:
+        """What is said of a guest that has ended by itself, whatever that made fail first."""
+        notes = self._notes
+        notes.end = self._last_words.of(end, self._doing)
+        if notes.result in ("moved", "stayed"):
+            notes.runs_on = [host_name(name) for name in running_on(self._subject.what, self._subject.places)]
+        if notes.result == "moved" and len(notes.runs_on) != 1:
+            notes.result = "unsafe"
+        return str(GuestEndedError(
+            f"{end}, while: {self._doing}",
+            details="" if isinstance(error, GuestEndedError) else str(error),
+            resolution="'whimbrel show' has the end of its console and of its QEMU's log; all logs are beside the record",
+        ))  # fmt: skip
 
     def _reach_lines(self) -> list[str]:
         with ExitStack() as holding:
