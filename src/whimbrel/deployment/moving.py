@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import ExitStack, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,13 +12,23 @@ from whimbrel.deployment.bringing_up import AnySite, guest_of, vms_of
 from whimbrel.deployment.deployed import Deployment, plan_of
 from whimbrel.engines.guest_agent import GuestAgent
 from whimbrel.engines.libvirt import Connection
-from whimbrel.errors import GuestEndedError, InstrumentError, TrialError, UnsafeStateError, UsageError, WhimbrelError
+from whimbrel.errors import (
+    EngineError,
+    GuestEndedError,
+    GuestError,
+    InstrumentError,
+    TrialError,
+    UnsafeStateError,
+    UsageError,
+    WhimbrelError,
+)
 from whimbrel.guests import guest as the_guest
 from whimbrel.guests.carrier import Carrier, VmCarrier
 from whimbrel.guests.ends import EndWatch
 from whimbrel.guests.forms import start_again
 from whimbrel.guests.last_words import End, LastWords
 from whimbrel.hosts.host import Host, Place
+from whimbrel.hosts.identity import GuestIdentity
 from whimbrel.hosts.inside import NothingInside
 from whimbrel.migrate.carry_out import carry_out, running_on
 from whimbrel.migrate.journal import WrittenJournal, note_end, note_left, read_history
@@ -34,6 +44,7 @@ from whimbrel.spec.migration import MigrationSpec
 from whimbrel.system.clock import read_pair
 from whimbrel.system.deadline import attending, pause, undisturbed
 from whimbrel.system.instrument import Instrument
+from whimbrel.trial.guest_clock import clock_after, clock_before
 from whimbrel.trial.instruments import Instruments, watch
 from whimbrel.trial.notes import Notes, Origin, host_name, now
 from whimbrel.trial.place import workplace
@@ -182,6 +193,9 @@ class _Attempt:
         with Connection.open(request.source.libvirt_uri) as connection:
             notes.host_versions = connection.versions()
         self._read_clock(request.source)
+        # A guest whose clock cannot be read is moved all the same.
+        with self._noting_clock(), ExitStack() as holding:
+            notes.guest_clock = clock_before(self._inside_on(request.source, holding))
         error: WhimbrelError | None = None
         with self._ends:
             try:
@@ -191,7 +205,8 @@ class _Attempt:
                 end = self._ends.heard()
                 error = self._not_measured(failed) if end is None else self._lost(end, failed)
                 notes.failure = str(error)
-        notes.unmeasured = {what: why for host in (request.source, request.destination) for what, why in host.unmeasured.items()}
+        for host in (request.source, request.destination):
+            notes.unmeasured |= host.unmeasured
         return error
 
     def _measure(self) -> WhimbrelError | None:
@@ -215,6 +230,7 @@ class _Attempt:
                 notes.keep(events, self._workplace)
             if error is None:
                 self._read_clock(request.destination)
+                error = self._see_to_clock()
             for instrument in running:
                 instrument.tell_to_end()
             if witness is not None and error is None:
@@ -318,8 +334,36 @@ class _Attempt:
         self._progress.step(step)
 
     def _read_clock(self, host: Host) -> None:
-        vm = self._vms[0 if host is self._request.source else 1]
-        self.notes.clocks |= clocks_of(host, vm, is_carrier=self._deployment.moves_container)
+        self.notes.clocks |= clocks_of(host, self._vm_on(host), is_carrier=self._deployment.moves_container)
+
+    @contextmanager
+    def _noting_clock(self) -> Iterator[None]:
+        try:
+            yield
+        except GuestEndedError:
+            raise
+        except (GuestError, EngineError) as why:
+            self.notes.unmeasured["the guest's clock"] = str(why)
+
+    def _see_to_clock(self) -> WhimbrelError | None:
+        """How the guest's clock stands after the move, set where that was asked for; what is said where it was not."""
+        notes, spec = self.notes, self._request.spec
+        with self._noting_clock(), ExitStack() as holding:
+            notes.guest_clock = clock_after(self._inside_on(self._request.destination, holding), notes.guest_clock, spec)
+        if spec.after != "set-clock" or (notes.guest_clock is not None and notes.guest_clock.after_setting is not None):
+            return None
+        error = GuestError(
+            f"{self._deployment.name} moved and runs on {' and '.join(notes.runs_on)}, but its clock was not set",
+            details=notes.unmeasured.get("the guest's clock", ""),
+        )
+        notes.failure = str(error)
+        return error
+
+    def _inside_on(self, host: Host, holding: ExitStack) -> GuestAgent:
+        return the_guest.agent_on(host, self._vm_on(host), holding)
+
+    def _vm_on(self, host: Host) -> GuestIdentity:
+        return self._vms[0 if host is self._request.source else 1]
 
 
 def ask_to_abort(deployment: Deployment) -> str:

@@ -7,6 +7,7 @@ import binascii
 import shlex
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from whimbrel.engines.domain import Domain
@@ -15,8 +16,26 @@ from whimbrel.system.deadline import Deadline, wait_until, while_attending
 
 _CHUNK_BYTES = 1 << 16
 _ANSWER_S = 20
+# Readings of the clock, as many as there is time for; the first is always made.
+_CLOCK_READS = 7
+_READING_CLOCK_S = 0.03
 # A job that is told to end has this long for it. How long it may run is its own business: a move may last for hours.
 _END_OF_JOB_S = 40
+
+
+@dataclass(frozen=True)
+class ClockReading:
+    """A guest's wall clock, read between ``asked_ns`` and ``answered_ns`` of our monotonic clock, the best of ``reads``."""
+
+    guest_ns: int
+    asked_ns: int
+    answered_ns: int
+    reads: int
+
+    @property
+    def took_ns(self) -> int:
+        """The way there and back."""
+        return self.answered_ns - self.asked_ns
 
 
 class GuestAgent:
@@ -109,9 +128,24 @@ class GuestAgent:
         """The guest's wall clock."""
         return int(self._domain.agent("guest-get-time"))
 
+    def read_clock(self) -> ClockReading:
+        """The guest's wall clock: of several readings the one with the shortest way there and back."""
+        found: list[ClockReading] = []
+        enough = Deadline(_READING_CLOCK_S)
+        while len(found) < _CLOCK_READS and not (found and enough.passed):
+            asked_ns = time.monotonic_ns()
+            guest_ns = self.time_ns()
+            found.append(ClockReading(guest_ns, asked_ns, time.monotonic_ns(), len(found) + 1))
+        return replace(min(found, key=lambda reading: reading.took_ns), reads=len(found))
+
     def set_clock(self) -> None:
-        """Sets the guest's wall clock to ours. By date(1): the agent's own command wants hwclock, which a small guest lacks."""
-        self.run(["/bin/date", "--set", f"@{time.time():.6f}"])
+        """Sets the guest's wall clock to ours, by as much as it is off: so the order may take its time on its way.
+
+        By date(1): the agent's own command wants hwclock, which a small guest lacks.
+        """
+        reading = self.read_clock()
+        ours_ns = time.time_ns() - (time.monotonic_ns() - (reading.asked_ns + reading.answered_ns) // 2)
+        self.run(["/bin/date", "--set", f"{(ours_ns - reading.guest_ns) / 1e9:+.9f} seconds"])
 
 
 def _text(encoded: object) -> str:

@@ -108,6 +108,29 @@ class Outcome(Record):
         return self.result in ("moved", "stayed") and self.measured
 
 
+class GuestClockRead(Record):
+    """The guest's wall clock, as its agent says: it was read between ``asked_ns`` and ``answered_ns`` of our monotonic clock.
+
+    Of ``reads`` readings in a row it is the one with the shortest way there and back.
+    """
+
+    guest_ns: int
+    asked_ns: int
+    answered_ns: int
+    reads: int
+
+
+class GuestClockRecord(Record):
+    """The guest's clock before the move and after it (None when the trial did not come that far).
+
+    ``after_setting`` is how it stood once it had been set, where that was asked for.
+    """
+
+    before: GuestClockRead
+    after: GuestClockRead | None = None
+    after_setting: GuestClockRead | None = None
+
+
 class EndRecord(Record):
     """How a guest ended by itself, when (our wall clock, and the monotonic clock), and what was being done.
 
@@ -296,4 +319,5 @@ class TrialRecord(Record):
     registration: str | None = None
     unmeasured: dict[str, str] = {}
     end: EndRecord | None = None
+    guest_clock: GuestClockRecord | None = None
     provenance: Provenance

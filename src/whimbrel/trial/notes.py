@@ -20,6 +20,7 @@ from whimbrel.records.trial import (
     ClockReading,
     EndRecord,
     Event,
+    GuestClockRecord,
     HostClock,
     HostName,
     InstrumentCost,
@@ -98,6 +99,7 @@ class Notes:
     clocks: dict[str, HostClock] = field(default_factory=dict)
     unmeasured: dict[str, str] = field(default_factory=dict)
     end: EndRecord | None = None
+    guest_clock: GuestClockRecord | None = None
 
     def keep(self, events: MigrationEvents, workplace: Path, beside: Sequence[Event] = ()) -> None:
         """What was heard of the move, with what others say of it, and its job's series."""
@@ -153,6 +155,7 @@ class Notes:
             host_clocks={"vantage": HostClock(clock_id=clock_id(), offset_ns=0, offset_error_ns=0), **self.clocks},
             unmeasured=self.unmeasured,
             end=self.end,
+            guest_clock=self.guest_clock,
             move=self.move_record(),
             stay=self.stay,
             rest=self.rest,

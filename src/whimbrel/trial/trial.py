@@ -29,6 +29,7 @@ from whimbrel.system.clock import read_pair
 from whimbrel.system.deadline import attending, undisturbed
 from whimbrel.system.instrument import Instrument
 from whimbrel.trial.foresight import Foretell
+from whimbrel.trial.guest_clock import clock_after, clock_before
 from whimbrel.trial.instruments import Instruments, play, watch
 from whimbrel.trial.notes import Notes, Origin, count_reach, host_name, now
 from whimbrel.trial.subject import Setting, Start, names_of, subject_of
@@ -128,6 +129,7 @@ class Trial:
             inside, notes.restored_in_s = self._subject.bring_up(holding)
             notes.identity_before = self._subject.identity(inside)
             notes.clocks |= self._subject.clocks(self._source)
+            notes.guest_clock = clock_before(inside)
             self._make_memory_change(inside)
             sampler = instruments.enter_context(self._instruments.sampler())
             self._say("at rest")
@@ -154,6 +156,7 @@ class Trial:
                 self._watch(observe.after_s, running)
                 lines_after = self._reach_lines() if reaching else []
                 notes.clocks |= self._subject.clocks(self._end)
+                self._see_to_clock()
             finally:
                 notes.keep(events, self._workplace, _player_events(player))
             self._check_film(player, hls_player)
@@ -289,6 +292,13 @@ class Trial:
     def _reach_lines(self) -> list[str]:
         with ExitStack() as holding:
             return read_reach_log(self._subject.inside_on(self._end, holding))
+
+    def _see_to_clock(self) -> None:
+        """How the guest's clock stands now; it is set where that is asked for after a move."""
+        if self._plan.moves:
+            with ExitStack() as holding:
+                inside = self._subject.inside_on(self._end, holding)
+                self._notes.guest_clock = clock_after(inside, self._notes.guest_clock, self._spec.migration)
 
     def _check_arrival(self) -> None:
         """What arrived is what left, and it still serves."""

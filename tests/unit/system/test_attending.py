@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from typing import NoReturn
 
 import pytest
@@ -29,11 +30,12 @@ def never() -> tuple[None, str]:
 
 def test_a_pause_a_wait_and_a_call_that_blocks_end_when_it_rings() -> None:
     stuck = threading.Event()
-    for wait in (
+    waits: list[Callable[[], object]] = [
         lambda: pause(60),
         lambda: wait_until(never, "it", Deadline(60)),
         lambda: while_attending(lambda: stuck.wait(60)),
-    ):
+    ]
+    for wait in waits:
         began_s = time.monotonic()
         with pytest.raises(GuestEndedError), attending(Alarm(0.05).check):
             wait()

@@ -1,0 +1,65 @@
+"""A guest's clock, read and set through an agent that answers as qemu-ga does, but slowly."""
+
+from __future__ import annotations
+
+import re
+import time
+from typing import Any
+
+import pytest
+
+from whimbrel.engines.guest_agent import GuestAgent
+from whimbrel.system.deadline import pause
+
+WAY_S = 0.002
+
+
+class Guest:
+    """Has a clock of its own. ``agent`` answers like ``engines.domain.Domain.agent``, some answers later than others."""
+
+    name = "guest"
+
+    def __init__(self, off_s: float, starts_in_s: float = 0.0) -> None:
+        self.off_s = off_s
+        self._starts_in_s = starts_in_s
+        self.asked: list[str] = []
+
+    def agent(self, command: str, arguments: dict[str, Any] | None = None, timeout_s: int = 20) -> Any:
+        self.asked.append(command)
+        pause(WAY_S)
+        if command == "guest-get-time":
+            now = time.time_ns() + round(self.off_s * 1e9)
+            pause(WAY_S * (10 if len(self.asked) == 1 else 1))
+            return now
+        if command == "guest-exec":
+            assert arguments is not None
+            pause(self._starts_in_s)
+            self._run(arguments["path"], arguments["arg"])
+            return {"pid": 7}
+        assert command == "guest-exec-status"
+        return {"exited": True, "exitcode": 0}
+
+    def _run(self, path: str, arguments: list[str]) -> None:
+        """date(1) of GNU coreutils, told by how much to set its clock on."""
+        assert path == "/bin/date"
+        assert arguments[0] == "--set"
+        relative = re.fullmatch(r"([+-]\d+\.\d{9}) seconds", arguments[1])
+        assert relative is not None, arguments
+        self.off_s += float(relative[1])
+
+
+def test_the_reading_with_the_shortest_way_counts_and_is_bracketed() -> None:
+    guest = Guest(0.0)
+    found = GuestAgent(guest).read_clock()  # type: ignore[arg-type]
+    assert 2 <= found.reads <= 7
+    # Not the first, which was slow.
+    assert found.took_ns < 15 * WAY_S * 1e9
+    middle_ns = time.time_ns() - (time.monotonic_ns() - (found.asked_ns + found.answered_ns) // 2)
+    assert abs(found.guest_ns - middle_ns) <= found.took_ns / 2 + 1e6
+
+
+@pytest.mark.parametrize("off_s", [-86_400.5, -0.311, 0.0, 12.25])
+def test_it_is_set_by_as_much_as_it_is_off_however_long_the_order_takes(off_s: float) -> None:
+    guest = Guest(off_s, starts_in_s=0.4)
+    GuestAgent(guest).set_clock()  # type: ignore[arg-type]
+    assert abs(guest.off_s) < 0.1
