@@ -10,14 +10,18 @@ from pathlib import Path
 import pytest
 
 from tests.bad_days import A_TRY, assert_a_new_try_succeeds, mended, where_it_runs
+from tests.deployments import Deployed, deployed
 from tests.labs import quick
 from tests.trials import make_trial
+from whimbrel.deployment.moving import Progress, move
 from whimbrel.engines.libvirt import Connection
+from whimbrel.errors import UnsafeStateError
 from whimbrel.guests.states import StateStore
 from whimbrel.lab.lab import Lab
 from whimbrel.records.store import StoredTrial
+from whimbrel.trial.notes import Origin
 
-__all__ = ["mended"]
+__all__ = ["deployed", "mended"]
 
 POWER_OFF, REBOOT, PANIC = "poweroff -f", "reboot -f", "echo c >/proc/sysrq-trigger"
 # A move that is slow enough for something to happen in its middle.
@@ -146,3 +150,48 @@ def test_a_guest_that_is_moved_or_stays_has_no_end(mended: Lab, states: StateSto
         )  # fmt: skip
         assert stored.record.outcome.succeeded, stored.record.outcome.error
         assert stored.record.end is None
+
+
+def test_a_deployed_guest_that_panics_in_its_move(deployed: Deployed) -> None:
+    with deployed.at_the_source() as guest:
+        guest.agent("guest-exec", {"path": "/bin/sh", "arg": ["-c", f"sleep 3; {PANIC}"]})
+    began_s = time.monotonic()
+    moved = deployed.move("b", None, "bandwidth=4 MiB/s")
+    assert time.monotonic() - began_s < 30
+    assert isinstance(moved.error, UnsafeStateError)
+    print(moved.error)
+    assert "of its move the guest guest panicked, on host a at " in moved.error.brief
+    record = moved.stored.record
+    assert record.end is not None
+    assert (record.end.how, record.end.during, record.outcome.runs_on) == ("panicked", "moving to host b", [])
+    assert "sysrq_handle_crash" in "\n".join(record.end.console)
+    with pytest.raises(UnsafeStateError):
+        deployed.recover()
+    where, steps = deployed.recover(boot_anew=True)
+    print(steps)
+    assert deployed.copies() == [where]
+
+
+def test_a_deployed_guest_that_ends_after_its_move(deployed: Deployed) -> None:
+    with deployed.at_the_source() as guest:
+        script = f"until [ -e /run/go ]; do sleep 0.1; done; {POWER_OFF}"
+        guest.agent("guest-exec", {"path": "/bin/sh", "arg": ["-c", script]})
+    told: list[str] = []
+
+    def step(words: str) -> None:
+        told.append(words)
+        if words == "watching after the move":
+            with Connection.open(deployed.lab.host_b.libvirt_uri) as connection:
+                domain = connection.find(deployed.lab.guest.uuid)
+                assert domain is not None
+                domain.agent("guest-exec", {"path": "/bin/touch", "arg": ["/run/go"]})
+
+    moved = move(deployed.deployment, deployed.lab, "b", deployed.deployment.spec.migration, deployed.folder / "out",
+                 Origin("test", None), Progress(step, lambda _: None))  # fmt: skip
+    assert "watching after the move" in told
+    assert isinstance(moved.error, UnsafeStateError)
+    assert moved.error.brief.startswith("tested had moved, but then the guest guest shut down, on host b at ")
+    assert moved.error.brief.endswith("; no copy is left")
+    assert "whimbrel recover tested --boot-anew" in moved.error.resolution
+    assert moved.stored.record.outcome.runs_on == []
+    assert moved.stored.record.outcome.result == "unsafe"

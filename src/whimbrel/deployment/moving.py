@@ -222,7 +222,8 @@ class _Attempt:
             events = instruments.enter_context(MigrationEvents(self._vms, request.source, request.destination))
             events.on_look(self._progress.events)
             try:
-                error = self._carry_out(events)
+                with undisturbed():
+                    error = self._carry_out(events)
                 self._progress.ended()
                 self._say("watching after the move")
                 watch(_WATCH_AFTER_S, running)
@@ -292,7 +293,7 @@ class _Attempt:
         self._say(f"moving to host {request.destination.name}")
         try:
             # A cold move ends the guest itself; any other has to know at once when it has ended.
-            with undisturbed(), self._ends.expected() if request.spec.technique == "cold" else nullcontext():
+            with self._ends.expected() if request.spec.technique == "cold" else nullcontext():
                 ending = carry_out(
                     technique_of(request.spec), replace(request, ended=self._ends.told), journal,
                     lambda: phase_reached(events.events, request.source.name, request.destination.name),
