@@ -277,17 +277,24 @@ class Trial:
 
     def _ended(self, end: End, error: WhimbrelError | OSError) -> str:
         """What is said of a guest that has ended by itself, whatever that made fail first."""
-        notes = self._notes
+        notes, said = self._notes, str(end)
         notes.end = self._last_words.of(end, self._doing)
         if notes.result in ("moved", "stayed"):
             notes.runs_on = [host_name(name) for name in running_on(self._subject.what, self._subject.places)]
-        if notes.result == "moved" and len(notes.runs_on) != 1:
-            notes.result = "unsafe"
-        return str(GuestEndedError(
-            f"{end}, while: {self._doing}",
-            details="" if isinstance(error, GuestEndedError) else str(error),
+        if notes.result == "moved":
+            said = f"the guest had moved, but then {end}"
+            if len(notes.runs_on) != 1:
+                notes.result = "unsafe"
+        if isinstance(error, UnsafeStateError) and str(end) in error.brief:
+            said, details = error.brief, error.details
+        else:
+            details = "" if isinstance(error, GuestEndedError) else str(error)
+        told = GuestEndedError(
+            f"{said}, while: {self._doing}",
+            details=evidence(self._hosts, details),
             resolution="'whimbrel show' has the end of its console and of its QEMU's log; all logs are beside the record",
-        ))  # fmt: skip
+        )
+        return str(told)
 
     def _reach_lines(self) -> list[str]:
         with ExitStack() as holding:
