@@ -296,7 +296,7 @@ class _Attempt:
             with self._ends.expected() if request.spec.technique == "cold" else nullcontext():
                 ending = carry_out(
                     technique_of(request.spec), replace(request, ended=self._ends.told), journal,
-                    lambda: phase_reached(events.events, request.source.name, request.destination.name),
+                    lambda: phase_reached(self._ends.before(events.events), request.source.name, request.destination.name),
                 )  # fmt: skip
         except KeyboardInterrupt:
             # The technique has aborted the move before it let us go.

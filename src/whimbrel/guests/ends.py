@@ -13,6 +13,7 @@ from whimbrel.engines.libvirt import Connection, LifecycleEvent, MonitorEvent
 from whimbrel.errors import GuestEndedError, TrialError
 from whimbrel.guests.last_words import End, LastWords
 from whimbrel.hosts.host import Host
+from whimbrel.records.trial import Event
 from whimbrel.system.deadline import attending
 
 # What QEMU says of a SHUTDOWN (qapi/run-state.json, ShutdownCause). Of a signal or of "quit" libvirt's word is awaited, which
@@ -101,7 +102,8 @@ class EndWatch:
             return
         how = how_it_ended(event)
         if how is not None and self.end is None:
-            self.end = End(event.domain, host, how, time.time_ns(), event.seen_monotonic_ns)
+            stamp_ns = event.realtime_ns if isinstance(event, MonitorEvent) else None
+            self.end = End(event.domain, host, how, time.time_ns(), event.seen_monotonic_ns, stamp_ns)
             self._ended.set()
         if event.name == "stopped":
             self._gone.set()
@@ -123,6 +125,13 @@ class EndWatch:
     def told(self) -> str | None:
         """How one has ended; None as long as none has."""
         return None if self.end is None else str(self.end)
+
+    def before(self, events: Sequence[Event]) -> list[Event]:
+        """Of a move's events those from before the end: a QEMU whose guest has ended stops as well, and hands nothing over."""
+        end = self.end
+        if end is None or end.stamp_ns is None:
+            return list(events)
+        return [each for each in events if each.host != end.host or each.realtime_ns is None or each.realtime_ns < end.stamp_ns]
 
     def heard(self, within_s: float = _LATE_S) -> End | None:
         """The end, of which libvirt's word may still be on its way; waits until its QEMU has gone too, or stays."""

@@ -20,13 +20,17 @@ _ORDERS = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*\x07?|\x1b.?|[\
 
 @dataclass(frozen=True)
 class End:
-    """How a guest ended, and when we heard of it: by our wall clock, and on the monotonic clock."""
+    """How a guest ended, and when we heard of it: by our wall clock, and on the monotonic clock.
+
+    ``stamp_ns`` is QEMU's own time of it, None where only libvirt said so.
+    """
 
     guest: str
     host: str
     how: str
     realtime_ns: int
     seen_ns: int
+    stamp_ns: int | None = None
 
     def __str__(self) -> str:
         return f"the guest {self.guest} {self.how}, on host {self.host} at {format_moment(self.realtime_ns)}"

@@ -248,7 +248,7 @@ class Trial:
                 technique_of(self._spec.migration),
                 replace(request, ended=self._ends.told),
                 events,
-                lambda: phase_reached(events.events, self._source.name, self._destination.name),
+                lambda: phase_reached(self._ends.before(events.events), self._source.name, self._destination.name),
             )
         self._notes.keep_ending(ending)
         if ending.error is not None:

@@ -12,11 +12,13 @@ from typing import Any
 import pytest
 
 from tests.fakes import FakeHost
+from whimbrel.analysis.phases import phase_reached
 from whimbrel.engines.libvirt import LifecycleEvent, MonitorEvent
 from whimbrel.errors import GuestEndedError, GuestError
 from whimbrel.guests import ends, last_words
 from whimbrel.guests.ends import EndWatch, noticed
 from whimbrel.guests.last_words import End, LastWords, readable
+from whimbrel.records.trial import Event
 from whimbrel.system.deadline import pause, undisturbed
 
 RECORDED = Path(__file__).parents[2] / "recorded" / "guest-ends-libvirt-11.3-qemu-10.0.json"
@@ -44,12 +46,10 @@ class Libvirt:
     def running(self) -> list[Any]:
         return []
 
-    def say(self, host: str, source: str, name: str, what: Any, guest: str = "guest") -> None:
+    def say(self, host: str, source: str, name: str, what: Any, guest: str = "guest", stamp_ns: int = 0) -> None:
         now_ns = time.monotonic_ns()
         event = (
-            MonitorEvent(guest, name, time.time_ns(), now_ns, what)
-            if source == "qemu"
-            else LifecycleEvent(guest, name, what, now_ns)
+            MonitorEvent(guest, name, stamp_ns, now_ns, what) if source == "qemu" else LifecycleEvent(guest, name, what, now_ns)
         )
         self.told[host][0 if source == "qemu" else 1](event)
 
@@ -95,6 +95,25 @@ def test_a_guest_that_runs_already_ends_where_it_is_said_to_run(libvirt: Libvirt
         libvirt.say("b", "libvirt", "stopped", 1)
     assert watch.end is not None
     assert (watch.end.host, watch.end.how) == ("b", "was lost with its QEMU, which died")
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case["case"].endswith(" moving")], ids=lambda case: str(case["case"]))
+def test_a_guest_that_ends_in_pre_copy_does_not_stop_to_be_handed_over(libvirt: Libvirt, case: dict[str, Any]) -> None:
+    events: list[Recorded] = case["events"]
+    # What came before is the guest's restoring, of which a move's listener hears nothing.
+    begun = events.index(["a", "libvirt", "resumed", 2]) + 1
+    with EndWatch({"guest"}, HOSTS) as watch:
+        for stamp_ns, event in enumerate(events):
+            host, source, name, what = event
+            libvirt.say(host, source, name, what, stamp_ns=stamp_ns)
+    # Nobody aborted these moves, so that what had panicked went on to host b.
+    hosts = "ab" if case["ended"] is None else "a"
+    heard = [
+        Event(source="qemu", host=host, name=name, realtime_ns=stamp_ns, seen_ns=stamp_ns, data=what)
+        for stamp_ns, (host, source, name, what) in enumerate(events)
+        if source == "qemu" and stamp_ns >= begun and host in hosts
+    ]
+    assert phase_reached(watch.before(heard), "a", "b") == ("activation" if case["ended"] is None else "pre-copy")
 
 
 def test_what_we_ask_for_is_no_end_and_what_comes_after_is(libvirt: Libvirt) -> None:
