@@ -15,7 +15,7 @@ from whimbrel.migrate.technique import Journal, MoveReport, MoveRequest, Techniq
 from whimbrel.migrate.verify import exactly_one, find_copies, in_carriers
 from whimbrel.system.deadline import Deadline, pause
 
-# A guest that has ended is gone within this, and a carrier is known to be.
+# A guest that has ended is gone within this.
 _GOING_S = 5.0
 _LOOK_EVERY_S = 0.1
 
@@ -53,8 +53,11 @@ def carry_out(technique: Technique, request: MoveRequest, journal: Journal, phas
     if how is not None and not in_carriers(places):
         return _lost(how, request, report, said, phase())
     try:
-        where = exactly_one(request.guest, places, None if how is None else _GOING_S)
+        where = exactly_one(request.guest, places, request.ended)
     except UnsafeStateError as error:
+        how = request.ended()
+        if how is not None and not in_carriers(places):
+            return _lost(how, request, report, said, phase())
         told = UnsafeStateError(
             f"after the move had come to the phase {phase()}, {error.brief}",
             details=evidence(places, error.details, said),

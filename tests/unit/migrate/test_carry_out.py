@@ -164,3 +164,15 @@ def test_a_qemu_that_is_just_going_is_no_copy(pair: Pair) -> None:
 
     ending = pair.move(end, ended=lambda: "the guest guest shut down, on host a")
     assert (ending.result, ending.runs_on) == ("unsafe", [])
+
+
+def test_an_end_that_is_heard_of_late_is_named_too(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(verify, "_PATIENCE_S", 60.0)
+    monkeypatch.setattr(verify, "_GOING_S", 0.1)
+    heard = iter([None, None])
+    began_s = time.monotonic()
+    ending = pair.move(pair.leave("absent", "absent"), ended=lambda: next(heard, "the guest guest was lost, on host a"))
+    assert time.monotonic() - began_s < 30
+    assert (ending.result, ending.runs_on) == ("unsafe", [])
+    assert ending.error is not None
+    assert ending.error.brief == "in the phase pre-copy of its move the guest guest was lost, on host a; no copy is left"
