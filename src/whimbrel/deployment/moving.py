@@ -192,14 +192,11 @@ class _Attempt:
         notes, request = self.notes, self._request
         with Connection.open(request.source.libvirt_uri) as connection:
             notes.host_versions = connection.versions()
-        self._read_clock(request.source)
-        # A guest whose clock cannot be read is moved all the same.
-        with self._noting_clock(), ExitStack() as holding:
-            notes.guest_clock = clock_before(self._inside_on(request.source, holding))
         error: WhimbrelError | None = None
         with self._ends:
             try:
                 with attending(self._ends.check):
+                    self._read_clocks_before()
                     error = self._measure()
             except (InstrumentError, GuestEndedError) as failed:
                 end = self._ends.heard()
@@ -209,13 +206,20 @@ class _Attempt:
             notes.unmeasured |= host.unmeasured
         return error
 
+    def _read_clocks_before(self) -> None:
+        """A guest whose own clock cannot be read is moved all the same."""
+        source = self._request.source
+        self._doing = "getting ready"
+        self._read_clock(source)
+        with self._noting_clock(), ExitStack() as holding:
+            self.notes.guest_clock = clock_before(self._inside_on(source, holding))
+
     def _measure(self) -> WhimbrelError | None:
         notes, request = self.notes, self._request
         with ExitStack() as instruments:
             running: list[Instrument] = []
             if self._spec.observe.probe_every_s is not None:
                 running.append(instruments.enter_context(self._instruments.probe(self._spec.observe.probe_every_s)))
-            self._doing = "getting ready"
             witness = self._hear_witness(instruments)
             if witness is not None:
                 running.append(witness)

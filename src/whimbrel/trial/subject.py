@@ -41,7 +41,7 @@ Start = StateInfo | CarrierPair | FreshContainer
 
 @dataclass(frozen=True)
 class Setting:
-    """A trial's site, arm and hosts; ``keep_when_it_crashes``: a VM that panics is left as it is then."""
+    """A trial's site, arm and hosts; ``keep_when_it_crashes``: a VM that is to move and panics is left as it is then."""
 
     site: Site
     spec: CampaignSpec
