@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from whimbrel.engines import guest_agent
 from whimbrel.engines.guest_agent import GuestAgent
 from whimbrel.system.deadline import pause
 
@@ -23,13 +24,17 @@ class Guest:
         self.off_s = off_s
         self._starts_in_s = starts_in_s
         self.asked: list[str] = []
+        self.first_answered_ns = 0
 
     def agent(self, command: str, arguments: dict[str, Any] | None = None, timeout_s: int = 20) -> Any:
         self.asked.append(command)
         pause(WAY_S)
         if command == "guest-get-time":
             now = time.time_ns() + round(self.off_s * 1e9)
-            pause(WAY_S * (10 if len(self.asked) == 1 else 1))
+            pause(WAY_S)
+            if self.first_answered_ns == 0:
+                pause(1)
+                self.first_answered_ns = time.monotonic_ns()
             return now
         if command == "guest-exec":
             assert arguments is not None
@@ -48,18 +53,25 @@ class Guest:
         self.off_s += float(relative[1])
 
 
-def test_the_reading_with_the_shortest_way_counts_and_is_bracketed() -> None:
+def test_the_reading_with_the_shortest_way_counts_and_is_bracketed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(guest_agent, "_READING_CLOCK_S", 60.0)
     guest = Guest(0.0)
     found = GuestAgent(guest).read_clock()  # type: ignore[arg-type]
-    assert 2 <= found.reads <= 7
-    # Not the first, which was slow.
-    assert found.took_ns < 15 * WAY_S * 1e9
-    middle_ns = time.time_ns() - (time.monotonic_ns() - (found.asked_ns + found.answered_ns) // 2)
-    assert abs(found.guest_ns - middle_ns) <= found.took_ns / 2 + 1e6
+    assert (found.reads, guest.asked) == (7, ["guest-get-time"] * 7)
+    # Not the first, whose answer was late.
+    assert found.asked_ns > guest.first_answered_ns
+    ours_ns = time.time_ns() - time.monotonic_ns()
+    assert found.asked_ns <= found.guest_ns - ours_ns <= found.answered_ns
+
+
+def test_it_is_read_once_where_there_is_no_time_for_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(guest_agent, "_READING_CLOCK_S", 0.0)
+    assert GuestAgent(Guest(0.0)).read_clock().reads == 1  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("off_s", [-86_400.5, -0.311, 0.0, 12.25])
 def test_it_is_set_by_as_much_as_it_is_off_however_long_the_order_takes(off_s: float) -> None:
-    guest = Guest(off_s, starts_in_s=0.4)
+    guest = Guest(off_s, starts_in_s=0.7)
     GuestAgent(guest).set_clock()  # type: ignore[arg-type]
-    assert abs(guest.off_s) < 0.1
+    # Half of the way of the best reading at most, on a machine that has other work.
+    assert abs(guest.off_s) < 0.3
