@@ -14,6 +14,7 @@ from whimbrel.analysis.figures import TrialFigures
 from whimbrel.cli.quantities import duration_s
 from whimbrel.cli.run import print_findings
 from whimbrel.errors import UsageError
+from whimbrel.plain_text import visible
 from whimbrel.records.store import CampaignFolder
 from whimbrel.records.trial import EndRecord, TrialRecord
 from whimbrel.report.as_json import summary
@@ -95,7 +96,7 @@ def _show_trial(trial: ReportedTrial, as_json: bool) -> None:
     print(f"trial {plan.order}: {plan.arm}, {block}, {where}, {record.provenance.saved_state}")
     print(f"result: {record.outcome.result}{': ' + record.outcome.error if record.outcome.error else ''}")
     for line in last_words(record.end) if record.end is not None else []:
-        print(line)
+        print(visible(line))
     for name, value in figures.model_dump().items():
         if not isinstance(value, (list, dict)) and "_at_least_" not in name:
             print(f"{spoken(name)}: {written(name, value, figures.at_least(name))}")
