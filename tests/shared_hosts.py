@@ -29,6 +29,7 @@ class FakeDomain:
     executing: bool = True
     in_post_copy: bool = False
     split: bool = False
+    crashed: bool = False
 
     def destroy(self) -> None:
         self.host.domains.pop(self.uuid, None)

@@ -13,6 +13,7 @@
     └── TrialError            1    a trial could not be made or measured
         ├── InstrumentError   1    ... an instrument failed: the trial does not go on blind
         ├── GuestError        1    ... the guest or its service did not do as asked
+        │   └── GuestEndedError  1  ... it ended by itself: shut down, rebooted, panicked, ...
         └── ToolError         1    ... a program we called failed
             └── EngineError   1    ... libvirt, QEMU or the guest agent failed
                 ├── NoGuestError    1    ... there is no such guest there (any more)
@@ -145,6 +146,12 @@ class GuestError(TrialError):
     """The guest or its service did not do what was asked of it."""
 
     code = "guest"
+
+
+class GuestEndedError(GuestError):
+    """The guest ended by itself: nobody here had asked it to."""
+
+    code = "guest-ended"
 
 
 class ToolError(TrialError):

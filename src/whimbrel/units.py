@@ -6,6 +6,7 @@ and SI (kB = 1000 bytes); rates are in bits (``Mbit/s``) or bytes (``MiB/s``) pe
 
 from __future__ import annotations
 
+import datetime
 import math
 import re
 
@@ -78,3 +79,9 @@ def format_duration(duration_s: float) -> str:
     parts += [f"{minutes} min"] if minutes else []
     parts += [f"{seconds} s"] if seconds else []
     return " ".join(parts)
+
+
+def format_moment(realtime_ns: int) -> str:
+    """A wall clock's nanoseconds since 1970 for people: ``2026-11-29 08:49:01.123 UTC``."""
+    at = datetime.datetime.fromtimestamp(realtime_ns / 1e9, datetime.UTC)
+    return f"{at:%Y-%m-%d %H:%M:%S}.{at.microsecond // 1000:03d} UTC"

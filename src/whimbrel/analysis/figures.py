@@ -14,6 +14,7 @@ from whimbrel.analysis.blocks import one_figure
 from whimbrel.analysis.counters import counter_change, counter_growth, vcpu_wait_share
 from whimbrel.analysis.exclusion import spoilt
 from whimbrel.analysis.gaps import Gap, Recording
+from whimbrel.analysis.guest_clock import clock_figures
 from whimbrel.analysis.holes import holes_in, job_hole, probing_hole, sampling_hole
 from whimbrel.analysis.phases import (
     Moment,
@@ -33,7 +34,7 @@ from whimbrel.analysis.viewers import Derived, HlsFigure, ViewerFigure, hls_figu
 from whimbrel.records.store import StoredTrial
 from whimbrel.records.trial import TrialRecord
 
-DERIVED_VERSION = 7
+DERIVED_VERSION = 8
 # Of a trial, all that figures are derived from beside its record.
 SERIES = ("hosts", "probe", "packets", "job", "segments")
 
@@ -89,6 +90,7 @@ class TrialFigures(Derived):
 
     ``source_cpu_s`` and ``destination_cpu_s`` are what the hosts computed from call to return, their guest's own work included.
     A gap whose end the recording did not see is None; its ``at_least`` is a lower bound of it, and no value.
+    ``guest_clock_*`` are as in ``guest_clock.ClockFigures``.
     ``post_copy_faults`` are pages that the guest had to wait for (None where memory never followed it), ``throttle_percent`` is
     the most that auto-converge took of the guest's processors (None where it did not come to that).
     ``holes`` are what the instruments did not see meanwhile. ``spoilt`` says why the trial does not count (``exclusion``); it is
@@ -114,6 +116,12 @@ class TrialFigures(Derived):
     link_bytes: int | None
     source_cpu_s: float | None
     destination_cpu_s: float | None
+    guest_clock_before_ms: float | None = None
+    guest_clock_after_ms: float | None = None
+    guest_clock_set_ms: float | None = None
+    guest_clock_error_ms: float | None = None
+    guest_clock_lag_ms: float | None = None
+    guest_clock_lag_error_ms: float | None = None
     post_copy_faults: int | None = None
     throttle_percent: int | None = None
     phases: list[PhaseFigure]
@@ -160,6 +168,7 @@ def derive(
     gap, usual_ms = _reachability(probe, record, watched)
     worst = _worst(viewers)
     completed = record.move.completed if record.move else None
+    clock = clock_figures(record)
     return TrialFigures(
         derived_version=DERIVED_VERSION,
         measured=measured,
@@ -180,6 +189,12 @@ def derive(
         link_bytes=_link_bytes(hosts, record) if measured else None,
         source_cpu_s=_cpu_s(hosts, record, record.plan.source) if measured else None,
         destination_cpu_s=_cpu_s(hosts, record, record.plan.destination) if measured else None,
+        guest_clock_before_ms=clock.before_ms,
+        guest_clock_after_ms=clock.after_ms,
+        guest_clock_set_ms=clock.set_ms,
+        guest_clock_error_ms=clock.error_ms,
+        guest_clock_lag_ms=clock.lag_ms if moved else None,
+        guest_clock_lag_error_ms=clock.lag_error_ms if moved else None,
         post_copy_faults=_post_copy_faults(record) if moved else None,
         throttle_percent=_throttle_percent(job, interval) if moved else None,
         phases=[_phase_figure(phase) for phase in phases] if record.move else [],

@@ -41,7 +41,8 @@ from whimbrel.trial.notes import Origin
 from whimbrel.units import format_bytes, format_duration
 
 _SHOW_EVERY_S = 0.5
-_FIGURES = ("total_s", "qemu_downtime_ms", "libvirt_downtime_ms", "blackout_ms", "reachability_gap_ms", "transferred_bytes")
+_FIGURES = ("total_s", "qemu_downtime_ms", "libvirt_downtime_ms", "blackout_ms", "reachability_gap_ms", "transferred_bytes",
+            "guest_clock_lag_ms", "guest_clock_after_ms")  # fmt: skip
 
 
 def migrate(
@@ -59,6 +60,9 @@ def migrate(
     learn: Annotated[
         list[Path] | None, typer.Option(metavar="FOLDER", help="With --goal: results of earlier moves here; several times.")
     ] = None,
+    set_clock: Annotated[
+        bool, typer.Option("--set-clock", help="Set the guest's clock after the move: it stood still while no copy ran.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="With --goal: only say what would be done, and why.")] = False,
     watch: Annotated[bool, typer.Option("--watch", help="Show how the move goes, twice a second.")] = False,
     out: Annotated[Path | None, typer.Option(help="Keep the record of the move in this folder, for 'show' and 'report'.")] = None,
@@ -82,6 +86,8 @@ def migrate(
                 return 0
             complain(choice.why)
             migration = migration_of(deployment, choice.candidate)
+        if set_clock:
+            migration = migration_with(migration, None, ["after=set-clock"])
         watcher = _Watcher()
         progress = Progress(notice(), watcher.show if watch else lambda _: None, watcher.end)
         moved = move(deployment, site, to, migration, folder, origin, progress)
@@ -209,7 +215,9 @@ def _tell(deployment: Deployment, moved: Moved, figures: TrialFigures, choice: C
     """The figures of a move; of one that failed, what is known."""
     record = moved.stored.record
     values = {key: getattr(figures, key) for key in _FIGURES}
-    bounds = {key: figures.at_least(key) for key in _FIGURES}
+    if figures.guest_clock_set_ms is not None:
+        values["guest_clock_set_ms"] = figures.guest_clock_set_ms
+    bounds = {key: figures.at_least(key) for key in values}
     if as_json:
         content = {
             "name": deployment.name, "result": record.outcome.result, "runs_on": record.outcome.runs_on,

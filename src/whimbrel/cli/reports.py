@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -14,14 +15,16 @@ from whimbrel.cli.quantities import duration_s
 from whimbrel.cli.run import print_findings
 from whimbrel.cli.terminal import reading, waiting
 from whimbrel.errors import UsageError
+from whimbrel.plain_text import visible
 from whimbrel.records.store import CampaignFolder
-from whimbrel.records.trial import TrialRecord
+from whimbrel.records.trial import EndRecord, TrialRecord
 from whimbrel.report.as_json import summary
 from whimbrel.report.content import build_report
 from whimbrel.report.load import ReportedTrial, load_trial
 from whimbrel.report.quantities import spoken, written
 from whimbrel.spec.curve import CurveSpec
 from whimbrel.spec.load import schema_text
+from whimbrel.units import format_moment
 
 Folder = Annotated[Path, typer.Argument(help="A folder that 'whimbrel run' has written.")]
 Buffers = Annotated[
@@ -90,6 +93,8 @@ def _show_trial(trial: ReportedTrial, as_json: bool) -> None:
     block = f"block {plan.block}" if plan.counts else "warm-up"
     print(f"trial {plan.order}: {plan.arm}, {block}, {where}, {record.provenance.saved_state}")
     print(f"result: {record.outcome.result}{': ' + record.outcome.error if record.outcome.error else ''}")
+    for line in last_words(record.end) if record.end is not None else []:
+        print(visible(line))
     for name, value in figures.model_dump().items():
         if not isinstance(value, (list, dict)) and "_at_least_" not in name:
             print(f"{spoken(name)}: {written(name, value, figures.at_least(name))}")
@@ -106,6 +111,15 @@ def _show_trial(trial: ReportedTrial, as_json: bool) -> None:
             stalled = written("stalled_s", played.stalled_s, played.stalled_at_least_s)
             print(f"  buffer {played.buffer_s:g} s: {startup}, {played.stalls} stalls, {stalled} in all")
     print(f"records: {trial.stored.folder}")
+
+
+def last_words(end: EndRecord) -> Iterator[str]:
+    """How a guest ended by itself, and what it left."""
+    yield f"end: the guest {end.guest} {end.how}, on host {end.host} at {format_moment(end.realtime_ns)}"
+    yield f"end, while: {end.during}"
+    yield f"end, left: {end.left}"
+    for what, lines in (("console", end.console), ("QEMU's log", end.qemu_log)):
+        yield from (f"{what}: {line}" for line in lines or ["nothing that can be read"])
 
 
 def schema(

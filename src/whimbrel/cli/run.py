@@ -26,7 +26,8 @@ from whimbrel.campaign import (
 from whimbrel.cli.interrupts import Interrupts
 from whimbrel.cli.terminal import Steps, complain, print_table
 from whimbrel.deployment.deployed import others_beside
-from whimbrel.errors import UsageError
+from whimbrel.errors import UsageError, WhimbrelError
+from whimbrel.guests.guest import what_is_left
 from whimbrel.hosts.remote import RemoteSite
 from whimbrel.images.store import ImageStore
 from whimbrel.lab.lab import Lab
@@ -68,7 +69,8 @@ def run(
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and the estimated time; do nothing.")] = False,
     keep_on_failure: Annotated[
-        bool, typer.Option("--keep-on-failure", help="Stop at the first failure and leave the lab as it is.")
+        bool,
+        typer.Option("--keep-on-failure", help="Stop at the first failure and leave lab and guest as they are."),
     ] = False,
     take_over: Annotated[bool, typer.Option("--take-over", help=TAKE_OVER)] = False,
     junit: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write trials and limits as JUnit XML.")] = None,
@@ -180,6 +182,8 @@ class _Run:
         self._page_due_s = 0.0
         # The campaign, while its page lacks its last trials.
         self._behind: CampaignFolder | None = None
+        # The trial that was made last.
+        self._last: StoredTrial | None = None
 
     def _refuse_what_is_deployed(self) -> None:
         """Other guests on the hosts would change what is measured."""
@@ -221,7 +225,8 @@ class _Run:
         if self._keep_on_failure and not succeeded and not interrupted and self._ledger.entries and self._spec.hosts is None:
             name = self._spec.lab.name
             self._ledger.keep(self._spec.lab.model_dump_json())
-            complain(f"the lab is left as it is: look with 'whimbrel lab exec {name} a -- virsh list --all'")
+            complain(f"the lab is left up: {self._what_is_left(site)}")
+            complain(f"look with 'whimbrel lab exec {name} a -- virsh list --all'")
             complain(f"remove it with 'whimbrel lab down {name}'")
         elif not left_up:
             site.down()
@@ -229,6 +234,20 @@ class _Run:
             self._write_page(self._behind)
         if interrupted and (self._path / "campaign.json").exists():
             complain(f"to go on: {shlex.join([*_HOW_TO_CALL, 'run', '--resume', str(self._path)])}")
+
+    def _what_is_left(self, site: Lab | RemoteSite) -> str:
+        """Of the last trial's guest: what is on the hosts now, not what we last knew."""
+        last = self._last
+        if last is not None and last.record.plan.form == "container":
+            return "the container was left as it was, in the cells of its servers"
+        try:
+            left = what_is_left(site)
+        except WhimbrelError as error:
+            return f"what is on it is unknown ({error.brief})"
+        end = last.record.end if last is not None else None
+        if last is None or end is None:
+            return left
+        return f"{left}; it {end.how}, on host {end.host}: {end.left}. Its console and logs lie in {last.folder / 'logs'}"
 
     def _folder(self, command: str) -> CampaignFolder:
         if not self._resumed:
@@ -250,6 +269,7 @@ class _Run:
         self._steps.note(f"trial {plan.order} of {self._trials} ({self._steps.left()}): {plan.arm}, {block}")
 
     def _trial_done(self, folder: CampaignFolder, stored: StoredTrial) -> None:
+        self._last = stored
         outcome = stored.record.outcome
         if not outcome.succeeded:
             what = "was not measured" if outcome.result in ("moved", "stayed") else outcome.result

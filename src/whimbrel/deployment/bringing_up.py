@@ -11,6 +11,7 @@ from whimbrel.engines.libvirt import Connection
 from whimbrel.errors import CleanUpError, EngineError, UsageError
 from whimbrel.guests import guest as the_guest
 from whimbrel.guests.carrier import container_at
+from whimbrel.guests.ends import noticed
 from whimbrel.hosts.host import Host
 from whimbrel.hosts.identity import GuestIdentity, identity_before_names
 from whimbrel.hosts.remote import RemoteSite
@@ -19,7 +20,7 @@ from whimbrel.spec.campaign import CampaignSpec
 from whimbrel.spec.fields import HostName
 from whimbrel.system.places import make_private
 from whimbrel.trial.starts import Starts
-from whimbrel.trial.subject import Setting, subject_of
+from whimbrel.trial.subject import Setting, names_of, subject_of
 
 AnySite = Lab | RemoteSite
 
@@ -46,6 +47,7 @@ def bring_up(site: AnySite, spec: CampaignSpec, name: str, on: HostName, made_la
         make_private(deployment.folder.parent)
         deployment.folder.mkdir(exist_ok=True)
         subject = subject_of(Setting(site, spec, plan, site.hosts[on], site.hosts[plan.destination]), state)
+        holding.enter_context(noticed(names_of(subject), list(site.hosts.values())))
         inside, _ = subject.bring_up(holding)
         if not deployment.moves_container:
             the_guest.start_beside(inside, spec.guest.dirtier, spec.observe.witness)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from whimbrel.analysis.phases import phase_reached
@@ -12,14 +12,26 @@ from whimbrel.deployment.bringing_up import AnySite, guest_of, vms_of
 from whimbrel.deployment.deployed import Deployment, plan_of
 from whimbrel.engines.guest_agent import GuestAgent
 from whimbrel.engines.libvirt import Connection
-from whimbrel.errors import EngineError, InstrumentError, TrialError, UsageError, WhimbrelError
+from whimbrel.errors import (
+    EngineError,
+    GuestEndedError,
+    GuestError,
+    InstrumentError,
+    TrialError,
+    UnsafeStateError,
+    UsageError,
+    WhimbrelError,
+)
 from whimbrel.guests import guest as the_guest
 from whimbrel.guests.carrier import Carrier, VmCarrier
+from whimbrel.guests.ends import EndWatch
 from whimbrel.guests.forms import start_again
+from whimbrel.guests.last_words import End, LastWords
 from whimbrel.hosts.host import Host, Place
+from whimbrel.hosts.identity import GuestIdentity
 from whimbrel.hosts.inside import NothingInside
 from whimbrel.hosts.one_host import refuse_hosts_that_are_one
-from whimbrel.migrate.carry_out import carry_out
+from whimbrel.migrate.carry_out import carry_out, running_on
 from whimbrel.migrate.journal import WrittenJournal, note_end, note_left, read_history
 from whimbrel.migrate.storage import MAKING_DISK, keep_only_copy
 from whimbrel.migrate.technique import MoveRequest
@@ -32,8 +44,9 @@ from whimbrel.spec.campaign import CampaignSpec
 from whimbrel.spec.fields import HostName
 from whimbrel.spec.migration import MigrationSpec
 from whimbrel.system.clock import read_pair
-from whimbrel.system.deadline import pause
+from whimbrel.system.deadline import attending, pause, undisturbed
 from whimbrel.system.instrument import Instrument
+from whimbrel.trial.guest_clock import clock_after, clock_before
 from whimbrel.trial.instruments import Instruments, watch
 from whimbrel.trial.notes import Notes, Origin, now
 from whimbrel.trial.place import workplace
@@ -43,6 +56,7 @@ from whimbrel.trial.testimony import judge, listen, testimony
 _WATCH_AFTER_S = 3.0
 _HEARING_S = 10.0
 _LOOK_EVERY_S = 0.25
+_LINES_SAID = 5
 
 
 def places_of(deployment: Deployment, site: AnySite, holding: ExitStack) -> Mapping[HostName, Place]:
@@ -190,6 +204,10 @@ class _Attempt:
         # Why the move failed, where it did.
         self._why: WhimbrelError | None = None
         hosts = [request.source, request.destination]
+        runs_on = {vm.name: host.name for vm, host in zip(self._vms[::-1], hosts[::-1], strict=True)}
+        self._ends = EndWatch(runs_on.keys(), hosts, runs_on)
+        self._last_words = LastWords(hosts)
+        self._doing = ""
         self._instruments = Instruments(site, spec, plan, hosts, workplace)
 
     def make(self) -> WhimbrelError | None:
@@ -197,15 +215,27 @@ class _Attempt:
         notes, request = self.notes, self._request
         with Connection.open(request.source.libvirt_uri) as connection:
             notes.host_versions = connection.versions()
-        self._read_clock(request.source)
         error: WhimbrelError | None = None
-        try:
-            error = self._measure()
-        except InstrumentError as failed:
-            error = self._not_measured(failed)
-            notes.failure = str(error)
-        notes.unmeasured = {what: why for host in (request.source, request.destination) for what, why in host.unmeasured.items()}
+        with self._ends:
+            try:
+                with attending(self._ends.check):
+                    self._read_clocks_before()
+                    error = self._measure()
+            except (InstrumentError, GuestEndedError) as failed:
+                end = self._ends.heard()
+                error = self._not_measured(failed) if end is None else self._lost(end, failed)
+                notes.failure = str(error)
+        for host in (request.source, request.destination):
+            notes.unmeasured |= host.unmeasured
         return error
+
+    def _read_clocks_before(self) -> None:
+        """A guest whose own clock cannot be read is moved all the same."""
+        source = self._request.source
+        self._doing = "getting ready"
+        self._read_clock(source)
+        with self._noting_clock(), ExitStack() as holding:
+            self.notes.guest_clock = clock_before(self._inside_on(source, holding))
 
     def _measure(self) -> WhimbrelError | None:
         notes, request = self.notes, self._request
@@ -219,21 +249,37 @@ class _Attempt:
             events = instruments.enter_context(MigrationEvents(self._vms, request.source, request.destination))
             events.on_look(self._progress.events)
             try:
-                error = self._carry_out(events)
+                with undisturbed():
+                    error = self._carry_out(events)
                 self._progress.ended()
-                self._progress.step("watching after the move")
+                self._say("watching after the move")
                 watch(_WATCH_AFTER_S, running)
             finally:
                 notes.keep(events, self._workplace)
             if error is None:
                 self._read_clock(request.destination)
+                error = self._see_to_clock()
             for instrument in running:
                 instrument.tell_to_end()
             if witness is not None and error is None:
                 error = self._check_witness(witness)
         return error
 
-    def _not_measured(self, failed: InstrumentError) -> WhimbrelError:
+    def _lost(self, end: End, failed: TrialError) -> WhimbrelError:
+        """What is said of a guest that has ended by itself, before its move, in it, or after it."""
+        notes, name = self.notes, self._deployment.name
+        notes.end = self._last_words.of(end, self._doing)
+        notes.runs_on = list(running_on(self._request.guest, self._request.places))
+        if self._why is not None:
+            return self._why
+        details = "\n".join(notes.end.console[-_LINES_SAID:] or ([] if isinstance(failed, GuestEndedError) else [str(failed)]))
+        resolution = f"'whimbrel recover {name} --boot-anew' starts it from its disk; what was in its memory is lost"
+        if notes.result == "not made" or notes.runs_on:
+            return GuestEndedError(f"{end}, while: {self._doing}", details=details, resolution=resolution)
+        notes.result = "unsafe"
+        return UnsafeStateError(f"{name} had moved, but then {end}; no copy is left", details=details, resolution=resolution)
+
+    def _not_measured(self, failed: TrialError) -> WhimbrelError:
         """What is said where an instrument failed. A move that failed as well comes first: its end is known, and matters more."""
         notes = self.notes
         if self._why is not None:
@@ -271,12 +317,14 @@ class _Attempt:
         deployment.abort_file.unlink(missing_ok=True)
         journal = WrittenJournal(deployment.journal_file, events)
         journal.begin(request.source.name, request.destination.name, request.spec)
-        self._progress.step(f"moving to host {request.destination.name}")
+        self._say(f"moving to host {request.destination.name}")
         try:
-            ending = carry_out(
-                technique_of(request.spec), request, journal,
-                lambda: phase_reached(events.events, request.source.name, request.destination.name),
-            )  # fmt: skip
+            # A cold move ends the guest itself; any other has to know at once when it has ended.
+            with self._ends.expected() if request.spec.technique == "cold" else nullcontext():
+                ending = carry_out(
+                    technique_of(request.spec), replace(request, ended=self._ends.told), journal,
+                    lambda: phase_reached(self._ends.before(events.events), request.source.name, request.destination.name),
+                )  # fmt: skip
         except KeyboardInterrupt:
             # The technique has aborted the move before it let us go.
             where = exactly_one(request.guest, request.places)
@@ -309,9 +357,41 @@ class _Attempt:
         self._why.details = f"{self._why.details}\n{why}; {resolution}".strip()
         return self._why
 
+    def _say(self, step: str) -> None:
+        self._doing = step
+        self._progress.step(step)
+
     def _read_clock(self, host: Host) -> None:
-        vm = self._vms[0 if host is self._request.source else 1]
-        self.notes.clocks |= clocks_of(host, vm, is_carrier=self._deployment.moves_container)
+        self.notes.clocks |= clocks_of(host, self._vm_on(host), is_carrier=self._deployment.moves_container)
+
+    @contextmanager
+    def _noting_clock(self) -> Iterator[None]:
+        try:
+            yield
+        except GuestEndedError:
+            raise
+        except (GuestError, EngineError) as why:
+            self.notes.unmeasured["the guest's clock"] = str(why)
+
+    def _see_to_clock(self) -> WhimbrelError | None:
+        """How the guest's clock stands after the move, set where that was asked for; what is said where it was not."""
+        notes, spec = self.notes, self._request.spec
+        with self._noting_clock(), ExitStack() as holding:
+            notes.guest_clock = clock_after(self._inside_on(self._request.destination, holding), notes.guest_clock, spec)
+        if spec.after != "set-clock" or (notes.guest_clock is not None and notes.guest_clock.after_setting is not None):
+            return None
+        error = GuestError(
+            f"{self._deployment.name} moved and runs on {' and '.join(notes.runs_on)}, but its clock was not set",
+            details=notes.unmeasured.get("the guest's clock", ""),
+        )
+        notes.failure = str(error)
+        return error
+
+    def _inside_on(self, host: Host, holding: ExitStack) -> GuestAgent:
+        return the_guest.agent_on(host, self._vm_on(host), holding)
+
+    def _vm_on(self, host: Host) -> GuestIdentity:
+        return self._vms[0 if host is self._request.source else 1]
 
 
 def ask_to_abort(deployment: Deployment) -> str:

@@ -126,6 +126,12 @@ class Domain:
         return found is not None and found[0] in (libvirt.VIR_DOMAIN_RUNNING, libvirt.VIR_DOMAIN_BLOCKED)
 
     @property
+    def crashed(self) -> bool:
+        """Whether it panicked and was left as it was then (``on_crash`` preserve): it never goes on."""
+        found = self._state_and_reason()
+        return found is not None and found[0] == libvirt.VIR_DOMAIN_CRASHED
+
+    @property
     def split(self) -> bool:
         """Whether libvirt says that a post-copy move has failed in the middle, and this is one of its two halves."""
         return self._state_and_reason() in (

@@ -7,14 +7,35 @@ import binascii
 import shlex
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 from whimbrel.engines.domain import Domain
 from whimbrel.errors import GuestError, NoGuestError, RefusedError
-from whimbrel.system.deadline import Deadline, wait_until
+from whimbrel.system.deadline import Deadline, wait_until, while_attending
 
 _CHUNK_BYTES = 1 << 16
+_ANSWER_S = 20
+# Readings of the clock, as many as there is time for; the first is always made.
+_CLOCK_READS = 7
+_READING_CLOCK_S = 0.03
 # A job that is told to end has this long for it. How long it may run is its own business: a move may last for hours.
 _END_OF_JOB_S = 40
+
+
+@dataclass(frozen=True)
+class ClockReading:
+    """A guest's wall clock, read between ``asked_ns`` and ``answered_ns`` of our monotonic clock, the best of ``reads``."""
+
+    guest_ns: int
+    asked_ns: int
+    answered_ns: int
+    reads: int
+
+    @property
+    def took_ns(self) -> int:
+        """The way there and back."""
+        return self.answered_ns - self.asked_ns
 
 
 class GuestAgent:
@@ -22,6 +43,10 @@ class GuestAgent:
 
     def __init__(self, domain: Domain) -> None:
         self._domain = domain
+
+    def _ask(self, command: str, arguments: dict[str, Any] | None = None, timeout_s: int = _ANSWER_S) -> Any:
+        # A guest that stands still does not answer, and the call lasts as long as it may.
+        return while_attending(lambda: self._domain.agent(command, arguments, timeout_s))
 
     def wait(self, timeout_s: float) -> None:
         """Waits until the agent answers.
@@ -31,7 +56,7 @@ class GuestAgent:
 
         def look() -> tuple[bool | None, str]:
             try:
-                self._domain.agent("guest-ping", timeout_s=2)
+                self._ask("guest-ping", timeout_s=2)
             except NoGuestError as error:
                 raise GuestError(f"{self._domain.name} ended while its agent was waited for", details=error.details) from error
             except RefusedError as error:
@@ -42,10 +67,10 @@ class GuestAgent:
 
     def run(self, command: Sequence[str], *, timeout_s: float = 60, check: bool = True) -> str:
         """Runs a program in the guest and returns what it printed; GuestError when it fails."""
-        started = self._domain.agent("guest-exec", {"path": command[0], "arg": list(command[1:]), "capture-output": True})
+        started = self._ask("guest-exec", {"path": command[0], "arg": list(command[1:]), "capture-output": True})
 
         def look() -> tuple[dict[str, object] | None, str]:
-            status = self._domain.agent("guest-exec-status", {"pid": started["pid"]})
+            status = self._ask("guest-exec-status", {"pid": started["pid"]})
             return (status if status["exited"] else None), "still running"
 
         status = wait_until(look, f"the end of {command[0]} in the guest", Deadline(timeout_s), every_s=0.03, error=GuestError)
@@ -69,18 +94,18 @@ class GuestAgent:
     def read(self, path: str) -> bytes:
         """A small file of the guest, without a process in it; GuestError when there is none."""
         try:
-            handle = self._domain.agent("guest-file-open", {"path": path, "mode": "r"})
+            handle = self._ask("guest-file-open", {"path": path, "mode": "r"})
         except RefusedError as error:
             raise GuestError(f"{path} cannot be read in the guest", details=error.details) from error
         try:
             content = b""
             while True:
-                found = self._domain.agent("guest-file-read", {"handle": handle, "count": _CHUNK_BYTES})
+                found = self._ask("guest-file-read", {"handle": handle, "count": _CHUNK_BYTES})
                 content += base64.b64decode(found["buf-b64"])
                 if found["eof"]:
                     return content
         finally:
-            self._domain.agent("guest-file-close", {"handle": handle})
+            self._ask("guest-file-close", {"handle": handle})
 
     def start_job(self, name: str, command: Sequence[str], errors: str) -> None:
         """Starts a program as a unit of systemd: told to end, it ends what it has started, and what is left is killed."""
@@ -103,9 +128,24 @@ class GuestAgent:
         """The guest's wall clock."""
         return int(self._domain.agent("guest-get-time"))
 
+    def read_clock(self) -> ClockReading:
+        """The guest's wall clock: of several readings the one with the shortest way there and back."""
+        found: list[ClockReading] = []
+        enough = Deadline(_READING_CLOCK_S)
+        while len(found) < _CLOCK_READS and not (found and enough.passed):
+            asked_ns = time.monotonic_ns()
+            guest_ns = self.time_ns()
+            found.append(ClockReading(guest_ns, asked_ns, time.monotonic_ns(), len(found) + 1))
+        return replace(min(found, key=lambda reading: reading.took_ns), reads=len(found))
+
     def set_clock(self) -> None:
-        """Sets the guest's wall clock to ours. By date(1): the agent's own command wants hwclock, which a small guest lacks."""
-        self.run(["/bin/date", "--set", f"@{time.time():.6f}"])
+        """Sets the guest's wall clock to ours, by as much as it is off: so the order may take its time on its way.
+
+        By date(1): the agent's own command wants hwclock, which a small guest lacks.
+        """
+        reading = self.read_clock()
+        ours_ns = time.time_ns() - (time.monotonic_ns() - (reading.asked_ns + reading.answered_ns) // 2)
+        self.run(["/bin/date", "--set", f"{(ours_ns - reading.guest_ns) / 1e9:+.9f} seconds"])
 
 
 def _text(encoded: object) -> str:

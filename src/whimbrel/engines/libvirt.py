@@ -48,6 +48,12 @@ class LifecycleEvent:
     detail: int
     seen_monotonic_ns: int
 
+    @property
+    def reason(self) -> str:
+        """libvirt's word for the detail (virDomainEventStoppedDetailType and its like), such as ``migrated``; else its number."""
+        known = _REASONS.get(self.name, ())
+        return known[self.detail] if 0 <= self.detail < len(known) else str(self.detail)
+
 
 _LIFECYCLE = (
     "defined",
@@ -60,6 +66,16 @@ _LIFECYCLE = (
     "pmsuspended",
     "crashed",
 )
+_REASONS = {
+    "started": ("booted", "migrated", "restored", "from snapshot", "wakeup"),
+    "suspended": (
+        "paused", "migrated", "ioerror", "watchdog", "restored", "from snapshot", "api error", "postcopy", "postcopy failed",
+    ),
+    "resumed": ("unpaused", "migrated", "from snapshot", "postcopy", "postcopy failed"),
+    "stopped": ("shutdown", "destroyed", "crashed", "migrated", "saved", "failed", "from snapshot"),
+    "shutdown": ("finished", "guest", "host"),
+    "crashed": ("panicked", "crashloaded"),
+}  # fmt: skip
 
 
 class _EventLoop:

@@ -91,6 +91,8 @@ def _devices(devices: ET.Element, plan: DomainPlan) -> None:
     _text(rng, "backend", "/dev/urandom", model="random")
     ET.SubElement(devices, "controller", type="usb", model="none")
     ET.SubElement(devices, "memballoon", model="none")
+    # By it a guest says that it panics. Without it one that has panicked only falls silent, and libvirt says that it runs.
+    ET.SubElement(devices, "panic", model="isa")
 
 
 def with_disk_at(description: str, path: str, new_path: str) -> str:
@@ -99,6 +101,15 @@ def with_disk_at(description: str, path: str, new_path: str) -> str:
     source = _disk_at(domain, path).find("source")
     assert source is not None
     source.set("file", new_path)
+    return ET.tostring(domain, encoding="unicode")
+
+
+def kept_when_it_crashes(description: str) -> str:
+    """The description, but with a guest that panics left as it is then, to be looked at."""
+    domain = ET.fromstring(description)
+    on_crash = domain.find("on_crash")
+    assert on_crash is not None
+    on_crash.text = "preserve"
     return ET.tostring(domain, encoding="unicode")
 
 

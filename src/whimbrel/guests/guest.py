@@ -11,7 +11,7 @@ from whimbrel.engines.domain import Domain
 from whimbrel.engines.guest_agent import GuestAgent
 from whimbrel.engines.libvirt import Connection
 from whimbrel.errors import GuestError, UsageError
-from whimbrel.guests.domain_xml import Disk, DomainPlan, domain_xml, with_disk_at
+from whimbrel.guests.domain_xml import Disk, DomainPlan, domain_xml, kept_when_it_crashes, with_disk_at
 from whimbrel.hosts.host import Host
 from whimbrel.hosts.identity import GuestIdentity
 from whimbrel.hosts.inside import Inside
@@ -59,6 +59,8 @@ def plan_domain(
         kernel_options=(
             "root=/dev/vda", "rw", "console=ttyS0", "loglevel=4", "net.ifnames=0", "systemd.show_status=false",
             f"whimbrel.address={identity.address}/{site.prefix_length}",
+            # A kernel that panics before it knows the device for it (domain_xml) resets at once, which is seen as well.
+            "panic=-1",
         ),
         mac=identity.mac,
         bridge=site.bridge,
@@ -112,6 +114,19 @@ def refuse_another(site: Site) -> None:
                     )
 
 
+def what_is_left(site: Site) -> str:
+    """What there is of our guests on the hosts, in words."""
+    found = []
+    for host in site.hosts.values():
+        with Connection.open(host.libvirt_uri) as connection:
+            for guest in site.guests:
+                domain = connection.find(guest.uuid)
+                if domain is not None:
+                    how = "as it crashed" if domain.crashed else "and runs" if domain.executing else "and stands still"
+                    found.append(f"{guest} is on host {host.name}, {how}")
+    return "; ".join(found) or "no guest is left on it"
+
+
 def take_power_away(host: Host, guest: GuestIdentity) -> None:
     """Ends the guest on a host; nothing happens where it is not, whatever else is there under its name."""
     with Connection.open(host.libvirt_uri) as connection:
@@ -121,11 +136,17 @@ def take_power_away(host: Host, guest: GuestIdentity) -> None:
 
 
 def restore(
-    site: Site, connection: Connection, guest: GuestIdentity, state: Path, own: OwnDisk | None = None
+    site: Site,
+    connection: Connection,
+    guest: GuestIdentity,
+    state: Path,
+    own: OwnDisk | None = None,
+    keep_when_it_crashes: bool = False,
 ) -> tuple[GuestAgent, float]:
     """Starts the guest on a host from a saved state, disk and clock set right; also says in how many seconds it started.
 
-    Its disk lies where both hosts see it, or in ``own``: then the saved description is told so.
+    Its disk lies where both hosts see it, or in ``own``: then the saved description is told so. ``keep_when_it_crashes`` leaves
+    its QEMU and memory as they are when it panics.
     """
     files = site.files_of(guest)
     saved = files.image(state / "memory.save")
@@ -135,6 +156,8 @@ def restore(
     else:
         own.put(state / "disk.qcow2")
         description = with_disk_at(connection.saved_description(saved), files.disk, own.path)
+    if keep_when_it_crashes:
+        description = kept_when_it_crashes(description or connection.saved_description(saved))
     _bring_into_page_cache(state / "memory.save")
     keep_memory_for(site, state)
     if site.standby_memory is not None:

@@ -13,8 +13,10 @@ from whimbrel.engines.libvirt import Connection
 from whimbrel.errors import GuestError
 from whimbrel.guests import guest as the_guest
 from whimbrel.guests.domain_xml import DomainPlan
+from whimbrel.guests.ends import noticed
 from whimbrel.hosts.identity import GuestIdentity
 from whimbrel.hosts.site import Site, first_host
+from whimbrel.system.deadline import undisturbed
 
 _SETTLE_WINDOW_S = 1
 _SETTLE_READINGS = 5
@@ -52,7 +54,8 @@ def make_disk(
 
     def use(domain: Domain, agent: GuestAgent) -> None:
         prepare(agent)
-        the_guest.power_off(domain, agent)
+        with undisturbed():
+            the_guest.power_off(domain, agent)
 
     _with_booted(site, plan, use)
     files.take_disk(out / "disk.qcow2")
@@ -66,8 +69,9 @@ def _with_booted(site: Site, plan: DomainPlan, use: Callable[[Domain, GuestAgent
     """Boots the guest on the first host, uses it, and takes its power away whatever happens."""
     with Connection.open(first_host(site).libvirt_uri) as connection:
         try:
-            domain, agent = the_guest.boot(connection, plan)
-            use(domain, agent)
+            with noticed({plan.name}, [first_host(site)]):
+                domain, agent = the_guest.boot(connection, plan)
+                use(domain, agent)
         finally:
             left = connection.find(plan.uuid)
             if left is not None:

@@ -10,11 +10,12 @@ from whimbrel.hosts.identity import GuestIdentity
 def libvirt_state_of(uri: str, guest: GuestIdentity) -> GuestState:
     """Whether a copy of this guest is there, and executes; EngineError when libvirtd does not answer.
 
-    One that lacks memory stands still as soon as it touches what is missing, so it does not count as running.
+    One that lacks memory stands still as soon as it touches what is missing, so it does not count as running. One that panicked
+    and was kept to be looked at is a copy no more.
     """
     with Connection.open(uri) as connection:
         domain = connection.find(guest.uuid)
-        if domain is None or not domain.active:
+        if domain is None or not domain.active or domain.crashed:
             return "absent"
         whole = not (domain.in_post_copy or domain.split)
         return "runs" if domain.executing and whole else "stands still"

@@ -85,7 +85,7 @@ class Attempt:
     def _watch(self) -> None:
         """Until it has ended, or was told to abort."""
         while not self._call.ended.wait(_LOOK_EVERY_S):
-            sight = Sight(self._elapsed_s(), self._rounds, self._request.told_to_abort())
+            sight = Sight(self._elapsed_s(), self._rounds, self._request.why_abort)
             self._course, steps = self._course.look(sight)
             if not all(self._do(step, sight.elapsed_s) for step in steps):
                 return

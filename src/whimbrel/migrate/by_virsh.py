@@ -61,7 +61,7 @@ class ByVirsh:
             running = start(request.source.command(virsh_words(request)), log_file=words)
             try:
                 while running.wait(_LOOK_EVERY_S) is None:
-                    if aborted or deadline.passed or request.told_to_abort():
+                    if aborted or deadline.passed or request.why_abort is not None:
                         # Said again until virsh ends: the first time libvirt may have no job yet.
                         aborted = True
                         _abort(domain)

@@ -14,8 +14,13 @@ from whimbrel.hosts.identity import GuestIdentity
 from whimbrel.hosts.one_host import refuse_one_host
 from whimbrel.migrate.storage import MAKING_DISK, keep_only_copy
 from whimbrel.migrate.technique import Journal, MoveReport, MoveRequest, Technique
-from whimbrel.migrate.verify import exactly_one, find_copies
+from whimbrel.migrate.verify import exactly_one, find_copies, in_carriers
 from whimbrel.migrate.why import NOTHING_IS_LOST, Why, why
+from whimbrel.system.deadline import Deadline, pause
+
+# A guest that has ended is gone within this.
+_GOING_S = 5.0
+_LOOK_EVERY_S = 0.1
 
 Result = Literal["moved", "failed", "aborted", "unsafe"]
 
@@ -57,9 +62,17 @@ def carry_out(technique: Technique, request: MoveRequest, journal: Journal, phas
         if interrupted(error):
             raise KeyboardInterrupt from error
         failure = error
+    places = request.places
+    said = str(failure) if failure is not None else None
+    how = request.ended()
+    if how is not None and not in_carriers(places):
+        return _lost(how, request, report, said, phase())
     try:
-        where = exactly_one(request.guest, request.places)
+        where = exactly_one(request.guest, places, request.ended)
     except UnsafeStateError as error:
+        how = request.ended()
+        if how is not None and not in_carriers(places):
+            return _lost(how, request, report, said, phase())
         return _unsafe(request, report, error, why(request, failure, began_s), phase())
     keep_only_copy(request, where, made=MAKING_DISK in steps.taken)
     if where == request.destination.name:
@@ -95,6 +108,21 @@ def _failed(result: Result, where: str, report: MoveReport | None, reason: Why, 
 def _as_told(told: str, failure: WhimbrelError | OSError | None) -> Why:
     """Of a move that we aborted."""
     return Why("", told and f"whimbrel aborted it: {told}", "", str(failure) if failure is not None else "")
+
+
+def _lost(how: str, request: MoveRequest, report: MoveReport | None, said: str | None, phase: str) -> Ending:
+    """Of a VM that has ended by itself: nothing is left to go on, but what ended it may take a moment to be gone."""
+    deadline = Deadline(_GOING_S)
+    while running_on(request.guest, request.places) and not deadline.passed:
+        pause(_LOOK_EVERY_S)
+    runs_on = running_on(request.guest, request.places)
+    left = f"a copy still runs on {' and '.join(runs_on)}" if runs_on else "no copy is left"
+    told = UnsafeStateError(
+        f"in the phase {phase} of its move {how}; {left}",
+        details=evidence(request.places, said),
+        resolution="start it anew from its disk; what was in its memory is lost. Its console and the logs say why it ended",
+    )
+    return Ending("unsafe", runs_on, report, told)
 
 
 class _Steps:

@@ -27,11 +27,11 @@ Stage: TypeAlias = Literal["under way", "ordered", "switched"]
 
 @dataclass(frozen=True)
 class Sight:
-    """What is seen in one look: seconds since the call, passes over memory that have begun, whether an abort is asked for."""
+    """What is seen in one look: seconds since the call, passes over memory that have begun, why it is to be aborted."""
 
     elapsed_s: float
     rounds: int
-    told_to_abort: bool = False
+    why_abort: str | None = None
 
 
 @dataclass(frozen=True)
@@ -99,8 +99,8 @@ class Course:
         """What follows from one look; after an ``Abort`` nothing else does."""
         if self.is_interrupted:
             return self, self._to_its_end(sight.elapsed_s)
-        if self.may_abort and sight.told_to_abort:
-            return self, (Abort("it was asked for"),)
+        if self.may_abort and sight.why_abort is not None:
+            return self, (Abort(sight.why_abort),)
         now = self._with_disk(sight)
         wanted = due(now.spec, sight.rounds, sight.elapsed_s, now.disk_s)
         if now.may_abort and wanted == "abort":

@@ -37,7 +37,8 @@ class MoveRequest:
     ``carriers`` are what a container moves between, source and destination; ``disks`` are the guest's disk on source and
     destination, when it moves along. ``after_boot`` starts the service again after a technique that boots the guest anew.
     ``told_to_abort`` is asked again and again whether the move is to end where it began; it is heeded until the point of no
-    return, and not after it.
+    return, and not after it. ``ended`` says how the guest has ended by itself, None as long as it has not: then nobody waits for
+    a copy to go on.
     """
 
     guest: GuestIdentity
@@ -50,6 +51,12 @@ class MoveRequest:
     disks: tuple[OwnDisk, OwnDisk] | None = None
     after_boot: Callable[[GuestAgent], None] = lambda agent: None
     told_to_abort: Callable[[], bool] = lambda: False
+    ended: Callable[[], str | None] = lambda: None
+
+    @property
+    def why_abort(self) -> str | None:
+        """Why the move is to end where it began; None as long as it is to go on."""
+        return "it was asked for" if self.told_to_abort() else self.ended()
 
     @property
     def places(self) -> Sequence[Place]:

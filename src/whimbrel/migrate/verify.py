@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from whimbrel.errors import EngineError, UnsafeStateError, WhimbrelError
@@ -13,6 +13,8 @@ from whimbrel.migrate.recovery import SideState
 from whimbrel.system.deadline import Deadline, pause
 
 _PATIENCE_S = 15.0
+# What has ended by itself is gone, and known to be, within this.
+_GOING_S = 5.0
 _LOOK_EVERY_S = 0.2
 
 
@@ -51,12 +53,14 @@ def state_of(place: Place, what: GuestIdentity) -> SideState:
         return "absent" if place.gone else "silent"
 
 
-def exactly_one(guest: GuestIdentity, places: Sequence[Place]) -> str:
+def exactly_one(guest: GuestIdentity, places: Sequence[Place], ended: Callable[[], object] = lambda: None) -> str:
     """The one host that has a copy, and runs it; UnsafeStateError when none or two do, or a host does not answer.
 
     After a failed move libvirt may need a moment to let the source go on, to clear the destination, or to start again itself.
+    Once the guest, or a carrier, has ``ended`` there is less to wait for.
     """
     deadline = Deadline(_PATIENCE_S)
+    hopeless: Deadline | None = None
     while True:
         try:
             copies = find_copies(guest, places)
@@ -70,7 +74,9 @@ def exactly_one(guest: GuestIdentity, places: Sequence[Place]) -> str:
         else:
             if len(copies.running) == 1 and not copies.standing:
                 return copies.running[0]
-            if deadline.passed:
+            if hopeless is None and ended() is not None:
+                hopeless = Deadline(_GOING_S)
+            if deadline.passed or (hopeless is not None and hopeless.passed):
                 raise _not_one(guest, copies, in_carriers(places))
         pause(_LOOK_EVERY_S)
 

@@ -115,6 +115,47 @@ class Outcome(Record):
         return self.result in ("moved", "stayed") and self.measured
 
 
+class GuestClockRead(Record):
+    """The guest's wall clock, as its agent says: it was read between ``asked_ns`` and ``answered_ns`` of our monotonic clock.
+
+    Of ``reads`` readings in a row it is the one with the shortest way there and back.
+    """
+
+    guest_ns: int
+    asked_ns: int
+    answered_ns: int
+    reads: int
+
+
+class GuestClockRecord(Record):
+    """The guest's clock before the move and after it (None when the trial did not come that far).
+
+    ``after_setting`` is how it stood once it had been set, where that was asked for.
+    """
+
+    before: GuestClockRead
+    after: GuestClockRead | None = None
+    after_setting: GuestClockRead | None = None
+
+
+class EndRecord(Record):
+    """How a guest ended by itself, when (our wall clock, and the monotonic clock), and what was being done.
+
+    ``left`` says what is there of it afterwards; ``console`` are the last lines of its console since the trial began,
+    ``qemu_log`` those of its QEMU's log; both are empty where they cannot be read.
+    """
+
+    guest: str
+    host: HostName
+    how: str
+    realtime_ns: int
+    seen_ns: int
+    during: str
+    left: str
+    console: list[str]
+    qemu_log: list[str]
+
+
 class StayRecord(Record):
     """For how long a guest that was not to move was watched instead."""
 
@@ -263,7 +304,7 @@ class TrialRecord(Record):
 
     ``restored_in_s`` is what libvirt took to start the saved state, or what a fresh container took until it answered.
     ``unmeasured`` says what could not be seen, and why. ``registration`` is the hash of what the campaign was to show, as it was
-    before its first trial.
+    before its first trial. ``end`` is how the guest ended, where it did so by itself.
     """
 
     schema_version: Literal[2, 3]
@@ -284,6 +325,8 @@ class TrialRecord(Record):
     restored_in_s: float | None
     registration: str | None = None
     unmeasured: dict[str, str] = {}
+    end: EndRecord | None = None
+    guest_clock: GuestClockRecord | None = None
     provenance: Provenance
 
     @property

@@ -36,6 +36,12 @@ _FIGURES = {
     "link_bytes": pl.Int64,
     "source_cpu_s": pl.Float64,
     "destination_cpu_s": pl.Float64,
+    "guest_clock_before_ms": pl.Float64,
+    "guest_clock_after_ms": pl.Float64,
+    "guest_clock_set_ms": pl.Float64,
+    "guest_clock_error_ms": pl.Float64,
+    "guest_clock_lag_ms": pl.Float64,
+    "guest_clock_lag_error_ms": pl.Float64,
     "post_copy_faults": pl.Int64,
     "throttle_percent": pl.Int64,
 }

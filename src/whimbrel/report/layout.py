@@ -21,6 +21,7 @@ from whimbrel.report.evidence_charts import evidence_charts
 from whimbrel.report.load import ReportedTrial, counting_of
 from whimbrel.report.prediction_chart import prediction_chart
 from whimbrel.report.table import UNKNOWN, predictor_table
+from whimbrel.units import format_moment
 
 PAGE = "report.html"
 _FIGURES = "figures"
@@ -72,7 +73,7 @@ def write_page(folder: CampaignFolder, report: Report) -> Path:
         loader=jinja2.PackageLoader("whimbrel.report", "templates"), autoescape=True, trim_blocks=True, lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )  # fmt: skip
-    environment.filters |= {"spread": _spread, "p": _p_value, "resampled": _resampled, "gap": _gap}
+    environment.filters |= {"spread": _spread, "p": _p_value, "resampled": _resampled, "gap": _gap, "moment": format_moment}
     charts = charts_of(report)
     text = environment.get_template("page.html.j2").render(
         report=report,

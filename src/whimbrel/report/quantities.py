@@ -34,6 +34,8 @@ _OF_ITS_OWN = {
     "blackout_error_ms": Form("ms", 4),
     "qemu_downtime_ms": Form("ms", 0),
     "libvirt_downtime_ms": Form("ms", 0),
+    "guest_clock_error_ms": Form("ms", 2),
+    "guest_clock_lag_error_ms": Form("ms", 2),
     "source_cpu_s": Form("s", 2),
     "destination_cpu_s": Form("s", 2),
     "stalling_mos": Form("", 1),

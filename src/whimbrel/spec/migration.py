@@ -40,6 +40,7 @@ class MigrationSpec(Spec):
     In the form ``container`` it moves from server to server, with no VM around it.
     ``storage`` is ``shared`` when both hosts see the guest's disk. Else it lies where only its host sees it, and moves along:
     all of it (``full``), or what it holds over an image that both hosts have (``incremental``).
+    ``after: set-clock`` sets the guest's wall clock right once it has been watched after the move.
     ``by: virsh`` lets plain ``virsh migrate`` do it in our place, for comparison.
     """
 
@@ -59,6 +60,7 @@ class MigrationSpec(Spec):
     connections: Count = Field(default=1, ge=1, le=64)
     tls: bool = Field(default=False, strict=True)
     storage: StorageName = "shared"
+    after: Literal["nothing", "set-clock"] = "nothing"
     by: Literal["whimbrel", "virsh"] = "whimbrel"
 
     @property
@@ -84,6 +86,8 @@ class MigrationSpec(Spec):
                     raise MisfitError("is an option of QEMU: it says nothing to a container's move", key)
             if self.storage != "shared":
                 raise MisfitError("is for the VM's disk: a container's files are sent along always", "storage")
+            if self.after != "nothing":
+                raise MisfitError("sets the clock of a VM: a container has the clock of where it runs, which goes on", "after")
             if self.by != "whimbrel":
                 raise MisfitError("virsh moves VMs", "by")
         return self

@@ -13,7 +13,7 @@ from whimbrel.errors import UsageError
 from whimbrel.spec.fields import RECORD, MisfitError
 from whimbrel.spec.migration import ContainerTechniqueName, MigrationSpec, TechniqueName
 
-_OF_EVERY_TECHNIQUE = ("moves", "timeout", "bandwidth", "tls", "storage")
+_OF_EVERY_TECHNIQUE = ("moves", "timeout", "bandwidth", "tls", "storage", "after")
 
 _WITH_ROUNDS = ("pre-copy", "pre-post-copy")
 _ALL_BUT_COLD = tuple(name for name in (*get_args(TechniqueName), *get_args(ContainerTechniqueName)) if name != "cold")

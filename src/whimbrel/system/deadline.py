@@ -4,12 +4,24 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from contextvars import ContextVar
+from typing import Any, TypeVar
 
 from whimbrel.errors import TrialError
 
 Found = TypeVar("Found")
+Result = TypeVar("Result")
+
+_LOOK_S = 0.1
+
+
+def _nothing() -> None:
+    pass
+
+
+_attention: ContextVar[Callable[[], None]] = ContextVar("attention", default=_nothing)
 
 
 class Deadline:
@@ -43,6 +55,7 @@ def wait_until(
     When the deadline passes, ``error`` says what was waited for and what was last seen.
     """
     while True:
+        attend()
         found, seen = look()
         if found is not None:
             return found
@@ -53,4 +66,67 @@ def wait_until(
 
 def pause(seconds: float, until: threading.Event | None = None) -> bool:
     """Waits for so many seconds, or until the event is set, and says whether it was. Nothing else only lets time pass."""
-    return (until or threading.Event()).wait(seconds)
+    event, deadline = until or threading.Event(), Deadline(seconds)
+    if _attention.get() is _nothing:
+        return event.wait(seconds)
+    while True:
+        attend()
+        if event.wait(min(_LOOK_S, deadline.left_s)):
+            return True
+        if deadline.passed:
+            return False
+
+
+@contextmanager
+def attending(check: Callable[[], None]) -> Iterator[None]:
+    """Within, every wait of this thread calls ``check`` again and again: what that raises ends the wait.
+
+    Clearing up must not be cut short: it is done outside, or within ``undisturbed``.
+    """
+    token = _attention.set(check)
+    try:
+        yield
+    finally:
+        _attention.reset(token)
+
+
+def undisturbed() -> AbstractContextManager[None]:
+    """Within, waits are as long as they are."""
+    return attending(_nothing)
+
+
+def attend() -> None:
+    """Raises what there is to be raised (``attending``)."""
+    _attention.get()()
+
+
+def while_attending(call: Callable[[], Result]) -> Result:
+    """Makes a call that may block for long; where somebody attends, on a thread of its own, which may be left behind."""
+    if _attention.get() is _nothing:
+        return call()
+    attend()
+    made = _Call(call)
+    made.start()
+    while not made.done.wait(_LOOK_S):
+        attend()
+    if made.error is not None:
+        raise made.error
+    result: Result = made.result
+    return result
+
+
+class _Call(threading.Thread):
+    def __init__(self, call: Callable[[], Any]) -> None:
+        super().__init__(name="call", daemon=True)
+        self._call = call
+        self.done = threading.Event()
+        self.result: Any = None
+        self.error: BaseException | None = None
+
+    def run(self) -> None:
+        try:
+            self.result = self._call()
+        except BaseException as error:  # raised again where the call was made
+            self.error = error
+        finally:
+            self.done.set()

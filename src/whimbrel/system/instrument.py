@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any
 
 from whimbrel.errors import InstrumentError
-from whimbrel.system.deadline import Deadline
+from whimbrel.system.deadline import Deadline, attend
 from whimbrel.system.process import Running, start
 
 _READY_S = 30.0
@@ -121,6 +121,7 @@ class Instrument:
         deadline = Deadline(timeout_s)
         with self._news:
             while not deadline.passed:
+                attend()
                 # Its last word may come before it can be seen to have ended, so we look from time to time.
                 self._news.wait_for(lambda: true(self._said) or self._running_ended(), min(_LOOK_S, deadline.left_s))
                 if true(self._said):

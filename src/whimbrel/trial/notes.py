@@ -17,7 +17,9 @@ from whimbrel.observe.migration_events import MigrationEvents
 from whimbrel.records.trial import (
     TRIAL_SCHEMA_VERSION,
     ClockReading,
+    EndRecord,
     Event,
+    GuestClockRecord,
     HostClock,
     InstrumentCost,
     MoveRecord,
@@ -96,6 +98,8 @@ class Notes:
     identity_after: Identity | None = None
     clocks: dict[str, HostClock] = field(default_factory=dict)
     unmeasured: dict[str, str] = field(default_factory=dict)
+    end: EndRecord | None = None
+    guest_clock: GuestClockRecord | None = None
 
     def keep(self, events: MigrationEvents, workplace: Path, beside: Sequence[Event] = ()) -> None:
         """What was heard of the move, with what others say of it, and its job's series."""
@@ -151,6 +155,8 @@ class Notes:
             clock_after=_reading(clock_after),
             host_clocks={"vantage": HostClock(clock_id=clock_id(), offset_ns=0, offset_error_ns=0), **self.clocks},
             unmeasured=self.unmeasured,
+            end=self.end,
+            guest_clock=self.guest_clock,
             move=self.move_record(),
             stay=self.stay,
             rest=self.rest,

@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from whimbrel.guests import guest as the_guest
+from whimbrel.guests.ends import noticed
 from whimbrel.hosts.site import Site
 from whimbrel.observe.dirty_profile import USUAL_SAMPLE, profile_guest
 from whimbrel.predict.profile import Profile
@@ -15,7 +16,7 @@ from whimbrel.records.trial import Plan
 from whimbrel.spec.campaign import CampaignSpec
 from whimbrel.system.deadline import pause
 from whimbrel.trial.instruments import Instruments, play
-from whimbrel.trial.subject import Setting, Start, subject_of
+from whimbrel.trial.subject import Setting, Start, names_of, subject_of
 
 
 def rehearse(site: Site, spec: CampaignSpec, plan: Plan, start: Start, seconds: float, told: Callable[[str], None]) -> Profile:
@@ -28,6 +29,7 @@ def rehearse(site: Site, spec: CampaignSpec, plan: Plan, start: Start, seconds: 
     subject = subject_of(Setting(site, spec, plan, source, destination), start)
     with tempfile.TemporaryDirectory(prefix="whimbrel-") as folder, ExitStack() as holding:
         holding.callback(subject.discard)
+        holding.enter_context(noticed(names_of(subject), (source, destination)))
         told("restoring the saved state")
         inside, _ = subject.bring_up(holding)
         if spec.guest.dirtier is not None:

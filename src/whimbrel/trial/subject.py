@@ -41,13 +41,14 @@ Start = StateInfo | CarrierPair | FreshContainer
 
 @dataclass(frozen=True)
 class Setting:
-    """A trial's site, arm and hosts."""
+    """A trial's site, arm and hosts; ``keep_when_it_crashes``: a VM that is to move and panics is left as it is then."""
 
     site: Site
     spec: CampaignSpec
     plan: Plan
     source: Host
     destination: Host
+    keep_when_it_crashes: bool = False
 
     @property
     def service(self) -> ServiceName:
@@ -113,7 +114,9 @@ class WholeVm:
             own, left_over = self._disks()
             # Of an earlier guest.
             left_over.remove()
-        return the_guest.restore(self._setting.site, connection, self.what, self._state.folder, own)
+        return the_guest.restore(
+            self._setting.site, connection, self.what, self._state.folder, own, self._setting.keep_when_it_crashes
+        )
 
     def _disks(self) -> tuple[OwnDisk, OwnDisk]:
         return the_guest.own_disks(self._setting.site, self.what, self._setting.source, self._setting.destination)
@@ -285,6 +288,11 @@ def subject_of(setting: Setting, state: Start) -> Subject:
     if isinstance(state, StateInfo):
         return WholeVm(setting, state)
     return InnerContainer(setting, state) if isinstance(state, CarrierPair) else OuterContainer(setting, state)
+
+
+def names_of(subject: Subject) -> set[str]:
+    """Of the VMs that it is, or is in; libvirt says when they end."""
+    return {vm.name for vm in subject.vms or ()}
 
 
 def clocks_of(host: Host, vm: GuestIdentity, is_carrier: bool) -> dict[str, HostClock]:

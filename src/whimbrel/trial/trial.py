@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 from whimbrel.analysis.phases import phase_reached
 from whimbrel.engines.guest_agent import GuestAgent
 from whimbrel.engines.libvirt import Connection
-from whimbrel.errors import GuestError, TrialError, UnsafeStateError, WhimbrelError, interrupted
+from whimbrel.errors import GuestEndedError, GuestError, TrialError, UnsafeStateError, WhimbrelError, interrupted
 from whimbrel.guests import guest as the_guest
+from whimbrel.guests.ends import EndWatch
 from whimbrel.guests.forms import FORMS, read_reach_log, start_again
+from whimbrel.guests.last_words import End, LastWords
 from whimbrel.hosts.inside import Inside
 from whimbrel.hosts.site import Site
 from whimbrel.migrate.carry_out import carry_out, evidence, running_on
@@ -22,11 +25,13 @@ from whimbrel.observe.migration_events import MigrationEvents
 from whimbrel.records.trial import Event, InstrumentCost, Plan, RestRecord, StayRecord, TrialRecord
 from whimbrel.spec.campaign import CampaignSpec
 from whimbrel.system.clock import read_pair
+from whimbrel.system.deadline import attending, undisturbed
 from whimbrel.system.instrument import Instrument
 from whimbrel.trial.foresight import Foretell
+from whimbrel.trial.guest_clock import clock_after, clock_before
 from whimbrel.trial.instruments import Instruments, play, watch
 from whimbrel.trial.notes import Notes, Origin, count_reach, now
-from whimbrel.trial.subject import Setting, Start, subject_of
+from whimbrel.trial.subject import Setting, Start, names_of, subject_of
 from whimbrel.trial.testimony import judge, listen, testimony
 from whimbrel.units import format_duration
 
@@ -38,7 +43,8 @@ Notice = Callable[[str], None]
 class Trial:
     """One repetition of one arm at one site, from one saved state; writes its series into ``workplace``.
 
-    With ``keep_on_failure`` the guest of a failed trial is left as it is. With ``foretell`` its move is predicted beforehand.
+    With ``keep_on_failure`` the guest of a failed trial is left as it is, and one that panics as it is then.
+    With ``foretell`` its move is predicted beforehand.
     """
 
     def __init__(
@@ -67,7 +73,10 @@ class Trial:
         self._destination = site.hosts[plan.destination]
         self._hosts = [self._source, self._destination]
         self._instruments = Instruments(site, spec, plan, self._hosts, workplace)
-        self._subject = subject_of(Setting(site, spec, plan, self._source, self._destination), state)
+        self._subject = subject_of(Setting(site, spec, plan, self._source, self._destination, keep_on_failure), state)
+        self._ends = EndWatch(names_of(self._subject), self._hosts)
+        self._last_words = LastWords(self._hosts)
+        self._doing = ""
         # Where the guest is to be in the end.
         self._end = self._destination if plan.moves else self._source
         self._notes = Notes(now(), read_pair())
@@ -77,14 +86,7 @@ class Trial:
         notes = self._notes
         the_guest.refuse_another(self._site)
         try:
-            self._observe()
-        except (WhimbrelError, OSError) as error:
-            if interrupted(error):
-                self._subject.discard()
-                raise KeyboardInterrupt from error
-            log.debug("the trial failed", exc_info=True)
-            notes.failure = self._failed(error)
-            self._keep_logs()
+            self._watched()
         except BaseException:
             self._subject.discard()
             raise
@@ -98,18 +100,37 @@ class Trial:
         notes.unmeasured = {what: why for host in self._hosts for what, why in host.unmeasured.items()}
         return notes.record(self._spec, self._plan, self._state, self._site, self._origin, read_pair())
 
+    def _watched(self) -> None:
+        """Observes, and writes down what failed; only what stops us is raised."""
+        with ExitStack() as watching:
+            try:
+                watching.enter_context(self._ends)
+                with attending(self._ends.check):
+                    self._observe()
+            except (WhimbrelError, OSError) as error:
+                if interrupted(error):
+                    raise KeyboardInterrupt from error
+                log.debug("the trial failed", exc_info=True)
+                self._notes.failure = self._failed(error)
+                self._keep_logs()
+
+    def _say(self, step: str) -> None:
+        self._doing = step
+        self._notice(step)
+
     def _observe(self) -> None:
         notes = self._notes
         observe = self._spec.observe
-        self._notice("restoring the saved state" if self._state.folder is not None else "starting the container")
+        self._say("restoring the saved state" if self._state.folder is not None else "starting the container")
         with ExitStack() as holding, ExitStack() as instruments:
             notes.host_versions = holding.enter_context(Connection.open(self._source.libvirt_uri)).versions()
             inside, notes.restored_in_s = self._subject.bring_up(holding)
             notes.identity_before = self._subject.identity(inside)
             notes.clocks |= self._subject.clocks(self._source)
+            notes.guest_clock = clock_before(inside)
             self._make_memory_change(inside)
             sampler = instruments.enter_context(self._instruments.sampler())
-            self._notice("at rest")
+            self._say("at rest")
             self._look_at_rest(inside, [sampler])
             reaching = self._start_reach_check(inside)
             running = [sampler]
@@ -118,21 +139,22 @@ class Trial:
             witness = self._start_witness(inside, instruments, running)
             player = self._start_viewers(self._instruments.player, self._plan.viewers, instruments, running)
             hls_player = self._start_viewers(self._instruments.hls_player, self._plan.hls_viewers, instruments, running)
-            self._notice("watching before the move")
+            self._say("watching before the move")
             self._watch(observe.before_s, running)
             lines_before = len(read_reach_log(inside)) if reaching else 0
             events = instruments.enter_context(MigrationEvents(self._subject.vms, self._source, self._destination))
-            self._notice("moving" if self._plan.moves else "watching a guest that stays")
+            self._say("moving" if self._plan.moves else "watching a guest that stays")
             try:
                 if self._plan.moves:
                     self._move(events)
                 else:
                     self._stay(running)
                 lines_during = self._reach_lines() if reaching else []
-                self._notice("watching after the move")
+                self._say("watching after the move")
                 self._watch(observe.after_s, running)
                 lines_after = self._reach_lines() if reaching else []
                 notes.clocks |= self._subject.clocks(self._end)
+                self._see_to_clock()
             finally:
                 notes.keep(events, self._workplace, _player_events(player))
             self._check_film(player, hls_player)
@@ -149,7 +171,7 @@ class Trial:
 
     def _make_memory_change(self, inside: Inside) -> None:
         if self._spec.guest.dirtier is not None:
-            self._notice("making memory change")
+            self._say("making memory change")
             the_guest.start_dirtier(inside, self._spec.guest.dirtier)
 
     def _look_at_rest(self, inside: Inside, running: list[Instrument]) -> None:
@@ -200,7 +222,7 @@ class Trial:
         """A player for so many viewers, once all of them play; None when there are none."""
         if not viewers:
             return None
-        self._notice(f"waiting for {viewers} viewer{'s' if viewers > 1 else ''} to play")
+        self._say(f"waiting for {viewers} viewer{'s' if viewers > 1 else ''} to play")
         running.append(play(make(), viewers, instruments))
         return running[-1]
 
@@ -217,12 +239,15 @@ class Trial:
 
     def _move(self, events: MigrationEvents) -> None:
         request = self._subject.request(self._start_service_again)
-        ending = carry_out(
-            technique_of(self._spec.migration),
-            request,
-            events,
-            lambda: phase_reached(events.events, self._source.name, self._destination.name),
-        )
+        # A cold move ends the guest itself; any other has to know at once when it has ended.
+        cold = self._spec.migration.technique == "cold"
+        with undisturbed(), self._ends.expected() if cold else nullcontext():
+            ending = carry_out(
+                technique_of(self._spec.migration),
+                replace(request, ended=self._ends.told),
+                events,
+                lambda: phase_reached(self._ends.before(events.events), self._source.name, self._destination.name),
+            )
         self._notes.keep_ending(ending)
         if ending.error is not None:
             raise ending.error
@@ -233,6 +258,9 @@ class Trial:
 
     def _failed(self, error: WhimbrelError | OSError) -> str:
         """What is said of a failure. A guest that had moved may be its reason: it has died since, or its host has."""
+        end = self._ends.heard()
+        if end is not None:
+            return self._ended(end, error)
         if self._notes.result != "moved":
             return str(error)
         try:
@@ -245,9 +273,37 @@ class Trial:
             f"the guest had moved and runs on host {where}, but was not measured to the end: {evidence(self._hosts, str(error))}"
         )
 
+    def _ended(self, end: End, error: WhimbrelError | OSError) -> str:
+        """What is said of a guest that has ended by itself, whatever that made fail first."""
+        notes, said = self._notes, str(end)
+        notes.end = self._last_words.of(end, self._doing)
+        if notes.result in ("moved", "stayed"):
+            notes.runs_on = list(running_on(self._subject.what, self._subject.places))
+        if notes.result == "moved":
+            said = f"the guest had moved, but then {end}"
+            if len(notes.runs_on) != 1:
+                notes.result = "unsafe"
+        if isinstance(error, UnsafeStateError) and str(end) in error.brief:
+            said, details = error.brief, error.details
+        else:
+            details = "" if isinstance(error, GuestEndedError) else str(error)
+        told = GuestEndedError(
+            f"{said}, while: {self._doing}",
+            details=evidence(self._hosts, details),
+            resolution="'whimbrel show' has the end of its console and of its QEMU's log; all logs are beside the record",
+        )
+        return str(told)
+
     def _reach_lines(self) -> list[str]:
         with ExitStack() as holding:
             return read_reach_log(self._subject.inside_on(self._end, holding))
+
+    def _see_to_clock(self) -> None:
+        """How the guest's clock stands now; it is set where that is asked for after a move."""
+        if self._plan.moves:
+            with ExitStack() as holding:
+                inside = self._subject.inside_on(self._end, holding)
+                self._notes.guest_clock = clock_after(inside, self._notes.guest_clock, self._spec.migration)
 
     def _check_arrival(self) -> None:
         """What arrived is what left, and it still serves."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime
+import threading
+import time
 from collections.abc import Callable
 
 import pytest
@@ -35,9 +37,12 @@ class Pair:
         return trouble
 
     def move(
-        self, trouble: Callable[[MoveRequest], str | EngineError | None] = lambda _: None, memory_bytes: int = 2**20
+        self,
+        trouble: Callable[[MoveRequest], str | EngineError | None] = lambda _: None,
+        memory_bytes: int = 2**20,
+        ended: Callable[[], str | None] = lambda: None,
     ) -> Ending:
-        request = MoveRequest(GUEST, self.a, self.b, memory_bytes, 2**20, MigrationSpec())
+        request = MoveRequest(GUEST, self.a, self.b, memory_bytes, 2**20, MigrationSpec(), ended=ended)
         return carry_out(FakeTechnique([self.a, self.b], trouble), request, FakeJournal(), lambda: "pre-copy")
 
 
@@ -238,3 +243,44 @@ def test_what_whimbrel_has_aborted_nobody_else_is_blamed_for(pair: Pair) -> None
         "libvirt could not move guest to qemu+tcp://b/system\noperation aborted: job 'migration out' canceled by client\n"
         "What to do: nothing is lost: remove the cause and move it again"
     )
+
+
+def test_a_guest_that_ended_by_itself_is_not_waited_for_and_its_end_is_named(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(verify, "_PATIENCE_S", 60.0)
+    ended: list[str] = []
+
+    def end(request: MoveRequest) -> str:
+        ended.append("the guest guest panicked, on host a")
+        assert request.why_abort == ended[0]
+        return pair.leave("absent", "absent")(request)
+
+    began_s = time.monotonic()
+    ending = pair.move(end, ended=lambda: ended[0] if ended else None)
+    assert time.monotonic() - began_s < 30
+    assert (ending.result, ending.runs_on) == ("unsafe", [])
+    assert isinstance(ending.error, UnsafeStateError)
+    assert ending.error.brief == "in the phase pre-copy of its move the guest guest panicked, on host a; no copy is left"
+    assert ending.error.details == "the cable came off"
+
+
+def test_a_qemu_that_is_just_going_is_no_copy(pair: Pair) -> None:
+    """libvirt says that a guest runs until its QEMU has gone."""
+
+    def end(request: MoveRequest) -> str:
+        threading.Timer(0.3, pair.a.guests.clear).start()
+        return "domain is not running"
+
+    ending = pair.move(end, ended=lambda: "the guest guest shut down, on host a")
+    assert (ending.result, ending.runs_on) == ("unsafe", [])
+
+
+def test_an_end_that_is_heard_of_late_is_named_too(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(verify, "_PATIENCE_S", 60.0)
+    monkeypatch.setattr(verify, "_GOING_S", 0.1)
+    heard = iter([None, None])
+    began_s = time.monotonic()
+    ending = pair.move(pair.leave("absent", "absent"), ended=lambda: next(heard, "the guest guest was lost, on host a"))
+    assert time.monotonic() - began_s < 30
+    assert (ending.result, ending.runs_on) == ("unsafe", [])
+    assert ending.error is not None
+    assert ending.error.brief == "in the phase pre-copy of its move the guest guest was lost, on host a; no copy is left"

@@ -24,8 +24,8 @@ def switched(order: Order, **values: object) -> Course:
     return under_way(**values).given(order).taken(10.0, 5)
 
 
-def steps(course: Course, elapsed_s: float, rounds: int = 1, told_to_abort: bool = False) -> tuple[Step, ...]:
-    return course.look(Sight(elapsed_s, rounds, told_to_abort))[1]
+def steps(course: Course, elapsed_s: float, rounds: int = 1, why_abort: str | None = None) -> tuple[Step, ...]:
+    return course.look(Sight(elapsed_s, rounds, why_abort))[1]
 
 
 def test_rounds_and_time_decide() -> None:
@@ -78,7 +78,12 @@ def test_the_pause_limit_waits_for_the_disk() -> None:
 def test_an_abort_that_is_asked_for_comes_where_the_source_can_have_its_guest_back(
     course: Course, expected: tuple[Step, ...]
 ) -> None:
-    assert steps(course, 11.0, told_to_abort=True) == expected
+    assert steps(course, 11.0, why_abort="it was asked for") == expected
+
+
+def test_a_guest_that_ended_is_no_longer_moved_and_the_abort_says_why() -> None:
+    assert steps(under_way(), 11.0, why_abort="the guest panicked") == (Abort("the guest panicked"),)
+    assert steps(switched("post-copy"), 11.0, why_abort="the guest panicked") == ()
 
 
 def test_memory_that_follows_is_waited_for_while_it_comes() -> None:

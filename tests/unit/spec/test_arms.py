@@ -71,6 +71,7 @@ def test_a_setting_may_make_a_part_that_the_file_leaves_out(tmp_path: Path) -> N
         ("arms: [{form: container, engine: docker, set: {migration.moves: container}}]}", "an engine that idles"),
         ("arms: [{set: {migration.technique: checkpoint}}]}", "'checkpoint' does not move the VM"),
         ("arms: [{form: nested, set: {migration.moves: container, migration.tls: true}}]}", "is an option of QEMU"),
+        ("arms: [{form: nested, set: {migration.moves: container, migration.after: set-clock}}]}", "sets the clock of a VM"),
         ("arms: [{set: {memory: 2 GiB}}]}", "write 'guest.memory'"),
         ("arms: [{set: {guest.memory: 2}}]}", "has no unit"),
         ("arms: [{set: {guest.memory: 90 GiB}}]}", "is more than a server of the lab has"),

@@ -55,6 +55,16 @@ def test_what_only_qemu_knows_is_refused_for_a_container(option: str) -> None:
     assert migration_with(container, None, ["max_rounds=3"]).max_rounds == 3
 
 
+def test_the_clock_is_a_vms_to_set_and_is_set_whatever_the_technique() -> None:
+    asked = MigrationSpec.model_validate({"after": "set-clock"})
+    assert migration_with(asked, "post-copy", []).after == "set-clock"
+    assert migration_with(BASE, None, ["after=set-clock"]).after == "set-clock"
+    assert MigrationSpec().after == "nothing"
+    container = MigrationSpec.model_validate({"moves": "container", "technique": "pre-copy"})
+    with pytest.raises(UsageError, match="after: sets the clock of a VM: a container has the clock of where it runs"):
+        migration_with(container, None, ["after=set-clock"])
+
+
 def test_a_value_is_read_as_in_a_file() -> None:
     assert parse_override("a.b=[1, 2]", "x=1") == ("a.b", [1, 2])
     with pytest.raises(UsageError, match="malformed YAML"):

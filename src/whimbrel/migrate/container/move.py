@@ -108,7 +108,6 @@ class _Attempt:
         self._depart = Side("source", source)
         self._arrive = Side("destination", destination)
         self._spec = request.spec
-        self._told_to_abort = request.told_to_abort
         self._journal = journal
         self._seen: dict[str, list[Line]] = {"source": [], "destination": []}
         self._left = False
@@ -130,8 +129,7 @@ class _Attempt:
             self._make_rounds(deadline)
         if deadline.passed and self._spec.on_timeout == "abort":
             self._abort(f"the time-out of {self._spec.timeout_s:.0f} s has passed")
-        if self._told_to_abort():
-            self._abort("it was asked for")
+        self._abort_if_told()
         # From here on the two sides settle it among themselves.
         self._journal.mark("leave")
         self._left = True
@@ -145,6 +143,11 @@ class _Attempt:
             with contextlib.suppress(MoveError):
                 self._watch_leaving()
 
+    def _abort_if_told(self) -> None:
+        why = self._request.why_abort
+        if why is not None:
+            self._abort(why)
+
     def _abort(self, why: str) -> NoReturn:
         self.aborted = True
         self._journal.mark("abort", why=why)
@@ -154,8 +157,7 @@ class _Attempt:
     def _send_files_ahead(self, deadline: Deadline) -> None:
         """What it has written so far. Without it nothing can go on, whatever is to be done when the time-out has passed."""
         while True:
-            if self._told_to_abort():
-                self._abort("it was asked for")
+            self._abort_if_told()
             if deadline.passed:
                 self._abort(f"its files were not sent within the time-out of {self._spec.timeout_s:.0f} s")
             if self._has_come(self._depart, "files ahead"):
@@ -164,7 +166,7 @@ class _Attempt:
 
     def _make_rounds(self, deadline: Deadline) -> None:
         written: list[int] = []
-        while not deadline.passed and not self._told_to_abort():
+        while not deadline.passed and self._request.why_abort is None:
             number = len(written) + 1
             self._depart.order("round")
             self._wait_for(self._depart, f"round {number} ended", Deadline(self._spec.timeout_s))
