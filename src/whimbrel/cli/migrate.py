@@ -82,6 +82,8 @@ def migrate(
                 return 0
             complain(choice.why)
             migration = migration_of(deployment, choice.candidate)
+        if migration.bandwidth_note:
+            complain(f"bandwidth: {migration.bandwidth_note}")
         watcher = _Watcher()
         progress = Progress(notice(), watcher.show if watch else lambda _: None, watcher.end)
         moved = move(deployment, site, to, migration, folder, origin, progress)

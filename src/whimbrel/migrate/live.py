@@ -25,7 +25,7 @@ from whimbrel.migrate.limits import Action, decide, pause_limit_s
 from whimbrel.migrate.reservation import reserved
 from whimbrel.migrate.storage import disk_to_book_bytes, disk_to_move, fit_for_both, make_room
 from whimbrel.migrate.technique import Journal, MoveReport, MoveRequest
-from whimbrel.spec.migration import TechniqueName
+from whimbrel.spec.migration import TechniqueName, whole_mib_per_s
 from whimbrel.system.deadline import Deadline, pause
 
 _LOOK_EVERY_S = 0.05
@@ -38,7 +38,6 @@ _CANCEL_PATIENCE_S = 5.0
 _LAST_PATIENCE_S = 600.0
 # QEMU's greatest downtime-limit (2,000 s): any remainder fits, so the switch comes at once.
 _ANY_DOWNTIME_MS = 2_000_000
-_MIB = 2**20
 # Beyond any link. Left unsaid, QEMU would limit itself to 128 MiB/s.
 _AS_FAST_AS_IT_GOES_MIB_PER_S = 1_000_000
 
@@ -80,11 +79,11 @@ class LiveMove:
 def options_of(request: MoveRequest, resume: bool = False) -> MoveOptions:
     """What libvirt is told; with ``resume``, to go on with a post-copy move that has stopped in the middle."""
     spec = request.spec
-    bandwidth = spec.bandwidth_bytes_per_s
+    bandwidth = spec.bandwidth_set_bytes_per_s
     return MoveOptions(
         peer_uri=request.destination.peer_uri,
         move_uri=request.destination.move_uri,
-        bandwidth_mib_per_s=int(bandwidth / _MIB) if bandwidth is not None else _AS_FAST_AS_IT_GOES_MIB_PER_S,
+        bandwidth_mib_per_s=whole_mib_per_s(bandwidth) if bandwidth is not None else _AS_FAST_AS_IT_GOES_MIB_PER_S,
         live=spec.technique != "paused",
         post_copy=spec.ends_as_post_copy,
         auto_converge=spec.auto_converge,

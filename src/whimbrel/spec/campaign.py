@@ -9,7 +9,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from whimbrel.spec.arms import ArmSpec, crossed
+from whimbrel.spec.arms import SHORT_NAMES, ArmSpec, crossed
 from whimbrel.spec.evidence import EvidenceSpec, Thresholds
 from whimbrel.spec.fields import RECORD, Count, MisfitError, Name, PositiveSeconds, Seconds, Spec
 from whimbrel.spec.hosts import HostsSpec
@@ -253,6 +253,11 @@ class CampaignSpec(Spec):
                 place = place[step]
             place[last] = value
         return CampaignSpec.model_validate(content, context=RECORD)
+
+    def particulars_of(self, arm: ArmSpec) -> str:
+        """The particulars of the arm that this campaign is for (``in_arm``), and what is set where that is not what was asked."""
+        note = self.migration.bandwidth_note if SHORT_NAMES["bandwidth"] in arm.settings else None
+        return arm.particulars + (f" ({note})" if note else "")
 
     def find_arm(self, name: str) -> tuple[ScenarioSpec, ArmSpec]:
         """The arm of this name, and its scenario; KeyError when there is none."""
