@@ -21,6 +21,7 @@ from whimbrel.hosts.site import Accelerator, OwnDisk
 from whimbrel.images.recipes import content_hash
 from whimbrel.images.store import ImageStore
 from whimbrel.spec.hosts import HostsSpec, RemoteHostSpec
+from whimbrel.system import memory
 from whimbrel.system.capabilities import Finding, attempt
 from whimbrel.system.installation import installation_id
 from whimbrel.system.ledger import Ledger, register_undo
@@ -74,9 +75,17 @@ class RemoteHost:
         return libvirt_state_of(self.libvirt_uri, what)
 
     def capacity(self) -> Capacity:
-        """Free memory as its libvirt says, and what is free in the shared storage."""
+        """Free memory as its libvirt says, or the kernel where it is this machine's, and what is free in the shared storage."""
         with Connection.open(self.libvirt_uri) as connection, pool(connection, self._storage, self._label) as storage:
-            return Capacity(connection.free_memory_bytes(), storage.free_bytes())
+            told, disk_bytes = connection.memory(), storage.free_bytes()
+        if self._is_here and told.total_bytes == memory.total_bytes():
+            return Capacity(memory.available_bytes(), disk_bytes)
+        return Capacity(told.free_at_most_bytes, disk_bytes, told.free_for_sure_bytes)
+
+    @property
+    def _is_here(self) -> bool:
+        """Whether its libvirtd is reached by a socket of this machine; another machine's may be passed on to one."""
+        return urlsplit(self.libvirt_uri).hostname is None
 
     def sample_points(self) -> SamplePoints | None:
         """Its libvirt is all that can be asked."""
@@ -98,10 +107,14 @@ class RemoteHost:
     @property
     def unmeasured(self) -> dict[str, str]:
         """What libvirt does not tell."""
-        return {
+        found = {
             f"network of host {self.name}": "libvirt tells the traffic of guests, not that of the host",
             f"console of the guest on host {self.name}": "it is written to a file on the host, which we cannot read",
         }
+        if not self._is_here:
+            # Where it is here the kernel says what is free.
+            found[f"shared memory of host {self.name}"] = "libvirt counts it as page cache: what is free is an upper bound"
+        return found
 
     def logs(self) -> dict[str, str]:
         """They lie on the host."""
@@ -302,7 +315,8 @@ def _versions(host: RemoteHost) -> str:
 
 def _room(host: RemoteHost) -> str:
     room = host.capacity()
-    return f"{format_bytes(room.memory_bytes)} of memory, {format_bytes(room.disk_bytes)} in the shared storage"
+    sure = f" ({format_bytes(room.sure_memory_bytes)} for sure)" if room.sure_memory_bytes is not None else ""
+    return f"{format_bytes(room.memory_bytes)} of memory{sure}, {format_bytes(room.disk_bytes)} in the shared storage"
 
 
 def _shared(spec: HostsSpec) -> str:

@@ -83,6 +83,14 @@ def _check(host: Host, wanted: Booking, others: list[Booking]) -> None:
                 details=f"free: {format_bytes(max(0, available))}; booked by others: {claims or 'nothing'}",
                 resolution="free some on the host, or wait for the other move; nothing was moved",
             )
+    if free.sure_memory_bytes is not None:
+        sure_bytes = max(0, free.sure_memory_bytes - sum(other.memory_bytes for other in others))
+        if wanted.memory_bytes > sure_bytes:
+            log.warning(
+                "host %s may lack memory: %s are set aside for %s, of which %s are free for sure; the rest is page cache, which"
+                " is given back when asked for, or shared memory, which is not: libvirt does not tell them apart",
+                host.name, format_bytes(wanted.memory_bytes), wanted.guest, format_bytes(sure_bytes),
+            )  # fmt: skip
 
 
 @contextmanager
