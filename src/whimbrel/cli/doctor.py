@@ -12,9 +12,12 @@ import typer
 from whimbrel.errors import CapabilityError
 from whimbrel.hosts.remote import examine_hosts
 from whimbrel.images.store import ImageStore
+from whimbrel.lab.cpu_split import describe, split
 from whimbrel.lab.criu_check import what_is_known
 from whimbrel.spec.load import load_campaign
 from whimbrel.system.capabilities import Finding, examine
+from whimbrel.system.cgroups import machine_cpus
+from whimbrel.system.topology import cores_of, write_list
 
 _MISSING = CapabilityError.exit_code
 
@@ -36,4 +39,12 @@ def doctor(
 
 def _findings(file: Path | None) -> list[Finding]:
     hosts = load_campaign(file).hosts if file is not None else None
-    return [*examine(), *what_is_known(ImageStore())] if hosts is None else examine_hosts(hosts)
+    return [*examine(), _processors(), *what_is_known(ImageStore())] if hosts is None else examine_hosts(hosts)
+
+
+def _processors() -> Finding:
+    """Whether two servers can have processors of their own, and like ones."""
+    cores = cores_of(machine_cpus())
+    halves = split(cores)
+    said = f"A gets {write_list(halves.a)}, B gets {write_list(halves.b)}; {describe(halves, cores)}"
+    return Finding("processors for two servers", halves.apart(cores), False, said)

@@ -227,6 +227,11 @@ class RemoteSite:
         """Theirs."""
         return {}
 
+    @property
+    def cpu_split(self) -> None:
+        """Each is a machine of its own."""
+        return None
+
     def files_of(self, guest: GuestIdentity) -> RemoteFiles:
         """The files of this VM."""
         return RemoteFiles(guest, self._storage, self._sent)

@@ -153,6 +153,10 @@ class Site(Protocol):
     def cpu_placement(self) -> dict[str, list[int]]:
         """Which CPUs each member may use, where that is known."""
 
+    @property
+    def cpu_split(self) -> str | None:
+        """How the hosts' CPUs stand to each other, in words; None where they are on machines of their own."""
+
     def shape_links(self, rate_bytes_per_s: float) -> None:
         """Gives each host's link this rate, each way; UsageError where links are not ours to shape."""
 

@@ -14,6 +14,7 @@ from whimbrel.hosts.site import Accelerator
 from whimbrel.images.store import ImageStore
 from whimbrel.lab.accelerator import choose_accelerator
 from whimbrel.lab.cell import LabCell
+from whimbrel.lab.cpu_split import describe, split_as_asked
 from whimbrel.lab.own_disk import LabOwnDisk
 from whimbrel.lab.server import Server, ServerPlace
 from whimbrel.spec.lab import LabSpec, MigrationLinkSpec
@@ -25,6 +26,7 @@ from whimbrel.system.places import home, make_private
 from whimbrel.system.provenance import machine as machine_facts
 from whimbrel.system.root import need_root
 from whimbrel.system.standby_memory import StandbyMemory
+from whimbrel.system.topology import cores_of
 from whimbrel.units import format_bytes
 
 _LEDGER_PREFIX = "lab-"
@@ -120,10 +122,12 @@ class Lab:
         self.guest = identity_in_lab("guest", _GUEST, spec.address(_GUEST))
         self.gateway_address = spec.address(_VANTAGE)
         tree = store.server_tree(spec.suite)
+        self._cores = cores_of(cgroups.machine_cpus())
+        self._halves = split_as_asked(self._cores, spec.servers.a.cpus, spec.servers.b.cpus)
         self.server_a = self._server("a", _SERVER_A, tree)
         self.server_b = self._server("b", _SERVER_B, tree)
         self.instruments = Cgroup(f"{spec.name}/instruments")
-        self._vantage_cpus = spec.vantage.cpus or default_cpus("vantage", cgroups.machine_cpus())
+        self._vantage_cpus = spec.vantage.cpus or tuple(cgroups.machine_cpus())
         self._vantage_cgroup = Cgroup(f"{spec.name}/vantage")
         self.authority = Authority(self.folder / "ca")
         self.standby_memory = StandbyMemory()
@@ -187,14 +191,14 @@ class Lab:
 
     def _server(self, name: str, position: int, tree: Path) -> Server:
         asked = self.spec.servers.a if name == "a" else self.spec.servers.b
-        spec = self.spec
+        spec, halves = self.spec, self._halves
         return Server(
             ServerPlace(
                 name=name,
                 address=spec.address(position),
                 neighbours={"a": spec.address(_SERVER_A), "b": spec.address(_SERVER_B)},
                 memory_bytes=asked.memory_bytes,
-                cpus=asked.cpus or default_cpus(name, cgroups.machine_cpus()),
+                cpus=halves.a if name == "a" else halves.b,
                 netns=self._netns(name),
                 cgroup=f"{spec.name}/server-{name}",
                 tree=tree,
@@ -334,17 +338,11 @@ class Lab:
             "vantage": list(self._vantage_cpus),
         }
 
+    @property
+    def cpu_split(self) -> str:
+        """How the servers' CPUs stand to each other."""
+        return describe(self._halves, self._cores)
+
     def _make_group(self, group: Cgroup, cpus: Sequence[int]) -> None:
         self.ledger.add("cgroup", group.name)
         group.create(cpus=cpus, memory_bytes=None)
-
-
-def default_cpus(member: str, machine: Sequence[int]) -> tuple[int, ...]:
-    """Halves of the machine for A and B, so that neither slows the other; the vantage runs anywhere.
-
-    On 2 cores: A on the first, B on the second.
-    """
-    if member == "vantage" or len(machine) < 2:
-        return tuple(machine)
-    half = len(machine) // 2
-    return tuple(machine[:half]) if member == "a" else tuple(machine[half:])

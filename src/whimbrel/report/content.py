@@ -89,6 +89,7 @@ def _environment(trials: list[ReportedTrial]) -> list[tuple[str, str]]:
         ("kernel", where.machine_kernel),
         ("accelerator", accelerator),
         ("CPU placement", "; ".join(f"{who}: {', '.join(map(str, cpus))}" for who, cpus in where.cpu_placement.items())),
+        ("CPUs of servers", where.cpu_split or ""),
         ("links", f"{format_rate(spec.link_rate_bytes_per_s)} each way"),
         ("guest", f"{format_bytes(spec.guest.memory_bytes)}, {spec.guest.vcpus} vCPU, "
          f"{format_bytes(spec.guest.disk_bytes)} of disk"),

@@ -28,7 +28,10 @@ class VantageSpec(Spec):
 
 
 class ServersSpec(Spec):
-    """The two hosts a service moves between."""
+    """The two hosts a service moves between.
+
+    Each has half of the machine's cores, whole ones and as many of each kind, unless its ``cpus`` are named; the vantage has all.
+    """
 
     a: ServerSpec = ServerSpec()
     b: ServerSpec = ServerSpec()
