@@ -65,6 +65,7 @@ def plan_domain(
         bridge=site.bridge,
         console_log=f"/var/log/libvirt/qemu/{identity.name}-console.log",
         disks=tuple(disks),
+        cpu_model=site.cpu_model,
     )  # fmt: skip
 
 

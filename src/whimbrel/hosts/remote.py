@@ -21,6 +21,7 @@ from whimbrel.hosts.site import Accelerator, OwnDisk
 from whimbrel.images.recipes import content_hash
 from whimbrel.images.store import ImageStore
 from whimbrel.spec.hosts import HostsSpec, RemoteHostSpec
+from whimbrel.spec.libvirt_uri import split_libvirt_uri
 from whimbrel.system import memory
 from whimbrel.system.capabilities import Finding, attempt
 from whimbrel.system.installation import installation_id
@@ -85,7 +86,7 @@ class RemoteHost:
     @property
     def _is_here(self) -> bool:
         """Whether its libvirtd is reached by a socket of this machine; another machine's may be passed on to one."""
-        return urlsplit(self.libvirt_uri).hostname is None
+        return split_libvirt_uri(self.libvirt_uri).local
 
     def sample_points(self) -> SamplePoints | None:
         """Its libvirt is all that can be asked."""
@@ -156,6 +157,7 @@ class RemoteSite:
         self.vantage = Here()
         self._sent: set[str] = set()
         self.bridge = spec.bridge
+        self.cpu_model = spec.cpu
         address, _, length = spec.guest_address.partition("/")
         self.prefix_length = int(length)
         self.guest = owner.identity("guest", address)

@@ -142,6 +142,10 @@ class Site(Protocol):
         """The bridge on each host that the guest joins."""
 
     @property
+    def cpu_model(self) -> str | None:
+        """The processor that guests in KVM are given, by libvirt's name; None for all of their host's."""
+
+    @property
     def platform(self) -> str:
         """What the hosts run, as far as a saved state depends on it."""
 

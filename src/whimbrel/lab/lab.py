@@ -111,6 +111,8 @@ class Lab:
     """The servers and the vantage of a lab that is up. Implements ``hosts.site.Site``."""
 
     bridge = _GUEST_BRIDGE
+    # Both servers have one processor.
+    cpu_model = None
 
     def __init__(self, spec: LabSpec, store: ImageStore, ledger: Ledger) -> None:
         self.spec = spec

@@ -22,6 +22,7 @@ from whimbrel.engines.libvirt import Connection, MonitorEvent
 from whimbrel.errors import EngineError, MoveError, UnsafeStateError
 from whimbrel.hosts.identity import GuestIdentity
 from whimbrel.migrate.limits import Action, decide, pause_limit_s
+from whimbrel.migrate.processors import refuse_lesser_processor
 from whimbrel.migrate.reservation import reserved
 from whimbrel.migrate.storage import disk_to_book_bytes, disk_to_move, fit_for_both, make_room
 from whimbrel.migrate.technique import Journal, MoveReport, MoveRequest
@@ -52,6 +53,7 @@ class LiveMove:
 
     def move(self, request: MoveRequest, journal: Journal) -> MoveReport:
         """Moves the guest; see ``Technique.move``."""
+        refuse_lesser_processor(request)
         called_ns = journal.mark("move called")
         destination = request.destination
         disk = disk_to_move(request)

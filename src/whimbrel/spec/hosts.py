@@ -82,7 +82,8 @@ class RemoteHostSpec(Spec):
 class HostsSpec(Spec):
     """Two hosts, and what a guest needs on both: a folder that they share, a bridge, and an address for the guest.
 
-    ``link_rate`` is what their link gives, for estimates only.
+    ``link_rate`` is what their link gives, for estimates only. ``cpu`` is a processor that guests in KVM are given, by libvirt's
+    name for it, such as EPYC-Rome; without it they are given all of their host's, and move to hosts that have all of that.
     """
 
     name: LabName = "hosts"
@@ -92,6 +93,7 @@ class HostsSpec(Spec):
     bridge: Annotated[str, AfterValidator(_link_name)] = "br0"
     guest_address: Annotated[str, AfterValidator(_interface)]
     accelerator: Literal["kvm", "tcg"] = "kvm"
+    cpu: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,59}$")] | None = None
     link_rate_bytes_per_s: BytesPerSecond = Field(alias="link_rate", default=125e6)
 
     @model_validator(mode="after")
@@ -103,6 +105,8 @@ class HostsSpec(Spec):
         addresses = {"a": _normal(self.a.address), "b": _normal(self.b.address)}
         if addresses["a"] == addresses["b"]:
             raise MisfitError("is the same as that of host a", "b", "address")
+        if self.cpu is not None and self.accelerator != "kvm":
+            raise MisfitError("is for guests in KVM: emulated ones are given what QEMU emulates, wherever they are", "cpu")
         if self.guest_address.partition("/")[0] in addresses.values():
             raise MisfitError("is that of a host", "guest_address")
         return self

@@ -1,0 +1,126 @@
+"""Processors as libvirt knows them: what KVM on a host can give a guest, and whether a guest finds there what it was given here.
+
+Emulated guests are given what QEMU emulates, which is the same everywhere: only guests in KVM depend on the host's processor.
+Format: libvirt.org/formatdomaincaps.html (``host-model``), libvirt.org/formatdomain.html (``cpu``).
+"""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from whimbrel.engines.binding import explained, libvirt
+from whimbrel.engines.domain import Domain
+from whimbrel.engines.libvirt import Connection
+from whimbrel.errors import RefusedError
+
+_ARCH, _MACHINE, _KVM = "x86_64", "pc", "kvm"
+
+
+@dataclass(frozen=True)
+class HostCpu:
+    """What KVM on a host can give a guest that asks for all of it (``host-passthrough``), as libvirt describes it.
+
+    ``features`` has those that its ``model`` implies; ``description`` is a guest's ``<cpu>`` with the same.
+    """
+
+    model: str
+    vendor: str | None
+    microcode: str | None
+    features: frozenset[str]
+    description: str
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """How a host's processor compares to what a guest was given.
+
+    ``same``: it is that; ``more``: it has all of it and more; ``less``: it lacks ``lacking``, or what libvirt says in ``said``.
+    """
+
+    result: Literal["same", "more", "less"]
+    lacking: tuple[str, ...] = ()
+    said: str = ""
+
+
+def cpu_of(connection: Connection) -> HostCpu | None:
+    """The host's processor, as its QEMU gives it to guests; None where QEMU there has no KVM."""
+    raw = connection.raw
+    told = _given_by_kvm(raw)
+    mode = told.find("./cpu/mode[@name='host-model'][@supported='yes']") if told is not None else None
+    if mode is None:
+        return None
+    model = ET.Element("cpu", mode="custom", match="exact")
+    model.extend(list(mode))
+    flags = libvirt.VIR_CONNECT_BASELINE_CPU_EXPAND_FEATURES
+    with explained("tell its processor", raw):
+        # Of one processor the baseline is itself, with each feature that its model implies.
+        description = raw.baselineHypervisorCPU(None, _ARCH, _MACHINE, _KVM, [ET.tostring(model, encoding="unicode")], flags)
+        microcode = ET.fromstring(raw.getCapabilities()).find("./host/cpu/microcode")
+    return HostCpu(
+        model=mode.findtext("model") or "",
+        vendor=mode.findtext("vendor"),
+        microcode=microcode.get("version") if microcode is not None else None,
+        features=_features(description),
+        description=description,
+    )
+
+
+def models_of(connection: Connection) -> list[str]:
+    """The processors that KVM on this host can give under a name of libvirt's; none where QEMU there has no KVM."""
+    told = _given_by_kvm(connection.raw)
+    if told is None:
+        return []
+    return sorted(each.text or "" for each in told.findall("./cpu/mode[@name='custom']/model[@usable='yes']"))
+
+
+def needed_by(domain: Domain, source: Connection) -> str | None:
+    """The ``<cpu>`` that a running guest must find wherever it goes; None for an emulated guest, which finds it everywhere."""
+    told = ET.fromstring(domain.arriving_description)
+    cpu = told.find("cpu")
+    if told.get("type") != _KVM or cpu is None:
+        return None
+    if cpu.get("mode") in ("host-passthrough", "maximum"):
+        found = cpu_of(source)
+        return found.description if found is not None else None
+    return ET.tostring(cpu, encoding="unicode")
+
+
+def compare(description: str, host: Connection) -> Comparison:
+    """Whether KVM on this host can give what ``description`` (a guest's ``<cpu>``) asks for, by libvirt's own comparison."""
+    raw = host.raw
+    with explained("compare processors", raw):
+        found = raw.compareHypervisorCPU(None, _ARCH, _MACHINE, _KVM, description, 0)
+    if found == libvirt.VIR_CPU_COMPARE_IDENTICAL:
+        return Comparison("same")
+    if found == libvirt.VIR_CPU_COMPARE_SUPERSET:
+        return Comparison("more")
+    here = cpu_of(host)
+    lacking = _features(description) - here.features if here is not None else frozenset()
+    return Comparison("less", tuple(sorted(lacking)), _why(description, host))
+
+
+def _given_by_kvm(raw: Any) -> ET.Element | None:
+    """What libvirt says that guests in KVM can have (virConnectGetDomainCapabilities)."""
+    try:
+        with explained("tell what KVM gives to guests", raw):
+            return ET.fromstring(raw.getDomainCapabilities(None, _ARCH, _MACHINE, _KVM, 0))
+    except RefusedError:
+        return None
+
+
+def _why(description: str, host: Connection) -> str:
+    """libvirt's own words for what does not fit."""
+    flags = libvirt.VIR_CONNECT_COMPARE_CPU_FAIL_INCOMPATIBLE
+    try:
+        with explained("compare processors", host.raw):
+            host.raw.compareHypervisorCPU(None, _ARCH, _MACHINE, _KVM, description, flags)
+    except RefusedError as error:
+        return error.details
+    return ""
+
+
+def _features(description: str) -> frozenset[str]:
+    found = ET.fromstring(description).findall("feature")
+    return frozenset(each.get("name", "") for each in found if each.get("policy") not in ("disable", "forbid"))

@@ -1,0 +1,43 @@
+"""Whether a destination's processor has what a guest in KVM was given at its start; asked before a move, as QEMU does not ask."""
+
+from __future__ import annotations
+
+from whimbrel.engines.cpus import Comparison, compare, models_of, needed_by
+from whimbrel.engines.libvirt import Connection
+from whimbrel.errors import MoveError
+from whimbrel.migrate.technique import MoveRequest
+
+_SHOWN = 12
+
+
+def refuse_lesser_processor(request: MoveRequest) -> None:
+    """MoveError, before anything is done, when the guest runs in KVM and the destination's processor lacks what it may use.
+
+    Hosts that are one machine have one processor, and are not asked.
+    """
+    if request.source.shares_our_clock and request.destination.shares_our_clock:
+        return
+    with Connection.open(request.source.libvirt_uri) as source:
+        domain = source.find(request.guest.uuid)
+        needed = needed_by(domain, source) if domain is not None else None
+        if needed is None:
+            return
+        with Connection.open(request.destination.libvirt_uri) as destination:
+            found = compare(needed, destination)
+            if found.result != "less":
+                return
+            here = set(models_of(destination))
+            common = [model for model in models_of(source) if model in here]
+    raise MoveError(
+        f"the processor of host {request.destination.name} lacks what {request.guest} was given on {request.source.name}",
+        details=what_lacks(found),
+        resolution=f"nothing was moved; give guests a processor that both hosts have, as 'hosts.cpu', and make them anew:"
+        f" {', '.join(common) or 'libvirt knows none'}",
+    )
+
+
+def what_lacks(found: Comparison) -> str:
+    """The features by name, or else libvirt's words."""
+    names = ", ".join(found.lacking[:_SHOWN])
+    more = f" and {len(found.lacking) - _SHOWN} more" if len(found.lacking) > _SHOWN else ""
+    return f"features that it lacks: {names}{more}" if names else found.said
