@@ -17,6 +17,7 @@ from whimbrel.guests.guest import memory_of
 from whimbrel.hosts import remote
 from whimbrel.hosts.host import Capacity
 from whimbrel.hosts.remote import RemoteHost
+from whimbrel.migrate import reservation
 from whimbrel.migrate.reservation import reserved
 from whimbrel.spec.hosts import RemoteHostSpec
 from whimbrel.spec.lab import QEMU_OVERHEAD_BYTES
@@ -69,6 +70,7 @@ def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "of-this-machine").write_text(MEMINFO)
     monkeypatch.setattr(memory, "_MEMINFO", tmp_path / "of-this-machine")
     monkeypatch.setenv("WHIMBREL_HOME", str(tmp_path))
+    monkeypatch.setattr(reservation, "_WARNED", set())
 
 
 def host(uri: str) -> RemoteHost:
@@ -116,8 +118,10 @@ class Bounded(FakeHost):
 
 @pytest.mark.parametrize(("asked_bytes", "said"), [(GIB, ""), (3 * GIB, "may lack memory")])
 def test_what_may_not_be_there_is_set_aside_with_a_warning(caplog: pytest.LogCaptureFixture, asked_bytes: int, said: str) -> None:
-    with caplog.at_level(logging.WARNING), reserved(Bounded(), GUEST.name, asked_bytes - QEMU_OVERHEAD_BYTES, GIB):
-        pass
+    for _ in range(2):
+        # A campaign says it once.
+        with caplog.at_level(logging.WARNING), reserved(Bounded(), GUEST.name, asked_bytes - QEMU_OVERHEAD_BYTES, GIB):
+            pass
     assert [said in line for line in caplog.messages] == ([True] if said else [])
     assert said == "" or "of which 2 GiB are free for sure" in caplog.messages[0]
 
