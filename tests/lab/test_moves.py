@@ -10,6 +10,7 @@ import pytest
 from tests.labs import quick
 from tests.trials import make_trial, no_guest_runs
 from whimbrel.analysis.figures import derive, figures_of
+from whimbrel.engines.cpus import compare, cpu_of
 from whimbrel.engines.libvirt import Connection
 from whimbrel.errors import ReservationError
 from whimbrel.guests import guest as the_guest
@@ -302,3 +303,18 @@ def test_disk_space_and_memory_of_a_server_are_its_own(lab: Lab) -> None:
     capacity = lab.server_b.capacity()
     assert capacity.memory_bytes == lab.spec.servers.b.memory_bytes
     assert capacity.disk_bytes > 2**30
+
+
+def test_processors_are_compared_as_libvirt_does(lab: Lab) -> None:
+    """On real libvirts: what a server lacks of a processor with one feature more is named."""
+    with Connection.open(lab.server_a.libvirt_uri) as a, Connection.open(lab.server_b.libvirt_uri) as b:
+        ours = cpu_of(a)
+        if ours is None:
+            pytest.skip("no KVM here to give a processor to guests")
+        assert compare(ours.description, b).result == "same"
+        # Too new for this libvirt, for a reason of its own.
+        assert compare(ours.description.replace("</cpu>", '<feature policy="require" name="none-such"/></cpu>'), b).said
+        absent = sorted({"amx-tile", "avx512-fp16", "vmx", "svm"} - ours.features)[:1]
+        found = compare(ours.description.replace("</cpu>", f'<feature policy="require" name="{absent[0]}"/></cpu>'), b)
+    assert (found.result, found.lacking) == ("less", tuple(absent))
+    assert absent[0] in found.said

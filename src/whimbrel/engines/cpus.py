@@ -6,16 +6,20 @@ Format: libvirt.org/formatdomaincaps.html (``host-model``), libvirt.org/formatdo
 
 from __future__ import annotations
 
+import re
 import xml.etree.ElementTree as ET
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from whimbrel.engines.binding import explained, libvirt
+from whimbrel.engines.binding import code_of, explained, libvirt
 from whimbrel.engines.domain import Domain
 from whimbrel.engines.libvirt import Connection
 from whimbrel.errors import RefusedError
 
 _ARCH, _MACHINE, _KVM = "x86_64", "pc", "kvm"
+# Whatever may be migrated is not given these (QEMU's ``migratable=on``), though libvirt has them in its host-model.
+_NOT_GIVEN = ("invtsc",)
+_VERSION = re.compile(r"-v[0-9]+$")
 
 
 @dataclass(frozen=True)
@@ -36,10 +40,11 @@ class HostCpu:
 class Comparison:
     """How a host's processor compares to what a guest was given.
 
-    ``same``: it is that; ``more``: it has all of it and more; ``less``: it lacks ``lacking``, or what libvirt says in ``said``.
+    ``same``: it is that; ``more``: it has all of it and more; ``less``: it lacks ``lacking``, or what libvirt says in ``said``;
+    ``unknown``: the host's libvirt cannot compare.
     """
 
-    result: Literal["same", "more", "less"]
+    result: Literal["same", "more", "less", "unknown"]
     lacking: tuple[str, ...] = ()
     said: str = ""
 
@@ -52,7 +57,7 @@ def cpu_of(connection: Connection) -> HostCpu | None:
     if mode is None:
         return None
     model = ET.Element("cpu", mode="custom", match="exact")
-    model.extend(list(mode))
+    model.extend(each for each in mode if each.get("name") not in _NOT_GIVEN)
     flags = libvirt.VIR_CONNECT_BASELINE_CPU_EXPAND_FEATURES
     with explained("tell its processor", raw):
         # Of one processor the baseline is itself, with each feature that its model implies.
@@ -68,11 +73,16 @@ def cpu_of(connection: Connection) -> HostCpu | None:
 
 
 def models_of(connection: Connection) -> list[str]:
-    """The processors that KVM on this host can give under a name of libvirt's; none where QEMU there has no KVM."""
+    """The processors that KVM on this host can give under a name of libvirt's, those without a maker last.
+
+    None where QEMU there has no KVM.
+    """
     told = _given_by_kvm(connection.raw)
     if told is None:
         return []
-    return sorted(each.text or "" for each in told.findall("./cpu/mode[@name='custom']/model[@usable='yes']"))
+    usable = told.findall("./cpu/mode[@name='custom']/model[@usable='yes']")
+    found = sorted((each.get("vendor") in (None, "unknown"), each.text or "") for each in usable)
+    return [name for _, name in found if not _VERSION.search(name)]
 
 
 def needed_by(domain: Domain, source: Connection) -> str | None:
@@ -89,9 +99,12 @@ def needed_by(domain: Domain, source: Connection) -> str | None:
 
 def compare(description: str, host: Connection) -> Comparison:
     """Whether KVM on this host can give what ``description`` (a guest's ``<cpu>``) asks for, by libvirt's own comparison."""
-    raw = host.raw
-    with explained("compare processors", raw):
-        found = raw.compareHypervisorCPU(None, _ARCH, _MACHINE, _KVM, description, 0)
+    try:
+        found = _compare(description, host, 0)
+    except RefusedError as error:
+        # Also of a feature that is newer than its libvirt, which it does not know.
+        able = code_of(error) != libvirt.VIR_ERR_NO_SUPPORT
+        return Comparison("less" if able else "unknown", said=error.details)
     if found == libvirt.VIR_CPU_COMPARE_IDENTICAL:
         return Comparison("same")
     if found == libvirt.VIR_CPU_COMPARE_SUPERSET:
@@ -110,12 +123,15 @@ def _given_by_kvm(raw: Any) -> ET.Element | None:
         return None
 
 
+def _compare(description: str, host: Connection, flags: int) -> int:
+    with explained("compare processors", host.raw):
+        return int(host.raw.compareHypervisorCPU(None, _ARCH, _MACHINE, _KVM, description, flags))
+
+
 def _why(description: str, host: Connection) -> str:
     """libvirt's own words for what does not fit."""
-    flags = libvirt.VIR_CONNECT_COMPARE_CPU_FAIL_INCOMPATIBLE
     try:
-        with explained("compare processors", host.raw):
-            host.raw.compareHypervisorCPU(None, _ARCH, _MACHINE, _KVM, description, flags)
+        _compare(description, host, libvirt.VIR_CONNECT_COMPARE_CPU_FAIL_INCOMPATIBLE)
     except RefusedError as error:
         return error.details
     return ""

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import logging
+
 from whimbrel.engines.cpus import Comparison, compare, models_of, needed_by
 from whimbrel.engines.libvirt import Connection
 from whimbrel.errors import MoveError
 from whimbrel.migrate.technique import MoveRequest
+
+log = logging.getLogger(__name__)
 
 _SHOWN = 12
 
@@ -24,6 +28,9 @@ def refuse_lesser_processor(request: MoveRequest) -> None:
             return
         with Connection.open(request.destination.libvirt_uri) as destination:
             found = compare(needed, destination)
+            if found.result == "unknown":
+                log.warning("host %s cannot say whether its processor has what %s was given: %s",
+                            request.destination.name, request.guest, found.said)  # fmt: skip
             if found.result != "less":
                 return
             here = set(models_of(destination))
@@ -32,7 +39,7 @@ def refuse_lesser_processor(request: MoveRequest) -> None:
         f"the processor of host {request.destination.name} lacks what {request.guest} was given on {request.source.name}",
         details=what_lacks(found),
         resolution=f"nothing was moved; give guests a processor that both hosts have, as 'hosts.cpu', and make them anew:"
-        f" {', '.join(common) or 'libvirt knows none'}",
+        f" {', '.join(common[:_SHOWN]) or 'libvirt knows none'}",
     )
 
 

@@ -7,6 +7,7 @@ import xml.etree.ElementTree as ET
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -30,6 +31,7 @@ from whimbrel.spec.migration import MigrationSpec
 # 'check --fast' works where nothing may be installed.
 pytestmark = pytest.mark.skipif(libvirt is None, reason="libvirt-python is not installed")
 
+RECORDED = Path(__file__).parents[2] / "recorded"
 # What each model implies, of this many features.
 MODELS = {"EPYC": {"sse2", "avx2"}, "EPYC-Genoa": {"sse2", "avx2", "avx512f", "vaes"}, "Skylake": {"sse2", "avx2", "pcid"}}
 
@@ -127,6 +129,35 @@ def opened(raw: RawHost) -> Connection:
     return Connection("qemu+tls://far.example/system", raw)
 
 
+class Recorded(RawHost):
+    """A real libvirt's answers (tests/recorded/README.md)."""
+
+    def getCapabilities(self) -> str:  # noqa: N802
+        return (RECORDED / "libvirt-capabilities-cpu.xml").read_text()
+
+    def getDomainCapabilities(self, *asked: Any) -> str:  # noqa: N802
+        return (RECORDED / "libvirt-domain-capabilities-kvm.xml").read_text()
+
+    def baselineHypervisorCPU(self, *asked: Any) -> str:  # noqa: N802
+        # What may be migrated does not have it.
+        assert "invtsc" not in asked[4][0]
+        return "\n".join(
+            line for line in (RECORDED / "libvirt-baseline-kvm.xml").read_text().splitlines() if "invtsc" not in line
+        )
+
+
+class Unable(RawHost):
+    """A libvirt that refuses to compare, with this number."""
+
+    code = 1
+
+    def compareHypervisorCPU(self, *asked: Any) -> int:  # noqa: N802
+        message = "internal error: Unknown CPU feature nonsense"
+        found: Exception = libvirt.libvirtError(message)
+        found.err = (self.code, 10, message, 2, "", "", "", -1, -1)  # type: ignore[attr-defined]
+        raise found
+
+
 GENOA = RawHost("EPYC-Genoa", more=("pku",))
 GENOA_WITHOUT_VAES = RawHost("EPYC-Genoa", without=("vaes",))
 OLDER = RawHost("EPYC")
@@ -148,6 +179,26 @@ def test_a_host_without_kvm_has_none_to_give() -> None:
 def test_models_that_a_host_can_give() -> None:
     assert models_of(opened(GENOA)) == ["EPYC", "EPYC-Genoa"]
     assert models_of(opened(GENOA_WITHOUT_VAES)) == ["EPYC"]
+
+
+def test_what_a_real_libvirt_says() -> None:
+    found = cpu_of(opened(Recorded("EPYC")))
+    assert found is not None
+    assert (found.model, found.vendor, found.microcode) == ("kvm64", "AMD", "16777317")
+    assert {"x2apic", "sse2", "gfni"} <= found.features
+    assert not {"pni", "invtsc"} & found.features
+    assert len(found.features) == 59
+    assert models_of(opened(Recorded("EPYC"))) == ["486", "pentium", "pentium2", "pentium3"]
+
+
+def test_a_feature_that_is_newer_than_a_libvirt_is_one_that_lacks_and_one_that_cannot_compare_says_so(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert compare(cpu(GENOA).description, opened(Unable("EPYC"))) == Comparison(
+        "less", said="internal error: Unknown CPU feature nonsense"
+    )
+    monkeypatch.setattr(Unable, "code", libvirt.VIR_ERR_NO_SUPPORT)
+    assert compare(cpu(GENOA).description, opened(Unable("EPYC"))).result == "unknown"
 
 
 def cpu(raw: RawHost) -> HostCpu:
