@@ -135,8 +135,12 @@ class MigrationEvents:
 
     def _note_end(self, host: HostName, event: MonitorEvent) -> None:
         """What says that the end is near; when either QEMU is done, the source's is, and the next look is taken at once."""
-        if event.name == "STOP" and host == self._hosts[0].name:
+        at_source = host == self._hosts[0].name
+        if event.name == "STOP" and at_source:
             self._stopped.set()
+        elif event.name == "RESUME" and at_source:
+            # It did not move.
+            self._stopped.clear()
         elif event.name == "MIGRATION" and event.data.get("status") == "completed":
             self._completed.set()
             self._wake.set()

@@ -106,6 +106,17 @@ def test_a_guest_that_stands_still_is_looked_at_less_often_than_one_that_runs(so
     assert 1 <= still < running / 2
 
 
+def test_a_guest_that_goes_on_where_it_was_is_looked_at_as_before(source: Source) -> None:
+    with watching():
+        source.say("STOP")
+        time.sleep(0.5)
+        still = asked_within(source, 0.6)
+        source.say("RESUME")
+        time.sleep(0.3)
+        running = asked_within(source, 0.6)
+    assert still < running / 2
+
+
 @pytest.mark.parametrize("host", [0, 1])
 def test_the_downtime_is_read_between_qemus_last_word_and_its_end(source: Source, seldom: None, host: int) -> None:
     with watching() as events:
