@@ -19,6 +19,7 @@ from whimbrel.errors import RefusedError
 _ARCH, _MACHINE, _KVM = "x86_64", "pc", "kvm"
 # Whatever may be migrated is not given these (QEMU's ``migratable=on``), though libvirt has them in its host-model.
 _NOT_GIVEN = ("invtsc",)
+_SHOWN = 12
 _VERSION = re.compile(r"-v[0-9]+$")
 
 
@@ -47,6 +48,13 @@ class Comparison:
     result: Literal["same", "more", "less", "unknown"]
     lacking: tuple[str, ...] = ()
     said: str = ""
+
+    @property
+    def words(self) -> str:
+        """The features that it lacks by name, or else what libvirt says; empty where it lacks nothing."""
+        names = ", ".join(self.lacking[:_SHOWN])
+        more = f" and {len(self.lacking) - _SHOWN} more" if len(self.lacking) > _SHOWN else ""
+        return f"features that it lacks: {names}{more}" if names else self.said
 
 
 def cpu_of(connection: Connection) -> HostCpu | None:
@@ -83,6 +91,20 @@ def models_of(connection: Connection) -> list[str]:
     usable = told.findall("./cpu/mode[@name='custom']/model[@usable='yes']")
     found = sorted((each.get("vendor") in (None, "unknown"), each.text or "") for each in usable)
     return [name for _, name in found if not _VERSION.search(name)]
+
+
+def named(model: str) -> str:
+    """A guest's ``<cpu>`` of this name."""
+    cpu = ET.Element("cpu", mode="custom", match="exact", check="partial")
+    ET.SubElement(cpu, "model", fallback="forbid").text = model
+    return ET.tostring(cpu, encoding="unicode")
+
+
+def common_models(one: Connection, other: Connection) -> str:
+    """Some that both can give, as words."""
+    there = set(models_of(other))
+    found = [model for model in models_of(one) if model in there]
+    return ", ".join(found[:_SHOWN]) or "libvirt knows none"
 
 
 def needed_by(domain: Domain, source: Connection) -> str | None:

@@ -9,6 +9,7 @@ import xml.etree.ElementTree as ET
 from dataclasses import dataclass, field
 from typing import Literal
 
+from whimbrel.engines.cpus import named
 from whimbrel.errors import GuestError
 from whimbrel.hosts.site import Accelerator
 
@@ -72,8 +73,7 @@ def _cpu(domain: ET.Element, model: str | None, kvm: bool) -> None:
     if model is None:
         ET.SubElement(domain, "cpu", mode="host-passthrough" if kvm else "maximum", migratable="on")
         return
-    named = ET.SubElement(domain, "cpu", mode="custom", match="exact", check="full")
-    _text(named, "model", model, fallback="forbid")
+    domain.append(ET.fromstring(named(model)))
 
 
 def _devices(devices: ET.Element, plan: DomainPlan) -> None:

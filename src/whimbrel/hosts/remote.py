@@ -16,6 +16,7 @@ from whimbrel.hosts.claims import Claims
 from whimbrel.hosts.host import Capacity, GuestState, Host, SamplePoints
 from whimbrel.hosts.identity import GuestIdentity, Owner
 from whimbrel.hosts.inside import Cell
+from whimbrel.hosts.processors import need_processors
 from whimbrel.hosts.remote_files import RemoteFiles, SharedStorage
 from whimbrel.hosts.site import Accelerator, OwnDisk
 from whimbrel.images.recipes import content_hash
@@ -171,6 +172,7 @@ class RemoteSite:
             removes = "'whimbrel undeploy' ends it" if self.ledger.kept else "'whimbrel gc' removes it"
             raise UsageError(f"something of ours is still on the hosts {self.name!r}", resolution=removes)
         _identities(self.spec)
+        need_processors(self.spec)
         prove_shared_storage(self.spec, self._storage)
         try:
             Claims(self.spec, self._storage, self.ledger).take(self.guests, self._take_over)

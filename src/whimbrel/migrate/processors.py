@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import logging
 
-from whimbrel.engines.cpus import Comparison, compare, models_of, needed_by
+from whimbrel.engines.cpus import common_models, compare, needed_by
 from whimbrel.engines.libvirt import Connection
 from whimbrel.errors import MoveError
 from whimbrel.migrate.technique import MoveRequest
 
 log = logging.getLogger(__name__)
-
-_SHOWN = 12
 
 
 def refuse_lesser_processor(request: MoveRequest) -> None:
@@ -33,18 +31,10 @@ def refuse_lesser_processor(request: MoveRequest) -> None:
                             request.destination.name, request.guest, found.said)  # fmt: skip
             if found.result != "less":
                 return
-            here = set(models_of(destination))
-            common = [model for model in models_of(source) if model in here]
+            common = common_models(source, destination)
     raise MoveError(
         f"the processor of host {request.destination.name} lacks what {request.guest} was given on {request.source.name}",
-        details=what_lacks(found),
+        details=found.words,
         resolution=f"nothing was moved; give guests a processor that both hosts have, as 'hosts.cpu', and make them anew:"
-        f" {', '.join(common[:_SHOWN]) or 'libvirt knows none'}",
+        f" {common}",
     )
-
-
-def what_lacks(found: Comparison) -> str:
-    """The features by name, or else libvirt's words."""
-    names = ", ".join(found.lacking[:_SHOWN])
-    more = f" and {len(found.lacking) - _SHOWN} more" if len(found.lacking) > _SHOWN else ""
-    return f"features that it lacks: {names}{more}" if names else found.said

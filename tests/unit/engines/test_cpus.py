@@ -19,9 +19,10 @@ from whimbrel.engines.binding import libvirt
 from whimbrel.engines.cpus import Comparison, HostCpu, compare, cpu_of, models_of, needed_by
 from whimbrel.engines.domain import Domain
 from whimbrel.engines.libvirt import Connection
-from whimbrel.errors import MoveError
+from whimbrel.errors import MoveError, UsageError
 from whimbrel.guests.domain_xml import domain_xml
 from whimbrel.guests.processors import processor_of
+from whimbrel.hosts.processors import need_processors
 from whimbrel.migrate import processors
 from whimbrel.migrate.live import LiveMove
 from whimbrel.migrate.technique import MoveRequest
@@ -245,7 +246,7 @@ def test_what_a_guest_needs_is_what_it_was_given() -> None:
 def test_a_named_processor_is_what_the_description_says() -> None:
     found = ET.fromstring(NAMED).find("cpu")
     assert found is not None
-    assert (found.attrib, found.findtext("model")) == ({"mode": "custom", "match": "exact", "check": "full"}, "EPYC")
+    assert (found.attrib, found.findtext("model")) == ({"mode": "custom", "match": "exact", "check": "partial"}, "EPYC")
 
 
 class AwayHost(FakeHost):
@@ -340,3 +341,35 @@ def test_a_state_in_kvm_is_named_by_the_processor_it_was_made_on(
 def test_an_emulated_state_is_not() -> None:
     site: Any = StatesSite(FakeHost("a"))
     assert processor_of(site, "tcg") == {}
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "more", "error", "warning"),
+    [
+        (GENOA, GENOA, {}, None, None),
+        # Guests of B may not come back.
+        (OLDER, GENOA, {}, None, "the processor of host a has not all that guests are given on b"),
+        (GENOA, OLDER, {}, "the processor of host b has not all that guests are given on a", None),
+        (GENOA, OLDER, {"cpu": "EPYC"}, None, None),
+        (GENOA, OLDER, {"cpu": "EPYC-Genoa"}, "the processor of host b has not all of EPYC-Genoa", None),
+        (OLDER, GENOA, {"cpu": "EPYC-Genoa"}, "the processor of host a has not all of EPYC-Genoa", None),
+        (GENOA, OLDER, {"accelerator": "tcg"}, None, None),
+        (GENOA, RawHost("EPYC", kvm=False), {}, None, None),
+    ],
+)
+def test_hosts_are_compared_before_anything_is_put_on_them(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, a: RawHost, b: RawHost, more: dict[str, str],
+    error: str | None, warning: str | None,
+) -> None:  # fmt: skip
+    spec = HostsSpec.model_validate({**HOSTS, **more})
+    there = {spec.a.libvirt: a, spec.b.libvirt: b}
+    monkeypatch.setattr(Connection, "open", lambda uri: opened(there[uri]))
+    monkeypatch.setattr(Connection, "close", lambda _: None)
+    if error is not None:
+        with pytest.raises(UsageError, match=error) as caught:
+            need_processors(spec)
+        assert "avx512f" in caught.value.details
+        assert caught.value.resolution == "name one that both have, as 'hosts.cpu': EPYC"
+    else:
+        need_processors(spec)
+    assert [line.partition(" (")[0] for line in caplog.messages] == ([warning] if warning else [])
