@@ -6,14 +6,14 @@ import logging
 
 from whimbrel.engines.cpus import common_models, compare, needed_by
 from whimbrel.engines.libvirt import Connection
-from whimbrel.errors import MoveError
+from whimbrel.errors import ReservationError
 from whimbrel.migrate.technique import MoveRequest
 
 log = logging.getLogger(__name__)
 
 
 def refuse_lesser_processor(request: MoveRequest) -> None:
-    """MoveError, before anything is done, when the guest runs in KVM and the destination's processor lacks what it may use.
+    """ReservationError, before anything is done, when the destination's processor lacks what the guest has of its source's.
 
     Hosts that are one machine have one processor, and are not asked.
     """
@@ -32,7 +32,7 @@ def refuse_lesser_processor(request: MoveRequest) -> None:
             if found.result != "less":
                 return
             common = common_models(source, destination)
-    raise MoveError(
+    raise ReservationError(
         f"the processor of host {request.destination.name} lacks what {request.guest} was given on {request.source.name}",
         details=found.words,
         resolution=f"nothing was moved; give guests a processor that both hosts have, as 'hosts.cpu', and make them anew:"

@@ -19,7 +19,7 @@ from whimbrel.engines.binding import libvirt
 from whimbrel.engines.cpus import Comparison, HostCpu, compare, cpu_of, models_of, needed_by
 from whimbrel.engines.domain import Domain
 from whimbrel.engines.libvirt import Connection
-from whimbrel.errors import MoveError, UsageError
+from whimbrel.errors import ReservationError, UsageError
 from whimbrel.guests.domain_xml import domain_xml
 from whimbrel.guests.processors import processor_of
 from whimbrel.hosts.processors import need_processors
@@ -283,7 +283,7 @@ def test_a_guest_goes_where_all_that_it_has_is(site: Any, xml: str, source: RawH
 
 def test_a_move_to_a_lesser_processor_is_refused_before_anything_is_done(site: Any) -> None:
     journal = FakeJournal()
-    with pytest.raises(MoveError, match="the processor of host b lacks what guest was given on a") as caught:
+    with pytest.raises(ReservationError, match="the processor of host b lacks what guest was given on a") as caught:
         LiveMove("pre-copy").move(site(PASSTHROUGH, GENOA, OLDER), journal)
     assert caught.value.details == "features that it lacks: avx512f, pku, vaes"
     assert caught.value.resolution is not None
