@@ -92,7 +92,7 @@ class EndWatch:
         self._stack.close()
 
     def _hear(self, host: str, event: MonitorEvent | LifecycleEvent) -> None:
-        """On libvirt's thread."""
+        """Takes an event, on the thread on which libvirt tells it."""
         if event.domain not in self._names:
             return
         if goes_on(event):
