@@ -18,6 +18,7 @@ from whimbrel.guests.domain_xml import DomainPlan, domain_xml
 from whimbrel.guests.saving import make_disk, make_state
 from whimbrel.hosts.identity import GuestIdentity
 from whimbrel.hosts.site import Accelerator, Site
+from whimbrel.images.jobs import Job
 from whimbrel.images.recipes import content_hash
 from whimbrel.spec.service import GuestSpec, StreamSpec
 
@@ -86,7 +87,7 @@ class CarrierStates:
         """The description of a side's carrier, and the image that its disk lies over."""
         vm = self._site.carrier(side)
         disk = self._disk()
-        plan = the_guest.plan_domain(self._site, vm, self._guest, self.accelerator, self._base, self._film)
+        plan = self._plan(vm)
         files = self._site.files_of(vm)
         files.image(self._base / "disk.raw")
         files.image(disk / "disk.qcow2")
@@ -96,10 +97,7 @@ class CarrierStates:
         """The state number ``boot`` (from 1) of one side's carrier."""
         vm, aid = self._site.carrier(side), self._site.store.criu_aid()
         plan, below = self.plan(side)
-        content = {"domain": domain_xml(plan), "server": self._site.platform, "disk": below.parent.name, "role": role,
-                   "boot": boot, "container": self._site.guest.address, "criu_aid": aid.parent.name,
-                   "maker_version": carrier.MAKER_VERSION}  # fmt: skip
-        name = f"state-carrier-{side}-{role}-{boot}-{content_hash(content)}"
+        name, content = self._content(side, role, boot)
 
         def prepare(agent: GuestAgent) -> dict[str, Any]:
             agent.set_clock()
@@ -109,7 +107,7 @@ class CarrierStates:
             return {"versions": carrier.versions(agent)}
 
         folder = self._site.store.ensure_named(
-            name, content, f"saved state {boot} of carrier {side}, {role} (a boot of its own)",
+            name, content, f"{_what(side, role, boot)} (a boot of its own)",
             lambda out, _: make_state(self._site, vm, plan, below, out, prepare),
         )  # fmt: skip
         try:
@@ -120,17 +118,48 @@ class CarrierStates:
                 f"the saved state {name} is damaged", details=str(error), resolution=f"'whimbrel images remove {name}'"
             ) from error
 
+    def jobs(self, source: SideName, boot: int) -> list[Job]:
+        """How both states of a pair are made, for those who share such work."""
+        return [self._job(side, role, boot) for side, role in _pair(source)]
+
+    def _job(self, side: SideName, role: Role, boot: int) -> Job:
+        return Job(self._content(side, role, boot)[0], _what(side, role, boot), lambda: self.get(side, role, boot))
+
+    def _content(self, side: SideName, role: Role, boot: int) -> tuple[str, dict[str, Any]]:
+        """The state's name, and all that goes into it."""
+        content = {"domain": domain_xml(self._plan(self._site.carrier(side))), "server": self._site.platform,
+                   "disk": self._disk_content()[0], "role": role, "boot": boot, "container": self._site.guest.address,
+                   "criu_aid": self._site.store.criu_aid().parent.name, "maker_version": carrier.MAKER_VERSION}  # fmt: skip
+        return f"state-carrier-{side}-{role}-{boot}-{content_hash(content)}", content
+
+    def _plan(self, vm: GuestIdentity) -> DomainPlan:
+        return the_guest.plan_domain(self._site, vm, self._guest, self.accelerator, self._base, self._film)
+
     def pair(self, source: SideName, boot: int) -> CarrierPair:
         """From what a move from this side starts."""
-        return CarrierPair(self.get(source, "serving", boot), self.get("b" if source == "a" else "a", "waiting", boot))
+        serving, waiting = (self.get(side, role, boot) for side, role in _pair(source))
+        return CarrierPair(serving, waiting)
 
     def _disk(self) -> Path:
         """The carriers' disk, with the container's root file system on it."""
         store = self._site.store
         payload = store.container_payload()
-        content = {"base": self._base.name, "payload": payload.name, "server": self._site.platform, "maker_version": 1}
+        name, content = self._disk_content()
         plan = the_guest.plan_domain(self._site, self._site.guest, self._guest, self.accelerator, self._base, self._film, payload)
         return store.ensure_named(
-            f"carrier-{content_hash(content)}", content, "the carriers' disk (boots once to unpack the container)",
+            name, content, "the carriers' disk (boots once to unpack the container)",
             lambda out, _: make_disk(self._site, self._site.guest, plan, self._base / "disk.raw", out, carrier.unpack),
         )  # fmt: skip
+
+    def _disk_content(self) -> tuple[str, dict[str, Any]]:
+        payload = self._site.store.container_payload()
+        content = {"base": self._base.name, "payload": payload.name, "server": self._site.platform, "maker_version": 1}
+        return f"carrier-{content_hash(content)}", content
+
+
+def _pair(source: SideName) -> tuple[tuple[SideName, Role], tuple[SideName, Role]]:
+    return (source, "serving"), ("b" if source == "a" else "a", "waiting")
+
+
+def _what(side: SideName, role: Role, boot: int) -> str:
+    return f"saved state {boot} of carrier {side}, {role}"

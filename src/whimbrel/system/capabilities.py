@@ -15,6 +15,7 @@ from whimbrel.system.cgroups import Cgroup
 from whimbrel.system.ledger import Ledger
 from whimbrel.system.places import home, make_private
 from whimbrel.system.process import run
+from whimbrel.system.provenance import available_memory_bytes
 from whimbrel.units import format_bytes
 
 # Another one may be examining at this moment, which takes it half a second.
@@ -120,15 +121,14 @@ def _libvirt_python() -> str:
 
 
 def _memory() -> str:
-    for line in Path("/proc/meminfo").read_text().splitlines():
-        if line.startswith("MemAvailable:"):
-            available = int(line.split()[1]) * 1024
-            if available < _LAB_MEMORY_BYTES:
-                raise _AbsentError(
-                    f"{format_bytes(available)} free; a lab with guests of 1 GiB takes {format_bytes(_LAB_MEMORY_BYTES)}"
-                )
-            return f"{format_bytes(available)} free"
-    raise _AbsentError("/proc/meminfo does not say")
+    available_bytes = available_memory_bytes()
+    if available_bytes is None:
+        raise _AbsentError("/proc/meminfo does not say")
+    if available_bytes < _LAB_MEMORY_BYTES:
+        raise _AbsentError(
+            f"{format_bytes(available_bytes)} free; a lab with guests of 1 GiB takes {format_bytes(_LAB_MEMORY_BYTES)}"
+        )
+    return f"{format_bytes(available_bytes)} free"
 
 
 def _disk() -> str:

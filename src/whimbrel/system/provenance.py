@@ -32,6 +32,14 @@ def machine() -> Machine:
     return Machine(platform.release(), model, os.cpu_count() or 1, total_kib * 1024)
 
 
+def available_memory_bytes() -> int | None:
+    """What programs that start now may take without swapping (proc_meminfo(5)); None when the kernel does not say."""
+    for line in Path("/proc/meminfo").read_text().splitlines():
+        if line.startswith("MemAvailable:"):
+            return int(line.split()[1]) * 1024
+    return None
+
+
 def commit() -> str | None:
     """The commit of the checkout that runs, with ``+`` when it has changes; None outside a checkout."""
     top = Path(__file__).parents[3]
