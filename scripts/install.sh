@@ -49,6 +49,16 @@ need_venv() { # the virtual environment, from requirements.lock
     printf '%s' "$wanted" | sha256sum >"$stamp"
 }
 
+need_venv_beside() { # COMMAND...: the virtual environment, while the command installs packages: half of either is waiting
+    "$@" &
+    packages=$!
+    # Whatever becomes of the environment: dpkg is not left behind at work.
+    trap 'wait "$packages"' EXIT
+    need_venv
+    trap - EXIT
+    wait "$packages" || exit
+}
+
 need_libvirt_python() { # built against this machine's libvirt, so not in requirements.lock
     stamp=$here/.venv/.libvirt
     if [ -f "$stamp" ] && cmp -s "$stamp" "$here/requirements-libvirt.lock"; then return 0; fi
@@ -78,6 +88,6 @@ need_base_packages() { # everything a command without a lab needs
     need_packages python3 python3-venv ca-certificates
 }
 
-need_lab_packages() { # what a lab needs besides: images, namespaces and links, and libvirt-python's compiler
-    need_packages mmdebstrap openssl e2fsprogs iproute2 nftables util-linux gcc libc6-dev python3-dev pkg-config libvirt-dev
+need_lab_packages() { # [PACKAGE...]: these, and what a lab needs besides: images, namespaces and links, and libvirt-python's compiler
+    need_packages mmdebstrap openssl e2fsprogs iproute2 nftables util-linux gcc libc6-dev python3-dev pkg-config libvirt-dev "$@"
 }
