@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+from whimbrel.errors import interrupted
 from whimbrel.images import recipes
 from whimbrel.images.recipes import recipe_id
 from whimbrel.images.store import BeingMadeError, ImageStore
@@ -49,7 +50,7 @@ def make_all(
             except BeingMadeError:
                 continue
             except Exception as error:
-                if failed is None:
+                if failed is None or interrupted(error):
                     raise
                 failed(job, error)
                 given_up.add(job.name)

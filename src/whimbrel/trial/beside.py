@@ -22,6 +22,8 @@ from whimbrel.spec.lab import LabSpec
 from whimbrel.trial.needs import Wanted, image_jobs, state_jobs
 from whimbrel.trial.starts import Starts
 
+_PATIENCE_S = 30.0
+
 
 def main(task: str, wanted_file: str, lab_file: str) -> None:
     """Does the task until all is there."""
@@ -42,7 +44,8 @@ def main(task: str, wanted_file: str, lab_file: str) -> None:
 
 
 def _make_states(wanted: list[Wanted], spec: LabSpec, store: ImageStore) -> None:
-    with ledger_of(spec.name) as ledger:
+    # One whose first process was killed may just be clearing up.
+    with ledger_of(spec.name, _PATIENCE_S) as ledger:
         if ledger.kept:
             raise UsageError(f"a lab {spec.name!r} is up")
         # Of a crash.

@@ -96,3 +96,19 @@ def test_what_fails_is_raised_by_who_answers_for_it_and_left_by_who_helps() -> N
 def test_jobs_of_one_name_are_one() -> None:
     store = ImageStore()
     assert [each.name for each in missing([job(store, "a"), job(store, "b"), job(store, "a")], store)] == ["a", "b"]
+
+
+def test_an_interrupt_that_clearing_up_has_turned_into_a_failure_ends_all() -> None:
+    def interrupted() -> None:
+        try:
+            raise KeyboardInterrupt
+        finally:
+            raise GuestError("it cannot be ended")
+
+    store = ImageStore()
+    left: list[str] = []
+    jobs = [job(store, "first", interrupted), job(store, "second")]
+    with pytest.raises(GuestError, match="it cannot be ended"):
+        make_all(jobs, store, lambda text: None, lambda which, error: left.append(which.name))
+    assert left == []
+    assert not store.holds("second")
