@@ -38,22 +38,22 @@ def make_all(
 
     An error is raised; with ``failed`` that is called, and the job left to others.
     """
-    given_up: set[str] = set()
+    settled: set[str] = set()
     waiting_for = ""
-    while left := [job for job in missing(jobs, store) if job.name not in given_up]:
+    while left := [job for job in missing(jobs, store) if job.name not in settled]:
         begun = False
         for job in left:
             try:
                 with store.passing_over():
                     job.make()
-                begun = True
             except BeingMadeError:
                 continue
             except Exception as error:
                 if failed is None or interrupted(error):
                     raise
                 failed(job, error)
-                given_up.add(job.name)
+            settled.add(job.name)
+            begun = True
         if not begun:
             if left[0].name != waiting_for:
                 waiting_for = left[0].name

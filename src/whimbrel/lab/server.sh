@@ -4,7 +4,7 @@
 set -eu
 root=$FOLDER/root
 mount --make-rprivate /
-# By names of its own: in the options of a mount ',', ':' and '\\' mean something, and a path may have them.
+# By names of its own: in the options of a mount ',', ':' and '\' mean something, and a path may have them.
 cd "$FOLDER"
 ln -sfn "$TREE" lower
 mount -t overlay -o lowerdir=lower,upperdir=upper,workdir=work overlay "$root"
