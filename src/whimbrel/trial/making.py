@@ -96,13 +96,18 @@ def _beside(task: Task, wanted: Sequence[Wanted], ledger: Ledger, lab: LabSpec |
         try:
             yield
             if running.exit_code not in (None, 0):
-                last = log_file.read_text(errors="replace").strip().splitlines()[-1:]
-                told(f"what made {task} beside has failed, and all of them were made here: {' '.join(last)}")
+                told(f"what made {task} beside has failed, and all of them were made here: {_reason(log_file)}")
         finally:
             _end(running)
             reader.join(_LAST_WORDS_S)
             if lab is not None:
                 _clear(lab.name)
+
+
+def _reason(log_file: Path) -> str:
+    """The first line of the error that ended it: the last one that is not indented begins that."""
+    lines = log_file.read_text(errors="replace").splitlines()
+    return next((line for line in reversed(lines) if line and not line[0].isspace()), "it said nothing")
 
 
 def _pass_on(stream: IO[bytes], told: Told) -> None:
