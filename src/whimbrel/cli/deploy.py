@@ -13,7 +13,7 @@ from whimbrel.cli.interrupts import Interrupts
 from whimbrel.cli.run import TAKE_OVER
 from whimbrel.cli.terminal import notice
 from whimbrel.deployment.bringing_up import bring_up, guest_of, refuse_name, take_down
-from whimbrel.deployment.deployed import Deployment, find, one_arm_of
+from whimbrel.deployment.deployed import Deployment, find, one_arm_of, plan_of
 from whimbrel.deployment.deployed import deployed as everything_deployed
 from whimbrel.deployment.moving import places_of
 from whimbrel.errors import WhimbrelError
@@ -23,6 +23,8 @@ from whimbrel.migrate.verify import Copies, find_copies
 from whimbrel.spec.load import load_campaign
 from whimbrel.system.capabilities import need_capabilities
 from whimbrel.system.root import need_root
+from whimbrel.trial.making import make_images
+from whimbrel.trial.needs import wanted_of
 from whimbrel.trial.place import is_up, ledger_for, site_for
 
 Deployed = Annotated[
@@ -48,7 +50,9 @@ def deploy(
         if spec.hosts is None:
             need_capabilities()
         left_up = is_up(spec, ledger)
-        site = site_for(spec, ImageStore(notice()), ledger, take_over)
+        store = ImageStore(notice())
+        make_images(wanted_of(spec, [plan_of(spec, on)]), store, ledger, notice())
+        site = site_for(spec, store, ledger, take_over)
         with ExitStack() as undo:
             if not left_up:
                 site.up()
