@@ -6,7 +6,7 @@ import argparse
 import statistics
 import sys
 
-from benchmarks import containers, crowd, fresh, growth, moves
+from benchmarks import containers, crowd, fresh, growth, moves, together
 
 
 def note(text: str) -> None:
@@ -78,7 +78,21 @@ def run_growth(rounds: int) -> None:
     line("tables for `query` and `export`, per trial: 10,000 trials over 1,000", "1.2", str(found.asking))
 
 
-BENCHMARKS = {"moves": run_moves, "crowd": run_crowd, "containers": run_containers, "fresh": run_fresh, "growth": run_growth}
+def run_together(rounds: int) -> None:
+    """Saved states made two at a time."""
+    goals = {"time to make two": "0.6", "total time": "1", "blackout": "1", "bytes of the state": "1"}
+    for what, found in together.compare(rounds, note).ratios().items():
+        line(f"saved states made two at a time over one after the other: {what}", goals[what], str(found))
+
+
+BENCHMARKS = {
+    "moves": run_moves,
+    "crowd": run_crowd,
+    "containers": run_containers,
+    "fresh": run_fresh,
+    "growth": run_growth,
+    "together": run_together,
+}
 
 
 def main() -> None:

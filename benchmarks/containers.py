@@ -23,8 +23,8 @@ from whimbrel.engines.guest_agent import GuestAgent
 from whimbrel.engines.libvirt import Connection
 from whimbrel.guests import carrier
 from whimbrel.guests import guest as the_guest
-from whimbrel.guests.carrier import CONTAINER, CONTAINER_MAC, HOME, Carrier, VmCarrier, container_at
-from whimbrel.guests.carrier_states import CarrierState, CarrierStates, Role, SideName
+from whimbrel.guests.carrier import CONTAINER, CONTAINER_MAC, HOME, VmCarrier, container_at
+from whimbrel.guests.carrier_states import CarrierState, CarrierStates, HostName, Role
 from whimbrel.guests.saving import make_state
 from whimbrel.images.recipes import content_hash
 from whimbrel.images.store import ImageStore
@@ -63,7 +63,7 @@ class Bench:
     spec: CampaignSpec
     ours: CarrierStates
 
-    def service_gap_s(self, states: Pair, move: Callable[[Carrier, Carrier], None]) -> float:
+    def service_gap_s(self, states: Pair, move: Callable[[VmCarrier, VmCarrier], None]) -> float:
         """The longest silence at any viewer, in s, that touches a move from carrier A to carrier B."""
         plan = Plan(
             scenario="container", arm=f"container-{VIEWERS}", form="nested", viewers=VIEWERS, block=1, order=1, state_boot=1
@@ -81,7 +81,7 @@ class Bench:
             return worst_gap_s(pl.read_parquet(Path(folder) / "packets.parquet"), from_ns, to_ns)
 
     @contextmanager
-    def _carriers(self, states: Pair) -> Iterator[tuple[Carrier, Carrier]]:
+    def _carriers(self, states: Pair) -> Iterator[tuple[VmCarrier, VmCarrier]]:
         """Both carriers, restored; the one that waits first."""
         with ExitStack() as stack:
             found = []
@@ -95,7 +95,7 @@ class Bench:
     def by_us(self, technique: ContainerTechniqueName) -> float:
         """The service gap of our own move, in s."""
 
-        def move(serving: Carrier, waiting: Carrier) -> None:
+        def move(serving: VmCarrier, waiting: VmCarrier) -> None:
             spec = MigrationSpec.model_validate({"moves": "container", "technique": technique, "timeout": "120 s"})
             request = MoveRequest(
                 container_at(self.lab.guest.address),
@@ -116,7 +116,7 @@ class Bench:
         """The service gap of Podman's, in s."""
         return self.service_gap_s((self.podmans("a", "serving"), self.podmans("b", "waiting")), move_plainly)
 
-    def podmans(self, side: SideName, role: Role) -> CarrierState:
+    def podmans(self, side: HostName, role: Role) -> CarrierState:
         """A carrier that has Podman and the container's image; in the one that serves the container runs."""
         like = self.ours.get(side, role, 1)
         content = {"like": like.id, "by": "podman", "version": 2}
@@ -166,7 +166,7 @@ def run_plainly(agent: GuestAgent, address: str) -> None:
     )
 
 
-def move_plainly(serving: Carrier, waiting: Carrier) -> None:
+def move_plainly(serving: VmCarrier, waiting: VmCarrier) -> None:
     """As the manuals have it (podman-container-checkpoint(1)); the archive is copied as fast as the link goes."""
     waiting.inside.shell(f"systemd-run --quiet --unit=plain-copy sh -c 'nc -l {_PORT} >{_ARCHIVE}'")
     serving.inside.shell(f"podman container checkpoint --tcp-established --export {_ARCHIVE} {CONTAINER}", timeout_s=180)

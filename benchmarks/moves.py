@@ -27,6 +27,7 @@ from whimbrel.spec.load import load_campaign
 from whimbrel.system.deadline import pause
 from whimbrel.trial.instruments import Instruments
 from whimbrel.trial.notes import Origin
+from whimbrel.trial.place import workplace
 from whimbrel.trial.trial import Trial
 
 SCENARIO = Path(__file__).parents[1] / "scenarios" / "quick.yaml"
@@ -48,11 +49,10 @@ class Bench:
         """A whole trial of ours, and how long it took beside what it was asked to take."""
         order = len(self.trials) + 1
         plan = vm_plan(viewers, order)
-        workplace = self.campaign.workplace(order)
-        workplace.mkdir(parents=True)
         began_s = time.monotonic()
-        record = Trial(self.lab, self.spec, plan, self.state, workplace, Origin("benchmark", None), lambda _: None).run()
-        stored = self.campaign.commit(workplace, record)
+        with workplace(self.lab.ledger, order) as place:
+            record = Trial(self.lab, self.spec, plan, self.state, place, Origin("benchmark", None), lambda _: None).run()
+            stored = self.campaign.commit(place, record)
         took_s = time.monotonic() - began_s
         figures = figures_of(stored)
         assert figures.total_s is not None, record.outcome.error

@@ -1,6 +1,7 @@
 # Sourced by ./whimbrel and ./check: installs what is missing, says so, and does nothing when nothing is.
 # Wants $here (the project's folder) and $me (the command's name). POSIX shell: it must run on a bare Debian.
 # shellcheck shell=sh
+: "${here:?}" "${me:?}"
 
 say() { printf '%s: %s\n' "$me" "$*" >&2; }
 fail() { say "$1"; exit "$2"; }
@@ -19,6 +20,7 @@ need_packages() { # PACKAGE...
     [ "$(id -u)" -eq 0 ] || fail "Debian packages are missing: ${missing% }. Run this once with sudo, or: sudo apt-get install ${missing% }" 3
     say "installing Debian packages: ${missing% }"
     log=$(mktemp)
+    # shellcheck disable=SC2086 # names of packages, each a word
     if ! install_packages $missing >"$log" 2>&1; then
         fail "the Debian packages could not be installed: is the network there? Run the command again (what apt said: $log)" 3
     fi
@@ -47,6 +49,16 @@ need_venv() { # the virtual environment, from requirements.lock
     printf '%s' "$wanted" | sha256sum >"$stamp"
 }
 
+need_venv_beside() { # COMMAND...: the virtual environment, while the command installs packages: half of either is waiting
+    "$@" &
+    packages=$!
+    # Whatever becomes of the environment: dpkg is not left behind at work.
+    trap 'wait "$packages"' EXIT
+    need_venv
+    trap - EXIT
+    wait "$packages" || exit
+}
+
 need_libvirt_python() { # built against this machine's libvirt, so not in requirements.lock
     stamp=$here/.venv/.libvirt
     if [ -f "$stamp" ] && cmp -s "$stamp" "$here/requirements-libvirt.lock"; then return 0; fi
@@ -72,9 +84,10 @@ one_at_a_time() { # waits for another installation in this folder; a folder that
 
 done_installing() { exec 9>&-; }
 
-# Everything a command without a lab needs.
-BASE_PACKAGES="python3 python3-venv ca-certificates"
-# What a lab needs besides: images, namespaces and links, and libvirt-python's compiler.
-LAB_PACKAGES="mmdebstrap openssl e2fsprogs iproute2 nftables util-linux gcc libc6-dev python3-dev pkg-config libvirt-dev"
-# What the tests need besides: a browser to open the report in, and fonts to see it with.
-CHECK_PACKAGES="chromium fonts-dejavu-core git shellcheck vlc-bin vlc-plugin-base"
+need_base_packages() { # everything a command without a lab needs
+    need_packages python3 python3-venv ca-certificates
+}
+
+need_lab_packages() { # [PACKAGE...]: these, and what a lab needs besides: images, namespaces and links, and libvirt-python's compiler
+    need_packages mmdebstrap openssl e2fsprogs iproute2 nftables util-linux gcc libc6-dev python3-dev pkg-config libvirt-dev "$@"
+}

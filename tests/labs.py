@@ -8,12 +8,16 @@ from pathlib import Path
 
 import pytest
 
+from whimbrel.campaign import plan_trials
 from whimbrel.guests.states import StateStore
 from whimbrel.images.store import ImageStore
 from whimbrel.lab.lab import Lab, ledger_of
 from whimbrel.spec.campaign import CampaignSpec
 from whimbrel.spec.lab import LabSpec
 from whimbrel.spec.load import load_campaign
+from whimbrel.trial.making import make_images, make_states
+from whimbrel.trial.needs import wanted_of
+from whimbrel.trial.starts import Starts
 
 PROJECT = Path(__file__).parents[1]
 QUICK = PROJECT / "scenarios" / "quick.yaml"
@@ -42,6 +46,13 @@ def lab_that_is_up(spec: LabSpec) -> Iterator[Lab]:
             made.down()
 
 
+def make_what_is_missing(lab: Lab, spec: CampaignSpec, *only: str) -> None:
+    """What trials of these scenarios, or of all, start from, where the store does not have it: two at a time."""
+    wanted = wanted_of(spec, plan_trials(spec, frozenset(only)))
+    make_images(wanted, lab.store, lab.ledger, print)
+    make_states(wanted, Starts(lab), lab, print)
+
+
 @pytest.fixture(scope="session")
 def lab(spec: CampaignSpec) -> Iterator[Lab]:
     with lab_that_is_up(spec.lab) as made:
@@ -50,4 +61,5 @@ def lab(spec: CampaignSpec) -> Iterator[Lab]:
 
 @pytest.fixture(scope="session")
 def states(lab: Lab, spec: CampaignSpec) -> StateStore:
+    make_what_is_missing(lab, spec)
     return StateStore(lab, spec.guest, spec.stream)

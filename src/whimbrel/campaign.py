@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 
 from whimbrel.analysis.exclusion import spoilt
@@ -18,6 +18,8 @@ from whimbrel.records.trial import Plan
 from whimbrel.spec.arms import ArmSpec
 from whimbrel.spec.campaign import CampaignSpec, ScenarioSpec
 from whimbrel.trial.foresight import Foresight
+from whimbrel.trial.making import make_states
+from whimbrel.trial.needs import wanted_of
 from whimbrel.trial.notes import Origin
 from whimbrel.trial.place import workplace
 from whimbrel.trial.starts import Starts
@@ -70,6 +72,15 @@ def plan_again(spec: CampaignSpec, plans: Sequence[Plan], block: int) -> list[Pl
         plan.model_copy(update={"block": fresh, "repeats": plan.repeats or block, "order": len(plans) + order})
         for order, plan in enumerate(again, 1)
     ]
+
+
+def readied_with(plan: Plan, spec: CampaignSpec, plans: Sequence[Plan], made: Container[int]) -> list[Plan]:
+    """The trials whose saved states are made before this one: those of its block that are not made yet (``made``: orders).
+
+    All that are still to come where hypotheses are registered.
+    """
+    to_come = [each for each in plans if each.order not in made]
+    return to_come if spec.evidence is not None else [each for each in to_come if each.block == plan.block]
 
 
 def _boot(block: int, boots: int) -> int:
@@ -190,12 +201,15 @@ class Campaign:
         self._of_block: dict[int, list[StoredTrial]] = {}
         self._repeats = 0
         self._starts = Starts(site)
+        self._ready: set[int] = set()
         self._foresight = Foresight(site, folder, progress.step)
 
     def run(self) -> list[StoredTrial]:
-        """Makes every saved state and profile that is missing, then every trial; returns those made before, too.
+        """Makes every trial, and before it the saved states and profiles that are missing; returns those made before, too.
 
-        These come first: making one keeps the machine busy for a minute, and would do so before some arms more than others.
+        A campaign that registers hypotheses has all of these made before its first trial, any other one those of a block before
+        that block, so that its first results come soon. They are never made within a block: making one keeps the machine busy for
+        a minute, and would do so before some arms more than others.
 
         A block with a trial that was spoilt before its move began is made again, as often as the file allows.
         UnsafeStateError, once the trial is recorded, when nobody knows where its guest runs: nothing more is started then.
@@ -203,19 +217,14 @@ class Campaign:
         """
         before = {stored.record.plan.order: stored for stored in self._folder.trials()}
         done: list[StoredTrial] = []
-        to_make = [plan for plan in self._plans if plan.order not in before]
-        self._progress.step("looking at what there is to start from")
-        for plan in to_make:
-            self._starts.get(self._in_arm(plan), plan)
         try:
             # A lab that was left up may have the rate of another campaign's last arm.
             self._site.shape_links(self._rate_bytes_per_s)
-            for plan in to_make:
-                spec = self._in_arm(plan)
-                self._foresight.prepare(spec, plan, self._starts.get(spec, plan))
             while len(done) < len(self._plans):
                 plan = self._plans[len(done)]
                 known = before.get(plan.order)
+                if known is None and plan.order not in self._ready:
+                    self._get_ready_for(plan, before)
                 stored = known or self._next(plan)
                 done.append(stored)
                 self._foresight.learn(stored)
@@ -225,6 +234,16 @@ class Campaign:
         finally:
             self._shape(self._spec)
         return done
+
+    def _get_ready_for(self, plan: Plan, before: Mapping[int, StoredTrial]) -> None:
+        """Makes the saved states and profiles of this trial, and of those that are to have theirs with it."""
+        together = readied_with(plan, self._spec, self._plans, before)
+        wanted = wanted_of(self._spec, together)
+        make_states(wanted, self._starts, self._site, self._progress.step)
+        self._shape(self._spec)
+        for spec, each in wanted:
+            self._foresight.prepare(spec, each, self._starts.get(spec, each))
+        self._ready |= {each.order for each in together}
 
     def _next(self, plan: Plan) -> StoredTrial:
         spec = self._in_arm(plan)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.fakes import ORIGIN, FakeJournal
-from tests.labs import quick
+from tests.labs import make_what_is_missing, quick
 from tests.spectators import spectators
 from whimbrel.engines.libvirt import Connection
 from whimbrel.errors import ReservationError
@@ -59,7 +59,8 @@ class Carriers:
 
 @pytest.fixture(scope="module")
 def states(lab: Lab) -> CarrierStates:
-    spec = quick()
+    spec = quick("scenarios.nested.arms=[{viewers: 1, set: {migration.moves: container}}]")
+    make_what_is_missing(lab, spec, "nested")
     return CarrierStates(lab, spec.guest, spec.stream)
 
 

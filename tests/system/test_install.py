@@ -6,6 +6,8 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import pytest
+
 PROJECT = Path(__file__).parents[2]
 
 
@@ -26,3 +28,31 @@ def test_without_a_network_one_sentence_says_so(tmp_path: Path) -> None:
     assert "is the network there?" in done.stderr
     assert "Traceback" not in done.stderr
     assert not (tree / ".venv" / ".complete").exists()
+
+
+# Each of the two waits for the other to have begun.
+_BOTH = """
+set -eu
+here=$1 me=test
+. "$here/scripts/install.sh"
+meet() { : >"$2/$1"; tries=200; until [ -e "$2/$3" ]; do tries=$((tries - 1)); [ "$tries" -gt 0 ]; sleep 0.05; done; }
+packages() { meet packages "$1" venv; : >"$1/installed"; }
+need_venv() { meet venv "$place" packages; [ "$outcome" = works ] || fail "no environment" 3; }
+place=$2 outcome=$3
+need_venv_beside packages "$place"
+echo "$outcome"
+"""
+
+
+@pytest.mark.parametrize(("outcome", "code", "said"), [("works", 0, "works\n"), ("fails", 3, "")])
+def test_packages_and_environment_are_installed_at_the_same_time(tmp_path: Path, outcome: str, code: int, said: str) -> None:
+    done = subprocess.run(["sh", "-c", _BOTH, "sh", PROJECT, tmp_path, outcome], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (code, said), done.stderr
+    # Neither is left behind at work.
+    assert (tmp_path / "installed").exists()
+
+
+def test_packages_that_cannot_be_installed_end_it_all(tmp_path: Path) -> None:
+    script = _BOTH.replace(': >"$1/installed"', 'fail "no packages" 3')
+    done = subprocess.run(["sh", "-c", script, "sh", PROJECT, tmp_path, "works"], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (3, "", "test: no packages\n")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from whimbrel.campaign import estimate_states_s, estimate_trial_s, need_possible, plan_again, plan_trials
+from whimbrel.campaign import estimate_states_s, estimate_trial_s, need_possible, plan_again, plan_trials, readied_with
 from whimbrel.errors import UsageError
 from whimbrel.images.store import ImageStore
 from whimbrel.spec.campaign import CampaignSpec
@@ -107,3 +107,19 @@ def test_a_spoilt_block_is_planned_again_as_it_was(referee: CampaignSpec) -> Non
     assert {plan.arm: (plan.source, plan.state_boot) for plan in again} == first
     thrice = plan_again(referee, plans + again, 7)
     assert {(plan.block, plan.repeats) for plan in thrice} == {(8, 4)}
+
+
+def test_states_are_made_block_by_block_so_that_the_first_results_come_soon(paper: CampaignSpec) -> None:
+    plans = plan_trials(paper)
+    first = readied_with(plans[0], paper, plans, {})
+    assert [plan.order for plan in first] == list(range(1, 10))
+    assert {(plan.form, plan.state_boot) for plan in first} == {("vm", 1), ("nested", 1)}
+    # What was made before an interruption is not prepared again.
+    assert [plan.order for plan in readied_with(plans[8], paper, plans, {1, 2, 9})] == [3, 4, 5, 6, 7, 8]
+    assert {plan.block for plan in readied_with(plans[9], paper, plans, set(range(1, 10)))} == {2}
+
+
+def test_where_hypotheses_are_registered_all_states_come_before_the_first_trial(referee: CampaignSpec) -> None:
+    plans = plan_trials(referee)
+    assert readied_with(plans[0], referee, plans, {}) == plans
+    assert readied_with(plans[3], referee, plans, {1, 2, 3}) == plans[3:]

@@ -14,7 +14,7 @@ from whimbrel.cli.interrupts import Interrupts
 from whimbrel.cli.run import TAKE_OVER
 from whimbrel.cli.terminal import notice
 from whimbrel.deployment.bringing_up import bring_up, guest_of, refuse_name, take_down
-from whimbrel.deployment.deployed import Deployment, find, one_arm_of, others_beside
+from whimbrel.deployment.deployed import Deployment, find, one_arm_of, others_beside, plan_of
 from whimbrel.deployment.deployed import deployed as everything_deployed
 from whimbrel.deployment.standing import places_of
 from whimbrel.errors import UsageError, WhimbrelError
@@ -24,6 +24,8 @@ from whimbrel.migrate.verify import Copies, find_copies
 from whimbrel.spec.load import load_campaign
 from whimbrel.system.capabilities import need_capabilities
 from whimbrel.system.root import need_root
+from whimbrel.trial.making import make_images
+from whimbrel.trial.needs import wanted_of
 from whimbrel.trial.place import is_up, ledger_for, site_for
 
 Deployed = Annotated[
@@ -56,7 +58,10 @@ def deploy(
         left_up = is_up(spec, ledger)
         beside = others_beside(spec, name)
         number = next(number for number in itertools.count(1) if number not in {each.number for each in beside})
-        site = site_for(spec, ImageStore(notice()), ledger, take_over, number)
+        store = ImageStore(notice())
+        other = next(host for host in spec.host_names if host != on)
+        make_images(wanted_of(spec, [plan_of(spec, on, other)]), store, ledger, notice())
+        site = site_for(spec, store, ledger, take_over, number)
         with ExitStack() as undo:
             if not left_up:
                 site.up()

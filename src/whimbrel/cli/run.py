@@ -43,6 +43,8 @@ from whimbrel.system.capabilities import need_capabilities
 from whimbrel.system.ledger import Ledger
 from whimbrel.system.provenance import commit
 from whimbrel.system.root import need_root
+from whimbrel.trial.making import make_images
+from whimbrel.trial.needs import wanted_of
 from whimbrel.trial.notes import Origin
 from whimbrel.trial.place import is_up, ledger_for, site_for
 from whimbrel.units import format_duration
@@ -212,7 +214,9 @@ class _Run:
             self._refuse_what_is_deployed()
         command = shlex.join([*_HOW_TO_CALL, *sys.argv[1:]])
         with self._steps as steps:
-            site = site_for(self._spec, ImageStore(steps.note), self._ledger, self._take_over)
+            store = ImageStore(steps.note)
+            make_images(wanted_of(self._spec, self._plans), store, self._ledger, steps.note)
+            site = site_for(self._spec, store, self._ledger, self._take_over)
             succeeded = False
             # A site that cannot be had removes what it made itself, and nothing that was there before.
             if not left_up:
@@ -291,7 +295,7 @@ class _Run:
         self._steps.done(time.monotonic() - self._began_s)
 
     def _write_page(self, folder: CampaignFolder) -> None:
-        """The page as of now. It takes longer with every trial, so the next is due when this one is a tenth of the time."""
+        """The page as of now. It takes longer with every trial, so the next is due when this one is a thirtieth of the time."""
         self._steps.step("writing the page")
         began_s = time.monotonic()
         try:
@@ -302,7 +306,7 @@ class _Run:
             log.debug("no page", exc_info=True)
             self._steps.note(f"the page could not be written; 'whimbrel report {self._path}' writes it later: {error}")
         ended_s = time.monotonic()
-        self._page_due_s = ended_s + 9 * (ended_s - began_s)
+        self._page_due_s = ended_s + 29 * (ended_s - began_s)
 
 
 def write_report(folder: CampaignFolder, figures: bool) -> Report:

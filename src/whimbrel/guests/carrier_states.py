@@ -19,6 +19,7 @@ from whimbrel.guests.processors import processor_of
 from whimbrel.guests.saving import make_disk, make_state
 from whimbrel.hosts.identity import GuestIdentity
 from whimbrel.hosts.site import Accelerator, Site
+from whimbrel.images.jobs import Job
 from whimbrel.images.recipes import content_hash
 from whimbrel.spec.fields import HostName
 from whimbrel.spec.service import GuestSpec, StreamSpec
@@ -88,7 +89,7 @@ class CarrierStates:
         """The description of a host's carrier, and the image that its disk lies over."""
         vm = self._site.carrier(host)
         disk = self._disk()
-        plan = the_guest.plan_domain(self._site, vm, self._guest, self.accelerator, self._base, self._film)
+        plan = self._plan(vm)
         files = self._site.files_of(vm)
         files.image(self._base / "disk.raw")
         files.image(disk / "disk.qcow2")
@@ -98,10 +99,7 @@ class CarrierStates:
         """The state number ``boot`` (from 1) of one host's carrier."""
         vm, aid = self._site.carrier(host), self._site.store.criu_aid()
         plan, below = self.plan(host)
-        content = {"domain": domain_xml(plan), "server": self._site.platform, "disk": below.parent.name, "role": role,
-                   "boot": boot, "container": self._site.guest.address, "criu_aid": aid.parent.name,
-                   "maker_version": carrier.MAKER_VERSION, **self._processor}  # fmt: skip
-        name = f"state-{vm.name}-{role}-{boot}-{content_hash(content)}"
+        name, content = self._content(vm, role, boot)
 
         def prepare(agent: GuestAgent) -> dict[str, Any]:
             agent.set_clock()
@@ -111,7 +109,7 @@ class CarrierStates:
             return {"versions": carrier.versions(agent)}
 
         folder = self._site.store.ensure_named(
-            name, content, f"saved state {boot} of {vm}, {role} (a boot of its own)",
+            name, content, f"{_what(vm, role, boot)} (a boot of its own)",
             lambda out, _: make_state(self._site, vm, plan, below, out, prepare),
         )  # fmt: skip
         try:
@@ -122,6 +120,25 @@ class CarrierStates:
                 f"the saved state {name} is damaged", details=str(error), resolution=f"'whimbrel images remove {name}'"
             ) from error
 
+    def jobs(self, source: HostName, destination: HostName, boot: int) -> list[Job]:
+        """How both states of a pair are made, for those who share such work."""
+        return [self._job(source, "serving", boot), self._job(destination, "waiting", boot)]
+
+    def _job(self, host: HostName, role: Role, boot: int) -> Job:
+        vm = self._site.carrier(host)
+        return Job(self._content(vm, role, boot)[0], _what(vm, role, boot), lambda: self.get(host, role, boot))
+
+    def _content(self, vm: GuestIdentity, role: Role, boot: int) -> tuple[str, dict[str, Any]]:
+        """The state's name, and all that goes into it."""
+        content = {"domain": domain_xml(self._plan(vm)), "server": self._site.platform, "disk": self._disk_content()[0],
+                   "role": role, "boot": boot, "container": self._site.guest.address,
+                   "criu_aid": self._site.store.criu_aid().parent.name, "maker_version": carrier.MAKER_VERSION,
+                   **self._processor}  # fmt: skip
+        return f"state-{vm.name}-{role}-{boot}-{content_hash(content)}", content
+
+    def _plan(self, vm: GuestIdentity) -> DomainPlan:
+        return the_guest.plan_domain(self._site, vm, self._guest, self.accelerator, self._base, self._film)
+
     def pair(self, source: HostName, destination: HostName, boot: int) -> CarrierPair:
         """From what a move between these hosts starts."""
         return CarrierPair(self.get(source, "serving", boot), self.get(destination, "waiting", boot))
@@ -130,9 +147,18 @@ class CarrierStates:
         """The carriers' disk, with the container's root file system on it."""
         store = self._site.store
         payload = store.container_payload()
-        content = {"base": self._base.name, "payload": payload.name, "server": self._site.platform, "maker_version": 1}
+        name, content = self._disk_content()
         plan = the_guest.plan_domain(self._site, self._site.guest, self._guest, self.accelerator, self._base, self._film, payload)
         return store.ensure_named(
-            f"carrier-{content_hash(content)}", content, "the carriers' disk (boots once to unpack the container)",
+            name, content, "the carriers' disk (boots once to unpack the container)",
             lambda out, _: make_disk(self._site, self._site.guest, plan, self._base / "disk.raw", out, carrier.unpack),
         )  # fmt: skip
+
+    def _disk_content(self) -> tuple[str, dict[str, Any]]:
+        payload = self._site.store.container_payload()
+        content = {"base": self._base.name, "payload": payload.name, "server": self._site.platform, "maker_version": 1}
+        return f"carrier-{content_hash(content)}", content
+
+
+def _what(vm: GuestIdentity, role: Role, boot: int) -> str:
+    return f"saved state {boot} of {vm}, {role}"

@@ -19,6 +19,7 @@ from whimbrel.guests.forms import FORMS, engine_versions, import_container, star
 from whimbrel.guests.processors import processor_of
 from whimbrel.guests.saving import make_disk, make_state
 from whimbrel.hosts.site import Accelerator, Site
+from whimbrel.images.jobs import Job
 from whimbrel.images.recipes import content_hash
 from whimbrel.spec.arms import EngineName
 from whimbrel.spec.service import FormName, GuestSpec, ServiceName, StreamSpec
@@ -57,27 +58,13 @@ class StateStore:
     def get(self, form: FormName, service: ServiceName, boot: int, engine: EngineName = "none") -> StateInfo:
         """The state number ``boot`` (from 1) of a form; with an ``engine`` that idles in it, where one is asked for."""
         disk = self._nested_disk() if form == "nested" else self._base
-        plan = the_guest.plan_domain(self._site, self._site.guest, self._guest, self.accelerator, self._base, self._film)
         # What the state's disk lies over must be where the hosts look for it, also when the state was made long ago.
         self._files.image(self._base / "disk.raw")
         if form == "nested":
             self._files.image(disk / "disk.qcow2")
-        content = {
-            "domain": domain_xml(plan),
-            "server": self._site.platform,
-            "disk": disk.name,
-            "form": form,
-            "service": service,
-            "boot": boot,
-            "maker_version": 1,
-            **self._processor,
-        }
-        if engine != "none":
-            content["engine"] = engine
-        idle = "" if engine == "none" else f", {engine} idle"
-        name = f"state-{form}-{service}-{boot}-{content_hash(content)}"
+        name, content = self._content(form, service, boot, engine)
         folder = self._site.store.ensure_named(
-            name, content, f"saved state {boot} of form {form}, service {service}{idle} (a boot of its own)",
+            name, content, f"{_what(form, service, boot, engine)} (a boot of its own)",
             lambda out, _: self._make(out, form, service, disk, engine),
         )  # fmt: skip
         try:
@@ -91,16 +78,42 @@ class StateStore:
                 resolution=f"'whimbrel images remove {name}' and run again",
             ) from error
 
+    def job(self, form: FormName, service: ServiceName, boot: int, engine: EngineName = "none") -> Job:
+        """How the state is made, for those who share such work."""
+        name, _ = self._content(form, service, boot, engine)
+        return Job(name, _what(form, service, boot, engine), lambda: self.get(form, service, boot, engine))
+
+    def _content(self, form: FormName, service: ServiceName, boot: int, engine: EngineName) -> tuple[str, dict[str, Any]]:
+        """The state's name, and all that goes into it."""
+        plan = the_guest.plan_domain(self._site, self._site.guest, self._guest, self.accelerator, self._base, self._film)
+        content = {
+            "domain": domain_xml(plan),
+            "server": self._site.platform,
+            "disk": self._nested_content()[0] if form == "nested" else self._base.name,
+            "form": form,
+            "service": service,
+            "boot": boot,
+            "maker_version": 1,
+            **self._processor,
+        }
+        if engine != "none":
+            content["engine"] = engine
+        return f"state-{form}-{service}-{boot}-{content_hash(content)}", content
+
+    def _nested_content(self) -> tuple[str, dict[str, Any]]:
+        content = {
+            "base": self._base.name,
+            "payload": self._site.store.container_payload().name,
+            "server": self._site.platform,
+        }
+        return f"nested-{content_hash(content)}", content
+
     def _nested_disk(self) -> Path:
         """The guest's disk with the container's image already in its Docker engine."""
         payload = self._site.store.container_payload()
-        content = {
-            "base": self._base.name,
-            "payload": payload.name,
-            "server": self._site.platform,
-        }
+        name, content = self._nested_content()
         return self._site.store.ensure_named(
-            f"nested-{content_hash(content)}", content, "the nested guest's disk (boots once to import the container)",
+            name, content, "the nested guest's disk (boots once to import the container)",
             lambda out, _: self._import(out, payload),
         )  # fmt: skip
 
@@ -124,3 +137,8 @@ class StateStore:
 
         below = disk / ("disk.qcow2" if form == "nested" else "disk.raw")
         make_state(self._site, self._site.guest, plan, below, out, prepare)
+
+
+def _what(form: FormName, service: ServiceName, boot: int, engine: EngineName) -> str:
+    idle = "" if engine == "none" else f", {engine} idle"
+    return f"saved state {boot} of form {form}, service {service}{idle}"

@@ -35,6 +35,10 @@ _MANIFEST = "manifest.json"
 Notice = Callable[[str], None]
 
 
+class BeingMadeError(TrialError):
+    """Somebody else is making this image now."""
+
+
 @dataclass(frozen=True)
 class StoredImage:
     """One image in the store; ``disk_bytes`` is what it really takes."""
@@ -51,6 +55,7 @@ class ImageStore:
     def __init__(self, notice: Notice = lambda text: None) -> None:
         self.folder = home() / "images"
         self._notice = notice
+        self._waits = True
 
     def server_tree(self, suite: str = SUITE) -> Path:
         """The root file system of lab servers."""
@@ -101,7 +106,20 @@ class ImageStore:
 
     def has(self, recipe: Recipe) -> bool:
         """Whether the recipe's image is there already."""
-        return (self.folder / recipe_id(recipe) / _MANIFEST).exists()
+        return self.holds(recipe_id(recipe))
+
+    def holds(self, name: str) -> bool:
+        """Whether there is an image of this name."""
+        return (self.folder / name / _MANIFEST).exists()
+
+    @contextmanager
+    def passing_over(self) -> Iterator[None]:
+        """While it is entered, an image that somebody else is making is not waited for: BeingMadeError."""
+        self._waits = False
+        try:
+            yield
+        finally:
+            self._waits = True
 
     def ensure(self, recipe: Recipe, what: str, make: Callable[[Path, Ledger], None]) -> Path:
         """The folder of the recipe's image, made by ``make`` when it is not there."""
@@ -110,11 +128,11 @@ class ImageStore:
     def ensure_named(self, name: str, content: Mapping[str, object], what: str, make: Callable[[Path, Ledger], None]) -> Path:
         """As ``ensure``, for images that are made from more than a recipe, such as saved states."""
         folder = self.folder / name
-        if (folder / _MANIFEST).exists():
+        if self.holds(name):
             _check(folder)
             return folder
         with self._building(name) as ledger:
-            if (folder / _MANIFEST).exists():
+            if self.holds(name):
                 return folder
             partial = self.folder / f"{name}.partial"
             entry = ledger.add("folder", str(partial))
@@ -131,10 +149,13 @@ class ImageStore:
 
     @contextmanager
     def _building(self, name: str) -> Iterator[Ledger]:
-        """One builder per image; another one waits for it and then finds the image. What is half made goes away."""
+        """One builder per image; another one waits for it, or passes it over. What is half made goes away."""
         make_private(self.folder)
         with (self.folder / f".{name}.lock").open("a") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | (0 if self._waits else fcntl.LOCK_NB))
+            except BlockingIOError as error:
+                raise BeingMadeError(f"{name} is being made by somebody else") from error
             with Ledger(f"image-{name}") as ledger:
                 try:
                     yield ledger

@@ -1,3 +1,4 @@
+# shellcheck shell=sh
 # PID 1 of a cell, after cell_group.sh: mounts what a container, runc and CRIU want to see, and becomes their init. Runs within the server's namespaces.
 # WHIMBREL_RUN is run in it; without it, it waits for others to come in.
 set -eu

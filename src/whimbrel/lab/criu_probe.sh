@@ -1,3 +1,4 @@
+# shellcheck shell=sh
 # Dumps and restores a process that listens, as a service does. A line for each thing tried: what it is, "yes" or "no", what was seen.
 # Wants AID, a library for LD_PRELOAD, in front of it.
 cd /run || exit 1
@@ -15,10 +16,12 @@ pid=$!
 tries=100
 until grep -q ':1B58 00000000:0000 0A' /proc/net/tcp || [ "$tries" = 0 ]; do tries=$((tries - 1)); sleep 0.02; done
 mkdir images
-LD_PRELOAD=$AID criu dump --tree "$pid" --images-dir images -o dump.log -v1 >/dev/null 2>&1 &&
+if LD_PRELOAD=$AID criu dump --tree "$pid" --images-dir images -o dump.log -v1 >/dev/null 2>&1 &&
     { wait "$pid"; LD_PRELOAD=$AID criu restore --restore-detached --images-dir images -o restore.log -v1 >/dev/null 2>&1; } &&
-    kill "$pid" &&
-    tell CRIU yes "version $version dumped a process that listens, and restored it" ||
+    kill "$pid"; then
+    tell CRIU yes "version $version dumped a process that listens, and restored it"
+else
     tell CRIU no "version $version: $(first_error images/dump.log images/restore.log)"
+fi
 feature tracking mem_dirty_track
 feature lazy uffd

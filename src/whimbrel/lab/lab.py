@@ -22,7 +22,7 @@ from whimbrel.spec.lab import LabSpec, MigrationLinkSpec, ServerSpec, VantageSpe
 from whimbrel.system import cgroups, links, netns
 from whimbrel.system.certificates import Authority
 from whimbrel.system.cgroups import Cgroup
-from whimbrel.system.ledger import Ledger, all_ledgers
+from whimbrel.system.ledger import PROBE_S, Ledger, all_ledgers
 from whimbrel.system.places import home, make_private
 from whimbrel.system.provenance import machine as machine_facts
 from whimbrel.system.root import need_root
@@ -40,9 +40,9 @@ _VANTAGE, _SERVERS, _GUESTS = 1, 2, 100
 _GROUP = 10
 
 
-def ledger_of(name: str) -> Ledger:
-    """The ledger of the lab of this name."""
-    return Ledger(f"{_LEDGER_PREFIX}{name}")
+def ledger_of(name: str, patience_s: float = PROBE_S) -> Ledger:
+    """The ledger of the lab of this name; whoever enters it waits so long for another one who has it."""
+    return Ledger(f"{_LEDGER_PREFIX}{name}", patience_s)
 
 
 def all_labs() -> Iterator[tuple[str, Ledger]]:

@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from importlib.resources import as_file, files
 from pathlib import Path
+from urllib.parse import quote
 
 from whimbrel.engines.libvirt import Connection
 from whimbrel.errors import TrialError
@@ -83,7 +84,7 @@ class Server:
     @property
     def libvirt_uri(self) -> str:
         """How we reach its libvirtd: a UNIX socket, so nothing of ours is on the measured links."""
-        return f"qemu+unix:///system?socket={self.place.folder / 'run' / 'libvirt-sock'}"
+        return f"qemu+unix:///system?socket={quote(str(self.place.folder / 'run' / 'libvirt-sock'))}"
 
     @property
     def peer_uri(self) -> str:

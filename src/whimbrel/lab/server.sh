@@ -4,7 +4,10 @@
 set -eu
 root=$FOLDER/root
 mount --make-rprivate /
-mount -t overlay -o "lowerdir=$TREE,upperdir=$FOLDER/upper,workdir=$FOLDER/work" overlay "$root"
+# By names of its own: in the options of a mount ',', ':' and '\' mean something, and a path may have them.
+cd "$FOLDER"
+ln -sfn "$TREE" lower
+mount -t overlay -o lowerdir=lower,upperdir=upper,workdir=work overlay "$root"
 mount -t proc -o nosuid,nodev,noexec proc "$root/proc"
 mount -t sysfs -o nosuid,nodev,noexec,ro sysfs "$root/sys"
 mount -t tmpfs -o nosuid,nodev,mode=0755 run "$root/run"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 
 from whimbrel.analysis.evidence import Evidence, evidence_of
@@ -10,6 +10,7 @@ from whimbrel.analysis.predictor import PredictorRecord, record_of
 from whimbrel.analysis.summary import ArmSummary, summarise
 from whimbrel.analysis.thresholds import Tick, ticks_of
 from whimbrel.records.store import CampaignFolder
+from whimbrel.records.trial import Plan
 from whimbrel.report.load import ReportedTrial, Told, load_trials
 from whimbrel.report.problems import failures_of, problems_of
 from whimbrel.report.table import Table, instrument_table, main_table, rest_table
@@ -31,6 +32,7 @@ class Report:
     reference: str
     emulated: bool
     planned: int
+    to_come: str
     trials: list[ReportedTrial]
     arms: list[ArmSummary]
     first_scenario: str
@@ -61,6 +63,7 @@ def build_report(folder: CampaignFolder, buffers_s: Sequence[float] = (), told: 
         reference=spec.reference,
         emulated=any(trial.stored.record.provenance.accelerator == "tcg" for trial in trials),
         planned=len(folder.plans) + sum(trial.stored.record.plan.repeats is not None for trial in trials),
+        to_come=to_come(folder.plans, {trial.stored.record.plan.order for trial in trials}),
         trials=trials,
         arms=arms,
         first_scenario=spec.scenarios[0].name,
@@ -75,6 +78,34 @@ def build_report(folder: CampaignFolder, buffers_s: Sequence[float] = (), told: 
         command=str(header["command"]),
         environment=_environment(trials),
     )
+
+
+def to_come(plans: Sequence[Plan], made: Set[int]) -> str:
+    """What is planned and not made yet, in words: each block that was begun, and all that were not; empty when nothing is."""
+    blocks: dict[int, list[Plan]] = {}
+    for plan in plans:
+        blocks.setdefault(plan.block, []).append(plan)
+    left = {block: sum(plan.order not in made for plan in members) for block, members in blocks.items()}
+    begun = [block for block, count in left.items() if 0 < count < len(blocks[block])]
+    whole = [block for block, count in left.items() if count and block not in begun]
+    words = [f"{_trials(left[block])} of {_block(block)}" for block in begun]
+    if whole:
+        words.append(f"all of {_blocks(whole[0], whole[-1])} ({_trials(sum(left[block] for block in whole))})")
+    return ", and ".join(words)
+
+
+def _block(number: int) -> str:
+    return f"block {number}" if number else "the warm-up"
+
+
+def _blocks(first: int, last: int) -> str:
+    if first == last:
+        return _block(first)
+    return f"blocks {first} to {last}" if first else f"the warm-up and blocks 1 to {last}"
+
+
+def _trials(count: int) -> str:
+    return "1 trial" if count == 1 else f"{count} trials"
 
 
 def _environment(trials: list[ReportedTrial]) -> list[tuple[str, str]]:

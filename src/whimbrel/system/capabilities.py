@@ -183,8 +183,10 @@ def _overlay(ledger: Ledger) -> str:
     make_private(folder)
     for inner in ("lower", "upper", "work", "root"):
         (folder / inner).mkdir()
-    options = f"lowerdir={folder}/lower,upperdir={folder}/upper,workdir={folder}/work"
-    run(["unshare", "--mount", "--pid", "--fork", "mount", "-t", "overlay", "-o", options, "overlay", folder / "root"])
+    # By relative names: in the options of a mount ',', ':' and '\\' mean something, and a path may have them.
+    options = "lowerdir=lower,upperdir=upper,workdir=work"
+    mount = ["mount", "-t", "overlay", "-o", options, "overlay", "root"]
+    run(["env", f"--chdir={folder}", "unshare", "--mount", "--pid", "--fork", *mount])
     return "mounted one"
 
 

@@ -19,6 +19,11 @@ from typing import Any
 
 _lock = threading.Lock()
 
+# A program with this in its environment waits, when it is loaded, for this signal.
+HELD = "WHIMBREL_HELD"
+LET_GO = signal.SIGUSR1
+_LOOK_S = 1.0
+
 
 class Child:
     """The life of an instrument's process."""
@@ -29,6 +34,24 @@ class Child:
         self._stop = False
         self._parent = os.getppid()
         signal.signal(signal.SIGTERM, self._on_stop)
+        if HELD in os.environ:
+            self._hold()
+
+    def _hold(self) -> None:
+        """Waits until it is let go; one that is told to end instead has done nothing."""
+        let_go = False
+
+        def on_let_go(*_: object) -> None:
+            nonlocal let_go
+            let_go = True
+            os.write(self._tell, b"!")
+
+        signal.signal(LET_GO, on_let_go)
+        self.say("loaded")
+        while not let_go:
+            if self.wait(_LOOK_S):
+                sys.exit(0)
+        os.read(self._told, 1)
 
     def _on_stop(self, *_: object) -> None:
         self._stop = True

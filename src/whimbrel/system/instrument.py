@@ -7,11 +7,13 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from whimbrel.errors import InstrumentError
+from whimbrel.system.child import HELD, LET_GO
 from whimbrel.system.deadline import Deadline, attend
 from whimbrel.system.process import Running, start
 
@@ -46,27 +48,57 @@ class Instrument:
         self._command = wrap([sys.executable, "-m", module, json.dumps({**configuration, "output": str(output)})])
         self._running: Running | None = None
         self._reader: threading.Thread | None = None
+        self._held = False
+        self._entered = False
         self._told = False
         self._said: list[Line] = []
         self._news = threading.Condition()
 
+    def load(self, holding: ExitStack) -> None:
+        """Starts its program, which then waits until it is entered; it ends with ``holding``, entered or not.
+
+        An interpreter's start takes longest, and several start in the time of one.
+        """
+        self._start({HELD: "yes"})
+        holding.callback(self._drop)
+
+    def wait_until_loaded(self) -> None:
+        """Returns when its program does nothing but wait; InstrumentError when it cannot be had."""
+        self._wait_to_hear("loaded")
+
+    def _drop(self) -> None:
+        if not self._entered and self._running is not None:
+            self._running.stop(patience_s=1)
+
     def __enter__(self) -> Instrument:
-        source = str(Path(__file__).parents[2])
+        self._entered = True
+        if self._running is None:
+            self._start({})
+        assert self._running is not None
+        try:
+            if self._held:
+                self.wait_until_loaded()
+                self._running.signal(LET_GO)
+            self._wait_to_hear("ready")
+        except BaseException:
+            self._running.stop(patience_s=1)
+            raise
+        return self
+
+    def _start(self, env: dict[str, str]) -> None:
+        self._held = HELD in env
         self._running = start(
             self._command,
             stdout=True,
             log_file=self._log_file,
             cgroup_procs=self._procs_files,
-            env={"PYTHONPATH": source},
+            env={"PYTHONPATH": str(Path(__file__).parents[2]), **env},
         )
         self._reader = threading.Thread(target=self._read, name=f"read-{self.name}", daemon=True)
         self._reader.start()
-        try:
-            self.wait_for(lambda said: any(line["say"] == "ready" for line in said), "to be ready", _READY_S)
-        except BaseException:
-            self._running.stop(patience_s=1)
-            raise
-        return self
+
+    def _wait_to_hear(self, word: str) -> None:
+        self.wait_for(lambda said: any(line["say"] == word for line in said), f"to be {word}", _READY_S)
 
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
         assert self._running is not None

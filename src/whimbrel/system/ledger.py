@@ -29,7 +29,7 @@ Kind = Literal["folder", "netns", "cgroup", "domain", "volume", "claim", "record
 # In place of the boot in which something was kept.
 _ANY_BOOT = "any boot"
 # How long a look at a ledger may hold its lock.
-_PROBE_S = 1.0
+PROBE_S = 1.0
 # Undone in this order: processes hold namespaces, and write into folders; hosts are ours until nothing of ours is left there.
 _UNDO_ORDER: tuple[Kind, ...] = ("domain", "cgroup", "netns", "volume", "claim", "folder", "record")
 _BOOT_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -69,7 +69,7 @@ class Entry:
 class Ledger:
     """The list of one owner's things; use as a context manager to hold its lock, waiting ``patience_s`` for it."""
 
-    def __init__(self, name: str, patience_s: float = _PROBE_S) -> None:
+    def __init__(self, name: str, patience_s: float = PROBE_S) -> None:
         self.name = name
         self._patience_s = patience_s
         self._file = folder() / f"{name}.jsonl"

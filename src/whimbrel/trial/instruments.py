@@ -31,6 +31,25 @@ class Instruments:
         self._plan = plan
         self._hosts = hosts
         self._workplace = workplace
+        self._loaded: dict[str, Instrument] = {}
+
+    def load(self, holding: ExitStack) -> None:
+        """Lets the programs of this trial start, all at once; each waits until it is wanted."""
+        wanted = [self.sampler()]
+        if self._spec.observe.probe_every_s is not None:
+            wanted.append(self.probe(self._spec.observe.probe_every_s))
+        if self._plan.viewers:
+            wanted.append(self.player())
+        if self._plan.hls_viewers:
+            wanted.append(self.hls_player())
+        for instrument in wanted:
+            instrument.load(holding)
+        self._loaded = {instrument.name: instrument for instrument in wanted}
+
+    def wait_until_loaded(self) -> None:
+        """From here on those that are not wanted yet take no CPU."""
+        for instrument in self._loaded.values():
+            instrument.wait_until_loaded()
 
     def sampler(self) -> Instrument:
         """Samples the hosts. Runs in the vantage's network, which it so sees as its own."""
@@ -85,6 +104,8 @@ class Instruments:
         procs_files: Sequence[Path],
         here: bool = False,
     ) -> Instrument:
+        if name in self._loaded:
+            return self._loaded.pop(name)
         return Instrument(
             name,
             module,

@@ -6,6 +6,7 @@ from whimbrel.guests.carrier_states import CarrierStates
 from whimbrel.guests.in_cells import FreshContainer, fresh_container
 from whimbrel.guests.states import StateStore
 from whimbrel.hosts.site import Site
+from whimbrel.images.jobs import Job
 from whimbrel.records.trial import Plan
 from whimbrel.spec.campaign import CampaignSpec
 from whimbrel.trial.subject import Start
@@ -27,12 +28,32 @@ class Starts:
             if stream not in self._fresh:
                 self._fresh[stream] = fresh_container(self._site, spec.stream)
             return self._fresh[stream]
-        key = spec.guest.model_dump_json() + spec.stream.model_dump_json()
         if spec.migration.moves == "container":
-            if key not in self._carriers:
-                self._carriers[key] = CarrierStates(self._site, spec.guest, spec.stream)
-            return self._carriers[key].pair(plan.source, plan.destination, plan.state_boot)
+            return self._carriers_of(spec).pair(plan.source, plan.destination, plan.state_boot)
+        service = spec.find_arm(plan.arm)[0].service
+        return self._states_of(spec).get(plan.form, service, plan.state_boot, plan.engine)
+
+    def jobs(self, spec: CampaignSpec, plan: Plan) -> list[Job]:
+        """How the saved states that ``get`` takes are made, for those who share such work."""
+        if plan.form == "container":
+            return []
+        if spec.migration.moves == "container":
+            return self._carriers_of(spec).jobs(plan.source, plan.destination, plan.state_boot)
+        service = spec.find_arm(plan.arm)[0].service
+        return [self._states_of(spec).job(plan.form, service, plan.state_boot, plan.engine)]
+
+    def _carriers_of(self, spec: CampaignSpec) -> CarrierStates:
+        key = _key(spec)
+        if key not in self._carriers:
+            self._carriers[key] = CarrierStates(self._site, spec.guest, spec.stream)
+        return self._carriers[key]
+
+    def _states_of(self, spec: CampaignSpec) -> StateStore:
+        key = _key(spec)
         if key not in self._states:
             self._states[key] = StateStore(self._site, spec.guest, spec.stream)
-        service = spec.find_arm(plan.arm)[0].service
-        return self._states[key].get(plan.form, service, plan.state_boot, plan.engine)
+        return self._states[key]
+
+
+def _key(spec: CampaignSpec) -> str:
+    return spec.guest.model_dump_json() + spec.stream.model_dump_json()

@@ -125,11 +125,13 @@ class Trial:
         with ExitStack() as holding, ExitStack() as instruments:
             notes.host_versions = holding.enter_context(Connection.open(self._source.libvirt_uri)).versions()
             inside, notes.restored_in_s = self._subject.bring_up(holding)
+            self._instruments.load(instruments)
             notes.identity_before = self._subject.identity(inside)
             notes.clocks |= self._subject.clocks(self._source)
             notes.guest_clock = clock_before(inside)
             self._make_memory_change(inside)
             sampler = instruments.enter_context(self._instruments.sampler())
+            self._instruments.wait_until_loaded()
             self._say("at rest")
             self._look_at_rest(inside, [sampler])
             reaching = self._start_reach_check(inside)

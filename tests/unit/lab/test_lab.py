@@ -3,13 +3,17 @@ from __future__ import annotations
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from urllib.parse import parse_qs
 
 import pytest
 
 from whimbrel.engines.libvirt import Connection
 from whimbrel.hosts.site import DiskFacts
+from whimbrel.images.store import ImageStore
+from whimbrel.lab.lab import Lab, ledger_of
 from whimbrel.lab.own_disk import disk_facts
 from whimbrel.lab.server import Server
+from whimbrel.spec.lab import LabSpec
 from whimbrel.system import memory
 
 
@@ -47,3 +51,18 @@ def test_what_qemu_img_says_of_a_disk() -> None:
     }"""
     assert disk_facts(said) == DiskFacts(3 * 2**30, 200704, "/srv/images/disk.raw", "raw")
     assert disk_facts('{"virtual-size": 512, "actual-size": 512}') == DiskFacts(512, 512, None, None)
+
+
+def test_the_uri_of_a_server_names_its_socket_wherever_that_lies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = tmp_path / "a home, 50%: of & ours;#?"
+    monkeypatch.setenv("WHIMBREL_HOME", str(home))
+    (home / "images").mkdir(parents=True)
+    monkeypatch.setattr(ImageStore, "server_tree", lambda self, suite: self.folder / "server-0" / "tree")
+    lab = Lab(LabSpec(name="odd"), ImageStore(), ledger_of("odd"))
+    socket = split_libvirt_query(lab.hosts["a"].libvirt_uri)["socket"]
+    assert socket == [str(home / "labs" / "odd" / "a" / "run" / "libvirt-sock")]
+
+
+def split_libvirt_query(uri: str) -> dict[str, list[str]]:
+    # libvirt takes ';' for '&' as well (virURIParseParams).
+    return parse_qs(uri.partition("?")[2].replace(";", "&"), strict_parsing=True)

@@ -13,6 +13,7 @@ from typing import Any
 import polars as pl
 import pytest
 
+from tests.campaigns import Synthetic
 from whimbrel.analysis.counters import counter_growth
 from whimbrel.analysis.counting import Trialled
 from whimbrel.analysis.figures import derive, figures_of
@@ -20,7 +21,7 @@ from whimbrel.analysis.kept import KeptFigures
 from whimbrel.analysis.summary import Spread, summarise
 from whimbrel.records.store import CampaignFolder, StoredTrial
 from whimbrel.records.trial import Event, TrialRecord
-from whimbrel.report.content import build_report
+from whimbrel.report.content import build_report, to_come
 from whimbrel.report.layout import write_page
 from whimbrel.report.load import ReportedTrial
 from whimbrel.report.problems import problems_of, shorten
@@ -369,3 +370,26 @@ def test_a_crowded_machine_is_said_once_for_an_arm(campaign: CampaignFolder) -> 
     assert problems_of([waiting(trial, 4, 0.5)]) == [f"Trial 4 of {arm}: {waits} 50% of the time during the move"]
     three = [waiting(trial, order, share) for order, share in ((4, 0.5), (7, 0.1), (9, 0.2), (12, 0.3))]
     assert problems_of(three) == [f"Trials 4, 9, 12 of {arm}: {waits} 20% to 50% of the time during the move"]
+
+
+def test_a_partial_page_says_at_its_top_what_is_still_to_come(tmp_path: Path) -> None:
+    # A warm-up and eight blocks of three trials; five are made.
+    campaign = Synthetic(lambda plan: 10.0, made=5).write(tmp_path / "campaign")
+    page = write_page(campaign, build_report(campaign)).read_text()
+    line = "Still to come: 1 trial of block 1, and all of blocks 2 to 8 (21 trials)."
+    assert line in page
+    assert page.index(line) < page.index("<h2>")
+    whole = Synthetic(lambda plan: 10.0).write(tmp_path / "whole")
+    assert 'id="partial"' not in write_page(whole, build_report(whole)).read_text()
+
+
+def test_what_is_to_come_names_blocks_that_were_begun_and_those_that_were_not(tmp_path: Path) -> None:
+    plans = Synthetic(lambda plan: 10.0, blocks=2).write(tmp_path / "campaign").plans
+    orders = {plan.order for plan in plans}
+    assert to_come(plans, set()) == "all of the warm-up and blocks 1 to 2 (9 trials)"
+    assert to_come(plans, orders - {5, 6}) == "2 trials of block 1"
+    assert to_come(plans, orders - {9}) == "1 trial of block 2"
+    assert to_come(plans, orders - {7, 8, 9}) == "all of block 2 (3 trials)"
+    # A trial that was removed because it is damaged.
+    assert to_come(plans, orders - {1, 9}) == "1 trial of the warm-up, and 1 trial of block 2"
+    assert to_come(plans, orders) == ""

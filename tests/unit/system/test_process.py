@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -87,6 +88,36 @@ def test_an_instrument_that_dies_is_an_error_at_once_and_at_exit(tmp_path: Path)
     ):
         wait_until(lambda: (gauge._running_ended() or None, "alive"), "its death", Deadline(10))
     assert "no more ink" in caught.value.details
+
+
+def test_a_loaded_instrument_waits_until_it_is_entered(tmp_path: Path) -> None:
+    work = "open('begun', 'w').close()\nchild.say('ready')\nwhile not child.wait(1): pass\nchild.say_cost([])\n"
+    gauge, spare = instrument(tmp_path, work), instrument(tmp_path, work)
+    with ExitStack() as holding:
+        for each in (gauge, spare):
+            each.load(holding)
+            each.wait_until_loaded()
+        pid = ProcessId.of(spare.pid)
+        assert pid is not None
+        assert not (tmp_path / "begun").exists()
+        with gauge:
+            assert (tmp_path / "begun").exists()
+            gauge.check()
+        assert gauge.cost["cpu_s"] is not None
+        assert pid.alive
+    # One that was never wanted ends with what it was loaded for, and has done nothing.
+    assert not pid.alive
+    assert [line["say"] for line in spare.said] == ["loaded"]
+
+
+def test_an_instrument_that_cannot_be_loaded_is_an_error_when_it_is_wanted(tmp_path: Path) -> None:
+    gauge = instrument(tmp_path, "")
+    (tmp_path / "measured.py").write_text("raise SystemExit('no ink')\n")
+    with ExitStack() as holding:
+        gauge.load(holding)
+        with pytest.raises(TrialError, match="gauge ended in the middle") as caught, gauge:
+            pass
+    assert "no ink" in caught.value.details
 
 
 def test_an_instrument_that_is_never_ready_is_an_error(tmp_path: Path) -> None:

@@ -1,12 +1,15 @@
 #!/bin/bash
 # The destination's side of a container's move: is there before the source freezes, and answers what became of it.
+# shellcheck source=src/whimbrel/migrate/container/common.sh
 . /run/move/common.sh
+# shellcheck source=src/whimbrel/migrate/container/files.sh
 . /run/move/files.sh
+# shellcheck source=/dev/null
 . /run/move/settings
 cd "$MOVE" || exit 1
 mkfifo never ready ahead.ended files.ended 2>/dev/null
 mkdir -p work/restore
-page_server= lazy_pages= kept= rehearsal= heart= ahead= why=
+page_server='' lazy_pages='' kept='' rehearsal='' heart='' ahead='' why=''
 # From one word of the source to the next: a round that has just begun when the time-out passes, the last dump, and the files.
 LONGEST_S=$((3 * PATIENCE_S + READY_S))
 
@@ -33,8 +36,8 @@ take() { # PORT NAME: what is sent, into NAME.tar; begins before there is anythi
 }
 
 came_whole() { # NAME SUM: what is not whole, or not what was sent, is not unpacked
-    local ended sum
-    read -r -t "$FILES_S" ended <>"$1.ended" || return 1
+    local sum
+    read -r -t "$FILES_S" _ <>"$1.ended" || return 1
     read -r sum _ <"$1.sum"
     [ "$sum" = "$2" ]
 }
@@ -194,7 +197,7 @@ while hear "$LONGEST_S"; do
     read -r word argument previous <<<"$heard"
     case $word in
     hello) tell hello ;;
-    pages) serve_pages "$argument" "$previous" && tell ready || tell "failed: $why" ;;
+    pages) if serve_pages "$argument" "$previous"; then tell ready; else tell "failed: $why"; fi ;;
     unpack) take_ahead "$argument" ;;
     arrive)
         arrive "$argument"

@@ -1,12 +1,13 @@
 # Sourced by depart.sh, arrive.sh and hook.sh, which run in the carriers. Everything of a move lies in $MOVE, a folder in memory.
 # Each side writes a journal: a line per event, with the time of its own wall clock in front. The driver reads it.
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2034
 export LC_ALL=C PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 NAME=origin
 HOME_OF=/srv/$NAME
 BUNDLE=$HOME_OF/bundle
 MOVE=/run/move
 # ADDRESS and MAC of the container, the same on both sides; LD_PRELOAD, which helps CRIU.
+# shellcheck source=/dev/null
 . "$HOME_OF/place"
 GROUP=/sys/fs/cgroup/whimbrel/$NAME
 CONTROL_PORT=7000 PAGES_PORT=7001 FILES_PORT=7002 AHEAD_PORT=7003

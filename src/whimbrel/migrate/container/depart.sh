@@ -2,13 +2,16 @@
 # The source's side of a container's move: rounds while it runs, on the driver's orders, then freeze, dump and hand over.
 # Until the destination has answered "restored" nothing here is ended; and from the freeze on nothing here goes on by itself
 # unless the destination cannot have a copy. Without an answer the copy stays frozen: the driver finds out.
+# shellcheck source=src/whimbrel/migrate/container/common.sh
 . /run/move/common.sh
+# shellcheck source=src/whimbrel/migrate/container/files.sh
 . /run/move/files.sh
+# shellcheck source=/dev/null
 . /run/move/settings
 cd "$MOVE" || exit 1
 mkfifo never orders status sum 2>/dev/null
 exec 9<>orders
-previous= dumping= leaving= ahead=
+previous='' dumping='' leaving='' ahead=''
 
 # Ended from outside: before "arrive" is told the destination has no copy, and this one goes on.
 trap 'exit 5' TERM
@@ -86,7 +89,7 @@ send_ahead() { # what the container has written into files so far
     fi
     note_files || return 1
     # That a file changes while it is read (1) does no harm: it is sent again.
-    send "$AHEAD_PORT" 1 pack_all && tell "unpack $sum" && hear "$SEND_S" && [ "$heard" = unpacked ] || return 1
+    if ! { send "$AHEAD_PORT" 1 pack_all && tell "unpack $sum" && hear "$SEND_S" && [ "$heard" = unpacked ]; }; then return 1; fi
     ahead=yes
     # Once for nothing: programs that have run before start sooner, and after the freeze that counts.
     compare_files 2>/dev/null || true
@@ -119,7 +122,10 @@ leave() { # ends with the container frozen, or stopped, and all that the destina
     case $TECHNIQUE in
     restart)
         tell hello
-        hear 10 && [ "$heard" = hello ] || { say "failed: the destination does not answer"; exit 1; }
+        if ! hear 10 || [ "$heard" != hello ]; then
+            say "failed: the destination does not answer"
+            exit 1
+        fi
         leaving=yes
         say frozen
         detach
@@ -189,7 +195,10 @@ fi
 let_only_peer_in || { say "failed: strangers cannot be kept out"; exit 1; }
 coproc LINE { exec nc "$PEER" "$CONTROL_PORT"; }
 tell hello
-hear "$READY_S" && [ "$heard" = hello ] || { say "failed: the destination does not answer"; exit 1; }
+if ! hear "$READY_S" || [ "$heard" != hello ]; then
+    say "failed: the destination does not answer"
+    exit 1
+fi
 # While it still runs, as asking takes its time.
 read -r written _ < <(du -s -B1 "$HOME_OF/upper")
 SEND_S=$(seconds_for "$written")

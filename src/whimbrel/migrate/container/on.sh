@@ -1,5 +1,8 @@
 # ACTION: what we do at one of CRIU's moments. The source has "network-unlock" too, at the end of a dump that leaves it running.
+# shellcheck shell=bash
+# shellcheck source=src/whimbrel/migrate/container/common.sh
 . /run/move/common.sh
+# shellcheck source=/dev/null
 . /run/move/settings
 case $SIDE/$1 in
 source/pre-dump)

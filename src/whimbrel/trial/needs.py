@@ -1,0 +1,48 @@
+"""What the trials of a campaign need that takes long to make: images, and saved states of their guests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from whimbrel.images import jobs
+from whimbrel.images.jobs import Job
+from whimbrel.images.store import ImageStore
+from whimbrel.records.trial import Plan
+from whimbrel.spec.campaign import CampaignSpec
+from whimbrel.trial.starts import Starts
+
+# A trial's settings, as they are in its arm, and its plan.
+Wanted = tuple[CampaignSpec, Plan]
+
+
+def wanted_of(spec: CampaignSpec, plans: Iterable[Plan]) -> list[Wanted]:
+    """The trials that need something of their own; others are left out."""
+    unlike = {(plan.arm, plan.source, plan.state_boot): plan for plan in reversed(list(plans))}
+    arms = {plan.arm: spec.in_arm(spec.find_arm(plan.arm)[1]) for plan in unlike.values()}
+    return [(arms[plan.arm], plan) for plan in reversed(unlike.values())]
+
+
+def image_jobs(wanted: Sequence[Wanted], store: ImageStore) -> list[Job]:
+    """The images under these trials, what takes longest first; an image that lies under another is made with that."""
+    found: list[Job] = []
+    for spec, plan in wanted:
+        if plan.form != "container":
+            found.append(jobs.guest_disk(store, spec.guest.disk_bytes))
+    for spec, _ in wanted:
+        if spec.hosts is None:
+            found.append(jobs.server_tree(store, spec.lab.suite))
+    for spec, plan in wanted:
+        if plan.form == "container":
+            found += [jobs.container_tree(store), jobs.criu_aid(store)]
+        elif spec.migration.moves == "container":
+            found += [jobs.container_payload(store), jobs.criu_aid(store)]
+        elif plan.form == "nested":
+            found.append(jobs.container_payload(store))
+    found += [jobs.film(store, spec.stream.bitrate_bytes_per_s, spec.stream.length_s) for spec, _ in wanted]
+    return found
+
+
+def state_jobs(wanted: Sequence[Wanted], starts: Starts) -> list[Job]:
+    """The saved states that these trials start from, what takes longest first."""
+    nested_first = sorted(wanted, key=lambda each: each[1].form != "nested")
+    return [job for spec, plan in nested_first for job in starts.jobs(spec, plan)]
