@@ -104,7 +104,7 @@ def test_a_server_that_plays_nothing_is_given_up(listening: socket.socket, monke
 
 
 def test_a_server_that_refuses_is_quoted(listening: socket.socket, monkeypatch: pytest.MonkeyPatch) -> None:
-    why = {"level": "error", "code": "NetStream.Play.StreamNotFound", "description": "No such film"}
+    why: dict[str, amf.Value] = {"level": "error", "code": "NetStream.Play.StreamNotFound", "description": "No such film"}
     told = watch(listening, [HANDSHAKE + message(5, 20, 0, amf.encode("onStatus", 0.0, None, why))], 0.1, 0.4, monkeypatch)
     assert lost(told)[0] == "the server refused to play film/film.flv: NetStream.Play.StreamNotFound, No such film"
 
