@@ -110,4 +110,6 @@ def _reason(error: Exception) -> str:
         return known.strerror or type(known).__name__
     if isinstance(error, aiohttp.ClientPayloadError):
         return "the answer broke off"
+    if isinstance(error, (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError)):
+        return f"it leads to {str(error)[:_SAID_CHARACTERS]}, which is not an address of HTTP"
     return (str(error) or type(error).__name__)[:_SAID_CHARACTERS]

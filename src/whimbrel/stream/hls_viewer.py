@@ -85,7 +85,9 @@ class HlsViewer:
         self._connection = 0
         self._asker = Asker()
         self._tracks: list[_Track] = []
-        self._playhead = Playhead(1, buffer_s, time.monotonic())
+        # When media came last.
+        self._came_s = time.monotonic()
+        self._playhead = Playhead(1, buffer_s, self._came_s)
         # By track, where to go on after the stream was lost.
         self._reached: dict[int, int] = {}
         self._variants_tried = 0
@@ -148,7 +150,8 @@ class HlsViewer:
                 playlists.append(await self._load(url))
         else:
             urls, playlists = [self._url], [opened]
-        self._playhead = Playhead(len(urls), self._buffer_s, time.monotonic())
+        self._came_s = time.monotonic()
+        self._playhead = Playhead(len(urls), self._buffer_s, self._came_s)
         for number, (url, playlist) in enumerate(zip(urls, playlists, strict=True)):
             track = _Track(number, url, Following(self._reached.get(number)))
             track.following.hear(_media(playlist, url), asked_s)
@@ -197,7 +200,8 @@ class HlsViewer:
 
     async def _watch(self) -> None:
         """Media alone keeps a stream alive: whatever else the server says, a viewer who sees nothing takes it for lost."""
-        while self._playhead.dry_for_s(time.monotonic()) < _LOST_S:
+        # One who has not got a full buffer yet sees nothing either, but something is coming.
+        while min(self._playhead.dry_for_s(now_s := time.monotonic()), now_s - self._came_s) < _LOST_S:
             await asyncio.sleep(_LOOK_S * 5)
         reason = f": {self._last_failure}" if self._last_failure else ""
         raise LostError(f"nothing to play for {_LOST_S:.0f} s{reason}")
@@ -265,7 +269,8 @@ class HlsViewer:
         return answer, await asyncio.to_thread(self._finder.tracks, initialization, answer.body)
 
     def _receive(self, track: _Track, segment: Segment) -> None:
-        self._playhead.receive(track.number, segment.length_s, time.monotonic())
+        self._came_s = time.monotonic()
+        self._playhead.receive(track.number, segment.length_s, self._came_s)
         track.following.take(segment)
         track.position += 1
         self._last_failure = ""

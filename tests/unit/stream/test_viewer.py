@@ -94,7 +94,7 @@ def test_a_viewer_who_gets_media_is_not_lost(listening: socket.socket, monkeypat
 
 
 def test_a_server_that_never_answers_is_given_up(listening: socket.socket, monkeypatch: pytest.MonkeyPatch) -> None:
-    told = watch(listening, [], 0.1, 0.8, monkeypatch)
+    told = watch(listening, [], 0.1, 2.0, monkeypatch)
     assert lost(told)[0] == "no answer for 0 s when asked to shake hands"
 
 
