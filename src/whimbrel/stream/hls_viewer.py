@@ -10,8 +10,9 @@ film has *ended* when its playlist said so and all of it was played.
 from __future__ import annotations
 
 import asyncio
+import math
 import time
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple, Protocol
 
 from whimbrel.stream.asking import Answer, Asker
@@ -144,27 +145,22 @@ class HlsViewer:
             self._variants_tried += 1
             self._say_variant(variant, len(opened.variants))
             urls = [variant.url] + ([variant.audio_url] if variant.audio_url is not None else [])
-            playlists: list[Playlist] = []
-            for url in urls:
-                asked_s = time.monotonic()
-                playlists.append(await self._load(url))
+            asked_s = time.monotonic()
+            playlists = [await self._load(url) for url in urls]
         else:
             urls, playlists = [self._url], [opened]
         self._came_s = time.monotonic()
         self._playhead = Playhead(len(urls), self._buffer_s, self._came_s)
-        for number, (url, playlist) in enumerate(zip(urls, playlists, strict=True)):
+        media = [_media(playlist, url) for playlist, url in zip(playlists, urls, strict=True)]
+        for number, (url, playlist) in enumerate(zip(urls, media, strict=True)):
             track = _Track(number, url, Following(self._reached.get(number)))
-            track.following.hear(_media(playlist, url), asked_s)
-            if track.following.at_end and not track.following.next_number:
+            track.following.hear(playlist, asked_s)
+            if track.following.at_end:
                 raise LostError(f"the playlist has ended without any segment ({url})")
             self._tracks.append(track)
 
     def _say_variant(self, variant: Variant, offered: int) -> None:
-        self._say(
-            "variant", url=variant.url, offered=offered,
-            bandwidth_bits_per_s=variant.bandwidth_bits_per_s, resolution=variant.resolution, codecs=variant.codecs,
-            audio_url=variant.audio_url,
-        )  # fmt: skip
+        self._say("variant", offered=offered, **asdict(variant))
 
     async def _load(self, url: str) -> Playlist:
         """A playlist; LostError with what the server said instead."""
@@ -181,7 +177,7 @@ class HlsViewer:
     async def _keep_up(self, track: _Track) -> None:
         """Loads a live playlist again and again; one that cannot be had is asked for again, for as long as there is media."""
         said_late = False
-        while track.following.due_s != float("inf"):
+        while math.isfinite(track.following.due_s):
             await asyncio.sleep(max(0.0, track.following.due_s - time.monotonic()))
             asked_s = time.monotonic()
             try:
@@ -288,8 +284,7 @@ class HlsViewer:
     def _give_up(self, track: _Track, length_s: float | None, reason: str) -> None:
         now_ns = time.monotonic_ns()
         self._keep(Row(self.number, self._connection, track.number, track.position, length_s, now_ns, now_ns, 0, 0, 0, True))
-        self._say("missing", playlist=track.number, position=track.position, length_s=length_s,
-                  reason=reason)  # fmt: skip
+        self._say("missing", playlist=track.number, position=track.position, length_s=length_s, reason=reason)
         track.position += 1
         self._playhead.skip(track.number, length_s or 0.0)
 
