@@ -105,13 +105,13 @@ def test_a_server_that_plays_nothing_is_given_up(listening: socket.socket, monke
 
 def test_a_server_that_refuses_is_quoted(listening: socket.socket, monkeypatch: pytest.MonkeyPatch) -> None:
     why: dict[str, amf.Value] = {"level": "error", "code": "NetStream.Play.StreamNotFound", "description": "No such film"}
-    told = watch(listening, [HANDSHAKE + message(5, 20, 0, amf.encode("onStatus", 0.0, None, why))], 0.1, 0.4, monkeypatch)
+    told = watch(listening, [HANDSHAKE + message(5, 20, 0, amf.encode("onStatus", 0.0, None, why))], 0.1, 2.0, monkeypatch)
     assert lost(told)[0] == "the server refused to play film/film.flv: NetStream.Play.StreamNotFound, No such film"
 
 
 def test_a_server_that_closes_is_said_with_what_it_was_asked(listening: socket.socket, monkeypatch: pytest.MonkeyPatch) -> None:
     yes = message(3, 20, 0, amf.encode("_result", 1.0, None, {"code": "NetConnection.Connect.Success"}))
-    told = watch(listening, [HANDSHAKE + yes], 0.1, 0.4, monkeypatch, closes=True)
+    told = watch(listening, [HANDSHAKE + yes], 0.1, 2.0, monkeypatch, closes=True)
     assert lost(told)[0] == "the server closed the connection when asked for a stream"
 
 
