@@ -126,3 +126,11 @@ def test_more_packets_than_any_film_has_are_refused(listening: socket.socket, mo
     monkeypatch.setattr(player, "_MOST_ROWS", 3)
     told = watch(listening, [HANDSHAKE + message(6, 9, 5, picture(60)), delta(6, 1, 40, picture(60))], 0.05, 1.0, monkeypatch)
     assert lost(told)[0] == "the server has sent more than 3 packets: this is no film"
+
+
+def test_nobody_at_the_port_is_said() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as gone:
+        port = gone.getsockname()[1]
+    told = Told(0.3)
+    play([Viewer(1, f"rtmp://127.0.0.1:{port}/film/film.flv", 3.0, 45.0, told)], told, Looks(1.0))  # type: ignore[arg-type]
+    assert lost(told)[0] == "Connection refused"
