@@ -65,7 +65,7 @@ class Asker:
         )
 
     async def close(self) -> None:
-        """Leaves all servers."""
+        """Leaves all servers, and closes what was kept open."""
         await self._session.close()
 
     async def get(self, wanted: Resource) -> Answer:
