@@ -24,7 +24,7 @@ from whimbrel.engines.libvirt import Connection
 from whimbrel.guests import carrier
 from whimbrel.guests import guest as the_guest
 from whimbrel.guests.carrier import CONTAINER, CONTAINER_MAC, HOME, VmCarrier, container_at
-from whimbrel.guests.carrier_states import CarrierState, CarrierStates, HostName, Role
+from whimbrel.guests.carrier_states import CarrierState, CarrierStates, Role
 from whimbrel.guests.saving import make_state
 from whimbrel.images.recipes import content_hash
 from whimbrel.images.store import ImageStore
@@ -34,6 +34,7 @@ from whimbrel.migrate.technique import MoveRequest
 from whimbrel.observe.migration_events import MigrationEvents
 from whimbrel.records.trial import Plan
 from whimbrel.spec.campaign import CampaignSpec
+from whimbrel.spec.fields import HostName
 from whimbrel.spec.load import load_campaign
 from whimbrel.spec.migration import ContainerTechniqueName, MigrationSpec
 from whimbrel.system.clock import read_pair

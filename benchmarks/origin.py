@@ -43,12 +43,15 @@ class Origin:
 
 
 @contextmanager
-def native_origin(folder: Path, bitrate_bytes_per_s: float, length_s: float) -> Iterator[Origin]:
-    """Serves a film of this bitrate and length at ``URL``; goes with all it mounted when its process ends."""
+def native_origin(folder: Path, bitrate_bytes_per_s: float, length_s: float, film: Path | None = None) -> Iterator[Origin]:
+    """Serves a film of this bitrate and length at ``URL``, or what lies in the folder ``film``.
+
+    It goes with all it mounted when its process ends.
+    """
     store = ImageStore()
     recipe = container_tree()
     image = store.ensure(recipe, "the container tree", lambda out, ledger: build_tree(recipe, out, ledger))
-    film = store.film(bitrate_bytes_per_s, length_s)
+    film = film or store.film(bitrate_bytes_per_s, length_s)
     place = folder / "origin"
     place.mkdir()
     process = start(

@@ -63,12 +63,19 @@ class ViewerFigure(Derived):
 
 
 class HlsFigure(Derived):
-    """One HLS viewer: segments that came, came late, or failed, and what its player would have shown."""
+    """One HLS viewer: segments that came, came late, or never came, requests that failed, and what its player would have shown.
+
+    ``missing`` segments left a hole in the film, of ``missed_s``, None where the length of one is not known.
+    ``connections_lost`` is how often it saw nothing for so long that it opened the stream again; None in older records.
+    """
 
     viewer: int
     segments: int
     late: int
     failed: int
+    missing: int
+    missed_s: float | None
+    connections_lost: int | None
     startup_s: float | None
     stalls: int
     stalled_s: float | None
@@ -185,16 +192,34 @@ def hls_figures(record: TrialRecord, moments: list[Moment], segments: pl.DataFra
     """Every HLS viewer of a trial, from the segments it asked for; empty when nobody watched."""
     if segments is None or segments.is_empty():
         return []
-    stopped_ns = find(moments, "player", None, "stopped")
+    stopped_ns = find(moments, "hls player", None, "stopped") or find(moments, "player", None, "stopped")
     until_s = (stopped_ns if stopped_ns is not None else int(segments.get_column("arrived_ns").to_numpy().max())) / 1e9
     found = []
     for number in range(1, record.plan.hls_viewers + 1):
-        rows = segments.filter(pl.col("viewer") == number).select("position", "length_s", "asked_ns", "arrived_ns", "status")
-        requests = [
-            Request(position, length_s, asked_ns / 1e9, arrived_ns / 1e9, status)
-            for position, length_s, asked_ns, arrived_ns, status in rows.iter_rows()
-        ]
+        requests = [_request(row) for row in segments.filter(pl.col("viewer") == number).iter_rows(named=True)]
         played = play_segments(requests, record.spec.stream.hls_buffer_s, until_s)
         watched = _watched(played.startup_s, played.stalls, played.stalled_at_end)
-        found.append(HlsFigure(viewer=number, segments=played.segments, late=played.late, failed=played.failed, **watched))
+        found.append(
+            HlsFigure(
+                viewer=number,
+                segments=played.segments,
+                late=played.late,
+                failed=played.failed,
+                missing=played.missing,
+                missed_s=played.missed_s,
+                connections_lost=_times_lost(moments, number),
+                **watched,
+            )
+        )
     return found
+
+
+def _request(row: dict[str, Any]) -> Request:
+    """A row of the log; older ones lack what ``Request`` has defaults for."""
+    added = {key: row[key] for key in ("connection", "playlist", "tracks", "missing") if key in row}
+    return Request(row["position"], row["length_s"], row["asked_ns"] / 1e9, row["arrived_ns"] / 1e9, row["status"], **added)
+
+
+def _times_lost(moments: list[Moment], viewer: int) -> int | None:
+    said = [moment.event for moment in moments if moment.event.source == "hls player"]
+    return sum(event.name == "lost" and event.data.get("viewer") == viewer for event in said) if said else None

@@ -62,33 +62,33 @@ def make_all(
 
 
 def server_tree(store: ImageStore, suite: str) -> Job:
-    """As ``ImageStore.server_tree``."""
+    """The making of what ``ImageStore.server_tree`` gives."""
     return Job(recipe_id(recipes.server_tree(suite)), "the server tree", lambda: store.server_tree(suite))
 
 
 def guest_disk(store: ImageStore, size_bytes: int) -> Job:
-    """As ``ImageStore.guest_disk``."""
+    """The making of what ``ImageStore.guest_disk`` gives."""
     recipe = recipes.DiskRecipe(tree=recipe_id(recipes.guest_tree()), size_bytes=size_bytes)
     return Job(recipe_id(recipe), "the guest disk", lambda: store.guest_disk(size_bytes))
 
 
 def film(store: ImageStore, bitrate_bytes_per_s: float, length_s: float) -> Job:
-    """As ``ImageStore.film``."""
+    """The making of what ``ImageStore.film`` gives."""
     recipe = recipes.FilmRecipe(bitrate_bytes_per_s=bitrate_bytes_per_s, length_s=length_s)
     return Job(recipe_id(recipe), f"a film of {length_s:.0f} s", lambda: store.film(bitrate_bytes_per_s, length_s))
 
 
 def container_tree(store: ImageStore) -> Job:
-    """As ``ImageStore.container_tree``."""
+    """The making of what ``ImageStore.container_tree`` gives."""
     return Job(recipe_id(recipes.container_tree()), "the container tree", store.container_tree)
 
 
 def container_payload(store: ImageStore) -> Job:
-    """As ``ImageStore.container_payload``."""
+    """The making of what ``ImageStore.container_payload`` gives."""
     recipe = recipes.PayloadRecipe(tree=recipe_id(recipes.container_tree()))
     return Job(recipe_id(recipe), "the container image", store.container_payload)
 
 
 def criu_aid(store: ImageStore) -> Job:
-    """As ``ImageStore.criu_aid``."""
+    """The making of what ``ImageStore.criu_aid`` gives."""
     return Job(recipe_id(recipes.criu_aid()), "a library for CRIU", store.criu_aid)

@@ -36,15 +36,22 @@ PACKETS_SCHEMA: dict[str, type[pl.DataType]] = {
     "bytes": pl.Int64,
 }
 
-# A row per request of an HLS viewer; ``status`` is HTTP's, 0 when no answer came.
+# A row per request of an HLS viewer for a segment; ``status`` is HTTP's, 0 when no whole answer came. ``playlist`` is 1 where a
+# stream's sound comes apart, in a playlist of its own; ``position`` counts its segments in a connection. ``tracks`` has bit 1
+# for picture and 2 for sound, 0 where no media came, and is null where that cannot be seen. A row with ``missing`` is a segment
+# that was given up; ``length_s`` is null where nothing told it. Older records lack connection, playlist, tracks and missing.
 SEGMENTS_SCHEMA: dict[str, type[pl.DataType]] = {
     "viewer": pl.Int32,
+    "connection": pl.Int32,
+    "playlist": pl.Int8,
     "position": pl.Int32,
     "length_s": pl.Float64,
     "asked_ns": pl.Int64,
     "arrived_ns": pl.Int64,
     "status": pl.Int32,
     "bytes": pl.Int64,
+    "tracks": pl.Int8,
+    "missing": pl.Boolean,
 }
 
 # A row per look at the running job; counters as libvirt reports them. Older records lack those of the disk, and the throttle.

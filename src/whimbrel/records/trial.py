@@ -30,7 +30,7 @@ class Event(Record):
     None for events that we stamped ourselves; ``seen_ns`` is when we saw it, on the monotonic clock.
     """
 
-    source: Literal["qemu", "libvirt", "player", "whimbrel", "carrier"]
+    source: Literal["qemu", "libvirt", "player", "hls player", "whimbrel", "carrier"]
     host: HostName | None
     name: str
     realtime_ns: int | None

@@ -107,6 +107,8 @@ _VIEWER = _KEY | {
     "segments": pl.Int64,
     "late_segments": pl.Int64,
     "failed_segments": pl.Int64,
+    "missing_segments": pl.Int64,
+    "missed_s": pl.Float64,
 }
 _PLAYBACK = _KEY | {
     "viewer": pl.Int64,
@@ -236,14 +238,15 @@ def _viewer_rows(campaign: str, trial: ReportedTrial) -> list[dict[str, Any]]:
             "service_gap_at_least_ms": viewer.service_gap_at_least_ms,
             "usual_silence_ms": viewer.usual_silence_ms, "connections_lost": viewer.connections_lost,
             "throughput_bytes_per_s": viewer.throughput_bytes_per_s, "low_s": viewer.low_s,
-            "segments": None, "late_segments": None, "failed_segments": None,
+            "segments": None, "late_segments": None, "failed_segments": None, "missing_segments": None, "missed_s": None,
         }
         for viewer in trial.figures.viewers
     ]  # fmt: skip
     return rows + [
         key | dict.fromkeys(_VIEWER.keys() - _KEY.keys())
         | {"viewer": viewer.viewer, "protocol": "hls", "segments": viewer.segments, "late_segments": viewer.late,
-           "failed_segments": viewer.failed}
+           "failed_segments": viewer.failed, "missing_segments": viewer.missing, "missed_s": viewer.missed_s,
+           "connections_lost": viewer.connections_lost}
         for viewer in trial.figures.hls_viewers
     ]  # fmt: skip
 

@@ -93,7 +93,12 @@ class Viewer:
         if self._socket is None:
             self._connect(selector, now_s)
         else:
-            self._lose(selector, f"no media for {_READ_S:.0f} s" if self._answered else f"no answer for {_OPEN_S:.0f} s")
+            silence = f"no media for {_READ_S:.0f} s" if self._answered else f"no answer for {_OPEN_S:.0f} s"
+            self._lose(selector, silence + self._asked())
+
+    def _asked(self) -> str:
+        """What the server was asked last, where it has not sent any media yet."""
+        return f" when asked {self._session.asked}" if self._session is not None and not self._playing else ""
 
     def _connect(self, selector: selectors.BaseSelector, now_s: float) -> None:
         self._child.say("connecting", viewer=self.number, connection=self._connection, t_ns=time.monotonic_ns())
@@ -118,9 +123,11 @@ class Viewer:
             return self._take(selector, clock) if events & selectors.EVENT_READ else None
         except BlockingIOError:
             return None
-        except (OSError, RtmpError) as error:
+        except RtmpError as error:
             self._lose(selector, str(error))
-            return None
+        except OSError as error:
+            self._lose(selector, (error.strerror or str(error)) + (self._asked() if self._answered else ""))
+        return None
 
     def _send(self, selector: selectors.BaseSelector) -> None:
         assert self._socket is not None
@@ -173,7 +180,7 @@ class Viewer:
             self.close(selector)
             self.done = True
         else:
-            self._lose(selector, "the server closed the connection")
+            self._lose(selector, f"the server closed the connection{self._asked()}")
 
     def _lose(self, selector: selectors.BaseSelector, reason: str) -> None:
         self.close(selector)

@@ -84,6 +84,8 @@ class Player:
         self._media: list[Media] = []
         self._answer = bytearray()
         self.ended = False
+        # What the server was asked last, for people.
+        self.asked = "to shake hands"
 
     def greet(self) -> bytes:
         """What to send first: C0 and C1."""
@@ -122,6 +124,7 @@ class Player:
             "app": self._app, "flashVer": "LNX 9,0,124,2", "tcUrl": f"rtmp://{self._host}/{self._app}", "fpad": False,
             "capabilities": 15.0, "audioCodecs": 4071.0, "videoCodecs": 252.0, "videoFunction": 1.0, "fourCcList": ["*"],
         }  # fmt: skip
+        self.asked = f"for application {self._app}"
         self._send(3, _COMMAND, 0, amf.encode("connect", 1.0, about))
 
     def _read_chunks(self, data: bytes, position: int) -> None:
@@ -308,12 +311,14 @@ class Player:
             raise RtmpError(str(error)) from error
         name = said[0] if said else None
         if name == "_error":
-            raise RtmpError(f"the server refused: {said[1:]}")
+            raise RtmpError(f"the server refused: {_words(said[-1])}")
         if name == "_result" and said[1:2] == [1.0]:
+            self.asked = "for a stream"
             self._send(3, _COMMAND, 0, amf.encode("createStream", 2.0, None))
         elif name == "_result" and said[1:2] == [2.0]:
             number = int(said[3]) if len(said) > 3 and isinstance(said[3], float) else 1
             self._send(2, _USER_CONTROL, 0, struct.pack(">HII", _SET_BUFFER_LENGTH, number, self._buffer_ms))
+            self.asked = f"to play {self._app}/{self._name}"
             self._send(8, _COMMAND, number, amf.encode("play", 3.0, None, self._name, -2000.0))
         elif name == "onStatus":
             self._status(said[-1])
@@ -321,7 +326,7 @@ class Player:
     def _status(self, status: amf.Value) -> None:
         code = status.get("code") if isinstance(status, dict) else None
         if isinstance(status, dict) and status.get("level") == "error":
-            raise RtmpError(f"the server refused to play: {code}")
+            raise RtmpError(f"the server refused to play {self._app}/{self._name}: {_words(status)}")
         if code in ("NetStream.Play.Stop", "NetStream.Play.Complete", "NetStream.Play.UnpublishNotify"):
             self.ended = True
 
@@ -331,3 +336,10 @@ class Player:
         self._answer += header + body[:128]
         for begin in range(128, len(body), 128):
             self._answer += bytes([0xC0 | number]) + body[begin : begin + 128]
+
+
+def _words(status: amf.Value) -> str:
+    """What a server gave as its reason: a code and a description, as it should, or whatever it sent."""
+    if not isinstance(status, dict):
+        return "no reason given" if status is None else str(status)
+    return ", ".join(str(status[key]) for key in ("code", "description") if status.get(key)) or "no reason given"

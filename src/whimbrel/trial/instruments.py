@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from whimbrel.errors import TrialError
+from whimbrel.errors import InstrumentError, TrialError
 from whimbrel.guests.guest import WITNESS_PORT
 from whimbrel.hosts.host import Host
 from whimbrel.hosts.site import Site
-from whimbrel.records.trial import Plan
+from whimbrel.records.trial import Event, Plan
 from whimbrel.spec.campaign import CampaignSpec
 from whimbrel.system.deadline import Deadline, pause
-from whimbrel.system.instrument import Instrument
+from whimbrel.system.instrument import Instrument, Line
 
 _TRYING_S = 20.0
 _PLAYING_S = 60.0
@@ -87,8 +88,7 @@ class Instruments:
     def hls_player(self) -> Instrument:
         """As many HLS viewers as the plan says."""
         configuration = {
-            "address": self._site.guest.address,
-            "folder": "/hls",
+            "url": f"http://{self._site.guest.address}/hls/film.m3u8",
             "viewers": self._plan.hls_viewers,
             "buffer_s": self._spec.stream.hls_buffer_s,
         }
@@ -139,15 +139,38 @@ class Instruments:
 
 
 def play(player: Instrument, viewers: int, holding: ExitStack) -> Instrument:
-    """Starts a player, and waits until so many of its viewers play."""
+    """Starts a player, and waits until so many of its viewers play; InstrumentError says what became of each that does not."""
     holding.enter_context(player)
     wanted = set(range(1, viewers + 1))
-    player.wait_for(
-        lambda said: {line["viewer"] for line in said if line["say"] == "playing"} >= wanted,
-        "to play with all viewers",
-        _PLAYING_S,
-    )
+    try:
+        player.wait_for(lambda said: _playing(said) >= wanted, "to play with all viewers", _PLAYING_S)
+    except InstrumentError as error:
+        error.details = "\n".join([*refusals(player.said, viewers), error.details])
+        raise
     return player
+
+
+def refusals(said: Sequence[Line], viewers: int) -> list[str]:
+    """Of the viewers that never played, what they met with last, with how many of them did."""
+    last = {line["viewer"]: str(line["reason"]) for line in said if line["say"] in ("failed", "lost") and line.get("reason")}
+    idle = [last.get(number, "no answer yet") for number in range(1, viewers + 1) if number not in _playing(said)]
+    return [f"{count} of {viewers} viewers never played: {reason}" for reason, count in Counter(idle).most_common()]
+
+
+def _playing(said: Sequence[Line]) -> set[int]:
+    return {line["viewer"] for line in said if line["say"] == "playing"}
+
+
+def said_by(player: Instrument | None, hls_player: Instrument | None) -> list[Event]:
+    """What the viewers of each protocol told of themselves, as events."""
+    return [*_events("player", player), *_events("hls player", hls_player)]
+
+
+def _events(source: Literal["player", "hls player"], player: Instrument | None) -> Iterator[Event]:
+    for line in player.said if player is not None else ():
+        if "t_ns" in line:
+            data = {key: value for key, value in line.items() if key not in ("say", "t_ns")}
+            yield Event(source=source, host=None, name=line["say"], realtime_ns=None, seen_ns=line["t_ns"], data=data)
 
 
 def watch(seconds: float, running: Sequence[Instrument], hosts: Sequence[Host] = ()) -> None:

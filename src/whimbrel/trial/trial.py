@@ -22,14 +22,14 @@ from whimbrel.migrate.carry_out import carry_out, evidence, running_on
 from whimbrel.migrate.techniques import EVERYTHING, promises_of, technique_of
 from whimbrel.migrate.verify import exactly_one
 from whimbrel.observe.migration_events import MigrationEvents
-from whimbrel.records.trial import Event, InstrumentCost, Plan, RestRecord, StayRecord, TrialRecord
+from whimbrel.records.trial import InstrumentCost, Plan, RestRecord, StayRecord, TrialRecord
 from whimbrel.spec.campaign import CampaignSpec
 from whimbrel.system.clock import read_pair
 from whimbrel.system.deadline import attending, undisturbed
 from whimbrel.system.instrument import Instrument
 from whimbrel.trial.foresight import Foretell
 from whimbrel.trial.guest_clock import clock_after, clock_before
-from whimbrel.trial.instruments import Instruments, play, watch
+from whimbrel.trial.instruments import Instruments, play, said_by, watch
 from whimbrel.trial.notes import Notes, Origin, count_reach, now
 from whimbrel.trial.subject import Setting, Start, names_of, subject_of
 from whimbrel.trial.testimony import judge, listen, testimony
@@ -158,7 +158,7 @@ class Trial:
                 notes.clocks |= self._subject.clocks(self._end)
                 self._see_to_clock()
             finally:
-                notes.keep(events, self._workplace, _player_events(player))
+                notes.keep(events, self._workplace, said_by(player, hls_player))
             self._check_film(player, hls_player)
             if reaching:
                 notes.reach = count_reach(lines_after, lines_before, len(lines_during))
@@ -169,7 +169,7 @@ class Trial:
                 self._check_witness(witness)
         notes.costs = [InstrumentCost(name=instrument.name, **instrument.cost) for instrument in running]
         notes.costs.append(InstrumentCost(name="migration events", **events.cost))
-        notes.events = [event for event in notes.events if event.source != "player"] + _player_events(player)
+        notes.events = [event for event in notes.events if "player" not in event.source] + said_by(player, hls_player)
 
     def _make_memory_change(self, inside: Inside) -> None:
         if self._spec.guest.dirtier is not None:
@@ -325,7 +325,7 @@ class Trial:
                 raise GuestError("the service does not answer after the move", details=error.details) from error
 
     def _check_film(self, *players: Instrument | None) -> None:
-        if any(line["say"] == "film ended" for player in players if player is not None for line in player.said):
+        if any(line["say"] in ("film ended", "all came") for player in players if player is not None for line in player.said):
             stream, observe = self._spec.stream, self._spec.observe
             raise TrialError(
                 "the film ended before the trial did",
@@ -341,20 +341,3 @@ class Trial:
         for host in self._hosts:
             for name, text in host.logs().items():
                 (folder / name).write_text(text)
-
-
-def _player_events(player: Instrument | None) -> list[Event]:
-    if player is None:
-        return []
-    return [
-        Event(
-            source="player",
-            host=None,
-            name=line["say"],
-            realtime_ns=None,
-            seen_ns=line["t_ns"],
-            data={key: value for key, value in line.items() if key not in ("say", "t_ns")},
-        )
-        for line in player.said
-        if "t_ns" in line
-    ]

@@ -112,7 +112,7 @@ def test_the_end_is_seen(code: str) -> None:
         (b"\x06" + bytes(3072), "version 6"),
         (b"H" + bytes(3072), "version 72"),
         (HANDSHAKE + b"\xc3" + bytes(20), "begins in the middle"),
-        (HANDSHAKE + message(3, 20, 0, amf.encode("_error", 1.0, None, {"code": "no"})), "refused"),
+        (HANDSHAKE + message(3, 20, 0, amf.encode("_error", 1.0, None, {"code": "no"})), "the server refused: no$"),
         (HANDSHAKE + message(5, 20, 0, amf.encode("onStatus", 0.0, None, {"level": "error", "code": "gone"})), "gone"),
         (HANDSHAKE + message(3, 20, 0, b"\x02\x00\xff"), "damaged"),
         (HANDSHAKE + message(3, 20, 0, b"\x11"), "kind 17"),
