@@ -7,6 +7,7 @@ as bear them (``intervals.least_for_quantile``): 59 for p95, 299 for p99.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -114,7 +115,10 @@ def figures_of(frame: pl.DataFrame, window: Window, period_s: float | None, hole
     recording = Recording(answers, _end_ns(asked, answers, window, period_s, usual_ms))
     gap = recording.gap(window.move[0], min(window.ended_ns, recording.end_ns), usual_ms)
     silence = gap.silence or _open_silence(answers, recording, gap.at_least_ms)
-    resolution_s = _resolution_s(answers, looks, silence, period_s, holes)
+
+    def known_to_s(each: Silence | None) -> float | None:
+        return _resolution_s(answers, looks, each, period_s, holes)
+
     return CheckFigures(
         sent=asked.height,
         failed=bad.height,
@@ -124,7 +128,7 @@ def figures_of(frame: pl.DataFrame, window: Window, period_s: float | None, hole
         longest_gap_s=_s(gap.length_ms),
         longest_gap_at_least_s=_s(_at_least_ms(gap.length_ms, gap.at_least_ms, answers, asked, window)),
         longest_gap=silence,
-        gap_resolution_s=resolution_s,
+        gap_resolution_s=known_to_s(silence),
         usual_gap_s=_s(usual_ms),
         connections_lost=frame.filter(pl.col("outcome") == "lost").height,
         first_good_after_s=_first_good_after_s(answers, window),
@@ -132,7 +136,7 @@ def figures_of(frame: pl.DataFrame, window: Window, period_s: float | None, hole
         answers_per_s={name: _rate(answers, *window.phase(name)) for name in PHASES},
         lateness_s=_lateness(asked) if period_s is not None else None,
         addresses=_addresses(frame),
-        disturbances=_disturbances(recording, usual_ms, resolution_s),
+        disturbances=_disturbances(recording, usual_ms, known_to_s),
     )
 
 
@@ -237,13 +241,13 @@ def _addresses(frame: pl.DataFrame) -> dict[str, int]:
     return {str(address): int((answered == address).sum()) for address in answered.unique(maintain_order=True)}
 
 
-def _disturbances(recording: Recording, usual_ms: float | None, resolution_s: float | None) -> list[Silence]:
+def _disturbances(recording: Recording, usual_ms: float | None, known_to_s: Callable[[Silence], float | None]) -> list[Silence]:
     """Every silence that is longer than what was usual by more than it is known to, in its order; an open one at the end too."""
-    if usual_ms is None or resolution_s is None or not len(recording.moments_ns):
+    if usual_ms is None or not len(recording.moments_ns):
         return []
     moments = np.append(recording.moments_ns, recording.end_ns)
-    longer = np.flatnonzero(np.diff(moments) > (usual_ms / 1e3 + resolution_s) * 1e9)
-    return [Silence(int(moments[at]), int(moments[at + 1])) for at in longer]
+    longer = (Silence(int(moments[at]), int(moments[at + 1])) for at in np.flatnonzero(np.diff(moments) > usual_ms * 1e6))
+    return [each for each in longer if each.length_ms > usual_ms + 1e3 * (known_to_s(each) or 0.0)]
 
 
 def _s(figure_ms: float | None) -> float | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from typing import cast
 
 import dns.exception
 import dns.flags
@@ -29,8 +30,7 @@ class _Socket(asyncio.DatagramProtocol):
         self.waiting: dict[int, asyncio.Future[tuple[int, bytes]]] = {}
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.DatagramTransport)
-        self.transport = transport
+        self.transport = cast(asyncio.DatagramTransport, transport)
 
     def datagram_received(self, data: bytes, _: object) -> None:
         waiting = self.waiting.get(int.from_bytes(data[:2], "big"))
@@ -67,6 +67,7 @@ class DnsAsker:
             raise check.wrong("it names no name to ask for", "write dns:shop.example, or dns://10.0.0.1/shop.example")
         self._number = 0
         self._socket: _Socket | None = None
+        self._making = asyncio.Lock()
 
     async def ask(self) -> Answer:
         """One question, by a number that none of those has that are out."""
@@ -87,17 +88,15 @@ class DnsAsker:
         return Answer(answered_ns, used.address.text)
 
     async def _socket_to(self, addresses: list[Address]) -> _Socket:
-        if self._socket is None or self._socket.address not in addresses:
-            if self._socket is not None:
+        async with self._making:
+            if self._socket is None or self._socket.address not in addresses:
                 await self.close()
-            made = _Socket(addresses[0])
-            self._socket = made
-            await asyncio.get_running_loop().create_datagram_endpoint(
-                lambda: made, remote_addr=made.address.with_port(self._port)[:2], family=made.address.family
-            )
-        while self._socket.transport is None:
-            await asyncio.sleep(0)
-        return self._socket
+                made = _Socket(addresses[0])
+                await asyncio.get_running_loop().create_datagram_endpoint(
+                    lambda: made, remote_addr=made.address.with_port(self._port)[:2], family=made.address.family
+                )
+                self._socket = made
+            return self._socket
 
     def _judge(self, number: int, data: bytes) -> None:
         try:

@@ -33,7 +33,7 @@ def failure_of(error: Exception) -> Failed | NotSent:
         return Failed("timed-out", "no answer in time")
     # An SSLError is an OSError too, and so is a name that is not found.
     if isinstance(error, ssl.SSLError):
-        return Failed("tls", getattr(error, "verify_message", "") or error.reason or str(error))
+        return Failed("tls", getattr(error, "verify_message", "") or getattr(error, "reason", "") or str(error))
     if isinstance(error, socket.gaierror):
         return Failed("name", error.strerror or str(error))
     if isinstance(error, EOFError):

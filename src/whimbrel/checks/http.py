@@ -47,6 +47,7 @@ class _Connection(asyncio.Protocol):
         self._body_bytes = 0
         self._closing = False
         self.answers = 0
+        self.told_lost = False
         self.address = ""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -125,7 +126,7 @@ class _Connection(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         self._fail(error or EOFError())
-        if self.answers and not self._closing:
+        if not self._closing:
             self._asker.lost(self)
 
     def _fail(self, error: Exception) -> None:
@@ -167,16 +168,12 @@ class HttpAsker:
         self._open.add(connection)
         try:
             answered_ns = await connection.ask(self._wanted)
-        except asyncio.CancelledError:
-            # Its time is up. A connection that has served before and is silent now is one that was lost.
-            if connection.answers:
-                self._tools.lost()
-            self._drop(connection)
-            raise
         except Failed:
             self._take_back(connection)
             raise
         except BaseException:
+            # It was closed, or its time is up: one that has served before and is silent now is lost too.
+            self.lost(connection)
             self._drop(connection)
             raise
         self._take_back(connection)
@@ -193,11 +190,12 @@ class HttpAsker:
         self._open.discard(connection)
 
     def lost(self, connection: _Connection) -> None:
-        """A connection has ended, and not by us."""
+        """A connection has ended, and not by us; one that never served is of no use to anybody."""
         self._open.discard(connection)
         if connection is self._idle:
             self._idle = None
-        if self._keeps:
+        if self._keeps and connection.answers and not connection.told_lost:
+            connection.told_lost = True
             self._tools.lost()
 
     async def close(self) -> None:

@@ -22,6 +22,8 @@ _STDIN, _STDOUT, _STDERR = 0, 1, 2
 _READ_BYTES = 1 << 16
 # What the command has left running may hold its output for ever.
 _REST_S = 0.5
+# A command takes its streams, what starts it reports errors through, and what tells of its end.
+_RESERVED = 16
 # We may take more descriptors than is usual (see ``raise_descriptor_limit``); the command gets what it would have had.
 _WITH_LIMIT = 'ulimit -Sn "$1" && shift && exec "$@"'
 
@@ -46,6 +48,18 @@ def raise_descriptor_limit() -> None:
         with contextlib.suppress(ValueError, OSError):
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
             _before_raised = soft
+
+
+class Reserve:
+    """Descriptors that are kept back while checks use up all others, so that the command can be started whatever they do."""
+
+    def __init__(self) -> None:
+        self._held = [os.open(os.devnull, os.O_RDWR) for _ in range(_RESERVED)]
+
+    def release(self) -> None:
+        """Gives them back: what is opened next finds room."""
+        while self._held:
+            os.close(self._held.pop())
 
 
 class WatchedCommand:

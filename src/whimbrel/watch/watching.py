@@ -14,7 +14,7 @@ from whimbrel.analysis.steadiness import Recent, as_before, span_ns, steady
 from whimbrel.errors import UsageError
 from whimbrel.units import format_duration
 from whimbrel.watch.asking import Asking
-from whimbrel.watch.command import WatchedCommand, need_command, raise_descriptor_limit
+from whimbrel.watch.command import Reserve, WatchedCommand, need_command, raise_descriptor_limit
 from whimbrel.watch.log import whole_frame
 from whimbrel.watch.plan import Mark, Ran, Watched, WatchPlan
 
@@ -55,6 +55,7 @@ class _Course:
     async def go(self) -> Watched:
         self._enough = asyncio.Event()
         self._listen_to_the_user()
+        self._reserve = Reserve()
         asking = Asking(self._plan.checks)
         self._logs = asking.logs
         self._asking = asking
@@ -71,6 +72,7 @@ class _Course:
             ended_ns = time.monotonic_ns()
         finally:
             await asking.stop(self._enough)
+            self._reserve.release()
         asking.check_alive()
         return Watched(
             plan=self._plan,
@@ -160,6 +162,7 @@ class _Course:
             return None
         usual_ns = [_longest_ns(log.recent) for log in self._logs]
         self._say(f"starting {self._plan.command[0]}")
+        self._reserve.release()
         self._command = WatchedCommand(self._plan)
         ending = asyncio.create_task(self._command.end())
         while not ending.done() and not self._enough.is_set():
