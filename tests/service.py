@@ -98,7 +98,7 @@ class _Dns(asyncio.DatagramProtocol):
         answer = dns.message.make_response(question)
         name = question.question[0].name
         if name.to_text().startswith("nothing"):
-            answer.set_rcode(dns.rcode.NXDOMAIN)  # type: ignore[attr-defined]
+            answer.set_rcode(dns.rcode.NXDOMAIN)
         else:
             answer.answer.append(dns.rrset.from_text(name, 60, "IN", "A", "192.0.2.7"))
         self._transport.sendto(answer.to_wire(), address)

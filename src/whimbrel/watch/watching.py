@@ -166,8 +166,8 @@ class _Course:
         self._command = WatchedCommand(self._plan)
         ending = asyncio.create_task(self._command.end())
         while not ending.done() and not self._enough.is_set():
+            # Even if what asks has failed: whoever started a move hears of its end.
             await asyncio.wait([ending], timeout=_LOOK_S)
-            self._asking.check_alive()
         if not ending.done():
             ending.cancel()
             pid = self._command.running.pid
