@@ -135,11 +135,8 @@ class Service:
     def url(self, kind: str, path: str = "") -> str:
         """A check of it."""
         scheme = {"http": "http", "https": "https", "echo": "tcp", "ws": "ws", "dns": "dns"}[kind]
-        return (
-            f"{scheme}://{self.address}:{self.ports[kind]}/{path}"
-            if kind != "echo"
-            else f"tcp://{self.address}:{self.ports[kind]}"
-        )
+        host = f"[{self.address}]" if ":" in self.address else self.address
+        return f"{scheme}://{host}:{self.ports[kind]}" + ("" if kind == "echo" else f"/{path}")
 
 
 @contextlib.contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import shlex
 import signal
 import socket
@@ -11,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -342,3 +344,23 @@ def wait_for(true: Any, within_s: float = 20) -> None:
     while not true():
         assert time.monotonic() < until_s
         time.sleep(0.02)
+
+
+def test_ctrl_c_in_a_terminal_reaches_the_command_once(service: Service, tmp_path: Path) -> None:
+    """The terminal sends it to all of its foreground: to us and to the command. Passed on, it would be there twice."""
+    told, ready = tmp_path / "told", tmp_path / "ready"
+    script = f"trap 'echo told >> {told}' INT; touch {ready}; while [ ! -s {told} ]; do sleep 0.05; done; sleep 1"
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.environ["PYTHONPATH"] = str(PROJECT / "src")
+        options = ["--http", service.url("http"), *SHORT, "--", "sh", "-c", script]
+        os.execv(sys.executable, [sys.executable, "-m", "whimbrel", "watch", *options])
+    wait_for(ready.exists)
+    os.write(terminal, b"\x03")
+    said = b""
+    with suppress(OSError):
+        while data := os.read(terminal, 4096):
+            said += data
+    os.close(terminal)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 130, said
+    assert told.read_text() == "told\n"

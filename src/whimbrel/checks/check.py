@@ -61,6 +61,10 @@ class Check:
             raise self.wrong(str(error)) from error
         if not host:
             raise self.wrong("names no host")
+        if parts.username is not None:
+            raise self.wrong(
+                "a password in a URL would stand on the page", "HTTP takes it as header=Authorization:%20Basic%20..."
+            )
         if port is None and default_port is None:
             raise self.wrong("names no port", f"write {parts.scheme}://{parts.netloc}:PORT")
         if port == 0:

@@ -18,6 +18,8 @@ from whimbrel import __version__
 from whimbrel.checks.check import Answer, Asker, Check, Failed, Listener, Tools
 from whimbrel.checks.connecting import TLS_OPTIONS, attach, connect, tls_for
 
+# Servers end connections that nothing is asked on, after 5 s or more: after so long that is no loss.
+_AGREED_NS = 4_000_000_000
 # An answer that is larger has no end for us.
 _LARGEST_BYTES = 16 << 20
 _STATUS = re.compile(r"([1-5][0-9x]{2})(?:-([1-5][0-9x]{2}))?")
@@ -48,6 +50,7 @@ class _Connection(asyncio.Protocol):
         self._closing = False
         self.answers = 0
         self.told_lost = False
+        self.idle_since_ns: int | None = None
         self.address = ""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -57,9 +60,7 @@ class _Connection(asyncio.Protocol):
     async def ask(self, wanted: _Wanted) -> int:
         """One question; when its answer had ended, in ns."""
         assert self._transport is not None
-        if self._transport.is_closing():
-            raise EOFError
-        self._status, self._body_bytes = 0, 0
+        self._status, self._body_bytes, self.idle_since_ns = 0, 0, None
         self._body.clear()
         self._waiting = asyncio.get_running_loop().create_future()
         sent = self._http.send(wanted.request) or b""
@@ -75,10 +76,14 @@ class _Connection(asyncio.Protocol):
         return answered_ns
 
     @property
+    def alive(self) -> bool:
+        """Whether it can be written to."""
+        return self._transport is not None and not self._transport.is_closing()
+
+    @property
     def reusable(self) -> bool:
         """Whether it can carry another question; prepares it for that."""
-        assert self._transport is not None
-        if self._transport.is_closing() or self._http.our_state is not h11.DONE or self._http.their_state is not h11.DONE:
+        if not self.alive or self._http.our_state is not h11.DONE or self._http.their_state is not h11.DONE:
             return False
         if self._http.trailing_data[0]:
             # It says more than it was asked: nobody can tell to which question.
@@ -126,7 +131,8 @@ class _Connection(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         self._fail(error or EOFError())
-        if not self._closing:
+        idle_ns = time.monotonic_ns() - self.idle_since_ns if self.idle_since_ns is not None else 0
+        if not self._closing and (error is not None or idle_ns < _AGREED_NS):
             self._asker.lost(self)
 
     def _fail(self, error: Exception) -> None:
@@ -149,7 +155,7 @@ class HttpAsker:
         self._keeps = check.one_of("connection", "kept", "fresh") == "kept"
         self._tls = tls_for(check) if parts.scheme == "https" else None
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        self._wanted = _wanted(check, _ascii(target), parts.netloc.rpartition("@")[2], self._keeps)
+        self._wanted = _wanted(check, _ascii(target), _host_header(check, self._host, parts.port), self._keeps)
         self._idle: _Connection | None = None
         self._open: set[_Connection] = set()
 
@@ -161,7 +167,7 @@ class HttpAsker:
     async def ask(self) -> Answer:
         """On the connection that is kept, where it is free, else on a new one."""
         connection, self._idle = self._idle, None
-        if connection is None:
+        if connection is None or not connection.alive:
             connected, address = await connect(self._tools.names, self._host, self._port)
             connection = await attach(_Connection(self), connected, self._tls, self._host)
             connection.address = address
@@ -182,6 +188,7 @@ class HttpAsker:
     def _take_back(self, connection: _Connection) -> None:
         if self._keeps and self._idle is None and connection.reusable:
             self._idle = connection
+            connection.idle_since_ns = time.monotonic_ns()
         else:
             self._drop(connection)
 
@@ -203,6 +210,15 @@ class HttpAsker:
         for connection in list(self._open):
             self._drop(connection)
         self._idle = None
+
+
+def _host_header(check: Check, host: str, port: int | None) -> str:
+    """A host as HTTP names it: a name in ASCII, an address of version 6 in brackets."""
+    try:
+        name = f"[{host}]" if ":" in host else host.encode("idna").decode()
+    except UnicodeError as error:
+        raise check.wrong(f"{host!r} is no name of a host") from error
+    return name if port is None else f"{name}:{port}"
 
 
 def _wanted(check: Check, target: str, host: str, keeps: bool) -> _Wanted:

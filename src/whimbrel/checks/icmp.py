@@ -16,6 +16,7 @@ from whimbrel.checks.check import Answer, Asker, Check, Failed, Listener, Tools
 from whimbrel.checks.failures import failure_of
 from whimbrel.checks.names import Address
 from whimbrel.errors import CapabilityError
+from whimbrel.observe.probe import checksum
 from whimbrel.system.clock import SO_TIMESTAMPNS, KernelClock
 
 _REQUEST = {socket.AF_INET: 8, socket.AF_INET6: 128}
@@ -24,13 +25,6 @@ _PROTOCOL = {socket.AF_INET: socket.IPPROTO_ICMP, socket.AF_INET6: socket.IPPROT
 _HEADER = struct.Struct("!BBHHH")
 # Which check it is (other pings on this machine hear the same answers), and which question.
 _PAYLOAD = struct.Struct("!8sQ")
-
-
-def checksum(data: bytes) -> int:
-    """The Internet checksum (RFC 1071)."""
-    total: int = sum(struct.unpack(f"!{len(data) // 2}H", data))
-    total = (total >> 16) + (total & 0xFFFF)
-    return ~(total + (total >> 16)) & 0xFFFF
 
 
 def open_socket(family: socket.AddressFamily) -> tuple[socket.socket, bool]:

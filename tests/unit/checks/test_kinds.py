@@ -15,7 +15,7 @@ import pytest
 from tests.service import Service, running_service
 from whimbrel.checks.check import Answer, Asker, Failed, Tools
 from whimbrel.checks.failures import failure_of
-from whimbrel.checks.names import Names
+from whimbrel.checks.names import Address, Names
 from whimbrel.checks.registry import open_check
 from whimbrel.checks.url import parse_check
 from whimbrel.system.certificates import Authority
@@ -255,3 +255,73 @@ def test_an_answer_says_when_it_was_there_and_who_gave_it(service: Service) -> N
 )
 def test_how_an_error_counts(error: Exception, expected: str) -> None:
     assert getattr(failure_of(error), "failure", "not-sent") == expected
+
+
+def test_over_version_6() -> None:
+    with running_service("::1") as service:
+        assert [
+            outcome(service.url(kind, path)) for kind, path in (("http", ""), ("echo", ""), ("ws", ""), ("dns", "a.example"))
+        ] == ["good"] * 4
+        assert outcome(service.url("http", f"echo#text=Host:%20[::1]:{service.ports['http']}")) == "good"
+
+
+class _Moving(Names):
+    """A name that leads elsewhere from some moment on."""
+
+    def __init__(self, *found: list[str]) -> None:
+        super().__init__()
+        self._leads_to = [[Address(socket.AF_INET, text) for text in texts] for texts in found]
+
+    async def addresses(self, host: str) -> list[Address]:
+        return self._leads_to.pop(0) if len(self._leads_to) > 1 else self._leads_to[0]
+
+
+def addresses_of(url: str, names: Names, times: int) -> list[str]:
+    async def go() -> list[str]:
+        asker = open_check(parse_check(url), Tools(names, lambda: None))
+        assert asks(asker)
+        try:
+            return [(await asker.ask()).address for _ in range(times)]
+        finally:
+            await asker.close()
+
+    return asyncio.run(go())
+
+
+def test_a_name_that_leads_elsewhere_is_followed() -> None:
+    with running_service("0.0.0.0") as service:
+        for url in (
+            f"http://moving.example:{service.ports['http']}/#connection=fresh",
+            f"tcp://moving.example:{service.ports['echo']}",
+            f"ws://moving.example:{service.ports['ws']}/#connection=fresh",
+            f"dns://moving.example:{service.ports['dns']}/a.example",
+        ):
+            found = addresses_of(url, _Moving(["127.0.0.1"], ["127.0.0.1"], ["127.0.0.2"]), 3)
+            assert found == ["127.0.0.1", "127.0.0.1", "127.0.0.2"], url
+
+
+def test_of_several_addresses_the_first_that_answers_is_taken(service: Service) -> None:
+    assert addresses_of(service.url("http"), _Moving(["127.0.0.2", "127.0.0.1"]), 1) == ["127.0.0.1"]
+
+
+def test_a_name_is_looked_up_once_for_many_and_again_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    async def go() -> list[list[Address]]:
+        loop = asyncio.get_running_loop()
+
+        async def look_up(host: str, port: object, **_: object) -> list[tuple[object, ...]]:
+            asked.append(host)
+            await asyncio.sleep(0.05)
+            return [(socket.AF_INET, 1, 6, "", (f"10.0.0.{len(asked)}", 0))]
+
+        monkeypatch.setattr(loop, "getaddrinfo", look_up)
+        names = Names()
+        first = await asyncio.gather(*(names.addresses("a.example") for _ in range(50)))
+        await asyncio.sleep(1.1)
+        return [*first, await names.addresses("a.example"), await names.addresses("192.0.2.1")]
+
+    found = asyncio.run(go())
+    assert asked == ["a.example", "a.example"]
+    assert {address.text for addresses in found[:50] for address in addresses} == {"10.0.0.1"}
+    assert [addresses[0].text for addresses in found[50:]] == ["10.0.0.2", "192.0.2.1"]

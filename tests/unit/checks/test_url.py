@@ -93,6 +93,7 @@ def test_a_url_of_another_kind(kind: str, text: str) -> None:
         ("http://a.example:99999/", "out of range"),
         ("http://a.example:x/", "Port could not be cast"),
         ("http://:80/", "names no host"),
+        ("http://me:secret@a.example/", "a password in a URL"),
         ("http://[::1/", "Invalid IPv6"),
         ("tcp://a.example", "names no port"),
         ("tcp://a.example:0", "no port 0"),
