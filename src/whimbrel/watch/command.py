@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import resource
+import select
 import shutil
 import signal
 import sys
@@ -19,8 +20,11 @@ from whimbrel.system.process import Running, start_for_user
 from whimbrel.watch.plan import Ran, WatchPlan
 
 _STDIN, _STDOUT, _STDERR = 0, 1, 2
+_NAMES = ("command.stdout", "command.stderr")
 _READ_BYTES = 1 << 16
-# What the command has left running may hold its output for ever.
+# So often it is looked whether there is more to pass on.
+_LOOK_S = 0.05
+# What the command has started may need a moment to end; who reads our output may stand still.
 _REST_S = 0.5
 # A command takes its streams, what starts it reports errors through, and what tells of its end.
 _RESERVED = 16
@@ -66,28 +70,24 @@ class WatchedCommand:
     """Started when it is made; what it prints is passed on at once, and kept where that was asked for."""
 
     def __init__(self, plan: WatchPlan) -> None:
-        self._streams: list[_PassedOn] = []
-        targets = {"stdout": _STDERR if plan.output_to_stderr else _STDOUT, "stderr": _STDERR}
-        if plan.keep_output_in is not None:
-            for name, target in targets.items():
-                self._streams.append(_PassedOn(target, plan.keep_output_in / f"command.{name}"))
-            given = [stream.writing for stream in self._streams]
-        else:
-            given = list(targets.values())
         null = os.open(os.devnull, os.O_RDWR)
+        # Whatever the command starts has the other end too, unless it closes it: it tells whether something still runs.
+        self._held, holding = os.pipe()
+        streams = [_STDERR if plan.output_to_stderr else _STDOUT, _STDERR]
+        folder = plan.keep_output_in
+        self._kept = [_Kept(folder / name, stream) for name, stream in zip(_NAMES, streams, strict=True)] if folder else []
+        stdout, stderr = [kept.writing for kept in self._kept] or streams
         command = plan.command
         if _before_raised is not None:
             command = ("sh", "-c", _WITH_LIMIT, "limit", str(_before_raised), *command)
         sys.stdout.flush()
         self.started_ns = time.monotonic_ns()
         try:
-            self.running: Running = start_for_user(
-                command, stdin=null if plan.marks_from_stdin else _STDIN, stdout=given[0], stderr=given[1]
-            )
+            stdin = null if plan.marks_from_stdin else _STDIN
+            self.running: Running = start_for_user(command, stdin=stdin, stdout=stdout, stderr=stderr, also=holding)
         finally:
             os.close(null)
-            for stream in self._streams:
-                stream.started()
+            os.close(holding)
 
     async def end(self) -> Ran:
         """Waits for it, however long it takes."""
@@ -100,10 +100,13 @@ class WatchedCommand:
         if number != signal.SIGINT or not _from_terminal():
             self.running.signal(number)
 
-    def finish_output(self) -> bool:
-        """Waits for the rest of its output; False when something it has started holds it open."""
-        finished = [stream.finish() for stream in self._streams]
-        return all(finished)
+    def finish(self) -> bool:
+        """Passes on the rest of its output; False when something that it has started still runs."""
+        for kept in self._kept:
+            kept.finish()
+        ended = bool(select.select([self._held], [], [], _REST_S)[0])
+        os.close(self._held)
+        return ended
 
 
 def _from_terminal() -> bool:
@@ -120,36 +123,35 @@ def _from_terminal() -> bool:
         os.close(terminal)
 
 
-class _PassedOn:
-    """A pipe whose content goes on to one of our streams, and into a file."""
+class _Kept:
+    """A file that the command writes into, and whose content goes on to one of our streams.
 
-    def __init__(self, target: int, file: Path) -> None:
-        self._reading, self.writing = os.pipe()
-        self._target = target
+    It is no pipe: whatever becomes of us, a command that moves something can go on to write.
+    """
+
+    def __init__(self, file: Path, target: int) -> None:
         with writing_to(file.parent):
-            self._file = file.open("wb", buffering=0)
+            self.writing = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o666)
+        self._reading = os.open(file, os.O_RDONLY)
+        self._target = target
+        self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"pass on {file.name}", daemon=True)
-
-    def started(self) -> None:
-        os.close(self.writing)
         self._thread.start()
 
     def _run(self) -> None:
-        heard = True
-        while data := os.read(self._reading, _READ_BYTES):
-            with contextlib.suppress(OSError):
-                self._file.write(data)
-            try:
-                while heard and data:
-                    data = data[os.write(self._target, data) :]
-            except OSError:
-                # Nobody reads ours any more; the command need not know.
-                heard = False
+        while not self._ended.wait(_LOOK_S):
+            self._pass_on()
+        self._pass_on()
 
-    def finish(self) -> bool:
+    def _pass_on(self) -> None:
+        while data := os.read(self._reading, _READ_BYTES):
+            # Nobody may read ours any more; the command need not know.
+            with contextlib.suppress(OSError):
+                while data:
+                    data = data[os.write(self._target, data) :]
+
+    def finish(self) -> None:
+        """All that is there has been passed on when this returns, unless nobody takes it."""
+        self._ended.set()
         self._thread.join(_REST_S)
-        if self._thread.is_alive():
-            return False
-        os.close(self._reading)
-        self._file.close()
-        return True
+        os.close(self.writing)

@@ -8,6 +8,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 
 from whimbrel.analysis.answers import Window
 from whimbrel.analysis.steadiness import Recent, as_before, span_ns, steady
@@ -103,8 +104,9 @@ class _Course:
                 loop.add_signal_handler(number, self._on_signal, number)
         loop.add_signal_handler(signal.SIGUSR1, self._mark, "")
         if self._plan.marks_from_stdin:
-            os.set_blocking(0, False)
-            loop.add_reader(0, self._read_marks)
+            # A file, or nothing at all, has no lines to come.
+            with suppress(OSError):
+                loop.add_reader(0, self._read_marks)
 
     def _on_signal(self, number: signal.Signals) -> None:
         self._signals += 1
@@ -121,10 +123,9 @@ class _Course:
         self._say(f"marked: {self._marks[-1].text}")
 
     def _read_marks(self) -> None:
+        # It is readable, so this does not wait; the terminal, which others use too, stays as it is.
         try:
             data = os.read(0, 4096)
-        except BlockingIOError:
-            return
         except OSError:
             data = b""
         if not data:
@@ -174,7 +175,7 @@ class _Course:
             self._notes.append(f"the command (process {pid}) still ran when whimbrel was told to stop; it was left running")
             return Ran(128 + signal.SIGINT, self._command.started_ns, time.monotonic_ns())
         ran = ending.result()
-        if not self._command.finish_output():
+        if not self._command.finish():
             self._notes.append("the command has ended, but something it started still runs and may go on with the move")
         self._command = None
         if not self._signals:
