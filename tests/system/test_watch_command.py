@@ -364,3 +364,22 @@ def test_ctrl_c_in_a_terminal_reaches_the_command_once(service: Service, tmp_pat
     os.close(terminal)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 130, said
     assert told.read_text() == "told\n"
+
+
+def test_what_holds_us_up_is_not_blamed_on_the_service(service: Service) -> None:
+    process = watching("--json", "--http", f"{service.url('http')}#rate=50", "--for", "5s")
+    assert process.stderr is not None
+    while "watching for" not in process.stderr.readline():
+        pass
+    time.sleep(3)
+    process.send_signal(signal.SIGSTOP)
+    time.sleep(0.7)
+    process.send_signal(signal.SIGCONT)
+    stdout, _ = process.communicate(timeout=30)
+    [check] = json.loads(stdout)["checks"]
+    assert check["failed"] == 0
+    assert check["longest_gap_s"] >= 0.65
+    assert check["gap_resolution_s"] >= 0.65
+    assert not check["gap_stands_out"]
+    assert check["sent_late_s"]["max"] >= 0.6
+    assert any("whimbrel itself stood still" in flag for flag in check["flags"])

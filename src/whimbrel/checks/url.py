@@ -136,14 +136,14 @@ def _timeout(url: str, text: str) -> float:
 
 
 def options_text() -> str:
-    """Every kind with its schemes and options, for a help text."""
-    lines = [f"every kind: {_listed(GENERAL_OPTIONS)}"]
+    """Every kind with its schemes, rate and options, for a help text."""
+    lines = ["every check", *_listed(GENERAL_OPTIONS)]
     for name in KINDS:
         kind = kind_named(name)
-        schemes = ", ".join(f"{scheme}:" for scheme in kind.schemes)
-        lines.append(f"{schemes} {kind.rate_per_s:g}/s; {_listed(kind.options)}")
+        schemes = " ".join(f"{scheme}:" for scheme in kind.schemes)
+        lines += [f"{schemes}  (rate: {kind.rate_per_s:g} per second)", *_listed(kind.options)]
     return "\n".join(lines)
 
 
-def _listed(options: Mapping[str, str]) -> str:
-    return "; ".join(f"{key} ({meaning})" for key, meaning in options.items())
+def _listed(options: Mapping[str, str]) -> list[str]:
+    return [f"  {key:10s}  {meaning}" for key, meaning in options.items()]

@@ -48,19 +48,34 @@ def watch(
     ws: Annotated[list[str] | None, _urls("a WebSocket")] = None,
     rtmp: Annotated[list[str] | None, _urls("a stream by RTMP")] = None,
     hls: Annotated[list[str] | None, _urls("a stream by HLS (not there yet)")] = None,
-    exec_: Annotated[list[str] | None, typer.Option("--exec", metavar="COMMAND", help="Check by a command.")] = None,
+    exec_: Annotated[
+        list[str] | None,
+        typer.Option("--exec", metavar="COMMAND", help="Check by a shell command, each time anew; several times."),
+    ] = None,
     checks: Annotated[list[Path] | None, typer.Option(metavar="FILE", help="Checks in a YAML file; several times.")] = None,
-    before: Annotated[str | None, typer.Option(metavar="DURATION", help="Before it; default: until all is steady.")] = None,
-    after: Annotated[str | None, typer.Option(metavar="DURATION", help="After it; default: until all is as before.")] = None,
+    before: Annotated[
+        str | None,
+        typer.Option(metavar="DURATION", help="Watch so long before the command; default: until all is steady, 30 s at most."),
+    ] = None,
+    after: Annotated[
+        str | None,
+        typer.Option(metavar="DURATION", help="Watch so long after the command; default: until all is as before, 60 s at most."),
+    ] = None,
     for_: Annotated[
-        str | None, typer.Option("--for", metavar="DURATION", help="Without a command: so long; default: until Ctrl-C.")
+        str | None, typer.Option("--for", metavar="DURATION", help="Without a command, watch so long; default: until Ctrl-C.")
     ] = None,
-    mark: Annotated[bool, typer.Option("--mark", help="Each line on stdin marks a moment; SIGUSR1 always does.")] = False,
-    anyway: Annotated[bool, typer.Option("--anyway", help="Start the command though a check is not answered.")] = False,
+    mark: Annotated[bool, typer.Option("--mark", help="Take each line on stdin as a mark (SIGUSR1 always makes one).")] = False,
+    anyway: Annotated[bool, typer.Option("--anyway", help="Start the command even if a check has no good answer.")] = False,
     limit: Annotated[
-        list[str] | None, typer.Option(metavar="LIMIT", help="Such as 'longest_gap_s < 0.5', or 'CHECK: failed <= 3'.")
+        list[str] | None,
+        typer.Option(
+            metavar="LIMIT", help="What must hold, such as 'longest_gap_s < 0.5' or 'CHECK: failed <= 3'; several times."
+        ),
     ] = None,
-    out: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Keep every question, all output, and a page.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Keep every question, the command's output, and a page, in this new folder."),
+    ] = None,
     options: Annotated[bool, typer.Option("--options", help="List what may stand behind '#' in a URL.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON; the command's output goes to stderr.")] = False,
 ) -> int:
