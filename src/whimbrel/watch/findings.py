@@ -45,7 +45,7 @@ def findings_of(watched: Watched, limits: Sequence[CheckLimit]) -> Findings:
 def _flags(check: Check, found: CheckFigures, words: dict[str, str], frame: pl.DataFrame, began_ns: int) -> list[str]:
     flags = []
     if found.not_sent:
-        flags.append(f"{found.not_sent} questions were not sent, which is this machine's fault: {words.get(NOT_SENT, 'unknown')}")
+        flags.append(f"{_questions(found.not_sent)} not sent, which is this machine's fault: {words.get(NOT_SENT, 'unknown')}")
     late = found.lateness_s
     if late is not None and late.p99 > max(_LATE_S, 0.5 / check.rate_per_s):
         flags.append(
@@ -59,10 +59,14 @@ def _flags(check: Check, found: CheckFigures, words: dict[str, str], frame: pl.D
             f"that is known to {format_duration(found.gap_resolution_s)} only"
         )
     if found.unanswered_at_end:
-        flags.append(f"{found.unanswered_at_end} questions were not answered yet when the watch ended")
+        flags.append(f"{_questions(found.unanswered_at_end)} not answered yet when the watch ended")
     if len(found.addresses) > 1:
         flags.append(f"several addresses answered: {_by_address(frame, found, began_ns)}")
     return flags
+
+
+def _questions(count: int) -> str:
+    return f"{count} questions were" if count != 1 else "1 question was"
 
 
 def _by_address(frame: pl.DataFrame, found: CheckFigures, began_ns: int) -> str:

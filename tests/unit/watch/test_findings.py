@@ -61,7 +61,7 @@ def test_without_a_command_its_figures_are_not_known() -> None:
             {"not-sent": "Too many open files"},
             "10 questions were not sent, which is this machine's fault: Too many open files",
         ),
-        ([*good(0, 9_900), (9_900, 9_900, None, "open", None)], {}, "1 questions were not answered yet"),
+        ([*good(0, 9_900), (9_900, 9_900, None, "open", None)], {}, "1 question was not answered yet"),
         (
             [*good(0, 5_000, "10.0.0.1"), *good(5_000, 10_000, "10.0.0.2")],
             {},
