@@ -383,3 +383,35 @@ def test_what_holds_us_up_is_not_blamed_on_the_service(service: Service) -> None
     assert not check["gap_stands_out"]
     assert check["sent_late_s"]["max"] >= 0.6
     assert any("whimbrel itself stood still" in flag for flag in check["flags"])
+
+
+def test_a_service_that_is_restarted(tmp_path: Path) -> None:
+    """It is ended, and started anew half a second later: refused meanwhile, its kept connection lost, back after that."""
+    with socket.create_server(("127.0.0.1", 0)) as unused:
+        port = unused.getsockname()[1]
+    (tmp_path / "server.py").write_text(
+        "import http.server, sys\n"
+        "http.server.SimpleHTTPRequestHandler.protocol_version = 'HTTP/1.1'\n"
+        "http.server.ThreadingHTTPServer(('127.0.0.1', int(sys.argv[1])), http.server.SimpleHTTPRequestHandler).serve_forever()\n"
+    )
+    serve = f"exec {sys.executable} {tmp_path}/server.py {port} </dev/null >/dev/null 2>&1"
+    old = subprocess.Popen(["sh", "-c", f"cd {tmp_path}; {serve}"])
+    script = f"kill -KILL {old.pid}; sleep 0.5; cd {tmp_path}; ({serve}) & echo $! > {tmp_path}/pid"
+    try:
+        checks = ["--http", f"127.0.0.1:{port}#kept,rate=50", "--http", f"127.0.0.1:{port}#fresh,rate=50,connection=fresh"]
+        code, found, _ = seen(*checks, "--before", "1s", "--", "sh", "-c", script)
+    finally:
+        old.kill()
+        old.wait()
+        os.kill(int((tmp_path / "pid").read_text()), signal.SIGKILL)
+    assert code == 0
+    for check in found["checks"]:
+        assert 0.45 <= check["longest_gap_s"] < 10, check
+        assert check["gap_stands_out"]
+        assert check["failures"]["refused"] >= 20
+        assert set(check["failures"]) <= {"refused", "reset"}
+        assert 0 < check["first_good_after_s"] < 10
+        assert check["connections_lost"] == (1 if check["name"] == "kept" else 0), check
+    # It was watched until all was as before.
+    assert found["watched_s"] - found["command"]["ended_s"] >= 2
+    assert any("something it started still runs" in note for note in found["notes"])
