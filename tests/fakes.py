@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from whimbrel.engines.domain import MoveOptions
 from whimbrel.errors import MoveError, NoGuestError, RefusedError, SilentError, ToolError, WhimbrelError
 from whimbrel.guests.carrier import container_at
 from whimbrel.guests.forms import Identity
@@ -96,6 +98,8 @@ class FakeDomain:
     follows: bool = False
     aborts: int = 0
     orders: int = 0
+    may_pause_ms: list[int] = field(default_factory=list)
+    ended: threading.Event = field(default_factory=threading.Event)
 
     name = "guest"
 
@@ -130,12 +134,26 @@ class FakeDomain:
         self._answer()
         return None
 
+    def migrate(self, options: MoveOptions) -> None:
+        """Returns when its move was aborted or it has arrived (``arrive``)."""
+        self._answer()
+        self.job = {"memory_processed": 5}
+        self.ended.wait()
+        if self.aborts:
+            raise RefusedError("libvirt could not move: operation aborted")
+
+    def arrive(self) -> None:
+        """Its move ends well."""
+        self.job = None
+        self.ended.set()
+
     def abort_job(self) -> None:
         self._answer()
         if self.follows:
             raise RefusedError("libvirt could not abort: post-copy has begun")
         self.aborts += 1
         self.job = None
+        self.ended.set()
 
     def break_off_disk(self) -> None:
         self._answer()
@@ -149,14 +167,12 @@ class FakeDomain:
 
     def set_max_downtime_ms(self, milliseconds: int) -> None:
         self._answer()
+        self.may_pause_ms.append(milliseconds)
 
     def destroy(self) -> None:
         if self.silent:
             self._answer()
         self.there = False
-
-    def on_monitor_event(self, told: object) -> None:
-        """Of the connection that it is seen through."""
 
 
 class FakeDisk:

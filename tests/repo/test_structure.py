@@ -29,7 +29,7 @@ LAYERS = [
     {"analysis", "predict"},
     {"records"},
     {"spec"},
-    {"units", "errors", "durable"},
+    {"units", "errors", "durable", "plain_text"},
 ]
 LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}
 MODULES = sorted(SOURCE.rglob("*.py"))

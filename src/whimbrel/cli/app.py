@@ -32,6 +32,7 @@ from whimbrel.cli import (
 from whimbrel.cli.interrupts import interrupt_on_signals
 from whimbrel.cli.terminal import complain
 from whimbrel.errors import UsageError, WhimbrelError
+from whimbrel.plain_text import visible
 from whimbrel.system.root import settle_in
 
 INTERNAL_ERROR = 125
@@ -48,6 +49,13 @@ app = typer.Typer(
 )  # fmt: skip
 
 
+class _Visible(logging.Formatter):
+    """A log may hold what a guest or a host said."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return visible(super().format(record))
+
+
 def _show_version(wanted: bool) -> None:
     if wanted:
         print(f"whimbrel {__version__}")
@@ -59,11 +67,9 @@ def _options(
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show every command that is run, on stderr.")] = False,
     version: Annotated[bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")] = False,
 ) -> None:
-    logging.basicConfig(
-        level=logging.DEBUG if verbose else logging.WARNING,
-        format="%(relativeCreated)8.0f ms %(name)s: %(message)s",
-        stream=sys.stderr,
-    )
+    to_stderr = logging.StreamHandler(sys.stderr)
+    to_stderr.setFormatter(_Visible("%(relativeCreated)8.0f ms %(name)s: %(message)s"))
+    logging.basicConfig(level=logging.DEBUG if verbose else logging.WARNING, handlers=[to_stderr])
 
 
 # What follows the command's name is the command's, options too, with or without "--".

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table as RichTable
 
+from whimbrel.plain_text import visible
 from whimbrel.report.table import Table
 from whimbrel.units import format_duration
 
@@ -22,7 +23,7 @@ _WIDTH_WITHOUT_TERMINAL = 160
 
 def complain(text: str) -> None:
     """An error, on stderr."""
-    print(f"whimbrel: {text}", file=sys.stderr, flush=True)
+    print(f"whimbrel: {visible(text)}", file=sys.stderr, flush=True)
 
 
 def print_table(table: Table) -> None:
@@ -69,6 +70,7 @@ class Steps:
 
     def step(self, text: str) -> None:
         """What is being done now."""
+        text = visible(text)
         if self._live:
             self._bar.update(self._task, description=text, left=self.left())
         else:
@@ -77,7 +79,7 @@ class Steps:
     def note(self, text: str) -> None:
         """A line that stays."""
         if self._live:
-            self._console.print(text)
+            self._console.print(visible(text))
         else:
             self.step(text)
 
@@ -105,4 +107,4 @@ class Steps:
 
 def notice() -> Callable[[str], None]:
     """Tells of single steps, for commands without a bar."""
-    return lambda text: print(f"whimbrel: {text}", file=sys.stderr, flush=True)
+    return complain

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal
@@ -127,11 +128,11 @@ def one_arm_of(spec: CampaignSpec, name: str | None) -> CampaignSpec:
 
 def find(name: str) -> Deployment:
     """The deployment of this name; UsageError when there is none."""
-    folder = folder_of(name)
-    if not (folder / _FILE).is_file():
+    # What is no name is no path either.
+    if not re.fullmatch(NAME_PATTERN, name) or not (folder_of(name) / _FILE).is_file():
         known = ", ".join(deployment.name for deployment in deployed()) or "nothing"
         raise UsageError(f"nothing is deployed under the name {name!r}", resolution=f"deployed: {known}; 'whimbrel deploy FILE'")
-    return _read(folder / _FILE)
+    return _read(folder_of(name) / _FILE)
 
 
 def deployed() -> Iterator[Deployment]:

@@ -8,6 +8,7 @@ from whimbrel.hosts.site import Accelerator
 from whimbrel.lab.server import Server
 from whimbrel.system import kvm_memo
 
+DEVICE = Path("/dev/kvm")
 _BOOT_S = 20
 # The kernel says this when it hands over to the first program: memory, interrupts and timers work.
 _PROOF = "Run /init as init process"
@@ -15,7 +16,7 @@ _PROOF = "Run /init as init process"
 
 def choose_accelerator(server: Server, kernel_folder: Path) -> Accelerator:
     """``kvm`` when a guest reaches its first program in it within seconds, else ``tcg``; asked once per boot of the machine."""
-    if not Path("/dev/kvm").exists():
+    if not DEVICE.exists():
         # Not remembered: it may come, by a module that is loaded or a device that is handed in.
         return "tcg"
     key = f"{kernel_folder.name} {server.place.tree.parent.name}"

@@ -14,7 +14,7 @@ Action = Literal["go on", "stop and copy", "post-copy", "abort"]
 _ON_TIMEOUT: dict[str, Action] = {"abort": "abort", "stop-and-copy": "stop and copy", "post-copy": "post-copy"}
 
 
-def decide(spec: MigrationSpec, rounds: int, elapsed_s: float, disk_s: float = 0.0) -> Action:
+def due(spec: MigrationSpec, rounds: int, elapsed_s: float, disk_s: float = 0.0) -> Action:
     """What to do after ``rounds`` passes have begun and ``elapsed_s`` have passed since the call.
 
     With ``max_rounds`` 3 and ``timeout`` 60 s: in round 3 at 20 s go on; when round 4 begins, stop and copy; at 60 s

@@ -11,7 +11,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from whimbrel.spec.arms import ArmSpec, crossed
 from whimbrel.spec.evidence import EvidenceSpec, Thresholds
-from whimbrel.spec.fields import RECORD, Count, MisfitError, Name, PositiveSeconds, Seconds, Spec
+from whimbrel.spec.fields import RECORD, Count, MisfitError, Name, PositiveSeconds, Seconds, Spec, Words
 from whimbrel.spec.hosts import HostsSpec
 from whimbrel.spec.lab import QEMU_OVERHEAD_BYTES, LabSpec
 from whimbrel.spec.migration import MigrationSpec
@@ -56,7 +56,7 @@ class ScenarioSpec(Spec):
     """
 
     name: Name
-    title: str = Field(min_length=1, max_length=120)
+    title: Words = Field(min_length=1, max_length=120)
     form: FormName
     service: ServiceName
     published_total_s: PositiveSeconds | None = Field(alias="published_total", default=None)
@@ -114,8 +114,8 @@ class CampaignSpec(Spec):
 
     schema_version: Literal[1]
     name: Name
-    title: str = Field(default="", max_length=200)
-    reference: str = Field(default="", max_length=300)
+    title: Words = Field(default="", max_length=200)
+    reference: Words = Field(default="", max_length=300)
     seed: Count = Field(default=1, ge=0)
     lab: LabSpec = LabSpec()
     hosts: HostsSpec | None = None

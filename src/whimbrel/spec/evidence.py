@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, Self, get_args
 from pydantic import AfterValidator, Field, model_validator
 
 from whimbrel.spec.arms import ArmName
-from whimbrel.spec.fields import Count, MisfitError, Name, Share, Spec
+from whimbrel.spec.fields import Count, MisfitError, Name, Share, Spec, Words
 
 FigureName = Literal[
     "total_s",
@@ -39,7 +39,7 @@ class HypothesisSpec(Spec):
     """A claim about two arms: the figure of ``arm`` over that of ``over``, within each block."""
 
     name: Name
-    claim: str = Field(default="", max_length=300)
+    claim: Words = Field(default="", max_length=300)
     arm: ArmName
     over: ArmName
     figure: FigureName | None = None

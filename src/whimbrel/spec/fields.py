@@ -13,6 +13,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo
 from ruamel.yaml.scalarint import BinaryInt, HexCapsInt, HexInt, OctalInt
 
+from whimbrel.plain_text import visible
 from whimbrel.units import parse_bytes, parse_duration, parse_rate, parse_share
 
 RECORD: dict[str, Any] = {"from": "record"}
@@ -59,6 +60,12 @@ def _whole(value: Any) -> Any:
     return value
 
 
+def _words(value: str) -> str:
+    if visible(value) != value:
+        raise ValueError(f"{value!r} has characters in it that a terminal would act on: write plain words")
+    return value
+
+
 def _network(value: str) -> str:
     network = ipaddress.ip_network(value)
     if network.version != 4 or not network.is_private or network.prefixlen > 25:
@@ -74,4 +81,5 @@ Share = Annotated[float, BeforeValidator(_quantity(parse_share))]
 Count = Annotated[int, BeforeValidator(_whole)]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,19}$")]
 LabName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,14}$")]
+Words = Annotated[str, AfterValidator(_words)]
 Network = Annotated[str, AfterValidator(_network)]

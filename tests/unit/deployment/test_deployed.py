@@ -22,6 +22,7 @@ from whimbrel.spec.campaign import CampaignSpec
 from whimbrel.spec.load import load_campaign
 from whimbrel.spec.migration import MigrationSpec
 from whimbrel.system import ledger as ledgers
+from whimbrel.system.places import home
 from whimbrel.trial.place import ledger_for
 
 SCENARIOS = Path(__file__).parents[3] / "scenarios"
@@ -88,6 +89,16 @@ def test_a_damaged_one_is_named() -> None:
     (kept.folder / "deployment.json").write_text('{"name": "web"}')
     with pytest.raises(UsageError, match=r"deployment\.json: spec"):
         find("web")
+
+
+@pytest.mark.parametrize("name", ["../trials/x", "..", "", "/etc", "Web", "web/", "web\n"])
+def test_what_is_no_name_is_no_path_either(name: str) -> None:
+    deploy("web", one("vm-1"))
+    elsewhere = home() / "trials/x"
+    elsewhere.mkdir(parents=True)
+    (elsewhere / "deployment.json").write_text((home() / "deployments/web/deployment.json").read_text())
+    with pytest.raises(UsageError, match="nothing is deployed under the name"):
+        find(name)
 
 
 def test_a_move_of_it_is_planned_from_where_it_is() -> None:

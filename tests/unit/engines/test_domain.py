@@ -8,16 +8,12 @@ from typing import Any
 
 import pytest
 
-from tests.fakes import GUEST, FakeHost, FakeJournal
 from whimbrel.engines import domain as engine
 from whimbrel.engines.binding import libvirt
 from whimbrel.engines.domain import Domain
 from whimbrel.engines.guest_agent import GuestAgent
 from whimbrel.engines.libvirt_storage import Pool
 from whimbrel.errors import EngineError, GuestError, NoGuestError, RefusedError, SilentError
-from whimbrel.migrate import live
-from whimbrel.migrate.technique import MoveRequest
-from whimbrel.spec.migration import MigrationSpec
 
 pytestmark = pytest.mark.skipif(libvirt is None, reason="libvirt-python is not installed")
 
@@ -164,19 +160,6 @@ def test_what_qemu_refuses_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_an_agent_that_can_answer_no_more_is_not_waited_for(raw: Callable[[], Raw], kind: type[Exception]) -> None:
     with pytest.raises(kind):
         GuestAgent(Domain(raw())).wait(600)
-
-
-def test_a_silent_libvirt_does_not_look_like_a_move_without_a_job() -> None:
-    """As long as it did, a move that had stopped was given another ten minutes."""
-    answers: Any = [Raw(job=2), silent(), silent()]
-    connection: Any = type("Connection", (), {"on_monitor_event": lambda self, told: None})()
-    request = MoveRequest(GUEST, FakeHost("a"), FakeHost("b"), 2**20, 2**20, MigrationSpec())
-    attempt = live._Attempt(Domain(answers[0]), request, FakeJournal(), connection)
-    stuck = []
-    for look, raw in enumerate(answers, 1):
-        attempt._domain = Domain(raw)
-        stuck.append(attempt._is_stuck((live._LAST_PATIENCE_S + 1) * look))
-    assert stuck == [False, True, True]
 
 
 @pytest.mark.parametrize(("code", "alive", "kind"), [(_SYSTEM, False, SilentError), (_INVALID, True, RefusedError)])

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from whimbrel.migrate.limits import Action, decide, pause_limit_s
+from whimbrel.migrate.limits import Action, due, pause_limit_s
 from whimbrel.spec.fields import RECORD
 from whimbrel.spec.migration import MigrationSpec
 
@@ -17,24 +17,24 @@ def limits(**values: object) -> MigrationSpec:
     [(0, 0, "go on"), (3, 20, "go on"), (4, 20, "stop and copy"), (1, 60, "abort"), (9, 61, "abort")],
 )
 def test_the_worked_example(rounds: int, elapsed_s: float, action: Action) -> None:
-    assert decide(limits(), rounds, elapsed_s) == action
+    assert due(limits(), rounds, elapsed_s) == action
 
 
 def test_a_time_out_may_stop_and_copy_instead() -> None:
-    assert decide(limits(on_timeout="stop-and-copy"), 1, 60) == "stop and copy"
+    assert due(limits(on_timeout="stop-and-copy"), 1, 60) == "stop and copy"
 
 
 def test_post_copy_begins_with_the_first_round() -> None:
     spec = limits(technique="post-copy")
-    assert decide(spec, 0, 1.0) == "go on"
-    assert decide(spec, 1, 1.0) == "post-copy"
+    assert due(spec, 0, 1.0) == "go on"
+    assert due(spec, 1, 1.0) == "post-copy"
 
 
 def test_pre_copy_before_post_copy_by_rounds_or_by_seconds() -> None:
     by_rounds = limits(technique="pre-post-copy", pre_copy_rounds=2)
-    assert [decide(by_rounds, rounds, 1.0) for rounds in (1, 2, 3)] == ["go on", "go on", "post-copy"]
+    assert [due(by_rounds, rounds, 1.0) for rounds in (1, 2, 3)] == ["go on", "go on", "post-copy"]
     by_seconds = limits(technique="pre-post-copy", pre_copy_for_s=5.0)
-    assert [decide(by_seconds, rounds, at_s) for rounds, at_s in ((1, 4.9), (0, 6.0), (1, 5.0))] == [
+    assert [due(by_seconds, rounds, at_s) for rounds, at_s in ((1, 4.9), (0, 6.0), (1, 5.0))] == [
         "go on",
         "go on",
         "post-copy",
@@ -42,20 +42,20 @@ def test_pre_copy_before_post_copy_by_rounds_or_by_seconds() -> None:
 
 
 def test_a_time_out_may_go_on_as_post_copy() -> None:
-    assert decide(limits(on_timeout="post-copy"), 1, 60) == "post-copy"
+    assert due(limits(on_timeout="post-copy"), 1, 60) == "post-copy"
 
 
 def test_memory_is_timed_from_when_the_disk_is_there() -> None:
     by_seconds = limits(technique="pre-post-copy", pre_copy_for_s=5.0, storage="full")
-    assert [decide(by_seconds, 1, at_s, disk_s=20.0) for at_s in (20.1, 24.9, 25.0)] == ["go on", "go on", "post-copy"]
+    assert [due(by_seconds, 1, at_s, disk_s=20.0) for at_s in (20.1, 24.9, 25.0)] == ["go on", "go on", "post-copy"]
 
 
 @pytest.mark.parametrize("on_timeout", ["abort", "stop-and-copy", "post-copy"])
 def test_a_time_out_while_the_disk_is_copied_aborts(on_timeout: str) -> None:
     spec = limits(on_timeout=on_timeout, storage="incremental")
-    assert decide(spec, 0, 60.0, disk_s=60.0) == "abort"
-    assert decide(limits(on_timeout=on_timeout), 0, 60.0) != "go on"
-    assert decide(spec, 1, 60.0, disk_s=50.0) == decide(limits(on_timeout=on_timeout), 1, 60.0)
+    assert due(spec, 0, 60.0, disk_s=60.0) == "abort"
+    assert due(limits(on_timeout=on_timeout), 0, 60.0) != "go on"
+    assert due(spec, 1, 60.0, disk_s=50.0) == due(limits(on_timeout=on_timeout), 1, 60.0)
 
 
 def test_the_pause_limit_grows_in_steps() -> None:

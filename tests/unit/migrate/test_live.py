@@ -1,186 +1,191 @@
-"""What is waited for after the switch: memory that comes, however long it takes."""
+"""A live move beside its libvirt: orders, aborts, Ctrl-C, a full disk."""
 
 from __future__ import annotations
 
+import signal
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.fakes import GUEST, FakeDomain, FakeHost, FakeJournal
-from whimbrel.migrate import live
+from whimbrel.engines.domain import Domain, MoveOptions
+from whimbrel.engines.libvirt import MonitorEvent
+from whimbrel.errors import UnsafeStateError
+from whimbrel.migrate import attempt as attempts
+from whimbrel.migrate import course
+from whimbrel.migrate.attempt import Attempt
+from whimbrel.migrate.call import MoveCall
 from whimbrel.migrate.journal import WrittenJournal
-from whimbrel.migrate.technique import MoveRequest
+from whimbrel.migrate.live import options_of
+from whimbrel.migrate.technique import Journal, MoveRequest
 from whimbrel.spec.migration import MigrationSpec
 
 
-class Job(FakeDomain):
-    """A guest whose job says how far it has come; None when its libvirt falls silent."""
-
-    def __init__(self, *moved_bytes: int | None) -> None:
-        super().__init__(job={})
-        self._moved_bytes = list(moved_bytes)
-
-    def job_stats(self) -> dict[str, int] | None:
-        moved = self._moved_bytes.pop(0)
-        self.silent = moved is None
-        self.job = {"memory_processed": moved} if moved is not None else None
-        return super().job_stats()
+@pytest.fixture(autouse=True)
+def little_patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(attempts, "ABORT_PATIENCE_S", 0.3)
 
 
-@pytest.mark.parametrize(
-    ("moved_bytes", "stuck"),
-    [((5, 9, 12), [False, False, False]), ((5, 9, 9), [False, False, True]), ((5, None, None), [False, True, True])],
-)
-def test_a_move_is_stuck_when_nothing_came_for_long(moved_bytes: tuple[int | None, ...], stuck: list[bool]) -> None:
-    job: Any = Job(*moved_bytes)
-    request = MoveRequest(GUEST, FakeHost("a"), FakeHost("b"), 2**20, 2**20, MigrationSpec())
-    attempt = live._Attempt(job, request, FakeJournal(), job)
-    patience_s = live._LAST_PATIENCE_S
-    # In between nobody is asked.
-    assert not attempt._is_stuck(patience_s)
-    assert [attempt._is_stuck((patience_s + 1) * look) for look in (1, 2, 3)] == stuck
+def request(spec: MigrationSpec, told_to_abort: Callable[[], bool] = lambda: False) -> MoveRequest:
+    return MoveRequest(GUEST, FakeHost("a"), FakeHost("b"), 2**20, 2**20, spec, told_to_abort=told_to_abort)
 
 
-class Busy(Job):
-    """A guest whose libvirt takes the order to switch when it is given for the third time."""
+def attempt_at(
+    guest: Any, journal: Journal, told_to_abort: Callable[[], bool] = lambda: False, begun: int = 1, **spec: object
+) -> Attempt:
+    """One whose guest has begun so many passes over its memory."""
+    asked = request(MigrationSpec.model_validate(spec), told_to_abort)
+    found = Attempt(guest, asked, lambda: options_of(asked), journal)
+    found.on_event(MonitorEvent(GUEST.name, "MIGRATION_PASS", 0, 0, {"pass": begun}))
+    return found
 
-    def __init__(self) -> None:
-        super().__init__(5)
+
+class Busy(FakeDomain):
+    """Its libvirt takes the order to switch when it is given for the third time; then the move ends well."""
 
     def start_post_copy(self) -> None:
         self.busy = self.orders < 2
         super().start_post_copy()
+        self.arrive()
 
 
-def test_a_switch_that_libvirt_refuses_is_ordered_again_and_nothing_counts_as_gone_until_then() -> None:
-    job: Any = Busy()
-    journal = FakeJournal()
-    request = MoveRequest(GUEST, FakeHost("a"), FakeHost("b"), 2**20, 2**20, MigrationSpec(technique="post-copy"))
-    attempt = live._Attempt(job, request, journal, job)
-    may_abort = []
-    for elapsed_s in (1.0, 1.1, 1.2):
-        attempt._switch("post-copy", elapsed_s)
-        may_abort.append(attempt._may_abort)
-    assert may_abort == [True, True, False]
-    assert [name for _, name, _ in journal.marks] == ["post-copy"]
+def test_a_switch_that_libvirt_refuses_is_ordered_again_and_written_down_once() -> None:
+    guest, journal = Busy(), FakeJournal()
+    attempt = attempt_at(guest, journal, technique="post-copy")
+    attempt.run()
+    assert (attempt.result, guest.orders) == ("moved", 3)
+    assert [name for _, name, _ in journal.marks] == ["post-copy", "move returned"]
 
 
-class Slow(Job):
-    """A guest whose libvirt takes its time to take an order, or to refuse it."""
+class Interrupted(FakeDomain):
+    """Ctrl-C comes while its libvirt thinks about the order, which it then takes or refuses."""
 
     def __init__(self, refused: bool) -> None:
-        super().__init__(*[5] * 1000)
-        self.answer = threading.Event()
+        super().__init__()
         self.refused = refused
 
     def start_post_copy(self) -> None:
-        assert self.answer.wait(10)
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+        # Long enough for Ctrl-C to be heard first.
+        threading.Event().wait(0.2)
         self.busy = self.refused
         try:
             super().start_post_copy()
         finally:
             self.busy = False
+        threading.Timer(0.3, self.arrive).start()
 
 
-@pytest.mark.parametrize("refused", [True, False])
-def test_after_ctrl_c_the_answer_to_the_order_decides_what_becomes_of_the_move(
-    refused: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    job: Any = Slow(refused)
-    request = MoveRequest(GUEST, FakeHost("a"), FakeHost("b"), 2**20, 2**20, MigrationSpec(technique="post-copy"))
-    attempt = live._Attempt(job, request, FakeJournal(), job)
-    join = threading.Thread.join
-    joins = 0
-
-    def interrupted(thread: threading.Thread, timeout: float | None = None) -> None:
-        nonlocal joins
-        joins += 1
-        if joins == 1:
-            raise KeyboardInterrupt
-        job.answer.set()
-        join(thread, timeout)
-
-    monkeypatch.setattr(threading.Thread, "join", interrupted)
+@pytest.mark.parametrize(("refused", "result"), [(True, "aborted"), (False, "moved")])
+def test_after_ctrl_c_the_answer_to_the_order_decides_what_becomes_of_the_move(refused: bool, result: str) -> None:
+    guest = Interrupted(refused)
+    attempt = attempt_at(guest, FakeJournal(), technique="post-copy")
     with pytest.raises(KeyboardInterrupt):
-        attempt._switch("post-copy", 1.0)
-    monkeypatch.setattr(live, "_ABORT_PATIENCE_S", 0.2)
-    monkeypatch.setattr(live, "_LAST_PATIENCE_S", 0.0)
-    attempt._see_it_out()
-    assert joins == 2
-    assert (job.aborts > 0) == refused
+        attempt.run()
+    assert (attempt.result, guest.orders, guest.aborts) == (result, 1, int(refused))
 
 
-def test_a_full_disk_under_the_journal_does_not_stop_an_abort(monkeypatch: pytest.MonkeyPatch) -> None:
-    job: Any = Slow(refused=False)
-    journal = FakeJournal()
-    monkeypatch.setattr(live, "_ABORT_PATIENCE_S", 0.2)
-
-    def full(name: str, **data: object) -> int:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(journal, "mark", full)
-    attempt = live._Attempt(job, MoveRequest(GUEST, FakeHost("a"), FakeHost("b"), 2**20, 2**20, MigrationSpec()), journal, job)
-    with pytest.raises(OSError, match="No space left"):
-        attempt._abort("it was asked for")
-    # Said again and again, as libvirt may have no job yet.
-    assert job.aborts > 1
-
-
-class Standing(Job):
-    """A guest that was stopped for its last memory, which does not come through; an abort ends the move."""
-
-    def __init__(self) -> None:
-        super().__init__(*[5] * 1000)
-        self.ended = threading.Event()
-        self.may_pause_ms: list[int] = []
-
-    def set_max_downtime_ms(self, milliseconds: int) -> None:
-        self.may_pause_ms.append(milliseconds)
+class Deaf(FakeDomain):
+    """Nothing ends its move."""
 
     def abort_job(self) -> None:
-        super().abort_job()
-        self.ended.set()
+        self.orders += 1
+
+
+class Full(FakeJournal):
+    """What must be written down cannot be; what is only noted is lost."""
+
+    def mark(self, name: str, **data: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    def note(self, name: str, **data: object) -> int:
+        return 1
+
+
+def test_a_full_disk_under_the_journal_does_not_stop_an_abort() -> None:
+    guest, journal = Deaf(), Full()
+    with pytest.raises(UnsafeStateError, match="does not end") as failed:
+        attempt_at(guest, journal, lambda: True).run()
+    guest.arrive()
+    assert "No space left" in str(failed.value.__context__)
+    # Said again and again, as libvirt may have no job yet.
+    assert guest.orders > 1
 
 
 def test_the_time_out_ends_a_move_that_stands_still_for_want_of_rounds() -> None:
-    job: Any = Standing()
+    guest, journal = FakeDomain(), FakeJournal()
+    attempt = attempt_at(guest, journal, begun=2, max_rounds=1, timeout="300 ms", on_timeout="abort")
+    attempt.run()
+    assert attempt.result == "aborted"
+    assert [name for _, name, _ in journal.marks] == ["stop and copy", "abort", "move returned"]
+    assert guest.may_pause_ms == [300, attempts.ANY_DOWNTIME_MS]
+
+
+class Silenced(FakeDomain):
+    """Its libvirt falls silent once memory follows."""
+
+    def start_post_copy(self) -> None:
+        super().start_post_copy()
+        threading.Timer(0.1, setattr, (self, "silent", True)).start()
+
+
+@pytest.mark.parametrize("guest", [FakeDomain(), Silenced()], ids=["stuck", "silent"])
+def test_a_guest_whose_memory_no_longer_comes_is_given_up_on(guest: FakeDomain, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A libvirt that does not answer once gave it another ten minutes each time."""
+    monkeypatch.setattr(course, "LAST_PATIENCE_S", 0.3)
     journal = FakeJournal()
-    spec = MigrationSpec.model_validate({"max_rounds": 1, "timeout": "300 ms", "on_timeout": "abort"})
-    attempt = live._Attempt(job, MoveRequest(GUEST, FakeHost("a"), FakeHost("b"), 2**20, 2**20, spec), journal, job)
-    attempt._ended = job.ended
-    attempt._rounds = 2
-    attempt._watch()
-    assert [name for _, name, _ in journal.marks] == ["pause limit", "stop and copy", "abort"]
-    assert job.may_pause_ms[-1] == live._ANY_DOWNTIME_MS
+    with pytest.raises(UnsafeStateError, match="does not end"):
+        attempt_at(guest, journal, technique="post-copy").run()
+    guest.arrive()
+    assert [name for _, name, _ in journal.marks][:2] == ["post-copy", "abort"]
+    assert "no longer gets on" in journal.marks[1][2]["why"]
 
 
 @pytest.mark.parametrize("trouble", ["silent", "there", "busy"])
 def test_an_abort_that_is_answered_with_no_or_not_at_all_is_said_again_until_the_move_ends(trouble: str) -> None:
-    guest = FakeDomain(job={"memory_processed": 5})
-    setattr(guest, trouble, trouble != "there")
-    domain: Any = guest
-    request = MoveRequest(GUEST, FakeHost("a"), FakeHost("b"), 2**20, 2**20, MigrationSpec())
-    attempt = live._Attempt(domain, request, FakeJournal(), domain)
-    threading.Timer(0.2, attempt._ended.set).start()
-    attempt._abort("it was asked for")
+    guest = FakeDomain()
+
+    def told_to_abort() -> bool:
+        setattr(guest, trouble, trouble != "there")
+        threading.Timer(0.2, guest.arrive).start()
+        return True
+
+    attempt = attempt_at(guest, FakeJournal(), told_to_abort)
+    attempt.run()
     assert attempt.result == "moved"
 
 
-class Moving(Job):
+class Moving(FakeDomain):
     """A guest that moves at once."""
 
-    def migrate(self, options: object) -> None:
+    def migrate(self, options: MoveOptions) -> None:
         return None
 
 
 def test_a_full_journal_does_not_lose_when_the_move_returned() -> None:
-    job: Any = Moving()
     beside = FakeJournal()
     beside.mark("earlier")
-    request = MoveRequest(GUEST, FakeHost("a"), FakeHost("b"), 2**20, 2**20, MigrationSpec())
-    attempt = live._Attempt(job, request, WrittenJournal(Path("/dev/full"), beside), job)
-    attempt._call()
-    assert attempt.returned_ns == 1
-    assert attempt.result == "moved"
+    guest: Any = Moving()
+    call = MoveCall(guest, lambda: options_of(request(MigrationSpec())), WrittenJournal(Path("/dev/full"), beside))
+    call.start()
+    assert call.ended.wait(10)
+    assert (call.returned_ns, call.error) == (1, None)
+
+
+def test_options_that_cannot_be_found_out_end_the_move() -> None:
+    def broken() -> MoveOptions:
+        raise ZeroDivisionError("a fault of ours")
+
+    guest: Any = FakeDomain()
+    call = MoveCall(guest, broken, FakeJournal())
+    call.start()
+    assert call.ended.wait(10)
+    assert "a fault of ours" in str(call.error)
+
+
+def test_the_fake_offers_what_a_move_asks_of_a_guest() -> None:
+    asked = {"migrate", "set_max_downtime_ms", "start_post_copy", "job_stats", "abort_job", "break_off_disk"}
+    assert asked <= set(dir(Domain)) & set(dir(FakeDomain))

@@ -92,6 +92,7 @@ def test_binary_huge_and_missing_files(tmp_path: Path) -> None:
         ("name: small", "name: 'a;b'", 2, "is no name"),
         ("name: small", 'name: "a\\nb"', 2, "is no name"),
         ("name: small", f"name: {'a' * 300}", 2, "is no name"),
+        ("name: small", 'name: small\ntitle: "a\\e]0;mine\\a"', 3, "a terminal would act on"),
         ("name: small", "name: small\nguest: {memory: 1024}", 3, "has no unit"),
         ("name: small", "name: small\nguest: {memory: 1 GiB/s}", 3, "is no size"),
         ("name: small", "name: small\nguest: {memory: -1 GiB}", 3, "is no size"),
