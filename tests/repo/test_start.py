@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-SLOW = ("altair", "duckdb", "pandas", "scipy.stats", "statsmodels", "vl_convert")
+SLOW = ("altair", "av", "dns", "duckdb", "h11", "pandas", "scipy.stats", "statsmodels", "vl_convert", "websockets")
 
 
 def test_nothing_slow_is_imported_at_the_start() -> None:

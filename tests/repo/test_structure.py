@@ -15,9 +15,10 @@ SOURCE = PROJECT / "src" / "whimbrel"
 # Top to bottom; a module imports from rooms below its own, and within its own.
 LAYERS = [
     {"cli"},
-    {"deployment"},
+    {"deployment", "watch"},
     {"campaign", "report"},
     {"trial"},
+    {"checks"},
     {"migrate", "observe", "stream"},
     {"guests"},
     {"lab"},

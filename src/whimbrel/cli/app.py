@@ -27,6 +27,7 @@ from whimbrel.cli import (
     run,
     tables,
     techniques,
+    watch,
 )
 from whimbrel.cli.interrupts import interrupt_on_signals
 from whimbrel.cli.terminal import complain
@@ -71,6 +72,8 @@ def _options(
     logging.basicConfig(level=logging.DEBUG if verbose else logging.WARNING, handlers=[to_stderr])
 
 
+# What follows the command's name is the command's, options too, with or without "--".
+app.command(context_settings={"allow_interspersed_args": False})(watch.watch)
 app.command()(run.run)
 app.command()(deploy.deploy)
 app.command()(deploy.undeploy)

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from whimbrel.errors import ToolError
-from whimbrel.images.film import cut_film, make_film
 from whimbrel.images.recipes import DiskRecipe, FilmRecipe, LibraryRecipe, TreeRecipe
 from whimbrel.system.cgroups import Cgroup, machine_cpus
 from whimbrel.system.ledger import Ledger
@@ -113,6 +112,9 @@ def disk(recipe: DiskRecipe, tree: Path, out: Path) -> None:
 
 def film(recipe: FilmRecipe, out: Path) -> None:
     """``film.flv``, the same film as ``hls/`` (playlist and segments), and ``disk.raw`` with a file system that holds both."""
+    # PyAV is large, and most commands make no film.
+    from whimbrel.images.film import cut_film, make_film
+
     make_film(recipe, out / "film.flv")
     (out / "hls").mkdir()
     cut_film(recipe, out / "film.flv", out / "hls")

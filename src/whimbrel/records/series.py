@@ -70,6 +70,18 @@ JOB_SCHEMA: dict[str, type[pl.DataType]] = {
     "throttle_percent": pl.Int64,
 }
 
+# A row per question of 'whimbrel watch', per thing that came by itself ("heard"), and per connection that was lost ("lost"): for
+# the last two all three times are one. ``check`` is the check's position in the command; other outcomes are "good", a way to
+# fail, "not-sent" (this machine's own fault), and "open" (not answered yet when the watch ended): then ``ended_ns`` is null.
+CHECKS_SCHEMA: dict[str, type[pl.DataType]] = {
+    "check": pl.Int32,
+    "due_ns": pl.Int64,
+    "sent_ns": pl.Int64,
+    "ended_ns": pl.Int64,
+    "outcome": pl.String,
+    "address": pl.String,
+}
+
 
 def write_series(frame: pl.DataFrame, file: str | Path) -> None:
     """Writes a series with the version of its schema among the file's metadata."""

@@ -69,22 +69,27 @@ def _typical(trials: list[ReportedTrial]) -> ReportedTrial | None:
 
 def write_page(folder: CampaignFolder, report: Report) -> Path:
     """Writes the page in one step; a browser that has the old one open keeps it until it reloads."""
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("whimbrel.report", "templates"), autoescape=True, trim_blocks=True, lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )  # fmt: skip
+    environment = templates("whimbrel.report")
     environment.filters |= {"spread": _spread, "p": _p_value, "resampled": _resampled, "gap": _gap, "moment": format_moment}
     charts = charts_of(report)
     text = environment.get_template("page.html.j2").render(
         report=report,
         charts=charts,
         predictor=predictor_table(report.predictor) if report.predictor else None,
-        bundle=_bundle() if charts else "",
-        specs=[_inline(chart) for chart in charts],
+        bundle=bundle() if charts else "",
+        specs=[inlined(chart) for chart in charts],
     )
     target = folder.folder / PAGE
     write_file(target, text.encode(), lasting=False)
     return target
+
+
+def templates(package: str) -> jinja2.Environment:
+    """The templates of a room; what is put into them is escaped, and nothing may be missing."""
+    return jinja2.Environment(
+        loader=jinja2.PackageLoader(package, "templates"), autoescape=True, trim_blocks=True, lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )  # fmt: skip
 
 
 def _spread(cell: str) -> str:
@@ -112,13 +117,13 @@ def _resampled(found: Resampled | None) -> str:
     return f"{found.estimate:.3f}{interval}"
 
 
-def _inline(chart: NamedChart) -> str:
+def inlined(chart: NamedChart) -> str:
     """JSON that is safe inside a script element."""
     return json.dumps(chart.spec).replace("</", "<\\/")
 
 
 @cache
-def _bundle() -> str:
+def bundle() -> str:
     """Vega, Vega-Lite and Vega-Embed in one script, so that the page needs no network."""
     return str(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")).replace("</script", "<\\/script")
 

@@ -82,7 +82,7 @@ class EvidenceSpec(Spec):
 
 @dataclass(frozen=True)
 class Limit:
-    """A threshold: ``statistic`` of ``figure`` stands in the relation ``sign`` to ``bound``."""
+    """A threshold: ``statistic`` of ``figure`` (without one: the figure) stands in the relation ``sign`` to ``bound``."""
 
     figure: str
     statistic: str
@@ -96,7 +96,14 @@ class Limit:
     @property
     def words(self) -> str:
         """As it stands in the file."""
-        return f"{self.statistic} of {self.figure} {self.sign} {self.bound:g}"
+        what = f"{self.statistic} of {self.figure}" if self.statistic else self.figure
+        return f"{what} {self.sign} {self.bound:g}"
+
+
+def parse_bound(text: str) -> tuple[str, float] | None:
+    """A sign and a number, such as ``< 500``; None when it is none."""
+    match = _LIMIT.fullmatch(text)
+    return (match[1], float(match[2])) if match is not None else None
 
 
 def _limits(value: dict[str, dict[str, str]]) -> dict[str, dict[str, str]]:
@@ -106,7 +113,7 @@ def _limits(value: dict[str, dict[str, str]]) -> dict[str, dict[str, str]]:
         for statistic, text in limits.items():
             if not _STATISTIC.fullmatch(statistic):
                 raise MisfitError("is no statistic: min, max, or p50 and its like", figure, statistic)
-            if not _LIMIT.fullmatch(text):
+            if parse_bound(text) is None:
                 raise MisfitError(f"{text!r} is no limit: write a sign and a number, such as '< 500'", figure, statistic)
     return value
 
@@ -119,7 +126,7 @@ def limits_of(thresholds: Mapping[str, Mapping[str, Any]]) -> list[Limit]:
     found = []
     for figure, limits in thresholds.items():
         for statistic, text in limits.items():
-            match = _LIMIT.fullmatch(text)
-            assert match is not None
-            found.append(Limit(figure, statistic, match[1], float(match[2])))
+            bound = parse_bound(text)
+            assert bound is not None
+            found.append(Limit(figure, statistic, *bound))
     return found

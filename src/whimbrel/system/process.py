@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from whimbrel.errors import CapabilityError, ToolError
+from whimbrel.errors import CapabilityError, ToolError, UsageError
 
 log = logging.getLogger(__name__)
 
@@ -123,6 +123,17 @@ class Running:
             with contextlib.suppress(ProcessLookupError):
                 signal.pidfd_send_signal(self._pidfd, number)
 
+    def readable_when_ended(self) -> int:
+        """A descriptor that becomes readable when it ends (pidfd_open(2)), to wait for it beside other things."""
+        assert self._pidfd is not None
+        return self._pidfd
+
+    def kill_all(self) -> None:
+        """Kills it and all that is in its session, where it has one of its own (``new_session``)."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            # While it has not been waited for, its number is nobody else's.
+            os.killpg(self.pid, signal.SIGKILL)
+
     def stop(self, patience_s: float = 10.0, ask: bool = True) -> int:
         """Asks it to end (unless it was asked before), kills it when it does not, and returns its exit code."""
         if ask:
@@ -193,6 +204,20 @@ def children(program: str) -> set[ProcessId]:
             if process is not None:
                 found.add(process)
     return found
+
+
+def start_for_user(command: Sequence[str], *, stdin: int, stdout: int, stderr: int, also: int) -> Running:
+    """Starts a user's own program in the foreground of his terminal: Ctrl-C and his answers to its questions reach it.
+
+    Its streams are these descriptors, and it has a further one, ``also``. UsageError when there is no such program.
+    """
+    argv = tuple(command)
+    log.debug("start: %s", shlex.join(argv))
+    try:
+        popen = subprocess.Popen(argv, stdin=stdin, stdout=stdout, stderr=stderr, pass_fds=(also,))
+    except OSError as error:
+        raise UsageError(f"{argv[0]}: {error.strerror or error}", resolution="the command comes after '--'") from error
+    return Running(argv, popen)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,67 @@
+"""Checks in a file: a list of URLs, or of mappings with ``url`` and the options that otherwise stand behind ``#``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import ConfigDict, Field, ValidationError
+
+from whimbrel.checks.check import Check
+from whimbrel.checks.url import parse_check
+from whimbrel.errors import SpecError, UsageError
+from whimbrel.spec.document import line_of, parse_yaml, read_text, spec_error
+from whimbrel.spec.fields import Spec
+
+Value = str | int | float | bool
+
+
+class WrittenCheck(Spec):
+    """One check; what is not its URL are options, as behind ``#``."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+    __pydantic_extra__: dict[str, Value | list[Value]]
+
+    url: str
+
+
+class CheckFile(Spec):
+    """A file of checks."""
+
+    checks: Annotated[tuple[str | WrittenCheck, ...], Field(min_length=1, max_length=10_000)]
+
+
+def load_checks(file: Path) -> list[Check]:
+    """The checks that stand in a file; SpecError names the place of one that cannot be."""
+    document = parse_yaml(read_text(file), file)
+    try:
+        written = CheckFile.model_validate(document)
+    except ValidationError as error:
+        raise spec_error(error, document, file, CheckFile) from error
+    found = []
+    for position, check in enumerate(written.checks):
+        try:
+            found.append(_parsed(check))
+        except UsageError as error:
+            line = line_of(("checks", position), document)
+            raise SpecError(
+                error.brief, file=file, line=line, key=f"checks.{position}", resolution=error.resolution
+            ) from error  # fmt: skip
+    return found
+
+
+def _parsed(check: str | WrittenCheck) -> Check:
+    if isinstance(check, str):
+        return parse_check(check)
+    given = {
+        key: [_text(each) for each in (value if isinstance(value, list) else [value])]
+        for key, value in (check.model_extra or {}).items()
+    }
+    return parse_check(check.url, given=given)
+
+
+def _text(value: Value) -> str:
+    """As it would stand behind ``#``."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return str(value)

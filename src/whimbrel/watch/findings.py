@@ -1,0 +1,139 @@
+"""What a watch found: figures of every check, limits, and what is to be read with care."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+import polars as pl
+
+from whimbrel.analysis.answers import PHASES, CheckFigures, figures_of
+from whimbrel.analysis.thresholds import Tick
+from whimbrel.checks.check import NOT_SENT, Check
+from whimbrel.checks.registry import kind_listens
+from whimbrel.units import format_duration
+from whimbrel.watch.limits import CheckLimit, ticks_of
+from whimbrel.watch.plan import Watched
+
+# Questions later than this, and than half the time between two of them, make a latency say more of us than of the service.
+_LATE_S = 0.01
+
+
+@dataclass(frozen=True)
+class Findings:
+    """A watch, its figures check by check, its limits, and for each check what makes its figures doubtful (``flags``)."""
+
+    watched: Watched
+    figures: list[CheckFigures]
+    flags: list[list[str]]
+    ticks: list[Tick]
+
+
+def findings_of(watched: Watched, limits: Sequence[CheckLimit]) -> Findings:
+    """Everything that follows from what was seen."""
+    figures, flags = [], []
+    by_check = watched.questions.partition_by("check", as_dict=True)
+    for position, check in enumerate(watched.plan.checks):
+        frame = by_check.get((position,), watched.questions.clear())
+        period_s = None if kind_listens(check) else 1 / check.rate_per_s
+        found = figures_of(frame, watched.window, period_s, watched.holes)
+        figures.append(found)
+        flags.append(_flags(check, found, watched.words[position], frame, watched.window.began_ns))
+    return Findings(watched, figures, flags, ticks_of(limits, watched.plan.checks, figures))
+
+
+def _flags(check: Check, found: CheckFigures, words: dict[str, str], frame: pl.DataFrame, began_ns: int) -> list[str]:
+    flags = []
+    if found.not_sent:
+        flags.append(f"{_questions(found.not_sent)} not sent, which is this machine's fault: {words.get(NOT_SENT, 'unknown')}")
+    late = found.lateness_s
+    if late is not None and late.p99 > max(_LATE_S, 0.5 / check.rate_per_s):
+        flags.append(
+            f"questions were sent late, which is this machine's fault: p99 {format_duration(late.p99)}, longest "
+            f"{format_duration(late.max)}; latencies hold that too"
+        )
+    expected_s = 1 / check.rate_per_s
+    if late is not None and found.gap_resolution_s is not None and found.gap_resolution_s > 2 * expected_s + _LATE_S:
+        flags.append(
+            "whimbrel itself stood still, or asked late, in the longest gap: "
+            f"that is known to {format_duration(found.gap_resolution_s)} only"
+        )
+    if found.unanswered_at_end:
+        flags.append(f"{_questions(found.unanswered_at_end)} not answered yet when the watch ended")
+    if len(found.addresses) > 1:
+        flags.append(f"several addresses answered: {_by_address(frame, found, began_ns)}")
+    return flags
+
+
+def _questions(count: int) -> str:
+    return f"{count} questions were" if count != 1 else "1 question was"
+
+
+def _by_address(frame: pl.DataFrame, found: CheckFigures, began_ns: int) -> str:
+    """Each address with when it first answered and when it last did."""
+    words = []
+    for address in found.addresses:
+        ended = frame.filter(pl.col("address") == address).get_column("ended_ns")
+        first_s, last_s = ((moment_ns - began_ns) / 1e9 for moment_ns in (ended.to_numpy().min(), ended.to_numpy().max()))
+        words.append(f"{address} from {first_s:.3f} s to {last_s:.3f} s")
+    return ", ".join(words)
+
+
+def as_json(findings: Findings) -> dict[str, object]:
+    """The object that ``--json`` prints. Times are seconds since the watch began; what is not known is null."""
+    watched = findings.watched
+    ran, began_ns = watched.ran, watched.window.began_ns
+
+    def since(moment_ns: int | None) -> float | None:
+        return (moment_ns - began_ns) / 1e9 if moment_ns is not None else None
+
+    return {
+        "command": {
+            "exit_code": ran.exit_code if ran else None,
+            "started_s": since(ran.started_ns if ran else None),
+            "ended_s": since(ran.ended_ns if ran else None),
+        },
+        "checks": [
+            _check_json(check, found, flags, began_ns)
+            for check, found, flags in zip(watched.plan.checks, findings.figures, findings.flags, strict=True)
+        ],
+        "limits": [
+            {"check": tick.arm, "limit": tick.limit.words, "value": tick.value, "kept": tick.kept, "reason": tick.reason}
+            for tick in findings.ticks
+        ],
+        "began_at": watched.began_at.isoformat(timespec="milliseconds"),
+        "watched_s": since(watched.window.ended_ns),
+        "marks": [{"t_s": since(mark.t_ns), "text": mark.text} for mark in watched.marks],
+        "notes": watched.notes,
+    }
+
+
+def _check_json(check: Check, found: CheckFigures, flags: list[str], began_ns: int) -> dict[str, object]:
+    def seconds(moment_ns: int) -> float:
+        return (moment_ns - began_ns) / 1e9
+
+    gap = found.longest_gap
+    return {
+        "name": check.name,
+        "kind": check.kind,
+        "url": check.url,
+        "sent": found.sent,
+        "failed": found.failed,
+        "failures": found.failures,
+        "longest_gap_s": found.longest_gap_s,
+        "gap_resolution_s": found.gap_resolution_s,
+        "usual_gap_s": found.usual_gap_s,
+        "connections_lost": found.connections_lost,
+        "first_good_after_s": found.first_good_after_s,
+        "latency_s": {name: asdict(found.latency_s[name]) for name in PHASES},
+        "longest_gap_at_least_s": found.longest_gap_at_least_s,
+        "longest_gap_from_s": seconds(gap.from_ns) if gap is not None else None,
+        "gap_stands_out": found.stands_out,
+        "disturbances": [{"from_s": seconds(each.from_ns), "to_s": seconds(each.to_ns)} for each in found.disturbances],
+        "answers_per_s": found.answers_per_s,
+        "sent_late_s": asdict(found.lateness_s) if found.lateness_s is not None else None,
+        "not_sent": found.not_sent,
+        "unanswered_at_end": found.unanswered_at_end,
+        "addresses": found.addresses,
+        "flags": flags,
+    }

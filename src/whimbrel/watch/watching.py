@@ -1,0 +1,248 @@
+"""The course of a watch: try each check, wait until all is steady, let the command make the move, wait until all is as before."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+import os
+import signal
+import time
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+
+from whimbrel.analysis.answers import Window
+from whimbrel.analysis.steadiness import Recent, as_before, span_ns, steady
+from whimbrel.errors import UsageError
+from whimbrel.units import format_duration
+from whimbrel.watch.asking import Asking
+from whimbrel.watch.command import Reserve, WatchedCommand, need_command, raise_descriptor_limit
+from whimbrel.watch.log import whole_frame
+from whimbrel.watch.plan import Mark, Ran, Watched, WatchPlan
+
+# No longer than that the steady state is looked for.
+MOST_BEFORE_S, MOST_AFTER_S = 30.0, 60.0
+_LOOK_S = 0.2
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+# So many times a signal goes to the command; the next one means us.
+_FOR_THE_COMMAND = 2
+
+Say = Callable[[str], None]
+
+
+def watch(plan: WatchPlan, say: Say) -> Watched:
+    """Does it all; UsageError when a check is silent before the command is started, unless that may be so."""
+    if plan.command:
+        need_command(plan.command)
+    raise_descriptor_limit()
+    # An event loop takes signals over, and does not give them back as they were.
+    before = {number: signal.getsignal(number) for number in (*_SIGNALS, signal.SIGUSR1)}
+    try:
+        return asyncio.run(_Course(plan, say).go())
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+class _Course:
+    def __init__(self, plan: WatchPlan, say: Say) -> None:
+        self._plan = plan
+        self._say = say
+        self._marks: list[Mark] = []
+        self._notes: list[str] = []
+        self._signals = 0
+        self._command: WatchedCommand | None = None
+        self._span_ns = [span_ns(check.rate_per_s) for check in plan.checks]
+
+    async def go(self) -> Watched:
+        self._enough = asyncio.Event()
+        self._listen_to_the_user()
+        self._reserve = Reserve()
+        asking = Asking(self._plan.checks)
+        self._logs = asking.logs
+        self._asking = asking
+        try:
+            await self._try()
+            began_at = datetime.datetime.now(datetime.UTC)
+            began_ns = time.monotonic_ns()
+            asking.start()
+            ran = None
+            if self._plan.command:
+                ran = await self._with_command()
+            else:
+                await self._without_command()
+            ended_ns = time.monotonic_ns()
+        finally:
+            await asking.stop(self._enough)
+            self._reserve.release()
+        asking.check_alive()
+        return Watched(
+            plan=self._plan,
+            began_at=began_at,
+            window=self._window(began_ns, ended_ns, ran),
+            questions=whole_frame(asking.logs),
+            ran=ran,
+            marks=self._marks,
+            holes=asking.looks.holes,
+            words=[dict(log.words) for log in asking.logs],
+            notes=self._notes,
+            interrupted=self._signals > 0,
+        )
+
+    def _window(self, began_ns: int, ended_ns: int, ran: Ran | None) -> Window:
+        """The move is the command; without one, it is from the first mark to the last."""
+        if ran is not None:
+            return Window(began_ns, ran.started_ns, ran.ended_ns, ended_ns)
+        if self._marks and not self._plan.command:
+            return Window(began_ns, self._marks[0].t_ns, self._marks[-1].t_ns, ended_ns)
+        return Window(began_ns, None, None, ended_ns)
+
+    def _listen_to_the_user(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in _SIGNALS:
+            # What was ignored (nohup) stays ignored.
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                loop.add_signal_handler(number, self._on_signal, number)
+        loop.add_signal_handler(signal.SIGUSR1, self._mark, "")
+        if self._plan.marks_from_stdin:
+            # A file, or nothing at all, has no lines to come.
+            with suppress(OSError):
+                loop.add_reader(0, self._read_marks)
+
+    def _on_signal(self, number: signal.Signals) -> None:
+        self._signals += 1
+        if self._command is None:
+            self._enough.set()
+        elif self._signals <= _FOR_THE_COMMAND:
+            self._say(f"the command is told to stop ({number.name}); whimbrel waits for it and then says what it saw")
+            self._command.pass_on(number)
+        else:
+            self._enough.set()
+
+    def _mark(self, text: str) -> None:
+        self._marks.append(Mark(time.monotonic_ns(), text or f"mark {len(self._marks) + 1}"))
+        self._say(f"marked: {self._marks[-1].text}")
+
+    def _read_marks(self) -> None:
+        # It is readable, so this does not wait; the terminal, which others use too, stays as it is.
+        try:
+            data = os.read(0, 4096)
+        except OSError:
+            data = b""
+        if not data:
+            asyncio.get_running_loop().remove_reader(0)
+        for line in data.decode(errors="replace").splitlines():
+            self._mark(line.strip()[:200])
+
+    async def _try(self) -> None:
+        names = [check.name for check in self._plan.checks]
+        self._say(f"trying {len(names)} check{'s' if len(names) > 1 else ''}")
+        trying = asyncio.create_task(self._asking.try_all())
+        enough = asyncio.create_task(self._enough.wait())
+        await asyncio.wait([trying, enough], return_when=asyncio.FIRST_COMPLETED)
+        enough.cancel()
+        if not trying.done():
+            trying.cancel()
+            raise KeyboardInterrupt
+        silent = [f"{names[position]}: {words}" for position, words in trying.result().items()]
+        if not silent:
+            return
+        if not self._plan.anyway:
+            raise UsageError(
+                f"{len(silent)} of {len(names)} checks {'has' if len(silent) == 1 else 'have'} no good answer"
+                f"{'; the command was not started' if self._plan.command else ''}",
+                details="\n".join(silent),
+                resolution="correct the URL or start the service, or go on with --anyway",
+            )
+        for line in silent:
+            self._say(f"no good answer yet: {line}")
+
+    async def _with_command(self) -> Ran | None:
+        await self._before()
+        if self._enough.is_set():
+            self._notes.append("interrupted before the command was started")
+            return None
+        usual_ns = [_longest_ns(log.recent) for log in self._logs]
+        self._say(f"starting {self._plan.command[0]}")
+        self._reserve.release()
+        self._command = WatchedCommand(self._plan)
+        ending = asyncio.create_task(self._command.end())
+        while not ending.done() and not self._enough.is_set():
+            # Even if what asks has failed: whoever started a move hears of its end.
+            await asyncio.wait([ending], timeout=_LOOK_S)
+        if not ending.done():
+            ending.cancel()
+            pid = self._command.running.pid
+            self._notes.append(f"the command (process {pid}) still ran when whimbrel was told to stop; it was left running")
+            return Ran(128 + signal.SIGINT, self._command.started_ns, time.monotonic_ns())
+        ran = ending.result()
+        if not self._command.finish():
+            self._notes.append("the command has ended, but something it started still runs and may go on with the move")
+        self._command = None
+        if not self._signals:
+            await self._after(ran, usual_ns)
+        return ran
+
+    async def _before(self) -> None:
+        if self._plan.before_s is not None:
+            await self._pause(self._plan.before_s)
+            return
+        began_ns = time.monotonic_ns()
+        self._say("watching until all is steady")
+
+        def settled(position: int, now_ns: int) -> bool:
+            log = self._logs[position]
+            since_ns = now_ns - 2 * self._span_ns[position]
+            return steady(log.ended_since(since_ns), log.oldest_open_ns, now_ns, self._span_ns[position], began_ns)
+
+        for name in await self._until(settled, set(range(len(self._logs))), MOST_BEFORE_S):
+            self._notes.append(f"{name} was not steady within {format_duration(MOST_BEFORE_S)} before the command")
+
+    async def _after(self, ran: Ran, usual_ns: list[int | None]) -> None:
+        if self._plan.after_s is not None:
+            await self._pause(self._plan.after_s)
+            return
+        self._say(f"the command ended with {ran.exit_code}; watching until all is as before")
+
+        def returned(position: int, now_ns: int) -> bool:
+            log = self._logs[position]
+            usual = usual_ns[position]
+            recent = log.ended_since(now_ns - self._span_ns[position])
+            return as_before(recent, log.oldest_open_ns, now_ns, self._span_ns[position], ran.ended_ns, usual)
+
+        # What never answered before cannot be as it was.
+        waited_for = {position for position, usual in enumerate(usual_ns) if usual is not None}
+        for name in await self._until(returned, waited_for, MOST_AFTER_S):
+            self._notes.append(f"{name} was not as before within {format_duration(MOST_AFTER_S)} after the command")
+
+    async def _until(self, true: Callable[[int, int], bool], positions: set[int], most_s: float) -> list[str]:
+        """Waits until it is true of all these checks at one time, or at most so long: the names of those of which it is not."""
+        until_ns = time.monotonic_ns() + round(most_s * 1e9)
+        while True:
+            await self._pause(_LOOK_S)
+            now_ns = time.monotonic_ns()
+            # Looking takes time that asking needs: at the first that is not so, it is over.
+            left = next((position for position in sorted(positions) if not true(position, now_ns)), None)
+            if left is None or self._enough.is_set():
+                return []
+            if now_ns > until_ns:
+                return [self._plan.checks[each].name for each in sorted(positions) if not true(each, now_ns)]
+
+    async def _without_command(self) -> None:
+        if self._plan.for_s is None:
+            self._say("watching; Ctrl-C ends it")
+        else:
+            self._say(f"watching for {format_duration(self._plan.for_s)}")
+        await self._pause(self._plan.for_s)
+
+    async def _pause(self, seconds: float | None) -> None:
+        """So long, or until it is enough."""
+        until_s = time.monotonic() + seconds if seconds is not None else None
+        while not self._enough.is_set() and (until_s is None or time.monotonic() < until_s):
+            left_s = _LOOK_S if until_s is None else min(_LOOK_S, max(0.001, until_s - time.monotonic()))
+            await asyncio.sleep(left_s)
+            self._asking.check_alive()
+
+
+def _longest_ns(recent: Iterable[Recent]) -> int | None:
+    """The longest latency of a good answer; None where there was none."""
+    return max((question.ended_ns - question.due_ns for question in recent if question.good), default=None)

@@ -1,0 +1,417 @@
+"""``whimbrel watch`` from outside: a real service, a real command."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from markupsafe import escape
+
+from tests.service import Service, running_service
+
+PROJECT = Path(__file__).parents[2]
+SHORT = ["--before", "1s", "--after", "1s"]
+
+
+@pytest.fixture
+def service() -> Iterator[Service]:
+    with running_service() as running:
+        yield running
+
+
+def watching(*arguments: str, **options: Any) -> subprocess.Popen[str]:
+    streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
+    command = [sys.executable, "-m", "whimbrel", "watch", *arguments]
+    return subprocess.Popen(command, text=True, env={**os.environ, "PYTHONPATH": str(PROJECT / "src")}, **streams)
+
+
+def watch(*arguments: str) -> tuple[int, str, str]:
+    process = watching(*arguments)
+    stdout, stderr = process.communicate(timeout=60)
+    return process.returncode, stdout, stderr
+
+
+def seen(*arguments: str) -> tuple[int, dict[str, Any], str]:
+    code, stdout, stderr = watch("--json", *arguments)
+    assert stdout, stderr
+    return code, json.loads(stdout), stderr
+
+
+def test_what_json_says(service: Service) -> None:
+    url = service.url("http")
+    code, found, stderr = seen("--http", f"{url}#rate=100", *SHORT, "--", "sh", "-c", "echo moving; sleep 0.5; exit 7")
+    assert code == 7
+    assert "moving" in stderr
+    assert found["command"]["exit_code"] == 7
+    assert 0.5 <= found["command"]["ended_s"] - found["command"]["started_s"] < 3
+    assert found["command"]["started_s"] >= 1
+    [check] = found["checks"]
+    assert (check["name"], check["kind"], check["url"]) == (url, "http", url)
+    assert 200 < check["sent"] <= 100 * found["watched_s"] + 2
+    assert (check["failed"], check["failures"], check["connections_lost"]) == (0, {}, 0)
+    assert check["longest_gap_s"] >= 0.01
+    assert check["gap_resolution_s"] >= 0.01
+    assert check["first_good_after_s"] < 1
+    assert set(check["latency_s"]) == {"before", "during", "after"}
+    for latency in check["latency_s"].values():
+        assert set(latency) == {"p50", "p95", "p99", "max"}
+        assert 0 < latency["p50"] <= latency["max"]
+        assert latency["p99"] is None
+    assert found["limits"] == []
+
+
+def test_a_service_that_stands_still_and_one_that_dies(service: Service) -> None:
+    """It is stopped for 300 ms: late answers. Then it is killed: refused, and dark to the end."""
+    pid = service.running.pid
+    harm = f"kill -STOP {pid}; sleep 0.3; kill -CONT {pid}; sleep 0.5; kill -KILL {pid}"
+    checks = [
+        "--http", f"{service.url('http')}#web,rate=50", "--tcp", f"{service.url('echo')}#echo,rate=50,send=ping",
+        "--ws", f"{service.url('ws')}#ws,rate=50", "--dns", f"{service.url('dns', 'a.example')}#dns,rate=50",
+    ]  # fmt: skip
+    code, found, _ = seen(*checks, *SHORT, "--", "sh", "-c", harm)
+    assert code == 0
+    for check in found["checks"]:
+        assert check["longest_gap_s"] is None, check
+        assert check["longest_gap_at_least_s"] > 0.9
+        assert check["first_good_after_s"] is None
+        assert check["failures"]["refused"] >= 40, check
+        [stalled, dark] = [each for each in check["disturbances"] if each["to_s"] - each["from_s"] > 0.25]
+        assert 0.29 <= stalled["to_s"] - stalled["from_s"] <= 0.5
+        assert dark["to_s"] == pytest.approx(found["watched_s"], abs=0.1)
+        assert check["latency_s"]["during"]["max"] >= 0.25
+        assert check["connections_lost"] == (0 if check["name"] == "dns" else 1)
+        assert check["gap_stands_out"]
+
+
+def test_limits_end_with_99(service: Service) -> None:
+    url = service.url("http")
+    arguments = ["--http", f"{url}#web", "--http", f"{url}#other", *SHORT]
+    code, found, _ = seen(*arguments, "--limit", "failed <= 0", "--limit", "web: longest_gap_s < 0.001", "--", "true")
+    assert code == 99
+    assert [(each["check"], each["limit"], each["kept"]) for each in found["limits"]] == [
+        ("web", "failed <= 0", True),
+        ("other", "failed <= 0", True),
+        ("web", "longest_gap_s < 0.001", False),
+    ]
+    assert seen(*arguments, "--limit", "failed <= 0", "--", "true")[0] == 0
+    # The command's own exit code comes first.
+    assert seen(*arguments, "--limit", "web: longest_gap_s < 0.001", "--", "false")[0] == 1
+
+
+def test_a_url_that_never_answers_is_said_before_the_command_is_started(tmp_path: Path) -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{unused.getsockname()[1]}/"
+        code, stdout, stderr = watch("--http", url, "--", "touch", str(tmp_path / "moved"))
+        assert (code, stdout) == (2, "")
+        assert "the command was not started" in stderr
+        assert f"{url}: refused" in stderr
+        assert not (tmp_path / "moved").exists()
+        code, found, _ = seen("--http", url, "--anyway", *SHORT, "--", "touch", str(tmp_path / "moved"))
+        assert code == 0
+        assert (tmp_path / "moved").exists()
+        [check] = found["checks"]
+        assert check["failures"] == {"refused": check["sent"]}
+        assert (check["longest_gap_s"], check["usual_gap_s"]) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--", "true"], "nothing is to be checked"),
+        (["--http", "http://127.0.0.1:1/", "--", "no-such-program-here"], "no program 'no-such-program-here'"),
+        (["--http", "http://127.0.0.1:1/", "--for", "1s", "--", "true"], "--for"),
+        (["--http", "http://127.0.0.1:1/", "--before", "1s"], "--before"),
+        (["--http", "http://127.0.0.1:1/", "--for", "5"], "no duration"),
+        (["--http", "http://127.0.0.1:1/", "--limit", "gap < 1"], "no figure"),
+        (["--http", "http://127.0.0.1:1/", "--limit", "failed"], "is no limit"),
+        (["--http", "http://127.0.0.1:1/", "--limit", "x: failed < 1"], "there is no check 'x'"),
+        (["--check", "ftp://a.example/"], "no scheme"),
+        (["--checks", "/nowhere/checks.yaml"], "cannot be read"),
+    ],
+)
+def test_bad_usage(arguments: list[str], said: str) -> None:
+    code, stdout, stderr = watch(*arguments)
+    assert (code, stdout) == (2, "")
+    assert said in stderr
+
+
+def test_the_command_keeps_its_output_and_its_options(service: Service) -> None:
+    code, stdout, stderr = watch("--http", service.url("http"), *SHORT, "sh", "-c", "echo to stdout; echo to stderr >&2; exit 5")
+    assert code == 5
+    assert stdout.startswith("to stdout\n")
+    assert "to stderr\n" in stderr
+    assert "longest gap" in stdout
+
+
+def test_a_command_that_is_killed(service: Service) -> None:
+    code, found, _ = seen("--http", service.url("http"), *SHORT, "--", "sh", "-c", "kill -KILL $$")
+    assert (code, found["command"]["exit_code"]) == (137, 137)
+
+
+def test_a_command_that_forks_away_is_not_waited_for(service: Service, tmp_path: Path) -> None:
+    code, found, _ = seen(
+        "--http", service.url("http"), *SHORT, "--out", str(tmp_path / "out"), "--", "sh", "-c", "sleep 20 & echo $!"
+    )  # fmt: skip
+    os.kill(int((tmp_path / "out" / "command.stdout").read_text()), signal.SIGKILL)
+    assert code == 0
+    assert found["command"]["ended_s"] - found["command"]["started_s"] < 5
+    assert any("something it started still runs" in note for note in found["notes"])
+
+
+def test_ctrl_c_goes_to_the_command_first(service: Service, tmp_path: Path) -> None:
+    ready = tmp_path / "ready"
+    script = f"trap 'echo told; exit 9' INT; touch {ready}; while :; do sleep 0.05; done"
+    process = watching("--json", "--http", service.url("http"), *SHORT, "--", "sh", "-c", script)
+    wait_for(ready.exists)
+    process.send_signal(signal.SIGINT)
+    stdout, stderr = process.communicate(timeout=30)
+    assert process.returncode == 9
+    assert json.loads(stdout)["command"]["exit_code"] == 9
+    assert "told" in stderr
+
+
+def test_a_command_that_will_not_end_is_left_running(service: Service, tmp_path: Path) -> None:
+    ready = tmp_path / "ready"
+    script = f"trap 'echo $$ >> {tmp_path}/told' INT; touch {ready}; while :; do sleep 0.05; done"
+    process = watching("--json", "--http", service.url("http"), *SHORT, "--", "sh", "-c", script)
+    wait_for(ready.exists)
+    told = tmp_path / "told"
+    for times in (1, 2):
+        process.send_signal(signal.SIGINT)
+        wait_for(lambda times=times: told.exists() and len(told.read_text().splitlines()) == times)
+    process.send_signal(signal.SIGINT)
+    wait_for(lambda: process.poll() is not None)
+    pid = int(told.read_text().splitlines()[0])
+    # It has our streams, so they are not at their end before it is.
+    os.kill(pid, signal.SIGKILL)
+    stdout, _ = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert any(f"process {pid}) still ran" in note for note in json.loads(stdout)["notes"])
+
+
+def test_ctrl_c_before_the_command_starts_nothing(service: Service, tmp_path: Path) -> None:
+    process = watching("--json", "--http", service.url("http"), "--before", "30s", "--", "touch", str(tmp_path / "moved"))
+    assert process.stderr is not None
+    assert "trying" in process.stderr.readline()
+    time.sleep(1.5)
+    process.send_signal(signal.SIGINT)
+    stdout, _ = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert json.loads(stdout)["command"]["exit_code"] is None
+    assert not (tmp_path / "moved").exists()
+
+
+def test_without_a_command_it_finds_disturbances_by_itself(service: Service) -> None:
+    process = watching("--json", "--http", f"{service.url('http')}#rate=50", "--for", "6s")
+    assert process.stderr is not None
+    while "watching for" not in process.stderr.readline():
+        pass
+    time.sleep(3)
+    service.running.signal(signal.SIGSTOP)
+    time.sleep(0.5)
+    service.running.signal(signal.SIGCONT)
+    stdout, _ = process.communicate(timeout=30)
+    assert process.returncode == 0
+    found = json.loads(stdout)
+    assert found["command"] == {"exit_code": None, "started_s": None, "ended_s": None}
+    [check] = found["checks"]
+    assert 0.49 <= check["longest_gap_s"] <= 0.7
+    assert check["gap_stands_out"]
+    assert any(each["to_s"] - each["from_s"] >= 0.49 for each in check["disturbances"])
+    assert 5.9 < found["watched_s"] < 9
+
+
+def test_marks_by_line_and_by_signal(service: Service) -> None:
+    process = watching("--json", "--http", service.url("http"), "--mark", stdin=subprocess.PIPE)
+    assert process.stderr is not None
+    assert process.stdin is not None
+    while "Ctrl-C" not in process.stderr.readline():
+        pass
+    time.sleep(0.5)
+    process.stdin.write("move begins\n")
+    process.stdin.flush()
+    time.sleep(0.5)
+    process.send_signal(signal.SIGUSR1)
+    time.sleep(0.5)
+    process.send_signal(signal.SIGTERM)
+    stdout, _ = process.communicate(timeout=30)
+    assert process.returncode == 0
+    found = json.loads(stdout)
+    assert [mark["text"] for mark in found["marks"]] == ["move begins", "mark 2"]
+    assert 0.4 < found["marks"][1]["t_s"] - found["marks"][0]["t_s"] < 1.5
+    # The move is what lies between the marks.
+    assert found["checks"][0]["answers_per_s"]["before"] == pytest.approx(20, abs=6)
+
+
+def test_what_is_kept(service: Service, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    url = service.url("http")
+    command = ["sh", "-c", "echo one; echo two >&2"]
+    checks = ["--http", f"{url}#<b>&amp;", "--exec", "echo 1#rate=5"]
+    code, stdout, stderr = watch(*checks, *SHORT, "--out", str(out), "--", *command)
+    assert code == 0, stderr
+    assert stdout.startswith("one\n")
+    assert (out / "command.stdout").read_text() == "one\n"
+    assert (out / "command.stderr").read_text() == "two\n"
+    found = json.loads((out / "watch.json").read_text())
+    questions = pl.read_parquet(out / "questions.parquet")
+    for position, check in enumerate(found["checks"]):
+        assert questions.filter(pl.col("check") == position).height == check["sent"]
+    page = (out / "report.html").read_text()
+    assert page.index('id="gaps"') < page.index('id="timeline"')
+    assert "<b>" not in page
+    assert "http://" not in page.replace(url, "").replace("http://www.w3.org", "").split("<script")[0]
+    assert str(escape(shlex.join(command))) in page
+    code, _, stderr = watch("--http", url, "--out", str(out), "--", "true")
+    assert code == 2
+    assert "there is something in it" in stderr
+
+
+def test_checks_in_a_file(service: Service, tmp_path: Path) -> None:
+    file = tmp_path / "checks.yaml"
+    file.write_text(
+        f"checks:\n  - {service.url('http')}#one\n  - url: {service.url('http', 'echo')}\n    name: two\n    rate: 50\n"
+        "    timeout: 2s\n    header: ['X-A: 1', 'X-B: 2']\n    text: 'X-B: 2'\n"
+    )
+    code, found, _ = seen("--checks", str(file), *SHORT, "--", "true")
+    assert code == 0
+    assert [(check["name"], check["failed"]) for check in found["checks"]] == [("one", 0), ("two", 0)]
+    file.write_text(f"checks:\n  - {service.url('http')}\n  - url: {service.url('http')}\n    rates: 50\n")
+    code, _, stderr = watch("--checks", str(file), "--", "true")
+    assert code == 2
+    assert "checks.yaml:3" in stderr
+    assert "did you mean 'rate'" in stderr
+
+
+def test_a_thousand_checks_at_once(service: Service, tmp_path: Path) -> None:
+    """All are asked, and what this machine could not do in time is said to be its fault."""
+    file = tmp_path / "checks.yaml"
+    file.write_text("checks:\n" + "".join(f"  - {service.url('http')}#name=check-{number},rate=1\n" for number in range(1000)))
+    code, found, stderr = seen("--checks", str(file), *SHORT, "--", "true")
+    assert code == 0, stderr
+    assert len(found["checks"]) == 1000
+    assert all(check["sent"] + check["not_sent"] >= 1 for check in found["checks"])
+    assert sum(check["failed"] for check in found["checks"]) == 0
+
+
+def test_too_few_descriptors_are_our_own_fault(service: Service) -> None:
+    """60 questions a second that take a second each need more connections than 40 descriptors allow."""
+    limited = f"ulimit -n 40; exec {shlex.join([sys.executable, '-m', 'whimbrel', 'watch', '--json'])} "
+    arguments = shlex.join(
+        ["--http", f"{service.url('http', 'slow/1')}#rate=60", "--before", "2s", "--after", "1s", "--", "true"]
+    )
+    done = subprocess.run(
+        ["sh", "-c", limited + arguments], capture_output=True, text=True, timeout=60, check=False, stdin=subprocess.DEVNULL,
+        env={**os.environ, "PYTHONPATH": str(PROJECT / "src")},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    [check] = json.loads(done.stdout)["checks"]
+    assert check["not_sent"] > 0
+    assert check["failed"] == 0
+    assert any("this machine's fault: Too many open files" in flag for flag in check["flags"])
+
+
+def test_neither_av_nor_libvirt_is_needed(service: Service) -> None:
+    code = (
+        "import sys; sys.argv = ['whimbrel', 'watch', '--json', '--http', sys.argv[1], '--for', '0.5s'];"
+        "sys.modules['av'] = sys.modules['libvirt'] = sys.modules['websockets'] = sys.modules['dns'] = None;"
+        "from whimbrel.cli import app; app.main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, service.url("http")], capture_output=True, text=True, timeout=60, check=False,
+        env={**os.environ, "PYTHONPATH": str(PROJECT / "src")}, stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["checks"][0]["failed"] == 0
+
+
+def wait_for(true: Any, within_s: float = 20) -> None:
+    until_s = time.monotonic() + within_s
+    while not true():
+        assert time.monotonic() < until_s
+        time.sleep(0.02)
+
+
+def test_ctrl_c_in_a_terminal_reaches_the_command_once(service: Service, tmp_path: Path) -> None:
+    """The terminal sends it to all of its foreground: to us and to the command. Passed on, it would be there twice."""
+    told, ready = tmp_path / "told", tmp_path / "ready"
+    script = f"trap 'echo told >> {told}' INT; touch {ready}; while [ ! -s {told} ]; do sleep 0.05; done; sleep 1"
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.environ["PYTHONPATH"] = str(PROJECT / "src")
+        options = ["--http", service.url("http"), *SHORT, "--", "sh", "-c", script]
+        os.execv(sys.executable, [sys.executable, "-m", "whimbrel", "watch", *options])
+    wait_for(ready.exists)
+    os.write(terminal, b"\x03")
+    said = b""
+    with suppress(OSError):
+        while data := os.read(terminal, 4096):
+            said += data
+    os.close(terminal)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 130, said
+    assert told.read_text() == "told\n"
+
+
+def test_what_holds_us_up_is_not_blamed_on_the_service(service: Service) -> None:
+    process = watching("--json", "--http", f"{service.url('http')}#rate=50", "--for", "5s")
+    assert process.stderr is not None
+    while "watching for" not in process.stderr.readline():
+        pass
+    time.sleep(3)
+    process.send_signal(signal.SIGSTOP)
+    time.sleep(0.7)
+    process.send_signal(signal.SIGCONT)
+    stdout, _ = process.communicate(timeout=30)
+    [check] = json.loads(stdout)["checks"]
+    assert check["failed"] == 0
+    assert check["longest_gap_s"] >= 0.65
+    assert check["gap_resolution_s"] >= 0.65
+    assert not check["gap_stands_out"]
+    assert check["sent_late_s"]["max"] >= 0.6
+    assert any("whimbrel itself stood still" in flag for flag in check["flags"])
+
+
+def test_a_service_that_is_restarted(tmp_path: Path) -> None:
+    """It is ended, and started anew half a second later: refused meanwhile, its kept connection lost, back after that."""
+    with socket.create_server(("127.0.0.1", 0)) as unused:
+        port = unused.getsockname()[1]
+    (tmp_path / "server.py").write_text(
+        "import http.server, sys\n"
+        "http.server.SimpleHTTPRequestHandler.protocol_version = 'HTTP/1.1'\n"
+        "http.server.ThreadingHTTPServer(('127.0.0.1', int(sys.argv[1])), http.server.SimpleHTTPRequestHandler).serve_forever()\n"
+    )
+    serve = f"exec {sys.executable} {tmp_path}/server.py {port} </dev/null >/dev/null 2>&1"
+    old = subprocess.Popen(["sh", "-c", f"cd {tmp_path}; {serve}"])
+    script = f"kill -KILL {old.pid}; sleep 0.5; cd {tmp_path}; ({serve}) & echo $! > {tmp_path}/pid"
+    try:
+        checks = ["--http", f"127.0.0.1:{port}#kept,rate=50", "--http", f"127.0.0.1:{port}#fresh,rate=50,connection=fresh"]
+        code, found, _ = seen(*checks, "--before", "1s", "--", "sh", "-c", script)
+    finally:
+        old.kill()
+        old.wait()
+        os.kill(int((tmp_path / "pid").read_text()), signal.SIGKILL)
+    assert code == 0
+    for check in found["checks"]:
+        assert 0.45 <= check["longest_gap_s"] < 10, check
+        assert check["gap_stands_out"]
+        assert check["failures"]["refused"] >= 20
+        assert set(check["failures"]) <= {"refused", "reset"}
+        assert 0 < check["first_good_after_s"] < 10
+        assert check["connections_lost"] == (1 if check["name"] == "kept" else 0), check
+    # It was watched until all was as before.
+    assert found["watched_s"] - found["command"]["ended_s"] >= 2
+    assert any("something it started still runs" in note for note in found["notes"])
