@@ -41,11 +41,11 @@ class HostCpu:
 class Comparison:
     """How a host's processor compares to what a guest was given.
 
-    ``same``: it is that; ``more``: it has all of it and more; ``less``: it lacks ``lacking``, or what libvirt says in ``said``;
+    ``enough``: it has all of it, and maybe more; ``less``: it lacks ``lacking``, or what libvirt says in ``said``;
     ``unknown``: the host's libvirt cannot compare.
     """
 
-    result: Literal["same", "more", "less", "unknown"]
+    result: Literal["enough", "less", "unknown"]
     lacking: tuple[str, ...] = ()
     said: str = ""
 
@@ -127,10 +127,8 @@ def compare(description: str, host: Connection) -> Comparison:
         # Also of a feature that is newer than its libvirt, which it does not know.
         able = error.number != libvirt.VIR_ERR_NO_SUPPORT
         return Comparison("less" if able else "unknown", said=error.details)
-    if found == libvirt.VIR_CPU_COMPARE_IDENTICAL:
-        return Comparison("same")
-    if found == libvirt.VIR_CPU_COMPARE_SUPERSET:
-        return Comparison("more")
+    if found in (libvirt.VIR_CPU_COMPARE_IDENTICAL, libvirt.VIR_CPU_COMPARE_SUPERSET):
+        return Comparison("enough")
     here = cpu_of(host)
     lacking = _features(description) - here.features if here is not None else frozenset()
     return Comparison("less", tuple(sorted(lacking)), _why(description, host))
