@@ -61,6 +61,7 @@ def measure(rounds: int, note: Callable[[str], None]) -> Growth:
         planning = take_turns({str(arms): partial(_plan_s, _file(Path(place), arms)) for arms in (FEW, MANY)}, rounds, note)
         campaigns = {arms: _write(Path(place), arms) for arms in (FEW, MANY)}
         few = campaigns[FEW]
+        _show_s(few)
         anew = take_turns({"anew": partial(_anew_s, few), "kept": partial(_show_s, few)}, rounds, note)
         note(f"deriving {MANY * TRIALS_OF_AN_ARM:,} trials once")
         _show_s(campaigns[MANY])
