@@ -70,12 +70,12 @@ def run_growth(rounds: int) -> None:
     """Ten times as many trials."""
     found = growth.measure(rounds, note)
     line("a campaign of 10,000 trials in 500 arms, planned", "2 s", f"{found.planning_s:.2f} s")
-    line("planning, per trial: 10,000 trials over 1,000", "1.2", str(found.planning))
-    line("`show` of 1,000 trials, figures kept over derived anew", "0.2", str(found.kept_over_anew))
+    line("planning, per trial: 10,000 trials over 1,000", "1.5", str(found.planning))
+    line("`show` of 1,000 trials, figures kept over derived anew", "0.25", str(found.kept_over_anew))
     line("whose kept figures are those derived anew", "all", f"{found.alike:,} of {found.compared:,}")
-    line("`show`, per trial: 10,000 trials over 1,000", "1.2", str(found.showing))
-    line("the page, per trial: 10,000 trials over 1,000", "1.2", str(found.paging))
-    line("tables for `query` and `export`, per trial: 10,000 trials over 1,000", "1.2", str(found.asking))
+    line("`show`, per trial: 10,000 trials over 1,000", "1.5", str(found.showing))
+    line("the page, per trial: 10,000 trials over 1,000", "1.5", str(found.paging))
+    line("tables for `query` and `export`, per trial: 10,000 trials over 1,000", "1.5", str(found.asking))
 
 
 def run_together(rounds: int) -> None:

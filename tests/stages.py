@@ -58,7 +58,7 @@ def move(folder: Path, say: Say, ledger: Ledger) -> None:
 
 
 def clear_up(folder: Path, say: Say, ledger: Ledger) -> None:
-    ledgers.register_undo("volume", lambda name: work(folder, say, 2))
+    ledgers.register_undo("volume", lambda name: work(folder, say, 8))
     ledger.undo_all()
 
 

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from benchmarks import growth
 
 from tests.campaigns import Synthetic
 from tests.effort import steps
@@ -171,3 +172,13 @@ def test_the_plan_of_a_long_campaign_is_read_once(tmp_path: Path, monkeypatch: p
     assert len(campaign.plans) == len(campaign.header["plans"]) == 21
     assert campaign.registration == campaign.spec.registration
     assert len(read) == 1
+
+
+def test_the_benchmark_of_growth_runs_and_finds_kept_figures_to_be_those_derived_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(growth, "FEW", 1)
+    monkeypatch.setattr(growth, "MANY", 2)
+    monkeypatch.setattr(growth, "TRIALS_OF_AN_ARM", 2)
+    found = growth.measure(1, lambda text: None)
+    assert (found.alike, found.compared) == (2, 2)
+    assert found.planning.pairs == found.showing.pairs == found.paging.pairs == found.asking.pairs == 1
+    assert min(found.planning_s, found.planning.middle, found.kept_over_anew.middle) > 0

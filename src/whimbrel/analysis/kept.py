@@ -45,11 +45,15 @@ def kept_figures(stored: StoredTrial) -> TrialFigures:
 
 def _source(stored: StoredTrial) -> str:
     """What figures of the trial are derived from, and by what: unlike for all that is not the same."""
-    found = [_code(), str(stored.record_sha256)]
-    for name in SERIES:
-        file = stored.file_of(name)
-        found.append(hashlib.sha256(file.read_bytes()).hexdigest() if file.exists() else "none")
-    return " ".join(found)
+    return " ".join([_code(), str(stored.record_sha256), *(_sha256(stored.file_of(name)) for name in SERIES)])
+
+
+def _sha256(file: Path) -> str:
+    try:
+        return hashlib.sha256(file.read_bytes()).hexdigest()
+    except OSError as error:
+        # Not there, as series of older records; who derives figures says what else is wrong.
+        return type(error).__name__
 
 
 @cache
@@ -61,6 +65,10 @@ def _code() -> str:
         for file in sorted((top / name).rglob("*.py")) if (top / name).is_dir() else [top / name]:
             found.update(f"\n{file.relative_to(top)}\n".encode() + file.read_bytes())
     return found.hexdigest()
+
+
+# Now, and not when it is first asked for: the code on disk may be another by then, as a campaign takes days.
+_code()
 
 
 def _checksum(figures: TrialFigures, source: str) -> str:

@@ -84,9 +84,9 @@ def interval_of(differences: Sequence[float] | Floats, confidence: float) -> tup
     averages = np.unique(every)
     # With ties the textbook's count does not hold: look from the very end.
     start = _rejected_at_each_end(len(values), alpha) if len(averages) == len(every) else 0
-    low = _first_not_rejected(values, averages, alpha, start)
-    high = _first_not_rejected(-values, -averages[::-1], alpha, start)
     centre = float(np.median(every))
+    low = _first_not_rejected(values, averages, centre, alpha, start)
+    high = _first_not_rejected(-values, -averages[::-1], -centre, alpha, start)
     return min(centre, low), max(centre, -high)
 
 
@@ -133,8 +133,8 @@ def _upper_tail(doubled_ranks: tuple[int, ...]) -> Floats:
     return np.cumsum(chances[::-1])[::-1]
 
 
-def _first_not_rejected(values: Floats, averages: Floats, alpha: float, start: int) -> float:
-    """The first of the Walsh averages, ascending, at or right behind which the test does not reject.
+def _first_not_rejected(values: Floats, averages: Floats, centre: float, alpha: float, start: int) -> float:
+    """The first of the Walsh averages, ascending from an end to the centre, at or right behind which the test does not reject.
 
     Only there does the statistic change, so looking at each and between each two is looking everywhere.
     """
@@ -143,8 +143,8 @@ def _first_not_rejected(values: Floats, averages: Floats, alpha: float, start: i
         at, following = averages[position], averages[min(position + 1, len(averages) - 1)]
         return _p(values, at, "two-sided") > alpha or _p(values, (at + following) / 2, "two-sided") > alpha
 
-    positions = range(start, len(averages))
-    # The further from an end, the less is rejected; only of a few differences ties make steps that may go back.
+    positions = range(start, min(len(averages), int(np.searchsorted(averages, centre, "right")) + 1))
+    # The nearer to the centre, the less is rejected; only of a few differences ties make steps that may go back.
     if len(values) <= _FEW:
         first = next((position for position in positions if kept(position)), None)
     else:

@@ -16,6 +16,7 @@ from tests.campaigns import RECORDED
 from whimbrel.analysis import kept
 from whimbrel.analysis.figures import TrialFigures, figures_of
 from whimbrel.analysis.kept import kept_figures
+from whimbrel.errors import UsageError
 from whimbrel.records.store import CampaignFolder, StoredTrial, write_json
 from whimbrel.report.load import load_trials
 
@@ -200,3 +201,15 @@ def test_what_cannot_be_written_is_shown(campaign: CampaignFolder, monkeypatch: 
 
     monkeypatch.setattr(kept, "write_json", refused)
     assert kept_figures(first(campaign)) == figures_of(first(campaign))
+
+
+def test_a_series_that_cannot_be_read_is_named_as_ever(campaign: CampaignFolder) -> None:
+    load_trials(campaign)
+    folder = first(campaign).folder
+    (folder / "hosts.parquet").write_bytes(b"no parquet")
+    with pytest.raises(UsageError, match=r"hosts\.parquet: is damaged"):
+        kept_figures(first(campaign))
+    (folder / "hosts.parquet").unlink()
+    (folder / "hosts.parquet").mkdir()
+    with pytest.raises(UsageError, match=r"hosts\.parquet: is damaged"):
+        kept_figures(first(campaign))

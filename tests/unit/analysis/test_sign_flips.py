@@ -135,8 +135,14 @@ def test_what_is_no_confidence_is_refused() -> None:
         interval_of(MAIZE, 95)
 
 
-@effort(max_examples=20, deadline=None)
-@given(some.lists(some.integers(-40, 45).map(float), min_size=31, max_size=40))
+# Those of moves and of controls: many ties, few, and a centre on either side of 0.
+spread_out = some.tuples(some.integers(-30, 60), some.sampled_from([2, 5, 20, 100])).flatmap(
+    lambda at: some.lists(some.integers(at[0] - at[1], at[0] + at[1]).map(float), min_size=31, max_size=40)
+)
+
+
+@effort(max_examples=100, deadline=None)
+@given(spread_out)
 def test_ends_found_by_bisection_are_those_found_one_by_one(values: list[float]) -> None:
     found = interval_of(values, 0.95)
     with pytest.MonkeyPatch.context() as patch:
