@@ -224,7 +224,8 @@ FAILURES: tuple[Failure, ...] = (
         "memory", "destination", "the destination has no memory for the guest",
         "free some there, or move it elsewhere; limits of the group or process count too (systemd's MemoryMax, ulimit -v,"
         " hugepages)",
-        (Sign(words="cannot set up guest memory|Cannot allocate memory"), Sign(_NO_MEMORY), Sign(_SYSTEM, errno=errno.ENOMEM)),
+        (Sign(words="cannot set up guest memory"), Sign(_INTERNAL, words="Cannot allocate memory"), Sign(_NO_MEMORY),
+         Sign(_SYSTEM, errno=errno.ENOMEM)),
     ),
     Failure(
         "ports-used-up", "destination", "every port of the range for moves is in use there",

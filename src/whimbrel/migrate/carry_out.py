@@ -73,15 +73,13 @@ def carry_out(technique: Technique, request: MoveRequest, journal: Journal, phas
         how = request.ended()
         if how is not None and not in_carriers(places):
             return _lost(how, request, report, said, phase())
-        return _unsafe(request, report, error, why(request, failure, began_s), phase())
+        return _unsafe(request, report, error, _reason(steps, report, request, failure, began_s), phase())
     keep_only_copy(request, where, made=MAKING_DISK in steps.taken)
     if where == request.destination.name:
         return Ending("moved", [where], report, None)
     if isinstance(failure, ReservationError):
         return Ending("failed", [where], report, failure)
-    aborted = report is not None and report.result == "aborted"
-    reason = _as_told(steps.why_aborted, failure) if aborted else why(request, failure, began_s)
-    return _failed("aborted" if aborted else "failed", where, report, reason, phase(), request)
+    return _failed(where, report, _reason(steps, report, request, failure, began_s), phase(), request)
 
 
 def _unsafe(request: MoveRequest, report: MoveReport | None, error: UnsafeStateError, reason: Why, phase: str) -> Ending:
@@ -95,7 +93,8 @@ def _unsafe(request: MoveRequest, report: MoveReport | None, error: UnsafeStateE
     return Ending("unsafe", running_on(request.guest, request.places), report, told, reason.known or None)
 
 
-def _failed(result: Result, where: str, report: MoveReport | None, reason: Why, phase: str, request: MoveRequest) -> Ending:
+def _failed(where: str, report: MoveReport | None, reason: Why, phase: str, request: MoveRequest) -> Ending:
+    result: Result = "aborted" if _was_aborted(report) else "failed"
     told = MoveError(
         f"the move {result} in the phase {phase}; the guest runs on host {where}",
         cause=reason.cause,
@@ -105,9 +104,18 @@ def _failed(result: Result, where: str, report: MoveReport | None, reason: Why, 
     return Ending(result, [where], report, told, reason.known or None)
 
 
-def _as_told(told: str, failure: WhimbrelError | OSError | None) -> Why:
-    """Of a move that we aborted."""
-    return Why("", told and f"whimbrel aborted it: {told}", "", str(failure) if failure is not None else "")
+def _reason(
+    steps: _Steps, report: MoveReport | None, request: MoveRequest, failure: WhimbrelError | OSError | None, since_s: float
+) -> Why:
+    """Why it did not move. Of a move that we aborted nobody else is to blame."""
+    if not _was_aborted(report):
+        return why(request, failure, since_s)
+    told = f"whimbrel aborted it: {steps.why_aborted}" if steps.why_aborted else ""
+    return Why("", told, "", str(failure) if failure is not None else "")
+
+
+def _was_aborted(report: MoveReport | None) -> bool:
+    return report is not None and report.result == "aborted"
 
 
 def _lost(how: str, request: MoveRequest, report: MoveReport | None, said: str | None, phase: str) -> Ending:

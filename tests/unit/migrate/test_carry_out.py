@@ -233,6 +233,14 @@ class Impatient:
         return MoveReport(called_ns, journal.note("move returned"), "aborted", said, 0, 0, None)
 
 
+def test_an_aborted_move_that_ends_unsafe_blames_nobody_else_either(pair: Pair) -> None:
+    request = MoveRequest(GUEST, pair.a, pair.b, 2**20, 2**20, MigrationSpec())
+    pair.leave("stands still", "absent")(request)
+    ending = carry_out(Impatient(), request, FakeJournal(), lambda: "pre-copy")
+    assert isinstance(ending.error, UnsafeStateError)
+    assert (ending.error.cause, ending.known) == ("whimbrel aborted it: not done after 5 s", None)
+
+
 def test_what_whimbrel_has_aborted_nobody_else_is_blamed_for(pair: Pair) -> None:
     request = MoveRequest(GUEST, pair.a, pair.b, 2**20, 2**20, MigrationSpec())
     ending = carry_out(Impatient(), request, FakeJournal(), lambda: "pre-copy")
