@@ -155,6 +155,8 @@ class RawHost:
     kvm: bool = True
     features: set[str] = field(default_factory=lambda: {"aes", "avx2"})
     names_cpu_model: bool = True
+    # Processors that it cannot give, by their names.
+    lacks_models: frozenset[str] = frozenset()
     microcode: str = "1"
     files: dict[str, str] = field(default_factory=lambda: {
         "/sys/class/net/br0/mtu": "1500\n", "/sys/class/net/br0/bridge/bridge_id": "8000.0\n",
@@ -214,6 +216,11 @@ class RawHost:
     def compareHypervisorCPU(self, emulator: str | None, arch: str, machine: str, kind: str, cpu: str, flags: int) -> int:  # noqa: N802
         wanted = {each.get("name") or "" for each in ET.fromstring(cpu).iter("feature") if each.get("policy") == "require"}
         lacks = sorted(wanted - self.features)
+        model = ET.fromstring(cpu).findtext("model")
+        if model in self.lacks_models:
+            raise error(
+                _CPU, f"the CPU is incompatible with host CPU: Host CPU does not provide required features: those of {model}"
+            )
         if lacks:
             said = f"the CPU is incompatible with host CPU: Host CPU does not provide required features: {', '.join(lacks)}"
             raise error(_CPU, said)

@@ -112,6 +112,13 @@ SOWN: dict[str, tuple[Callable[[RawPair], None], Wanted, set[tuple[str, str, str
     "other microcode in KVM": (
         at("b", microcode="2"), Wanted("kvm", "br0"), {("cpu-differs", "warns", "a and b")},
     ),
+    "a processor by a name that b cannot give": (
+        at("b", lacks_models=frozenset({"EPYC-Rome"})), Wanted("kvm", "br0", cpu_model="EPYC-Rome"),
+        {("cpu-model-missing", "blocks", "b"), ("way-unseen", "unseen", "a to b"), ("way-unseen", "unseen", "b to a")},
+    ),
+    "a processor by its name, and other microcode": (
+        at("b", microcode="2", features={"aes"}), Wanted("kvm", "br0", cpu_model="EPYC-Rome"), set(),
+    ),
     "other microcode, emulated": (at("b", microcode="2"), Wanted("tcg", "br0"), set()),
     "no CPU model at a": (
         at("a", names_cpu_model=False), Wanted("tcg", "br0"), {("cpu-unseen", "unseen", "a")},

@@ -39,7 +39,7 @@ def examine_all(spec: HostsSpec, wanted: Wanted, ledger: Ledger) -> list[Finding
 def _examine_pair(spec: HostsSpec, pair: Pair, wanted: Wanted, ledger: Ledger) -> list[Finding]:
     with ExitStack() as held:
         sights = {name: Sight(name, held.enter_context(Connection.open(spec.servers[name].libvirt))) for name in pair}
-        findings = examine_machine(sights[pair[0]], sights[pair[1]], wanted.accelerator)
+        findings = examine_machine(sights[pair[0]], sights[pair[1]], wanted)
         try:
             with held_guests(spec, pair, ledger) as guests:
                 findings += _Tried(spec, pair, wanted, sights, guests).run(findings)

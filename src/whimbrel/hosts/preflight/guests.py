@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from typing import TypeAlias
 
 from whimbrel.engines.capabilities import ARCHITECTURE, Machine, kind_of
+from whimbrel.engines.cpus import named
 from whimbrel.engines.libvirt import Connection
 from whimbrel.errors import UsageError
 from whimbrel.hosts.claims import Claims, confirm
@@ -82,7 +83,10 @@ def guest_xml(guest: GuestIdentity, wanted: Wanted, machine: Machine, on_bridge:
     kind = ET.SubElement(ET.SubElement(domain, "os"), "type", arch=ARCHITECTURE, machine=machine.type)
     kind.text = "hvm"
     ET.SubElement(ET.SubElement(domain, "features"), "acpi")
-    ET.SubElement(domain, "cpu", mode="host-passthrough" if wanted.accelerator == "kvm" else "maximum", migratable="on")
+    if wanted.cpu_model is not None:
+        domain.append(ET.fromstring(named(wanted.cpu_model)))
+    else:
+        ET.SubElement(domain, "cpu", mode="host-passthrough" if wanted.accelerator == "kvm" else "maximum", migratable="on")
     for event in ("on_poweroff", "on_reboot", "on_crash"):
         ET.SubElement(domain, event).text = "destroy"
     devices = ET.SubElement(domain, "devices")

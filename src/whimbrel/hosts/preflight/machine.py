@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from functools import partial
 
 from whimbrel.engines.capabilities import Accelerator, Machine, lacking_in_cpu, machine_of, processor
+from whimbrel.engines.cpus import compare, named
 from whimbrel.engines.libvirt import Connection
 from whimbrel.errors import RefusedError
 from whimbrel.hosts.preflight.finding import Finding, finding
+from whimbrel.hosts.preflight.wanted import Wanted
 from whimbrel.spec.fields import HostName
 
 
@@ -21,8 +23,9 @@ class Sight:
     connection: Connection
 
 
-def examine_machine(a: Sight, b: Sight, accelerator: Accelerator) -> list[Finding]:
+def examine_machine(a: Sight, b: Sight, wanted: Wanted) -> list[Finding]:
     """What a guest that is started on ``a`` would find amiss on ``b``, and on its way back."""
+    accelerator = wanted.accelerator
     findings = _versions(a, b)
     machines: dict[str, Machine] = {}
     for host in (a, b):
@@ -32,11 +35,22 @@ def examine_machine(a: Sight, b: Sight, accelerator: Accelerator) -> list[Findin
             findings.append(finding("no-accelerator", host.name, error.details or error.brief, accelerator=accelerator))
     if len(machines) == 2:
         findings += _started_elsewhere(machines[a.name], b, accelerator)
+    if wanted.cpu_model is not None:
+        return findings + [found for host in (a, b) if host.name in machines for found in _named_cpu(wanted.cpu_model, host)]
+    if len(machines) == 2:
         for first, other in ((a, b), (b, a)):
             findings += _cpu(machines[first.name], first, other, accelerator)
     if accelerator == "kvm":
         findings += _processors(a, b)
     return findings
+
+
+def _named_cpu(model: str, host: Sight) -> list[Finding]:
+    """Whether KVM there can give the processor that the file names."""
+    found = compare(named(model), host.connection)
+    if found.result == "unknown":
+        return [finding("cpu-unseen", host.name, found.words)]
+    return [finding("cpu-model-missing", host.name, found.words, model=model)] if found.result == "less" else []
 
 
 def _versions(a: Sight, b: Sight) -> list[Finding]:

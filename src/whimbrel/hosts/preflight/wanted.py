@@ -10,12 +10,16 @@ from whimbrel.spec.campaign import CampaignSpec
 
 @dataclass(frozen=True)
 class Wanted:
-    """The guest's accelerator and bridge, and whether any move of it is encrypted, or may go on as post-copy."""
+    """The guest's accelerator, bridge and processor, and whether any move of it is encrypted, or may go on as post-copy.
+
+    ``cpu_model`` is the name of the processor that it is given in KVM; None for all of its host's.
+    """
 
     accelerator: Accelerator
     bridge: str
     tls: bool = False
     post_copy: bool = False
+    cpu_model: str | None = None
 
 
 def wanted_by(campaign: CampaignSpec) -> Wanted:
@@ -27,4 +31,5 @@ def wanted_by(campaign: CampaignSpec) -> Wanted:
         campaign.hosts.bridge,
         tls=any(move.tls for move in moves),
         post_copy=any(move.ends_as_post_copy for move in moves),
+        cpu_model=campaign.hosts.cpu,
     )
