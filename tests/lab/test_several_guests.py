@@ -14,7 +14,7 @@ from tests.labs import QUICK
 from whimbrel.lab.lab import ledger_of
 
 THREE = "lab.servers={north: {memory: 3 GiB}, east: {memory: 3 GiB}, west: {memory: 3 GiB}}"
-IN_THREE = ("--arm", "baseline-0", "--set", "lab.name=several", "--set", "lab.link_rate=1 Gbit/s", "--set", THREE)
+IN_THREE = ("--arm", "baseline", "--set", "lab.name=several", "--set", "lab.link_rate=1 Gbit/s", "--set", THREE)
 
 
 @pytest.fixture(autouse=True)
