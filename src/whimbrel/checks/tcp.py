@@ -7,6 +7,7 @@ another on the connection that is kept without waiting: answers come in their or
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
 from collections import deque
 
@@ -93,6 +94,7 @@ class _Connecting:
         self._kept: _Kept | None = None
         self._holding = False
         self._holds = check.one_of("connection", "kept", "fresh") == "kept"
+        self._timeout_s = check.timeout_s
 
     async def ask(self) -> Answer:
         connected, address = await connect(self._tools.names, self._host, self._port)
@@ -101,6 +103,7 @@ class _Connecting:
             connected.close()
             return Answer(now_ns, address)
         self._holding = True
+        _probe(connected, self._timeout_s)
         try:
             self._kept = await attach(_Kept(self, b""), connected, None, self._host)
         finally:
@@ -115,6 +118,14 @@ class _Connecting:
     async def close(self) -> None:
         if self._kept is not None:
             self._kept.close()
+
+
+def _probe(connected: socket.socket, timeout_s: float) -> None:
+    """Lets the kernels ask each other every second whether the connection is still there (tcp(7)): nothing else is sent on it."""
+    connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 1)
+    connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 1)
+    connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, min(100, max(1, round(timeout_s))))
 
 
 class _Sending:

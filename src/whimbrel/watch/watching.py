@@ -12,7 +12,7 @@ from contextlib import suppress
 
 from whimbrel.analysis.answers import Window
 from whimbrel.analysis.steadiness import Recent, as_before, span_ns, steady
-from whimbrel.errors import UsageError
+from whimbrel.errors import InstrumentError, UsageError
 from whimbrel.units import format_duration
 from whimbrel.watch.asking import Asking
 from whimbrel.watch.command import Reserve, WatchedCommand, need_command, raise_descriptor_limit
@@ -51,6 +51,7 @@ class _Course:
         self._notes: list[str] = []
         self._signals = 0
         self._command: WatchedCommand | None = None
+        self._ended_with: int | None = None
         self._span_ns = [span_ns(check.rate_per_s) for check in plan.checks]
 
     async def go(self) -> Watched:
@@ -71,10 +72,14 @@ class _Course:
             else:
                 await self._without_command()
             ended_ns = time.monotonic_ns()
+            asking.check_alive()
+        except InstrumentError as error:
+            if self._ended_with is not None:
+                error.details = f"the command had ended with {self._ended_with}"
+            raise
         finally:
             await asking.stop(self._enough)
             self._reserve.release()
-        asking.check_alive()
         return Watched(
             plan=self._plan,
             began_at=began_at,
@@ -175,6 +180,7 @@ class _Course:
             self._notes.append(f"the command (process {pid}) still ran when whimbrel was told to stop; it was left running")
             return Ran(128 + signal.SIGINT, self._command.started_ns, time.monotonic_ns())
         ran = ending.result()
+        self._ended_with = ran.exit_code
         if not self._command.finish():
             self._notes.append("the command has ended, but something it started still runs and may go on with the move")
         self._command = None

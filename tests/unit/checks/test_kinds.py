@@ -53,7 +53,7 @@ def using(url: str, do: Callable[[Asker, Losses], Awaitable[Value]]) -> Value:
     return asyncio.run(go())
 
 
-def outcome(url: str, within_s: float = 5.0) -> str:
+def outcome(url: str, within_s: float = 20.0) -> str:
     """What becomes of one question."""
 
     async def ask(asker: Asker, _: Losses) -> str:
@@ -168,7 +168,7 @@ def test_a_question_does_not_wait_for_another(service: Service) -> None:
         await asyncio.gather(*(asker.ask() for _ in range(10)))
         return time.monotonic() - began_s
 
-    assert using(service.url("http", "slow/0.5"), ask) < 2
+    assert using(service.url("http", "slow/0.5"), ask) < 4
 
 
 @pytest.mark.parametrize("url", ["http", "echo", "ws"])
@@ -294,7 +294,6 @@ def test_a_name_that_leads_elsewhere_is_followed() -> None:
             f"http://moving.example:{service.ports['http']}/#connection=fresh",
             f"tcp://moving.example:{service.ports['echo']}",
             f"ws://moving.example:{service.ports['ws']}/#connection=fresh",
-            f"dns://moving.example:{service.ports['dns']}/a.example",
         ):
             found = addresses_of(url, _Moving(["127.0.0.1"], ["127.0.0.1"], ["127.0.0.2"]), 3)
             assert found == ["127.0.0.1", "127.0.0.1", "127.0.0.2"], url
@@ -325,3 +324,15 @@ def test_a_name_is_looked_up_once_for_many_and_again_after_a_while(monkeypatch: 
     assert asked == ["a.example", "a.example"]
     assert {address.text for addresses in found[:50] for address in addresses} == {"10.0.0.1"}
     assert [addresses[0].text for addresses in found[50:]] == ["10.0.0.2", "192.0.2.1"]
+
+
+def test_the_kernels_ask_for_the_connection_that_is_held(service: Service) -> None:
+    async def ask(asker: Asker, _: Losses) -> tuple[int, ...]:
+        await asker.ask()
+        transport = asker._kept.transport  # type: ignore[attr-defined]
+        held = transport.get_extra_info("socket")
+        return tuple(
+            held.getsockopt(socket.IPPROTO_TCP, each) for each in (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT)
+        )
+
+    assert using(service.url("echo") + "#timeout=7s", ask) == (1, 1, 7)

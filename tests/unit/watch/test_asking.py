@@ -12,9 +12,12 @@ import pytest
 
 from whimbrel.checks.check import Answer, Failed, Tools
 from whimbrel.checks.url import parse_check
+from whimbrel.errors import InstrumentError
 from whimbrel.watch import asking as module
 from whimbrel.watch.asking import Asking
 from whimbrel.watch.log import CheckLog, whole_frame
+from whimbrel.watch.plan import WatchPlan
+from whimbrel.watch.watching import watch
 
 
 class Service:
@@ -139,3 +142,19 @@ def test_many_checks_are_spread_over_their_period(monkeypatch: pytest.MonkeyPatc
     logs = asked(monkeypatch, [Service() for _ in range(10)], "rate=1", 0.5)
     due_ns = sorted(whole_frame(logs)["due_ns"].to_list())
     assert all(later - earlier == 100_000_000 for earlier, later in pairwise(due_ns))
+
+
+def test_a_watch_does_not_go_on_blind(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What asks has failed itself: the watch fails, and says how the command had ended."""
+
+    async def fail(self: Asking) -> None:
+        await asyncio.sleep(0.5)
+        raise RuntimeError("a fault of ours")
+
+    monkeypatch.setattr(Asking, "_send_all", fail)
+    monkeypatch.setattr(module, "open_check", lambda check, tools: Service())
+    plan = WatchPlan((parse_check("http://a.example/"),), ("sh", "-c", "sleep 1; exit 4"), before_s=0.1, after_s=0.1)
+    with pytest.raises(InstrumentError) as error:
+        watch(plan, lambda words: None)
+    assert "a fault of ours" in str(error.value)
+    assert "the command had ended with 4" in str(error.value)
