@@ -42,7 +42,7 @@ from whimbrel.records.trial import HostName
 from whimbrel.spec.campaign import CampaignSpec
 from whimbrel.spec.migration import MigrationSpec
 from whimbrel.system.clock import read_pair
-from whimbrel.system.deadline import attending, pause, undisturbed
+from whimbrel.system.deadline import attend, attending, pause, undisturbed
 from whimbrel.system.instrument import Instrument
 from whimbrel.trial.guest_clock import clock_after, clock_before
 from whimbrel.trial.instruments import Instruments, watch
@@ -229,6 +229,8 @@ class _Attempt:
                 with undisturbed():
                     error = self._carry_out(events)
                 self._progress.ended()
+                # What ended the guest in its move did so before what comes next.
+                attend()
                 self._say("watching after the move")
                 watch(_WATCH_AFTER_S, running)
             finally:
