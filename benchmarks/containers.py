@@ -68,7 +68,7 @@ class Bench:
         plan = Plan(
             scenario="container", arm=f"container-{VIEWERS}", form="nested", viewers=VIEWERS, block=1, order=1, state_boot=1
         )
-        hosts = [self.lab.host_a, self.lab.host_b]
+        hosts = [self.lab.hosts["a"], self.lab.hosts["b"]]
         with tempfile.TemporaryDirectory() as folder, self._carriers(states) as (serving, waiting):
             with Instruments(self.lab, self.spec, plan, hosts, Path(folder)).player() as player:
                 player.wait_for(lambda said: sum(line["say"] == "playing" for line in said) == VIEWERS, "to play", 60)
@@ -85,7 +85,7 @@ class Bench:
         """Both carriers, restored; the one that waits first."""
         with ExitStack() as stack:
             found = []
-            for host, state in ((self.lab.host_b, states[1]), (self.lab.host_a, states[0])):
+            for host, state in ((self.lab.hosts["b"], states[1]), (self.lab.hosts["a"], states[0])):
                 connection = stack.enter_context(Connection.open(host.libvirt_uri))
                 agent, _ = the_guest.restore(self.lab, connection, state.vm, state.folder)
                 stack.callback(the_guest.take_power_away, host, state.vm)
@@ -98,9 +98,15 @@ class Bench:
         def move(serving: Carrier, waiting: Carrier) -> None:
             spec = MigrationSpec.model_validate({"moves": "container", "technique": technique, "timeout": "120 s"})
             request = MoveRequest(
-                container_at(self.lab.guest.address), self.lab.host_a, self.lab.host_b, 0, 0, spec, carriers=(serving, waiting)
+                container_at(self.lab.guest.address),
+                self.lab.hosts["a"],
+                self.lab.hosts["b"],
+                0,
+                0,
+                spec,
+                carriers=(serving, waiting),
             )
-            with MigrationEvents((serving.vm, waiting.vm), self.lab.host_a, self.lab.host_b) as events:
+            with MigrationEvents((serving.vm, waiting.vm), self.lab.hosts["a"], self.lab.hosts["b"]) as events:
                 report = ContainerMove(technique).move(request, events)
             assert report.result == "moved", report.error
 

@@ -63,8 +63,8 @@ class Bench:
 
     def with_viewers_only(self, technique: Technique) -> float:
         """libvirt's own total time, in s, of a move that nothing of ours watches but viewers, and QEMU's own events."""
-        hosts = [self.lab.server_a, self.lab.server_b]
-        with tempfile.TemporaryDirectory() as folder, Connection.open(self.lab.server_a.libvirt_uri) as connection:
+        hosts = [self.lab.hosts["a"], self.lab.hosts["b"]]
+        with tempfile.TemporaryDirectory() as folder, Connection.open(self.lab.hosts["a"].libvirt_uri) as connection:
             player = Instruments(self.lab, self.spec, vm_plan(VIEWERS, 1), hosts, Path(folder)).player()
             try:
                 the_guest.restore(self.lab, connection, self.lab.guest, self.state.folder)
@@ -80,8 +80,8 @@ class Bench:
 
     def without_instruments(self, technique: Technique) -> dict[str, int] | None:
         """One move by ours or by plain virsh; libvirt's own statistics of it."""
-        with MigrationEvents((self.lab.guest, self.lab.guest), self.lab.server_a, self.lab.server_b) as events:
-            request = MoveRequest(self.lab.guest, self.lab.server_a, self.lab.server_b, self.spec.guest.memory_bytes,
+        with MigrationEvents((self.lab.guest, self.lab.guest), self.lab.hosts["a"], self.lab.hosts["b"]) as events:
+            request = MoveRequest(self.lab.guest, self.lab.hosts["a"], self.lab.hosts["b"], self.spec.guest.memory_bytes,
                                   self.spec.guest.disk_bytes, self.spec.migration)  # fmt: skip
             report = technique.move(request, events)
         assert report.result == "moved", report.error

@@ -22,7 +22,7 @@ from whimbrel.lab.lab import Lab
 from whimbrel.migrate.journal import History, read_history
 from whimbrel.migrate.recovery import Decision
 from whimbrel.migrate.verify import find_copies
-from whimbrel.records.trial import HostName
+from whimbrel.spec.fields import HostName
 from whimbrel.spec.overrides import migration_with
 from whimbrel.system.deadline import Deadline, pause, wait_until
 from whimbrel.trial.notes import Origin
@@ -64,7 +64,7 @@ class Deployed:
     @contextmanager
     def at_the_source(self, vm: GuestIdentity | None = None) -> Iterator[Domain]:
         """The guest, or what is left of it, as libvirt on A sees it; or another one."""
-        with Connection.open(self.lab.host_a.libvirt_uri) as connection:
+        with Connection.open(self.lab.hosts["a"].libvirt_uri) as connection:
             guest = connection.find((vm or guest_of(self.deployment, self.lab)).uuid)
             assert guest is not None
             yield guest
@@ -87,13 +87,13 @@ class Deployed:
         wait_until(lambda: (True, "") if true() else (None, "not yet"), what, Deadline(120))
 
     def copies(self) -> list[str]:
-        found = find_copies(guest_of(self.deployment, self.lab), [self.lab.host_a, self.lab.host_b])
+        found = find_copies(guest_of(self.deployment, self.lab), [self.lab.hosts["a"], self.lab.hosts["b"]])
         assert found.standing == []
         return found.running
 
     def copies_standing(self) -> list[str]:
         """Hosts with a copy that stands still, where none runs."""
-        found = find_copies(guest_of(self.deployment, self.lab), [self.lab.host_a, self.lab.host_b])
+        found = find_copies(guest_of(self.deployment, self.lab), [self.lab.hosts["a"], self.lab.hosts["b"]])
         assert found.running == []
         return found.standing
 

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from whimbrel.engines.domain import MoveOptions
-from whimbrel.errors import MoveError, NoGuestError, RefusedError, SilentError, ToolError, WhimbrelError
+from whimbrel.errors import EngineError, MoveError, NoGuestError, RefusedError, SilentError, ToolError, WhimbrelError
 from whimbrel.guests.carrier import container_at
 from whimbrel.guests.forms import Identity
 from whimbrel.hosts.host import Capacity, GuestState, SamplePoints
-from whimbrel.hosts.identity import GuestIdentity, identity_in_lab
+from whimbrel.hosts.identity import GuestIdentity, HostIdentity, identity_in_lab
 from whimbrel.hosts.inside import Inside
 from whimbrel.hosts.site import DiskFacts
 from whimbrel.migrate.reservation import reserved
@@ -35,6 +35,9 @@ class FakeHost:
         self._capacity = Capacity(memory_bytes, disk_bytes)
         # By UUID, as libvirt is asked.
         self.guests: dict[str, GuestState] = {}
+        self.machine = HostIdentity(f"1f9f0a34-0000-4000-8000-00000000000{name}", f"server-{name}")
+        # Other logs, by name.
+        self.told: dict[str, str] = {}
         self.dead = False
         self.silent = False
 
@@ -49,6 +52,15 @@ class FakeHost:
     @property
     def move_uri(self) -> str:
         return f"tcp://{self.address}"
+
+    def identity(self) -> HostIdentity:
+        if self.silent:
+            raise SilentError(f"host {self.name} does not answer")
+        return self.machine
+
+    @property
+    def certificate_name(self) -> str | None:
+        return None
 
     @property
     def gone(self) -> bool:
@@ -80,7 +92,7 @@ class FakeHost:
         return 1 if self.guests.get(guest.uuid) == "runs" else None
 
     def logs(self) -> dict[str, str]:
-        return {f"{self.name}-libvirtd.log": "nothing happened\n"}
+        return {f"{self.name}-libvirtd.log": "nothing happened\n", **self.told}
 
 
 @dataclass
@@ -125,6 +137,11 @@ class FakeDomain:
     def move_status(self) -> str | None:
         self._answer()
         return None if self.job is None else "postcopy-active" if self.follows else "active"
+
+    def monitor(self, command: str) -> dict[str, str]:
+        self._answer()
+        assert command == "query-status"
+        return {"status": "running"}
 
     def job_stats(self) -> dict[str, int] | None:
         self._answer()
@@ -268,7 +285,9 @@ class FakeTechnique:
     name = "fake"
     moves = "vm"
 
-    def __init__(self, hosts: Sequence[FakeHost], trouble: Callable[[MoveRequest], str | None] = lambda _: None) -> None:
+    def __init__(
+        self, hosts: Sequence[FakeHost], trouble: Callable[[MoveRequest], str | EngineError | None] = lambda _: None
+    ) -> None:
         self._hosts = {host.name: host for host in hosts}
         self._trouble = trouble
 
@@ -289,7 +308,7 @@ class FakeTechnique:
                 called_ns=called_ns,
                 returned_ns=journal.note("move returned"),
                 result="moved" if error is None else "failed",
-                error=error,
+                error=RefusedError(error) if isinstance(error, str) else error,
                 reserved_memory_bytes=booking.memory_bytes,
                 reserved_disk_bytes=booking.disk_bytes,
                 completed=None,

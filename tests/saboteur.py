@@ -27,7 +27,7 @@ STORAGE_BEGINS = ("a", "JOB_STATUS_CHANGE", "running")
 
 
 def server(lab: Lab, name: str) -> Server:
-    return lab.server_a if name == "a" else lab.server_b
+    return lab.hosts["a"] if name == "a" else lab.hosts["b"]
 
 
 def processes(lab: Lab, name: str, program: str) -> list[ProcessId]:

@@ -57,7 +57,7 @@ def spectators(lab: Lab, folder: Path, viewers: int = VIEWERS) -> Iterator[Spect
     """They look on before and after as well."""
     arm = f"container-{viewers}"
     plan = Plan(scenario="container", arm=arm, form="container", viewers=viewers, block=1, order=1, state_boot=1)
-    instruments = Instruments(lab, quick(), plan, [lab.host_a, lab.host_b], folder)
+    instruments = Instruments(lab, quick(), plan, [lab.hosts["a"], lab.hosts["b"]], folder)
     with ExitStack() as looking:
         witness = looking.enter_context(instruments.witness())
         player = looking.enter_context(instruments.player()) if viewers else None

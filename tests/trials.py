@@ -36,4 +36,4 @@ def make_trial(
 
 
 def no_guest_runs(lab: Lab) -> bool:
-    return find_copies(lab.guest, [lab.server_a, lab.server_b]) == Copies([], [])
+    return find_copies(lab.guest, [lab.hosts["a"], lab.hosts["b"]]) == Copies([], [])

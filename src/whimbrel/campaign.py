@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -90,6 +91,9 @@ class _Member:
 
     def plan(self, spec: CampaignSpec, block: int, order: int) -> Plan:
         assert self.arm.name is not None
+        source, destination = spec.host_names[:2]
+        if block % 2 == 0 and block > 0:
+            source, destination = destination, source
         return Plan(
             scenario=self.scenario.name,
             arm=self.arm.name,
@@ -99,7 +103,8 @@ class _Member:
             engine=self.arm.engine,
             moves=self.arm.moves,
             block=block,
-            source="b" if block % 2 == 0 and block > 0 else "a",
+            source=source,
+            destination=destination,
             order=order,
             state_boot=_boot(max(block, 1), spec.guest.saved_states),
         )
@@ -180,6 +185,10 @@ class Campaign:
         self._progress = progress
         self._keep_on_failure = keep_on_failure
         self._rate_bytes_per_s = spec.link_rate_bytes_per_s
+        # By block: how many trials it takes, and those that are done. And how many blocks have taken the place of others.
+        self._planned = Counter(plan.block for plan in plans)
+        self._of_block: dict[int, list[StoredTrial]] = {}
+        self._repeats = 0
         self._starts = Starts(site)
         self._foresight = Foresight(site, folder, progress.step)
 
@@ -195,6 +204,7 @@ class Campaign:
         before = {stored.record.plan.order: stored for stored in self._folder.trials()}
         done: list[StoredTrial] = []
         to_make = [plan for plan in self._plans if plan.order not in before]
+        self._progress.step("looking at what there is to start from")
         for plan in to_make:
             self._starts.get(self._in_arm(plan), plan)
         try:
@@ -209,7 +219,7 @@ class Campaign:
                 stored = known or self._next(plan)
                 done.append(stored)
                 self._foresight.learn(stored)
-                self._see_to_block(done)
+                self._see_to_block(stored)
                 if self._keep_on_failure and known is None and not stored.record.outcome.succeeded:
                     break
         finally:
@@ -233,18 +243,20 @@ class Campaign:
     def _in_arm(self, plan: Plan) -> CampaignSpec:
         return self._spec.in_arm(self._spec.find_arm(plan.arm)[1])
 
-    def _see_to_block(self, done: list[StoredTrial]) -> None:
+    def _see_to_block(self, stored: StoredTrial) -> None:
         """When a block is complete and one of its trials was spoilt, plans it again."""
-        block = done[-1].record.plan.block
-        members = [stored for stored in done if stored.record.plan.block == block]
-        if block == 0 or self._spec.evidence is None or len(members) < sum(plan.block == block for plan in self._plans):
+        block, evidence = stored.record.plan.block, self._spec.evidence
+        members = self._of_block.setdefault(block, [])
+        members.append(stored)
+        if block == 0 or evidence is None or len(members) < self._planned[block]:
             return
-        reasons = [reason for stored in members for reason in spoilt(stored.record, stored.series("hosts"))]
-        repeats = len({plan.block for plan in self._plans if plan.repeats is not None})
-        if reasons and repeats < self._spec.evidence.repeats:
+        reasons = [reason for member in members for reason in spoilt(member.record, member.series("hosts"))]
+        if reasons and self._repeats < evidence.repeats:
             self._progress.step(f"block {block} will be made again: {reasons[0]}")
             again = plan_again(self._spec, self._plans, block)
             self._plans += again
+            self._planned[again[0].block] = len(again)
+            self._repeats += 1
             self._progress.more_planned(len(again))
 
     def _make(self, spec: CampaignSpec, state: Start, plan: Plan) -> StoredTrial:

@@ -20,8 +20,8 @@
                 ├── SilentError     1    ... nobody answers: what is there is unknown
                 └── RefusedError    1    ... the answer was no
 
-Each error says what failed (``brief``), the evidence (``details``) and what to do (``resolution``); its ``code`` is
-what ``whimbrel explain`` takes.
+Each error says what failed (``brief``), why where that is known (``cause``), the evidence (``details``) and what to do
+(``resolution``); its ``code`` is what ``whimbrel explain`` takes.
 """
 
 from __future__ import annotations
@@ -29,26 +29,40 @@ from __future__ import annotations
 from pathlib import Path
 from typing import ClassVar
 
+# What the lines of an error begin with that say why, and what to do: records hold errors as text.
+CAUSE, RESOLUTION = "Why: ", "What to do: "
+
 
 class WhimbrelError(Exception):
-    """What failed, the evidence, and what to do about it."""
+    """What failed, why where that is known, the evidence, and what to do about it."""
 
     exit_code: ClassVar[int] = 1
     code: ClassVar[str] = "error"
 
-    def __init__(self, brief: str, *, details: str = "", resolution: str = "") -> None:
+    def __init__(self, brief: str, *, details: str = "", resolution: str = "", cause: str = "") -> None:
         super().__init__(brief)
         self.brief = brief
+        self.cause = cause
         self.details = details
         self.resolution = resolution
 
     def __str__(self) -> str:
         parts = [self.brief]
+        if self.cause:
+            parts.append(f"{CAUSE}{self.cause}")
         if self.details:
             parts.append(self.details)
         if self.resolution:
-            parts.append(f"What to do: {self.resolution}")
+            parts.append(f"{RESOLUTION}{self.resolution}")
         return "\n".join(parts)
+
+    @property
+    def in_one_line(self) -> str:
+        """What failed, why, the last line of the evidence, which with most programs says most, and what to do."""
+        last = self.details.strip().rpartition("\n")[2].strip()
+        why = f"{self.cause} ({last})" if self.cause and last else self.cause or last
+        told = f"{self.brief}: {why}" if why else self.brief
+        return f"{told}. {RESOLUTION}{self.resolution}" if self.resolution else told
 
 
 def interrupted(error: BaseException) -> bool:
@@ -147,9 +161,22 @@ class ToolError(TrialError):
 
 
 class EngineError(ToolError):
-    """Libvirt, QEMU or the guest agent refused or failed."""
+    """Libvirt, QEMU or the guest agent refused or failed.
+
+    ``number`` is libvirt's of what it said (VIR_ERR_...), ``origin`` that of the part of it that said so (VIR_FROM_...), and
+    ``errno`` the system's, where that was its reason; all are None of what is not from libvirt.
+    """
 
     code = "engine"
+
+    def __init__(
+        self, brief: str, *, details: str = "", resolution: str = "", cause: str = "",
+        number: int | None = None, origin: int | None = None, errno: int | None = None,
+    ) -> None:  # fmt: skip
+        super().__init__(brief, details=details, resolution=resolution, cause=cause)
+        self.number = number
+        self.origin = origin
+        self.errno = errno
 
 
 class NoGuestError(EngineError):

@@ -41,7 +41,7 @@ Interval = tuple[int, int]
 
 @pytest.fixture(scope="module")
 def guest(lab: Lab, states: StateStore) -> Iterator[Domain]:
-    with Connection.open(lab.server_a.libvirt_uri) as connection:
+    with Connection.open(lab.hosts["a"].libvirt_uri) as connection:
         agent, _ = the_guest.restore(lab, connection, lab.guest, states.get("vm", "stream", 1).folder)
         wait_for_service(agent, "stream")
         domain = connection.find(lab.guest.uuid)
@@ -122,7 +122,7 @@ def test_a_paused_process(lab: Lab, guest: Domain, watched: Callable[[Callable[[
 def test_blackout(lab: Lab, guest: Domain) -> None:
     for pause_ms in PAUSES_MS:
         before = read_pair()
-        with MigrationEvents((lab.guest, lab.guest), lab.server_a, lab.server_b) as events:
+        with MigrationEvents((lab.guest, lab.guest), lab.hosts["a"], lab.hosts["b"]) as events:
             first_ns = time.monotonic_ns()
             guest.suspend()
             from_ns = time.monotonic_ns()

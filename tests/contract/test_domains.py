@@ -82,9 +82,9 @@ def fake_stage() -> Stage:
 
 
 def move_slowly(lab: Lab, held: ExitStack) -> None:
-    guest = held.enter_context(Connection.open(lab.server_a.libvirt_uri)).find(lab.guest.uuid)
+    guest = held.enter_context(Connection.open(lab.hosts["a"].libvirt_uri)).find(lab.guest.uuid)
     assert guest is not None
-    options = MoveOptions(peer_uri=lab.server_b.peer_uri, move_uri=lab.server_b.move_uri, bandwidth_mib_per_s=1)
+    options = MoveOptions(peer_uri=lab.hosts["b"].peer_uri, move_uri=lab.hosts["b"].move_uri, bandwidth_mib_per_s=1)
 
     def move() -> None:
         with contextlib.suppress(EngineError):
@@ -108,14 +108,14 @@ def stage(request: pytest.FixtureRequest, lab: Lab, states: StateStore, tmp_path
     if request.param == "fake":
         yield fake_stage()
         return
-    relay = Relay(lab.server_a.libvirt_uri, tmp_path)
+    relay = Relay(lab.hosts["a"].libvirt_uri, tmp_path)
     with ExitStack() as held:
-        connection = held.enter_context(Connection.open(lab.server_a.libvirt_uri))
+        connection = held.enter_context(Connection.open(lab.hosts["a"].libvirt_uri))
         the_guest.restore(lab, connection, lab.guest, states.get("vm", "none", 1).folder)
         guest = held.enter_context(Connection.open(relay.uri)).find(lab.guest.uuid)
-        yield Stage(guest, lambda: move_slowly(lab, held), lambda: destroy(lab, lab.server_a), relay.cut)
+        yield Stage(guest, lambda: move_slowly(lab, held), lambda: destroy(lab, lab.hosts["a"]), relay.cut)
         relay.cut()
-        for server in (lab.server_a, lab.server_b):
+        for server in (lab.hosts["a"], lab.hosts["b"]):
             destroy(lab, server)
 
 

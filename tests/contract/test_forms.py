@@ -30,7 +30,7 @@ class Staged:
 
 @contextmanager
 def restored(lab: Lab, state: StateInfo) -> Iterator[GuestAgent]:
-    with Connection.open(lab.server_a.libvirt_uri) as connection:
+    with Connection.open(lab.hosts["a"].libvirt_uri) as connection:
         try:
             yield the_guest.restore(lab, connection, lab.guest, state.folder)[0]
         finally:

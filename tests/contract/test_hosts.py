@@ -11,6 +11,7 @@ import pytest
 from tests.fakes import FakeHost, FakeJournal, FakeVantage
 from whimbrel.engines.libvirt import Connection
 from whimbrel.hosts.host import Host, Vantage
+from whimbrel.hosts.identity import HostIdentity
 from whimbrel.lab.lab import Lab
 from whimbrel.migrate.technique import Journal
 from whimbrel.observe.migration_events import MigrationEvents
@@ -20,7 +21,7 @@ pytestmark = pytest.mark.alone
 
 @pytest.fixture(params=["server a", "server b", "fake"])
 def host(request: pytest.FixtureRequest, lab: Lab) -> Host:
-    hosts: dict[str, Host] = {"server a": lab.server_a, "server b": lab.server_b, "fake": FakeHost()}
+    hosts: dict[str, Host] = {"server a": lab.hosts["a"], "server b": lab.hosts["b"], "fake": FakeHost()}
     return hosts[request.param]
 
 
@@ -39,6 +40,14 @@ def test_a_host_is_reached_by_us_and_by_its_peer_in_different_ways(host: Host) -
     assert host.libvirt_uri.startswith("qemu+unix://")
     assert host.peer_uri.startswith("qemu+tcp://")
     assert host.peer_uri.endswith("/system")
+
+
+def test_a_host_says_which_machine_it_is_as_its_libvirt_does(host: Host) -> None:
+    if isinstance(host, FakeHost):
+        assert host.identity() != FakeHost("a").identity()
+        return
+    with Connection.open(host.libvirt_uri) as connection:
+        assert host.identity() == HostIdentity(*connection.host_identity())
 
 
 def test_a_host_has_room(host: Host) -> None:
@@ -66,18 +75,18 @@ def test_a_command_on_a_host_runs(host: Host) -> None:
 
 
 def test_servers_are_hosts_of_their_own(lab: Lab) -> None:
-    names = [server.run(["hostname"]).stdout.strip() for server in (lab.server_a, lab.server_b)]
+    names = [server.run(["hostname"]).stdout.strip() for server in (lab.hosts["a"], lab.hosts["b"])]
     assert names == ["server-a", "server-b"]
-    answer = lab.server_a.run(["virsh", "-c", lab.server_b.peer_uri, "hostname"]).stdout.strip()
+    answer = lab.hosts["a"].run(["virsh", "-c", lab.hosts["b"].peer_uri, "hostname"]).stdout.strip()
     assert answer == "server-b"
-    with Connection.open(lab.server_a.libvirt_uri) as connection:
+    with Connection.open(lab.hosts["a"].libvirt_uri) as connection:
         assert connection.versions()["qemu"].startswith("10.")
         assert connection.find(str(uuid.uuid4())) is None
 
 
 @pytest.fixture(params=["fake", "migration events"])
 def journal(request: pytest.FixtureRequest, lab: Lab) -> Journal:
-    return FakeJournal() if request.param == "fake" else MigrationEvents((lab.guest, lab.guest), lab.server_a, lab.server_b)
+    return FakeJournal() if request.param == "fake" else MigrationEvents((lab.guest, lab.guest), lab.hosts["a"], lab.hosts["b"])
 
 
 def test_a_journal_gives_times_that_do_not_go_back(journal: Journal) -> None:

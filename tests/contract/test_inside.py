@@ -20,12 +20,12 @@ pytestmark = pytest.mark.alone
 @pytest.fixture(params=["guest", "cell"])
 def inside(request: pytest.FixtureRequest, lab: Lab, states: StateStore) -> Iterator[Inside]:
     if request.param == "cell":
-        cell = lab.open_cell(lab.host_a)
+        cell = lab.open_cell(lab.hosts["a"])
         yield cell
         cell.close()
         assert cell.gone
         return
-    with Connection.open(lab.server_a.libvirt_uri) as connection:
+    with Connection.open(lab.hosts["a"].libvirt_uri) as connection:
         agent, _ = the_guest.restore(lab, connection, lab.guest, states.get("vm", "none", 1).folder)
         yield agent
         domain = connection.find(lab.guest.uuid)
@@ -64,12 +64,12 @@ def test_a_job_goes_on_and_is_told_to_end(inside: Inside) -> None:
 
 
 def test_a_server_has_room_for_one_container(lab: Lab) -> None:
-    cell = lab.open_cell(lab.host_b)
+    cell = lab.open_cell(lab.hosts["b"])
     try:
         with pytest.raises(UsageError, match="already has a container"):
-            lab.open_cell(lab.host_b)
-        assert not lab.server_b.gone
+            lab.open_cell(lab.hosts["b"])
+        assert not lab.hosts["b"].gone
     finally:
         cell.close()
     assert cell.gone
-    assert not lab.server_b.gone
+    assert not lab.hosts["b"].gone

@@ -28,7 +28,7 @@ def pools(request: pytest.FixtureRequest, lab: Lab) -> Iterator[Pools]:
         return
     with ExitStack() as stack:
         found = []
-        for host, owner in ((lab.host_a, "whimbrel-one"), (lab.host_b, "whimbrel-other")):
+        for host, owner in ((lab.hosts["a"], "whimbrel-one"), (lab.hosts["b"], "whimbrel-other")):
             connection = stack.enter_context(Connection.open(host.libvirt_uri))
             found.append(stack.enter_context(pool(connection, "/srv/shared", owner)))
         yield found[0], found[1]

@@ -39,12 +39,12 @@ def stage(request: pytest.FixtureRequest, lab: Lab, states: StateStore) -> Itera
         hosts[0].guests[GUEST.uuid] = "runs"
         yield Stage(FakeTechnique(hosts), *hosts)
         return
-    with Connection.open(lab.server_a.libvirt_uri) as connection:
+    with Connection.open(lab.hosts["a"].libvirt_uri) as connection:
         the_guest.restore(lab, connection, lab.guest, states.get("vm", "none", 1).folder)
     try:
-        yield Stage(LiveMove("pre-copy"), lab.server_a, lab.server_b)
+        yield Stage(LiveMove("pre-copy"), lab.hosts["a"], lab.hosts["b"])
     finally:
-        for server in (lab.server_a, lab.server_b):
+        for server in (lab.hosts["a"], lab.hosts["b"]):
             with Connection.open(server.libvirt_uri) as connection:
                 found = connection.find(lab.guest.uuid)
                 if found is not None:

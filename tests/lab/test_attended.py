@@ -41,7 +41,7 @@ def wait_for_its_start(lab: Lab) -> None:
 
 
 def test_it_runs_inside_and_ends_with_the_block(lab: Lab) -> None:
-    with attended(lab.server_a, ASLEEP) as program:
+    with attended(lab.hosts["a"], ASLEEP) as program:
         wait_for_its_start(lab)
         assert not program.ended(0)
     assert not sleeps(lab)
@@ -49,7 +49,7 @@ def test_it_runs_inside_and_ends_with_the_block(lab: Lab) -> None:
 
 def test_it_ends_with_a_block_that_failed(lab: Lab) -> None:
     def interrupted() -> None:
-        with attended(lab.server_a, ASLEEP):
+        with attended(lab.hosts["a"], ASLEEP):
             wait_for_its_start(lab)
             raise KeyboardInterrupt
 
@@ -59,19 +59,19 @@ def test_it_ends_with_a_block_that_failed(lab: Lab) -> None:
 
 
 def test_it_may_end_by_itself(lab: Lab) -> None:
-    with attended(lab.server_a, ["true"]) as program:
+    with attended(lab.hosts["a"], ["true"]) as program:
         assert program.ended(10)
 
 
 def test_its_last_words_are_said_when_it_fails(lab: Lab) -> None:
-    with attended(lab.server_a, ["qemu-img", "info", "/srv/own/nothing"]) as program, pytest.raises(ToolError) as caught:
+    with attended(lab.hosts["a"], ["qemu-img", "info", "/srv/own/nothing"]) as program, pytest.raises(ToolError) as caught:
         program.ended(10)
     assert "qemu-img failed with exit code 1" in caught.value.brief
     assert "/srv/own/nothing" in caught.value.details
 
 
 def test_it_ends_when_we_are_killed(lab: Lab) -> None:
-    words = [sys.executable, "-c", ATTENDS, *lab.server_a.command([])]
+    words = [sys.executable, "-c", ATTENDS, *lab.hosts["a"].command([])]
     with subprocess.Popen(words, env={**os.environ, "PYTHONPATH": str(SOURCES)}) as us:
         try:
             wait_for_its_start(lab)

@@ -122,7 +122,7 @@ def in_guest_after(seconds: float, command: str) -> Harm:
     """Begun before the move has the guest to itself, so that it comes in the middle of it."""
 
     def harm(lab: Lab) -> None:
-        with Connection.open(lab.server_a.libvirt_uri) as connection:
+        with Connection.open(lab.hosts["a"].libvirt_uri) as connection:
             domain = connection.find(lab.guest.uuid)
             assert domain is not None
             domain.agent("guest-exec", {"path": "/bin/sh", "arg": ["-c", f"sleep {seconds}; {command}"]})
@@ -144,7 +144,7 @@ def test_a_guest_that_ends_or_hangs_meanwhile(mended: Lab, states: StateStore, c
 
 @pytest.mark.long
 def test_a_destination_that_runs_out_of_memory_loses_only_its_own_copy(mended: Lab, states: StateStore, tmp_path: Path) -> None:
-    group = Cgroup(mended.server_b.place.cgroup)
+    group = Cgroup(mended.hosts["b"].place.cgroup)
     limit = next(file for name in ("memory.limit_in_bytes", "memory.max") if (file := group.folder("memory") / name).exists())
     before = limit.read_text()
 

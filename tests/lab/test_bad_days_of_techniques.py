@@ -15,7 +15,8 @@ from tests.fakes import FakeJournal
 from tests.lab.test_bad_days import in_guest_after
 from tests.lab.test_storage import images
 from tests.saboteur import kill_program, power_cut, set_link
-from whimbrel.deployment.moving import ask_to_abort, request_for
+from whimbrel.deployment.aborting import ask_to_abort
+from whimbrel.deployment.moving import request_for
 from whimbrel.errors import ReservationError, UnsafeStateError
 from whimbrel.guests.states import StateStore
 from whimbrel.lab.lab import Lab
@@ -46,7 +47,7 @@ pytestmark = pytest.mark.long
 def test_a_destination_short_of_memory_is_refused(deployed: Deployed, technique: str) -> None:
     lab = deployed.lab
     migration = migration_with(deployed.deployment.spec.migration, technique, options(technique))
-    request = request_for(deployed.deployment, lab, migration, "a", (lab.host_a, lab.host_b))
+    request = request_for(deployed.deployment, lab, migration, ("a", "b"), lab.hosts)
     with pytest.raises(ReservationError, match="cannot set aside"):
         technique_of(migration).move(replace(request, memory_bytes=2**40), FakeJournal())
     assert deployed.copies() == ["a"]
@@ -60,7 +61,7 @@ def test_a_destination_that_dies_before_the_switch_leaves_the_guest_where_it_was
     moving.join(400)
     assert not moving.is_alive()
     try:
-        assert deployed.lab.host_a.state_of(deployed.lab.guest) == "runs"
+        assert deployed.lab.hosts["a"].state_of(deployed.lab.guest) == "runs"
         [moved] = deployed.ended
         assert moved.error is not None
         assert moved.stored.record.outcome.runs_on == ["a"]
@@ -89,7 +90,7 @@ def test_a_destination_that_dies_while_the_guest_boots_there_gives_it_back(deplo
 def test_a_libvirtd_that_dies_while_the_guest_boots_there_makes_no_two_of_it(deployed: Deployed, wanted: bool) -> None:
     moving = deployed.begin("b", "cold")
     deployed.come_to("boot there")
-    deployed.wait_for(lambda: deployed.lab.host_b.state_of(deployed.lab.guest) == "runs", "its boot on host b")
+    deployed.wait_for(lambda: deployed.lab.hosts["b"].state_of(deployed.lab.guest) == "runs", "its boot on host b")
     # QEMU runs on, and the server starts its libvirtd again.
     kill_program("b", "libvirtd")(deployed.lab)
     if not wanted:
@@ -190,7 +191,7 @@ def test_it_is_aborted_while_its_disk_is_copied(with_its_disk: Deployed, techniq
     assert ask_to_abort(with_its_disk.deployment) == "aborted"
     moving.join(400)
     assert with_its_disk.copies() == ["a"]
-    assert images(with_its_disk.lab.server_b) == []
+    assert images(with_its_disk.lab.hosts["b"]) == []
 
 
 @pytest.mark.parametrize(("technique", "word"), [("pre-copy", "disk made ready"), ("cold", "powered off")])
@@ -206,7 +207,7 @@ def test_it_is_aborted_though_nothing_of_its_disk_gets_through(with_its_disk: De
     finally:
         set_link(with_its_disk.lab, "b", "up")
     assert with_its_disk.copies() == ["a"]
-    with_its_disk.wait_for(lambda: images(with_its_disk.lab.server_b) == [], "the destination's image to be gone")
+    with_its_disk.wait_for(lambda: images(with_its_disk.lab.hosts["b"]) == [], "the destination's image to be gone")
 
 
 def test_it_is_aborted_though_nothing_of_its_memory_gets_through_beside_its_disk(lab: Lab, tmp_path: Path) -> None:
@@ -221,7 +222,7 @@ def test_it_is_aborted_though_nothing_of_its_memory_gets_through_beside_its_disk
         finally:
             set_link(lab, "b", "up")
         assert deployed.copies() == ["a"]
-        deployed.wait_for(lambda: images(lab.server_b) == [], "the destination's image to be gone")
+        deployed.wait_for(lambda: images(lab.hosts["b"]) == [], "the destination's image to be gone")
 
 
 @pytest.mark.parametrize(("technique", "word"), [("pre-copy", "disk made ready"), ("cold", "powered off")])
@@ -230,7 +231,7 @@ def test_a_link_that_is_cut_for_three_seconds_only_delays_its_disk(with_its_disk
     with_its_disk.come_to(word)
     pause(2)
     assert_a_cut_only_delays_it(with_its_disk, moving)
-    assert images(with_its_disk.lab.server_a) == []
+    assert images(with_its_disk.lab.hosts["a"]) == []
 
 
 @pytest.mark.parametrize("technique", ["paused", "pre-copy", "post-copy", "pre-post-copy"])

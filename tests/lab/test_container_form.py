@@ -77,7 +77,7 @@ def cells(lab: Lab, fresh: FreshContainer) -> Iterator[Cells]:
             in_cells.prepare(cell, fresh, lab.guest.address, lab.prefix_length)
             return CellCarrier(host, cell, urlsplit(host.move_uri).hostname or host.address, cell)
 
-        found = Cells(lab, on(lab.host_a), on(lab.host_b))
+        found = Cells(lab, on(lab.hosts["a"]), on(lab.hosts["b"]))
         carrier.start(found.a.cell)
         carrier.announce(found.a.cell)
         yield found

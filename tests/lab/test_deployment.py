@@ -17,17 +17,19 @@ from tests.deployments import Deployed, put_up
 from tests.labs import QUICK
 from tests.saboteur import processes, set_link
 from tests.snapshot import snapshot
+from whimbrel.deployment.aborting import ask_to_abort
 from whimbrel.deployment.bringing_up import bring_up, take_down
 from whimbrel.deployment.deployed import one_arm_of
-from whimbrel.deployment.moving import ask_to_abort
 from whimbrel.engines.guest_agent import GuestAgent
 from whimbrel.errors import UnsafeStateError, UsageError
 from whimbrel.guests.carrier import CONTAINER
 from whimbrel.guests.guest import take_power_away
 from whimbrel.lab.lab import Lab
-from whimbrel.records.trial import HostName
+from whimbrel.lab.server import Server
+from whimbrel.spec.fields import HostName
 from whimbrel.spec.load import load_campaign
 from whimbrel.system.deadline import pause
+from whimbrel.system.process import run
 
 PROJECT = Path(__file__).parents[2]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(PROJECT / "src")}
@@ -92,6 +94,39 @@ def test_a_move_that_is_aborted_leaves_it_where_it_was(deployed: Deployed) -> No
     assert deployed.copies() == ["b"]
 
 
+def test_a_move_that_fails_says_why_in_its_record(deployed: Deployed, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as wrong:
+        wrong.setattr(Server, "peer_uri", "qemu+tcp://server-a/system")
+        failed = deployed.move("b")
+    outcome = failed.stored.record.outcome
+    assert (outcome.result, outcome.runs_on, outcome.known_failure) == ("failed", ["a"], "same-host")
+    assert outcome.error is not None
+    first, why, said, *_, what = outcome.error.splitlines()
+    assert first == "the move failed in the phase reservation; the guest runs on host a"
+    assert why == "Why: source and destination are one host for libvirt: they have the same host UUID"
+    assert "internal error: Attempt to migrate guest to the same host" in said
+    assert what.startswith("What to do: compare 'virsh -c URI capabilities' of both")
+    assert deployed.copies() == ["a"]
+    assert deployed.move("b").error is None
+
+
+def test_what_qemu_says_at_the_destination_is_evidence(deployed: Deployed) -> None:
+    """Its libvirt is left too little address space for the guest's QEMU."""
+    [libvirtd] = processes(deployed.lab, "b", "libvirtd")
+    run(["prlimit", "--pid", str(libvirtd.pid), "--as=1200000000:"])
+    try:
+        failed = deployed.move("b")
+    finally:
+        run(["prlimit", "--pid", str(libvirtd.pid), "--as=unlimited:"])
+    outcome = failed.stored.record.outcome
+    assert (outcome.result, outcome.runs_on, outcome.known_failure) == ("failed", ["a"], "memory"), outcome.error
+    assert outcome.error is not None
+    assert "Why: the destination has no memory for the guest" in outcome.error
+    assert "QEMU's log on host b: " in outcome.error
+    assert "Cannot allocate memory" in outcome.error
+    assert deployed.move("b").error is None
+
+
 @pytest.mark.long
 def test_a_move_past_its_point_of_no_return_is_not_aborted(deployed: Deployed) -> None:
     moving = deployed.begin("b", "post-copy", "bandwidth=10 MiB/s")
@@ -146,7 +181,7 @@ def test_ctrl_c_on_a_cold_move_gives_the_guest_and_its_service_back(deployed: De
         deployed.come_to("powered off" if moment == "on its way back" else moment)
         if moment == "on its way back":
             deployed.deployment.abort_file.touch()
-            deployed.wait_for(lambda: deployed.lab.host_a.state_of(deployed.lab.guest) == "runs", "its boot on its source")
+            deployed.wait_for(lambda: deployed.lab.hosts["a"].state_of(deployed.lab.guest) == "runs", "its boot on its source")
         running.send_signal(signal.SIGINT)
         _, stderr = running.communicate(timeout=300)
         assert running.returncode == 130, stderr
@@ -204,7 +239,7 @@ def test_what_moves_with_its_disk_is_given_up_when_nothing_gets_through(
             set_link(lab, "b", "up")
         assert (where, steps) == ("a", expected)
         assert deployed.copies() == ["a"]
-        assert not list(lab.server_b.place.own.iterdir())
+        assert not list(lab.hosts["b"].place.own.iterdir())
 
 
 @pytest.mark.long
@@ -279,7 +314,7 @@ def test_a_container_whose_mover_was_killed_is_found_running_once(lab: Lab, tmp_
 @pytest.mark.long
 def test_a_container_whose_other_carrier_is_gone_is_started_anew_where_it_was(lab: Lab, tmp_path: Path) -> None:
     with container_put_up(lab, tmp_path, "checkpoint") as deployed:
-        take_power_away(lab.host_b, lab.carrier("b"))
+        take_power_away(lab.hosts["b"], lab.carrier("b"))
         assert deployed.recover() == ("a", ["done"])
         with pytest.raises(UsageError, match="a carrier of tested is gone"):
             deployed.move("b")

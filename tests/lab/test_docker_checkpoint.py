@@ -30,12 +30,12 @@ def agent(lab: Lab) -> Iterator[GuestAgent]:
     """A guest in which the service runs in a container of Docker's."""
     spec = quick()
     state = StateStore(lab, spec.guest, spec.stream).get("nested", "stream", 1)
-    with Connection.open(lab.host_a.libvirt_uri) as connection:
+    with Connection.open(lab.hosts["a"].libvirt_uri) as connection:
         found, _ = the_guest.restore(lab, connection, lab.guest, state.folder)
         try:
             yield found
         finally:
-            the_guest.take_power_away(lab.host_a, lab.guest)
+            the_guest.take_power_away(lab.hosts["a"], lab.guest)
 
 
 def test_dockers_own_checkpoint_goes_nowhere_else(agent: GuestAgent) -> None:

@@ -52,7 +52,7 @@ def test_a_clock_that_nobody_sets_stays_behind(deployed: Deployed) -> None:
     figures = figures_of(moved.stored)
     assert figures.guest_clock_set_ms is None
     assert figures.guest_clock_lag_ms is not None
-    still_ms = _off_ms(deployed.lab.host_b, deployed.lab)
+    still_ms = _off_ms(deployed.lab.hosts["b"], deployed.lab)
     assert still_ms == pytest.approx(figures.guest_clock_after_ms, abs=30)
     back = deployed.move("a", "pre-copy", "after=set-clock")
     assert back.error is None
@@ -60,7 +60,7 @@ def test_a_clock_that_nobody_sets_stays_behind(deployed: Deployed) -> None:
     # What it was before it was set is kept: this move found it late already.
     assert set_back.guest_clock_before_ms == pytest.approx(still_ms, abs=30)
     assert set_back.guest_clock_set_ms == pytest.approx(0, abs=20)
-    assert _off_ms(deployed.lab.host_a, deployed.lab) == pytest.approx(0, abs=30)
+    assert _off_ms(deployed.lab.hosts["a"], deployed.lab) == pytest.approx(0, abs=30)
 
 
 def _off_ms(host: Host, lab: Lab) -> float:
@@ -81,7 +81,7 @@ def _off_ms(host: Host, lab: Lab) -> float:
 
 def test_reading_it_takes_little_time(lab: Lab, states: StateStore) -> None:
     state = states.get("vm", "stream", 1)
-    with Connection.open(lab.host_a.libvirt_uri) as connection:
+    with Connection.open(lab.hosts["a"].libvirt_uri) as connection:
         agent, _ = the_guest.restore(lab, connection, lab.guest, state.folder)
         try:
             began_s = time.monotonic()
@@ -91,7 +91,7 @@ def test_reading_it_takes_little_time(lab: Lab, states: StateStore) -> None:
             agent.time_ns()
             once_s = time.monotonic() - once_s
         finally:
-            the_guest.take_power_away(lab.host_a, lab.guest)
+            the_guest.take_power_away(lab.hosts["a"], lab.guest)
     assert clock is not None
     print(clock, took_s)
     # The budget, and what a reading takes that was begun within it.

@@ -48,7 +48,7 @@ class Ender:
             self._worker.start()
 
     def _end(self) -> None:
-        uri = self._lab.server_a.libvirt_uri if self._host == "a" else self._lab.server_b.libvirt_uri
+        uri = self._lab.hosts["a"].libvirt_uri if self._host == "a" else self._lab.hosts["b"].libvirt_uri
         with Connection.open(uri) as connection:
             domain = connection.find(self._lab.guest.uuid)
             assert domain is not None
@@ -135,12 +135,12 @@ def test_a_guest_that_panics_is_kept_where_that_is_asked_for(mended: Lab, states
     assert end is not None
     assert end.how == "panicked"
     assert end.left.startswith("its QEMU is kept on host a, with the memory as it was")
-    with Connection.open(mended.server_a.libvirt_uri) as connection:
+    with Connection.open(mended.hosts["a"].libvirt_uri) as connection:
         domain = connection.find(mended.guest.uuid)
         assert domain is not None
         assert domain.crashed
         assert domain.monitor("query-status")["status"] == "guest-panicked"
-    assert mended.server_a.state_of(mended.guest) == "absent"
+    assert mended.hosts["a"].state_of(mended.guest) == "absent"
 
 
 def test_a_guest_that_is_moved_or_stays_has_no_end(mended: Lab, states: StateStore, tmp_path: Path) -> None:
@@ -181,7 +181,7 @@ def test_a_deployed_guest_that_ends_after_its_move(deployed: Deployed) -> None:
     def step(words: str) -> None:
         told.append(words)
         if words == "watching after the move":
-            with Connection.open(deployed.lab.host_b.libvirt_uri) as connection:
+            with Connection.open(deployed.lab.hosts["b"].libvirt_uri) as connection:
                 domain = connection.find(deployed.lab.guest.uuid)
                 assert domain is not None
                 domain.agent("guest-exec", {"path": "/bin/touch", "arg": ["/run/go"]})

@@ -72,7 +72,7 @@ def test_moves_may_have_a_link_of_their_own_and_be_encrypted(make_lab: LabMaker,
     assert figures.link_bytes is not None
     assert figures.link_bytes > sent * 0.9
     # Nobody who speaks in plain text is let in.
-    refused = lab.server_a.run(["virsh", "-c", "qemu+tcp://server-b/system", "hostname"], check=False)
+    refused = lab.hosts["a"].run(["virsh", "-c", "qemu+tcp://server-b/system", "hostname"], check=False)
     assert refused.exit_code != 0
     assert "refused" in refused.stderr
 
@@ -86,7 +86,7 @@ echo " ${PIPESTATUS[1]}"
 
 def listening_ports(lab: Lab) -> list[int]:
     """Where server B's QEMU waits for a guest: its memory first, then its disk (libvirt's ports for moves)."""
-    said = lab.server_b.run(["ss", "-H", "-l", "-t", "-n"]).stdout
+    said = lab.hosts["b"].run(["ss", "-H", "-l", "-t", "-n"]).stdout
     return sorted({port for port in (int(line.split()[3].rpartition(":")[2]) for line in said.splitlines()) if port >= 49152})
 
 
@@ -106,8 +106,8 @@ def test_a_disk_that_moves_encrypted_is_given_to_nobody_else(make_lab: LabMaker,
 
     def ask_for_the_disk(lab: Lab) -> None:
         _, port = listening_ports(lab)
-        where = f"driver=nbd,host={lab.server_b.address},port={port},export=vda"
-        asked = lab.server_a.run(["qemu-img", "info", "--image-opts", where], check=False)
+        where = f"driver=nbd,host={lab.hosts['b'].address},port={port},export=vda"
+        asked = lab.hosts["a"].run(["qemu-img", "info", "--image-opts", where], check=False)
         assert asked.exit_code != 0
         said.append(asked.stderr)
 
@@ -123,7 +123,7 @@ def test_a_sender_in_plain_text_is_cut_off_and_the_guest_moves_all_the_same(make
     def send_a_guest(lab: Lab) -> None:
         # While the disk is copied B's QEMU waits for the memory: whoever comes first is taken for the sender.
         port, _ = listening_ports(lab)
-        answers.append(lab.server_a.run(["bash", "-c", PLAIN_QEMU, "plain", lab.server_b.address, str(port)]).stdout)
+        answers.append(lab.hosts["a"].run(["bash", "-c", PLAIN_QEMU, "plain", lab.hosts["b"].address, str(port)]).stdout)
 
     moved_beside(make_lab, tmp_path, send_a_guest)
     [answer] = answers
@@ -138,7 +138,7 @@ def answered(lab: Lab, folder: Path) -> pl.DataFrame:
     Until then the vantage asks for server A's hardware address, once a second, and questions may be lost, too.
     """
     probe = Instrument(
-        "probe", "whimbrel.observe.probe", {"address": lab.server_a.address, "every_s": 0.01},
+        "probe", "whimbrel.observe.probe", {"address": lab.hosts["a"].address, "every_s": 0.01},
         output=folder / "probe.parquet", log_file=folder / "log", wrap=lab.vantage.command,
     )  # fmt: skip
     with probe:

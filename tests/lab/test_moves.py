@@ -247,7 +247,7 @@ def test_a_viewer_that_loses_its_connection_says_so_and_comes_back(lab: Lab, sta
         "player", "whimbrel.stream.player", configuration, output=tmp_path / "packets.parquet", log_file=tmp_path / "log",
         procs_files=lab.vantage.procs_files, wrap=lab.vantage.command,
     )  # fmt: skip
-    with Connection.open(lab.server_a.libvirt_uri) as connection:
+    with Connection.open(lab.hosts["a"].libvirt_uri) as connection:
         try:
             agent, _ = the_guest.restore(lab, connection, lab.guest, state.folder)
             with player:
@@ -266,11 +266,11 @@ def test_a_viewer_that_loses_its_connection_says_so_and_comes_back(lab: Lab, sta
 
 
 def test_a_second_claimant_is_refused(lab: Lab) -> None:
-    free = lab.server_b.capacity().memory_bytes
-    with reserved(lab.server_b, "first", free * 3 // 4, 2**20):
+    free = lab.hosts["b"].capacity().memory_bytes
+    with reserved(lab.hosts["b"], "first", free * 3 // 4, 2**20):
         with (
             pytest.raises(ReservationError, match="cannot set aside") as caught,
-            reserved(lab.server_b, "second", free // 2, 2**20),
+            reserved(lab.hosts["b"], "second", free // 2, 2**20),
         ):
             pass
         assert "first" in str(caught.value)
@@ -278,14 +278,14 @@ def test_a_second_claimant_is_refused(lab: Lab) -> None:
 
 def test_a_restored_guest_is_where_it_was(lab: Lab, states: StateStore) -> None:
     state = states.get("vm", "stream", 1)
-    with Connection.open(lab.server_a.libvirt_uri) as connection:
+    with Connection.open(lab.hosts["a"].libvirt_uri) as connection:
         try:
             agent, _ = the_guest.restore(lab, connection, lab.guest, state.folder)
             assert agent.shell("cat /proc/sys/kernel/random/boot_id").strip() == state.boot_id
             programs = agent.shell("cat /proc/[0-9]*/comm").split()
             assert "nginx" in programs
             assert "dockerd" not in programs
-            skew_s = abs(float(agent.shell("date +%s.%N")) - float(lab.server_a.run(["date", "+%s.%N"]).stdout))
+            skew_s = abs(float(agent.shell("date +%s.%N")) - float(lab.hosts["a"].run(["date", "+%s.%N"]).stdout))
             assert skew_s < 2
         finally:
             found = connection.find(lab.guest.uuid)
@@ -294,6 +294,6 @@ def test_a_restored_guest_is_where_it_was(lab: Lab, states: StateStore) -> None:
 
 
 def test_disk_space_and_memory_of_a_server_are_its_own(lab: Lab) -> None:
-    capacity = lab.server_b.capacity()
-    assert capacity.memory_bytes == lab.spec.servers.b.memory_bytes
+    capacity = lab.hosts["b"].capacity()
+    assert capacity.memory_bytes == lab.spec.servers["b"].memory_bytes
     assert capacity.disk_bytes > 2**30

@@ -84,9 +84,9 @@ def with_guest(request: pytest.FixtureRequest) -> Iterator[Lab]:
     spec = quick("lab.name=private", f"lab.tls={str(request.param).lower()}")
     with lab_that_is_up(spec.lab) as lab, ExitStack() as stack:
         state = StateStore(lab, spec.guest, spec.stream).get("vm", "none", 1)
-        connection = stack.enter_context(Connection.open(lab.host_a.libvirt_uri))
+        connection = stack.enter_context(Connection.open(lab.hosts["a"].libvirt_uri))
         the_guest.restore(lab, connection, lab.guest, state.folder)
-        stack.callback(the_guest.take_power_away, lab.host_a, lab.guest)
+        stack.callback(the_guest.take_power_away, lab.hosts["a"], lab.guest)
         yield lab
 
 
@@ -162,7 +162,7 @@ def looks(pids: list[int]) -> set[tuple[str, str]]:
 
 
 def test_libvirts_sockets_are_for_root_alone_even_without_the_folders_above(with_guest: Lab) -> None:
-    folder = with_guest.server_a.place.folder / "run"
+    folder = with_guest.hosts["a"].place.folder / "run"
     sockets = [path for path in folder.rglob("*") if path.is_socket()]
     assert {"libvirt-sock", "libvirt-sock-ro", "libvirt-admin-sock", "virtlogd-sock"} <= {path.name for path in sockets}
     modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in sockets}

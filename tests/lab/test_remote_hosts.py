@@ -7,8 +7,6 @@ import platform
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -16,37 +14,14 @@ import pytest
 from tests.calibration.table import say
 from tests.lab.test_command_line import ENVIRONMENT, wait_for_word
 from tests.snapshot import snapshot
+from tests.their_hosts import THEIR_UUIDS, TheirHosts
 from whimbrel.analysis.figures import figures_of
 from whimbrel.engines.libvirt import Connection
 from whimbrel.errors import EngineError
-from whimbrel.images.store import ImageStore
-from whimbrel.lab.lab import Lab, ledger_of
 from whimbrel.records.store import CampaignFolder
-from whimbrel.spec.lab import LabSpec
 from whimbrel.system.certificates import Authority, equip_client
 
 pytestmark = pytest.mark.alone
-
-FILE = """\
-schema_version: 1
-name: remote
-hosts:
-  name: remote
-  a: {{libvirt: "{a}", peer_libvirt: "qemu+tls://server-a/system", address: {address_a}}}
-  b: {{libvirt: "{b}", peer_libvirt: "qemu+tls://server-b/system", address: {address_b}}}
-  storage: /srv/shared
-  guest_address: {guest}/24
-  accelerator: {accelerator}
-guest: {{saved_states: 1}}
-observe: {{at_rest: 1 s, before: 2 s, after: 4 s}}
-scenarios: [{{name: vm, title: nginx in a VM, form: vm, service: stream, arms: [{{viewers: 1}}]}}]
-"""
-
-# A VM of the other team's, as each host has one: it has no disk, and its firmware runs on.
-THEIR_VM = """\
-<domain type="qemu"><name>guest</name><uuid>{uuid}</uuid><memory unit="MiB">64</memory><os><type machine="pc">hvm</type></os>
-<devices><emulator>/usr/bin/qemu-system-x86_64</emulator></devices></domain>"""
-THEIR_UUIDS = {"a": "0b5e7f4c-0000-4000-8000-00000000000a", "b": "0b5e7f4c-0000-4000-8000-00000000000b"}
 
 # Another controller: it takes the hosts over, and goes again.
 TAKE_OVER = """
@@ -64,74 +39,10 @@ with ledger_for(spec) as ledger:
 """
 
 
-@dataclass
-class TheirHosts:
-    """What the other team gave us: a file with two URIs, and a place in their network to call from."""
-
-    lab: Lab
-    file: Path
-
-    def command(self, *words: str | Path) -> list[str]:
-        return [*self.lab.vantage.command([sys.executable, "-m", "whimbrel"]), *map(str, words)]
-
-    def whimbrel(self, *words: str | Path, home: Path | None = None) -> subprocess.CompletedProcess[str]:
-        """A command of ours, or of the controller whose home this is."""
-        return self.started(self.command(*words), home)
-
-    def started(self, command: list[str], home: Path | None = None) -> subprocess.CompletedProcess[str]:
-        env = ENVIRONMENT if home is None else {**ENVIRONMENT, "WHIMBREL_HOME": str(home)}
-        return subprocess.run(command, capture_output=True, text=True, timeout=600, env=env)
-
-    @property
-    def guests(self) -> dict[str, set[str]]:
-        """Every guest on each host, by its UUID, running or not."""
-        return {
-            server.name: set(server.run(["virsh", "list", "--all", "--uuid"]).stdout.split())
-            for server in (self.lab.server_a, self.lab.server_b)
-        }
-
-    @property
-    def only_their_own(self) -> bool:
-        """Whether their own VMs run on both hosts, and nothing else is there, running or not."""
-        for server in (self.lab.server_a, self.lab.server_b):
-            said = server.run(["virsh", "list", "--uuid"]).stdout.split()
-            if said != [THEIR_UUIDS[server.name]]:
-                return False
-        return self.guests == {name: {number} for name, number in THEIR_UUIDS.items()}
-
-    @property
-    def storage(self) -> set[str]:
-        return {path.name for path in self.lab.shared.iterdir()}
-
-
-@pytest.fixture(scope="module")
-def theirs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TheirHosts]:
-    folder = tmp_path_factory.mktemp("theirs")
-    spec = LabSpec.model_validate({"name": "theirs", "network": "10.78.0.0/24", "link_rate": "1 Gbit/s", "tls": True})
-    with ledger_of(spec.name) as ledger:
-        ledger.undo_all()
-        lab = Lab(spec, ImageStore(), ledger)
-        lab.up()
-        try:
-            equip_client(lab.authority, "us", folder / "pki")
-            for server in (lab.server_a, lab.server_b):
-                with Connection.open(server.libvirt_uri) as connection:
-                    connection.create(THEIR_VM.format(uuid=THEIR_UUIDS[server.name]))
-            uris = [f"qemu+tls://{server.address}/system?pkipath={folder}/pki" for server in (lab.server_a, lab.server_b)]
-            file = folder / "remote.yaml"
-            file.write_text(FILE.format(
-                a=uris[0], b=uris[1], address_a=lab.server_a.address, address_b=lab.server_b.address, guest=lab.guest.address,
-                accelerator=lab.accelerator(lab.store.guest_disk(3 * 2**30)),
-            ))  # fmt: skip
-            yield TheirHosts(lab, file)
-        finally:
-            lab.down()
-
-
 def test_doctor_tries_them_and_says_what_cannot_be_seen(theirs: TheirHosts) -> None:
     done = theirs.whimbrel("doctor", theirs.file, "--json")
     assert done.returncode == 0, done.stderr
-    findings = {finding["name"]: finding for finding in json.loads(done.stdout)}
+    findings = {finding["name"]: finding for finding in json.loads(done.stdout)["tried"]}
     for name in ("libvirt of host a", "libvirt of host b", "room on host b", "shared storage", "use by others"):
         assert findings[name]["works"], findings[name]
     assert "not that of the host" in findings["network of host a"]["seen"]
@@ -163,7 +74,7 @@ def test_run_moves_and_measures_and_leaves_nothing(theirs: TheirHosts, tmp_path:
     assert "network of host a" in record.unmeasured
     assert theirs.storage == set()
     assert theirs.only_their_own
-    for server in (theirs.lab.server_a, theirs.lab.server_b):
+    for server in (theirs.lab.hosts["a"], theirs.lab.hosts["b"]):
         assert server.run(["virsh", "pool-list", "--all", "--name"]).stdout.strip() == ""
     assert snapshot() == before
 
@@ -214,7 +125,7 @@ def test_another_controller_is_told_who_is_there_and_touches_nothing(theirs: The
         assert recovered.returncode == 0, recovered.stderr
         assert theirs.guests == {"a": {THEIR_UUIDS["a"]}, "b": {THEIR_UUIDS["b"], ours}}
         # As after a power cut: the guest is gone, the claim is left, and only who asks for it takes the hosts.
-        assert theirs.lab.server_b.run(["virsh", "destroy", ours]).exit_code == 0
+        assert theirs.lab.hosts["b"].run(["virsh", "destroy", ours]).exit_code == 0
         taken = theirs.started([*theirs.lab.vantage.command([sys.executable, "-c", TAKE_OVER, str(theirs.file)])], second)
         assert taken.returncode == 0, taken.stderr
         assert taken.stdout.strip() != ours
@@ -231,7 +142,7 @@ def test_without_a_certificate_of_theirs_nobody_is_let_in(theirs: TheirHosts, tm
     stranger.create()
     equip_client(stranger, "stranger", tmp_path / "pki")
     ask = "import sys, libvirt; libvirt.open(sys.argv[1])"
-    address = theirs.lab.server_a.address
+    address = theirs.lab.hosts["a"].address
     for uri, said in (
         (f"qemu+tls://{address}/system?pkipath={tmp_path}/pki", "ertificate"),
         (f"qemu+tcp://{address}/system", "refused"),
@@ -245,7 +156,7 @@ def test_without_a_certificate_of_theirs_nobody_is_let_in(theirs: TheirHosts, tm
 
 def test_a_host_that_is_not_there_is_said(theirs: TheirHosts, tmp_path: Path) -> None:
     file = tmp_path / "nobody.yaml"
-    file.write_text(theirs.file.read_text().replace(f"//{theirs.lab.server_b.address}/", "//10.78.0.77/"))
+    file.write_text(theirs.file.read_text().replace(f"//{theirs.lab.hosts['b'].address}/", "//10.78.0.77/"))
     done = theirs.whimbrel("doctor", file)
     assert done.returncode == 3
     assert "MISSING libvirt of host b" in done.stdout

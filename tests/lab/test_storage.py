@@ -52,13 +52,13 @@ def moved(lab: Lab, states: StateStore, folder: Path, *overrides: str, form: str
 
 def assert_the_disk_is_on_b_alone(lab: Lab, storage: str) -> DiskFacts:
     """Says what that disk is."""
-    assert images(lab.server_a) == []
-    assert images(lab.server_b) == [IMAGE]
-    disk = lab.own_disk(lab.guest, lab.server_b)
+    assert images(lab.hosts["a"]) == []
+    assert images(lab.hosts["b"]) == [IMAGE]
+    disk = lab.own_disk(lab.guest, lab.hosts["b"])
     facts = disk.facts()
     assert (facts.backing is None) == (storage == "full")
     # 3: clusters that belong to nothing, as a QEMU leaves them that was killed; none that is damaged or belongs to two.
-    assert lab.server_b.run(["qemu-img", "check", "-q", disk.path], check=False).exit_code in (0, 3)
+    assert lab.hosts["b"].run(["qemu-img", "check", "-q", disk.path], check=False).exit_code in (0, 3)
     return facts
 
 
@@ -124,7 +124,7 @@ def test_parallel_connections_carry_memory_beside_the_disk(lab: Lab, states: Sta
 
 @pytest.mark.parametrize("storage", ["incremental", pytest.param("full", marks=pytest.mark.long)])
 def test_a_disk_that_was_fetched_reads_as_the_one_that_was_served(lab: Lab, states: StateStore, storage: str) -> None:
-    here, there = the_guest.own_disks(lab, lab.guest, lab.host_a, lab.host_b)
+    here, there = the_guest.own_disks(lab, lab.guest, lab.hosts["a"], lab.hosts["b"])
     whole = storage == "full"
     # Where the guest of the trial before has left its own; what is there is not made anew.
     there.remove()
@@ -135,14 +135,14 @@ def test_a_disk_that_was_fetched_reads_as_the_one_that_was_served(lab: Lab, stat
             there.fetch(url, whole, None, lambda: None)
         with here.served(whole=True) as url:
             words = ["qemu-img", "compare", "-f", "raw", "-F", "qcow2", url, there.path]
-            assert "Images are identical" in lab.server_b.run(words, timeout_s=300).stdout
+            assert "Images are identical" in lab.hosts["b"].run(words, timeout_s=300).stdout
     finally:
         here.remove()
         there.remove()
 
 
 def test_what_a_disk_is_books_its_room(lab: Lab, states: StateStore) -> None:
-    disk = lab.own_disk(lab.guest, lab.server_a)
+    disk = lab.own_disk(lab.guest, lab.hosts["a"])
     try:
         disk.put(states.get("vm", "none", 1).folder / "disk.qcow2")
         facts = disk.facts()
@@ -151,11 +151,11 @@ def test_what_a_disk_is_books_its_room(lab: Lab, states: StateStore) -> None:
         assert facts.backing is not None
         assert facts.backing_format == "raw"
         migration = spec.migration.model_copy(update={"storage": "incremental"})
-        request = MoveRequest(lab.guest, lab.host_a, lab.host_b, 2**30, 2**30, migration)
+        request = MoveRequest(lab.guest, lab.hosts["a"], lab.hosts["b"], 2**30, 2**30, migration)
         assert 0 < disk_to_book_bytes(request, facts) < LITTLE_BYTES
     finally:
         disk.remove()
-    assert images(lab.server_a) == []
+    assert images(lab.hosts["a"]) == []
 
 
 # The copy of an overlay is over before it can be harmed.
@@ -175,8 +175,8 @@ def test_a_failure_leaves_the_guest_and_its_disk_on_a_and_nothing_on_b(
     print(stored.record.outcome)
     assert stored.record.outcome.runs_on == ["a"]
     assert_it_is_true(mended, stored)
-    assert images(mended.server_a) == [IMAGE]
-    assert images(mended.server_b) == []
+    assert images(mended.hosts["a"]) == [IMAGE]
+    assert images(mended.hosts["b"]) == []
     assert_a_new_try_succeeds(mended, states, tmp_path / "again", option)
     assert_the_disk_is_on_b_alone(mended, storage)
 
@@ -190,7 +190,7 @@ def test_a_disk_that_takes_too_long_is_given_up(lab: Lab, states: StateStore, op
     assert record.outcome.runs_on == ["a"]
     assert record.outcome.error is not None
     assert "phase storage" in record.outcome.error
-    assert images(lab.server_b) == []
+    assert images(lab.hosts["b"]) == []
 
 
 @pytest.mark.long
@@ -205,4 +205,4 @@ def test_a_link_that_is_cut_for_good_while_the_disk_is_copied(mended: Lab, state
     assert stored.record.outcome.runs_on == ["a"]
     assert stored.record.outcome.result == "aborted"
     assert_it_is_true(mended, stored)
-    assert images(mended.server_b) == []
+    assert images(mended.hosts["b"]) == []

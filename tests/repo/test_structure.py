@@ -69,6 +69,13 @@ def test_reports_need_no_engine() -> None:
             )
 
 
+def test_docstrings_are_sentences() -> None:
+    for file in MODULES:
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.FunctionDef | ast.ClassDef) and (said := ast.get_docstring(node)):
+                assert len(said.split()) > 3, f"{file.relative_to(SOURCE)}:{node.lineno}: {said!r} says too little"
+
+
 def test_there_is_no_room_without_a_name() -> None:
     for file in MODULES:
         assert file.stem not in ("utils", "util", "helpers", "helper", "common", "misc", "manager"), file

@@ -47,7 +47,7 @@ def other_cpu_share(hosts: pl.DataFrame, record: TrialRecord, from_ns: int, to_n
     if record.spec.hosts is not None:
         return None
     taken = []
-    for subject in ("machine", "a", "b", "vantage"):
+    for subject in ("machine", *record.spec.host_names, "vantage"):
         change = counter_change(hosts, subject, "cpu_s", from_ns, to_ns)
         if change is None:
             return None

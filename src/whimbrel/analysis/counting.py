@@ -34,3 +34,11 @@ def counting(trials: Sequence[Trialled]) -> list[Trialled]:
     """Every trial but those that warm the machine up, and those of blocks that are left out."""
     left_out = spoilt_blocks(trials)
     return [trial for trial in trials if trial.record.plan.counts and trial.record.plan.block not in left_out]
+
+
+def by_arm(trials: Sequence[Trialled]) -> dict[str, list[Trialled]]:
+    """The trials of each arm, in their order; arms in the order in which they come first."""
+    found: dict[str, list[Trialled]] = {}
+    for trial in trials:
+        found.setdefault(trial.record.plan.arm, []).append(trial)
+    return found

@@ -35,6 +35,8 @@ from whimbrel.records.store import StoredTrial
 from whimbrel.records.trial import TrialRecord
 
 DERIVED_VERSION = 8
+# Of a trial, all that figures are derived from beside its record.
+SERIES = ("hosts", "probe", "packets", "job", "segments")
 
 
 class PhaseFigure(Derived):
@@ -140,7 +142,7 @@ class TrialFigures(Derived):
 
 def figures_of(stored: StoredTrial, buffers_s: Sequence[float] = ()) -> TrialFigures:
     """A stored trial's figures, derived from its record and series; ``buffers_s`` as for ``derive``."""
-    hosts, probe, packets, job, segments = (stored.series(name) for name in ("hosts", "probe", "packets", "job", "segments"))
+    hosts, probe, packets, job, segments = (stored.series(name) for name in SERIES)
     return derive(stored.record, hosts, probe, packets, job, buffers_s, segments)
 
 

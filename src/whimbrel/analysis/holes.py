@@ -71,7 +71,7 @@ def holes_in(
     """What was not seen for too long within a window, and its largest hole."""
     found: list[tuple[str, Silence | None]] = []
     if hosts is not None:
-        found += [(f"host {name}", sampling_hole(hosts, record, name, window)) for name in ("a", "b")]
+        found += [(f"host {name}", sampling_hole(hosts, record, name, window)) for name in record.hosts]
     if probe is not None:
         found.append(("the guest's address", probing_hole(probe, record, window)))
     if job is not None:

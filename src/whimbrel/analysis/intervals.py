@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -77,11 +78,19 @@ def median_of(values: Sequence[float | None], confidence: float = 0.95) -> Media
     check_confidence(confidence)
     if not known:
         return Median(0, None, None)
-    bounds = scipy.stats.quantile_test(known, p=0.5).confidence_interval(confidence_level=confidence)
+    ranks = _ranks_around_median(len(known), confidence)
+    ordered = sorted(known)
+    interval = Interval(float(ordered[ranks[0]]), float(ordered[ranks[1]]), confidence) if ranks else None
+    return Median(len(known), float(np.median(known)), interval)
+
+
+@lru_cache(maxsize=4096)
+def _ranks_around_median(count: int, confidence: float) -> tuple[int, int] | None:
+    """Which of so many figures in order, counted from 0, are the interval's ends: the same whatever the figures are."""
+    bounds = scipy.stats.quantile_test(range(count), p=0.5).confidence_interval(confidence_level=confidence)
     # scipy says "not a number" where there is no order statistic far enough out.
     borne = math.isfinite(bounds.low) and math.isfinite(bounds.high)
-    interval = Interval(float(bounds.low), float(bounds.high), confidence) if borne else None
-    return Median(len(known), float(np.median(known)), interval)
+    return (int(bounds.low), int(bounds.high)) if borne else None
 
 
 def quantile_or_none(values: Sequence[float | None], quantile: float, confidence: float = 0.95) -> Tail | None:
@@ -112,6 +121,7 @@ def least_for_quantile(quantile: float, confidence: float = 0.95) -> int:
     return count - 1 if count > 1 and 1 - quantile ** (count - 1) >= confidence else count
 
 
+@lru_cache(maxsize=4096)
 def success_rate(succeeded: int, tried: int, confidence: float = 0.95) -> SuccessRate:
     """The share that succeeded, with the interval of Clopper and Pearson: never less sure than it says, at any share and count.
 

@@ -65,7 +65,7 @@ class Accuracy:
 
     @property
     def words(self) -> str:
-        """In a line."""
+        """What was found, as one line of prose."""
         if self.median_error is None or self.p95_error is None:
             return f"Predicted {self.figure}: nothing to compare with."
         return (

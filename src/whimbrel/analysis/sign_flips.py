@@ -23,6 +23,7 @@ figure for any n, so nothing here is drawn at random and nothing needs a seed.
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Literal
@@ -38,6 +39,10 @@ Floats = npt.NDArray[np.float64]
 Yesses = npt.NDArray[np.bool_]
 Alternative = Literal["two-sided", "greater", "less"]
 
+# Up to so many differences the interval's ends are looked for one by one. They have n (n + 1) / 2 averages to look at.
+_FEW = 30
+# So many doublings of a chance stay far from the largest number there is.
+_FACTORS = 500
 # Differences closer than this are tied: logarithms of equal ratios may differ in their last digits.
 _DECIMALS = 12
 
@@ -116,12 +121,15 @@ def _p(values: Floats, centre: float, alternative: Alternative) -> float:
 @lru_cache(maxsize=64)
 def _upper_tail(doubled_ranks: tuple[int, ...]) -> Floats:
     """For each s: how likely the positive ones of these (doubled) ranks sum to s or more, each being so by a fair coin."""
-    chances = np.ones(1)
-    for rank in doubled_ranks:
-        grown = np.zeros(len(chances) + rank)
-        grown[: len(chances)] += chances / 2
-        grown[rank:] += chances / 2
-        chances = grown
+    chances = np.zeros(sum(doubled_ranks) + 1)
+    chances[0] = 1.0
+    end = 1
+    for number, rank in enumerate(doubled_ranks, 1):
+        chances[rank : end + rank] += chances[:end]
+        end += rank
+        if number % _FACTORS == 0:
+            chances *= 0.5**_FACTORS
+    chances *= 0.5 ** (len(doubled_ranks) % _FACTORS)
     return np.cumsum(chances[::-1])[::-1]
 
 
@@ -130,10 +138,19 @@ def _first_not_rejected(values: Floats, averages: Floats, alpha: float, start: i
 
     Only there does the statistic change, so looking at each and between each two is looking everywhere.
     """
-    for at, following in zip(averages[start:], [*averages[start + 1 :], averages[-1]], strict=True):
-        if _p(values, at, "two-sided") > alpha or _p(values, (at + following) / 2, "two-sided") > alpha:
-            return float(at)
-    return math.inf
+
+    def kept(position: int) -> bool:
+        at, following = averages[position], averages[min(position + 1, len(averages) - 1)]
+        return _p(values, at, "two-sided") > alpha or _p(values, (at + following) / 2, "two-sided") > alpha
+
+    positions = range(start, len(averages))
+    # The further from an end, the less is rejected; only of a few differences ties make steps that may go back.
+    if len(values) <= _FEW:
+        first = next((position for position in positions if kept(position)), None)
+    else:
+        found = bisect_left(positions, True, key=kept)
+        first = positions[found] if found < len(positions) else None
+    return math.inf if first is None else float(averages[first])
 
 
 def _rejected_at_each_end(count: int, alpha: float) -> int:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from whimbrel.analysis.counting import Trialled, counting
+from whimbrel.analysis.counting import Trialled, by_arm, counting
 from whimbrel.analysis.figures import TrialFigures
 from whimbrel.analysis.intervals import Interval, SuccessRate, median_of, success_rate
 
@@ -81,9 +81,7 @@ class ArmSummary:
 
 def summarise(trials: Sequence[Trialled]) -> list[ArmSummary]:
     """One summary per arm, in the order of the scenario file; of the trials that count."""
-    arms: dict[str, list[Trialled]] = {}
-    for trial in counting(trials):
-        arms.setdefault(trial.record.plan.arm, []).append(trial)
+    arms = by_arm(counting(trials))
     order = [arm.name for scenario in trials[0].record.spec.scenarios for arm in scenario.every_arm] if trials else []
     return [_arm(arms[name]) for name in order if name in arms]
 

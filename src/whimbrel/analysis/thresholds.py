@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from whimbrel.analysis.counting import Trialled, counting
+from whimbrel.analysis.counting import Trialled, by_arm, counting
 from whimbrel.analysis.intervals import least_for_quantile, quantile_or_none
 from whimbrel.spec.evidence import Limit, limits_of
 
@@ -32,14 +32,14 @@ class Tick:
 def ticks_of(trials: Sequence[Trialled]) -> list[Tick]:
     """Every limit of the campaign and of its scenarios, arm by arm in the order of the file. What cannot be said is not kept."""
     ticks: list[Tick] = []
-    counted = counting(trials)
+    made = by_arm(counting(trials))
     spec = trials[0].record.spec if trials else None
     for scenario in spec.scenarios if spec else ():
         assert spec is not None
         limits = [*limits_of(spec.thresholds), *limits_of(scenario.thresholds)]
         for arm in scenario.every_arm:
-            made = [trial for trial in counted if trial.record.plan.arm == arm.name]
-            ticks += [_tick(str(arm.name), limit, made) for limit in limits if made and _asked(limit, made)]
+            of_arm = made.get(str(arm.name), [])
+            ticks += [_tick(str(arm.name), limit, of_arm) for limit in limits if of_arm and _asked(limit, of_arm)]
     return ticks
 
 

@@ -73,7 +73,7 @@ class Verdict:
 
     @property
     def undecided(self) -> bool:
-        """Neither is shown."""
+        """Whether the trials show neither a difference nor equivalence."""
         return not self.different and not self.equivalent
 
     @cached_property

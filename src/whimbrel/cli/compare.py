@@ -10,13 +10,14 @@ from typing import Annotated, Any, get_args
 import typer
 
 from whimbrel.analysis.blocks import TrialFigure, by_block
-from whimbrel.analysis.counting import Trialled, counting
+from whimbrel.analysis.counting import Trialled, by_arm, counting
 from whimbrel.analysis.evidence import figures_in, unended_in
 from whimbrel.analysis.intervals import Interval
 from whimbrel.analysis.likeness import conditions, differences, things
 from whimbrel.analysis.overlap import cliffs_delta
 from whimbrel.analysis.ratios import ratio_of
 from whimbrel.analysis.resampling import bootstrap, ratio_of_medians
+from whimbrel.cli.terminal import reading, waiting
 from whimbrel.errors import UsageError
 from whimbrel.records.store import CampaignFolder
 from whimbrel.report.load import load_trials
@@ -83,32 +84,33 @@ def _find(
     if len(folders) == 1:
         if arm is None or over is None:
             raise UsageError("one campaign has nothing to be compared with", resolution="name two of its arms: --arm A --over B")
-        trials = _counting(folders[0])
-        return [_within(_arm(trials, arm), _arm(trials, over), figure, despite)]
+        arms = _counting(folders[0])
+        return [_within(_arm(arms, arm), _arm(arms, over), figure, despite)]
     if len(folders) > 2 or over is not None:
         raise UsageError("compare two arms of one campaign (--arm, --over), or the same arms of two campaigns")
     ours, theirs = _counting(folders[0]), _counting(folders[1])
-    both = [name for name in dict.fromkeys(trial.record.plan.arm for trial in ours) if name in _names(theirs)]
-    wanted = [arm] if arm is not None else both
+    wanted = [arm] if arm is not None else [name for name in ours if name in theirs]
     if not wanted:
-        raise UsageError(f"the campaigns have no arm in common: {', '.join(_names(ours))}; {', '.join(_names(theirs))}")
+        raise UsageError(f"the campaigns have no arm in common: {', '.join(ours)}; {', '.join(theirs)}")
     names = (folders[0].resolve().name, folders[1].resolve().name)
-    return [_between(_arm(ours, name), _arm(theirs, name), names, figure, despite) for name in wanted]
+    done: list[_Comparison] = []
+    with waiting(lambda: f"{len(done):,} of {len(wanted):,} arms are compared"):
+        for name in wanted:
+            done.append(_between(_arm(ours, name), _arm(theirs, name), names, figure, despite))
+    return done
 
 
-def _counting(folder: Path) -> list[Trialled]:
-    return counting([trial.trialled for trial in load_trials(CampaignFolder.open(folder))])
+def _counting(folder: Path) -> dict[str, list[Trialled]]:
+    """The trials of each arm that count."""
+    campaign = CampaignFolder.open(folder)
+    with reading(campaign) as told:
+        return by_arm(counting([trial.trialled for trial in load_trials(campaign, told=told)]))
 
 
-def _names(trials: list[Trialled]) -> list[str]:
-    return list(dict.fromkeys(trial.record.plan.arm for trial in trials))
-
-
-def _arm(trials: list[Trialled], name: str) -> list[Trialled]:
-    found = [trial for trial in trials if trial.record.plan.arm == name]
-    if not found:
-        raise UsageError(f"there is no arm {name!r}", resolution=f"arms are {', '.join(_names(trials)) or 'none'}")
-    return found
+def _arm(arms: dict[str, list[Trialled]], name: str) -> list[Trialled]:
+    if name not in arms:
+        raise UsageError(f"there is no arm {name!r}", resolution=f"arms are {', '.join(arms) or 'none'}")
+    return arms[name]
 
 
 def _differing(ours: list[Trialled], theirs: list[Trialled], despite: frozenset[str]) -> dict[str, tuple[str, str]]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 
@@ -13,10 +14,10 @@ from whimbrel.cli.interrupts import Interrupts
 from whimbrel.cli.run import TAKE_OVER
 from whimbrel.cli.terminal import notice
 from whimbrel.deployment.bringing_up import bring_up, guest_of, refuse_name, take_down
-from whimbrel.deployment.deployed import Deployment, find, one_arm_of
+from whimbrel.deployment.deployed import Deployment, find, one_arm_of, others_beside
 from whimbrel.deployment.deployed import deployed as everything_deployed
 from whimbrel.deployment.moving import places_of
-from whimbrel.errors import WhimbrelError
+from whimbrel.errors import UsageError, WhimbrelError
 from whimbrel.images.store import ImageStore
 from whimbrel.migrate.journal import DamagedJournalError, read_history
 from whimbrel.migrate.verify import Copies, find_copies
@@ -34,7 +35,9 @@ def deploy(
     file: Annotated[Path, typer.Argument(help="A scenario file: its lab or hosts, guest and stream.")],
     arm: Annotated[str | None, typer.Option(help="Which arm of the file, such as vm-1; needed when it has several.")] = None,
     name: Annotated[str | None, typer.Option(help="What it goes by from now on; default: the arm's scenario.")] = None,
-    on: Annotated[Literal["a", "b"], typer.Option(help="The host it starts on.")] = "a",
+    on: Annotated[
+        str | None, typer.Option(metavar="HOST", help="The host it starts on, by its name in the file; default: the first.")
+    ] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a key of the file.")] = None,
     take_over: Annotated[bool, typer.Option("--take-over", help=TAKE_OVER)] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
@@ -42,18 +45,24 @@ def deploy(
     """Puts a service up and leaves it there, for 'migrate' to move. Makes the file's lab when it is not up."""
     spec = one_arm_of(load_campaign(file, set_ or []), arm)
     name = name or spec.scenarios[0].name
+    on = on or spec.host_names[0]
+    if on not in spec.host_names:
+        raise UsageError(f"the file has no host {on!r}", resolution=f"those it has: {', '.join(spec.host_names)}")
     need_root("deploying")
     refuse_name(name)
     with ledger_for(spec) as ledger, Interrupts(ledger):
         if spec.hosts is None:
             need_capabilities()
         left_up = is_up(spec, ledger)
-        site = site_for(spec, ImageStore(notice()), ledger, take_over)
+        beside = others_beside(spec, name)
+        number = next(number for number in itertools.count(1) if number not in {each.number for each in beside})
+        site = site_for(spec, ImageStore(notice()), ledger, take_over, number)
         with ExitStack() as undo:
             if not left_up:
                 site.up()
                 undo.callback(site.down)
-            bring_up(site, spec, name, on, made_lab=not left_up)
+            made_lab = not left_up or any(each.made_lab for each in beside)
+            bring_up(site, spec, name, on, made_lab, number)
             undo.pop_all()
         if not left_up:
             ledger.keep(spec.lab.model_dump_json(), elsewhere=spec.hosts is not None)
@@ -65,18 +74,18 @@ def deploy(
         )
         return
     print(f"{name} runs on host {on} and answers at {site.guest.address} in the network of its place")
-    print(f"move it: whimbrel migrate {name} --to {'b' if on == 'a' else 'a'}")
+    print(f"move it: whimbrel migrate {name} --to {next(other for other in site.hosts if other != on)}")
 
 
 def undeploy(name: Deployed) -> None:
-    """Ends a deployed service, and takes down the lab that was made for it."""
+    """Ends a deployed service, and takes down the lab that was made for it, unless others are deployed there."""
     need_root("undeploying")
     deployment = find(name)
     with ledger_for(deployment.spec) as ledger, Interrupts(ledger):
-        if deployment.made_lab:
+        if deployment.made_lab and not others_beside(deployment.spec, name):
             ledger.undo_all()
         else:
-            take_down(site_for(deployment.spec, ImageStore(), ledger), deployment)
+            take_down(site_for(deployment.spec, ImageStore(), ledger, number=deployment.number), deployment)
     print(f"{name} is gone")
 
 
@@ -120,7 +129,7 @@ def _copies_of(deployment: Deployment) -> Copies:
     """Asks the hosts, without their ledger: somebody may be moving it."""
     try:
         with ExitStack() as holding:
-            site = site_for(deployment.spec, ImageStore(), ledger_for(deployment.spec))
-            return find_copies(guest_of(deployment, site), places_of(deployment, site, holding))
+            site = site_for(deployment.spec, ImageStore(), ledger_for(deployment.spec), number=deployment.number)
+            return find_copies(guest_of(deployment, site), list(places_of(deployment, site, holding).values()))
     except WhimbrelError:
         return Copies([], [])

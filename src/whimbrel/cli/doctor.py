@@ -1,4 +1,4 @@
-"""``doctor``: what this machine can do, and why not."""
+"""``doctor``: what this machine, or a file's hosts, can do, and why not."""
 
 from __future__ import annotations
 
@@ -9,14 +9,22 @@ from typing import Annotated
 
 import typer
 
+from whimbrel.cli.interrupts import Interrupts
 from whimbrel.errors import CapabilityError
+from whimbrel.hosts.preflight import finding as preflight
+from whimbrel.hosts.preflight.examine import examine_all, nothing_examined
+from whimbrel.hosts.preflight.guests import probe_ledger
+from whimbrel.hosts.preflight.wanted import wanted_by
 from whimbrel.hosts.remote import examine_hosts
 from whimbrel.images.store import ImageStore
 from whimbrel.lab.criu_check import what_is_known
+from whimbrel.spec.campaign import CampaignSpec
+from whimbrel.spec.hosts import HostsSpec
 from whimbrel.spec.load import load_campaign
 from whimbrel.system.capabilities import Finding, examine
 
 _MISSING = CapabilityError.exit_code
+_MARKS = {"blocks": "BLOCKS", "warns": "warns", "unseen": "not seen"}
 
 
 def doctor(
@@ -24,16 +32,45 @@ def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> int:
     """Tries everything that a lab needs on this machine, or that a file's hosts must do; exit code 3 when it is missing."""
-    findings = _findings(file)
-    if as_json:
-        print(json.dumps([asdict(finding) for finding in findings], indent=1))
+    campaign = load_campaign(file) if file is not None else None
+    if campaign is None or campaign.hosts is None:
+        tried = [*examine(), *what_is_known(ImageStore())]
+        found = None
     else:
-        for finding in findings:
-            mark = "ok" if finding.works else "MISSING" if finding.needed else "no"
-            print(f"{mark:8s}{finding.name}: {finding.seen}")
-    return _MISSING if any(finding.needed and not finding.works for finding in findings) else 0
+        tried = examine_hosts(campaign.hosts)
+        found = _against_a_move(campaign, campaign.hosts, tried)
+    missing = any(each.needed and not each.works for each in tried)
+    if as_json:
+        print(json.dumps(_as_json(tried, found, missing), indent=1))
+    else:
+        _print(tried, found or [])
+    return _MISSING if missing or (found is not None and preflight.possible(found) is False) else 0
 
 
-def _findings(file: Path | None) -> list[Finding]:
-    hosts = load_campaign(file).hosts if file is not None else None
-    return [*examine(), *what_is_known(ImageStore())] if hosts is None else examine_hosts(hosts)
+def _against_a_move(campaign: CampaignSpec, hosts: HostsSpec, tried: list[Finding]) -> list[preflight.Finding]:
+    """What stands against a move between them; of hosts that do not answer only that it was not seen."""
+    silent = [each for each in tried if each.name.startswith("libvirt of") and not each.works]
+    if silent:
+        return nothing_examined(hosts, f"{silent[0].name} did not answer")
+    ledger = probe_ledger(hosts)
+    with Interrupts(ledger):
+        return examine_all(hosts, wanted_by(campaign), ledger)
+
+
+def _as_json(tried: list[Finding], found: list[preflight.Finding] | None, missing: bool) -> object:
+    if found is None:
+        return [asdict(each) for each in tried]
+    return {
+        "possible": False if missing else preflight.possible(found),
+        "findings": [asdict(each) for each in found],
+        "tried": [asdict(each) for each in tried],
+    }
+
+
+def _print(tried: list[Finding], found: list[preflight.Finding]) -> None:
+    for each in tried:
+        mark = "ok" if each.works else "MISSING" if each.needed else "no"
+        print(f"{mark:8s}{each.name}: {each.seen}")
+    for one in sorted(found, key=lambda one: list(_MARKS).index(one.severity)):
+        print(f"\n{_MARKS[one.severity]:10s}{one.code} ({one.side}): {one.seen}")
+        print(f"{'':10s}effect: {one.effect}\n{'':10s}cure: {one.cure}")

@@ -15,6 +15,7 @@ from whimbrel.errors import UsageError
 from whimbrel.observe.dirty_profile import USUAL_SAMPLE
 from whimbrel.predict.goals import Candidate, Choice, Goal, GoalName, choose
 from whimbrel.predict.range import Range
+from whimbrel.spec.fields import HostName
 from whimbrel.spec.migration import MigrationSpec
 from whimbrel.spec.overrides import migration_with
 from whimbrel.units import format_duration
@@ -36,9 +37,9 @@ def parse_goal(text: str, most_gap: str | None) -> Goal:
     return Goal(name, within_s, duration_s("--max-gap", most_gap, _LEAST_S) if most_gap else None)
 
 
-def pick(deployment: Deployment, site: AnySite, goal: Goal, learn: list[Path]) -> Choice:
+def pick(deployment: Deployment, site: AnySite, to: HostName, goal: Goal, learn: list[Path]) -> Choice:
     """Profiles the service, and chooses."""
-    profiled = profile_with_bar(deployment, site, _PROFILED_FOR, USUAL_SAMPLE)
+    profiled = profile_with_bar(deployment, site, to, _PROFILED_FOR, USUAL_SAMPLE)
     return choose(candidates_for(profiled, deployment.spec, overheads_from(learn)), goal)
 
 

@@ -21,4 +21,4 @@ def held(deployment: Deployment, when_interrupted: str) -> Iterator[AnySite]:
         if not ledger.entries:
             raise UsageError(f"the place of {deployment.name} is gone", resolution=f"'whimbrel undeploy {deployment.name}'")
         confirm(ledger)
-        yield site_for(deployment.spec, ImageStore(), ledger)
+        yield site_for(deployment.spec, ImageStore(), ledger, number=deployment.number)

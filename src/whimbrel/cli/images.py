@@ -42,7 +42,7 @@ def remove(
     names: Annotated[list[str] | None, typer.Argument(help="The images to remove.")] = None,
     everything: Annotated[bool, typer.Option("--all", help="Remove every image; they are made anew when needed.")] = False,
 ) -> None:
-    """Removes images."""
+    """Removes images and saved states by name."""
     need_root("removing images")
     if not names and not everything:
         raise UsageError("no image is named", resolution="name images, or say --all")

@@ -36,7 +36,8 @@ def up(file: Annotated[Path, typer.Argument(help="A scenario file; its lab is ma
         lab = Lab(spec, ImageStore(notice()), ledger)
         lab.up()
         ledger.keep(spec.model_dump_json())
-    print(f"lab {spec.name} is up: servers a ({lab.server_a.address}) and b ({lab.server_b.address})")
+    servers = [f"{server.name} ({server.address})" for server in lab.hosts.values()]
+    print(f"lab {spec.name} is up: servers {', '.join(servers[:-1])} and {servers[-1]}")
 
 
 @app.command()
@@ -64,13 +65,11 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] 
 @app.command("exec", context_settings={"ignore_unknown_options": True})
 def exec_(
     name: Name,
-    host: Annotated[str, typer.Argument(help="The server: a or b.")],
+    host: Annotated[str, typer.Argument(help="The server, such as a.")],
     command: Annotated[list[str], typer.Argument(help="The command, after --.")],
 ) -> int:
     """Runs a command inside a server of a lab that is up."""
     need_root("entering a lab")
-    if host not in ("a", "b"):
-        raise UsageError(f"a lab has no server {host!r}: it is a or b")
     ledger = ledger_of(name)
     if not ledger.kept:
         raise UsageError(f"there is no lab {name!r} up", resolution="'whimbrel lab up FILE' makes one")
@@ -81,9 +80,9 @@ def exec_(
             f"what was noted of the lab {name!r} is damaged: {error.errors()[0]['msg']}",
             resolution=f"'whimbrel lab down {name}' removes it",
         ) from error
-    lab = Lab(spec, ImageStore(), ledger)
-    server = lab.server_a if host == "a" else lab.server_b
-    done = server.run(command, check=False, timeout_s=3600)
+    if host not in spec.servers:
+        raise UsageError(f"the lab {name!r} has no server {host!r}", resolution=f"those it has: {', '.join(spec.servers)}")
+    done = Lab(spec, ImageStore(), ledger).hosts[host].run(command, check=False, timeout_s=3600)
     print(done.stdout, end="")
     if done.stderr:
         complain(done.stderr.rstrip())

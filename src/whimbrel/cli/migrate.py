@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
@@ -22,8 +22,9 @@ from whimbrel.cli.goals import how_it_turned_out, migration_of, parse_goal, pick
 from whimbrel.cli.held import held
 from whimbrel.cli.streams import say_at_once
 from whimbrel.cli.terminal import complain, notice
+from whimbrel.deployment.aborting import ask_to_abort
 from whimbrel.deployment.deployed import Deployment, find
-from whimbrel.deployment.moving import Moved, Progress, ask_to_abort, move, refuse_while_moved
+from whimbrel.deployment.moving import Moved, Progress, move, refuse_while_moved
 from whimbrel.deployment.recovering import bring_back
 from whimbrel.errors import MoveError, UnsafeStateError, UsageError
 from whimbrel.migrate.journal import DamagedJournalError
@@ -47,7 +48,7 @@ _FIGURES = ("total_s", "qemu_downtime_ms", "libvirt_downtime_ms", "blackout_ms",
 
 def migrate(
     name: Deployed,
-    to: Annotated[Literal["a", "b"], typer.Option(help="The host it is moved to.")],
+    to: Annotated[str, typer.Option(metavar="HOST", help="The host it is moved to, by its name in the file.")],
     technique: Annotated[str | None, typer.Option(help="How ('whimbrel techniques'); default: as its file says.")] = None,
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="An option of the move, such as max_downtime='100 ms'.")
@@ -68,7 +69,7 @@ def migrate(
     out: Annotated[Path | None, typer.Option(help="Keep the record of the move in this folder, for 'show' and 'report'.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
 ) -> int:
-    """Moves a deployed service to the other host and says what the move took. Ctrl-C aborts the move, and the service stays."""
+    """Moves a deployed service to another host and says what the move took. Ctrl-C aborts the move, and the service stays."""
     need_root("a move")
     deployment = find(name)
     refuse_while_moved(deployment)
@@ -78,7 +79,7 @@ def migrate(
     choice: Choice | None = None
     with held(deployment, "aborting the move") as site, _kept(out) as folder:
         if wish is not None:
-            choice = pick(deployment, site, wish, learn or [])
+            choice = pick(deployment, site, to, wish, learn or [])
             if choice.candidate is None:
                 raise MoveError(f"{name} was not moved: nothing meets the goal", details=choice.why)
             if dry_run:
@@ -225,7 +226,7 @@ def _tell(deployment: Deployment, moved: Moved, figures: TrialFigures, choice: C
             "at_least": {key: bound for key, bound in bounds.items() if bound is not None},
             "phases": {phase.name: phase.length_s for phase in figures.phases},
             "kept": _kept_state(record), "rounds": [found.model_dump(mode="json") for found in figures.rounds],
-            "error": record.outcome.error,
+            "error": record.outcome.error, "known_failure": record.outcome.known_failure,
             "goal": {"why": choice.why, "expected": asdict(choice.candidate.expected) | {"stalls": None}}
             if choice and choice.candidate else None,
         }  # fmt: skip

@@ -16,6 +16,7 @@ from whimbrel.analysis.planning import MOST_BLOCKS, BlocksNeeded, PilotSpread, b
 from whimbrel.analysis.ratios import log_ratios
 from whimbrel.analysis.sign_flips import Floats
 from whimbrel.campaign import estimate_campaign_s, estimate_states_s, plan_trials
+from whimbrel.cli.terminal import reading, waiting
 from whimbrel.errors import UsageError
 from whimbrel.records.store import CampaignFolder
 from whimbrel.report.load import load_trials
@@ -62,7 +63,8 @@ def plan(
     if evidence is None or not evidence.hypotheses:
         raise UsageError(f"{file} does not say what it is to show", resolution="give it 'evidence' with 'hypotheses'")
     spreads = _spreads(evidence, pilot, pooled)
-    needs = [_need(evidence, hypothesis, spread) for hypothesis, spread in zip(evidence.hypotheses, spreads, strict=True)]
+    with waiting(lambda: "simulating campaigns of so many blocks"):
+        needs = [_need(evidence, hypothesis, spread) for hypothesis, spread in zip(evidence.hypotheses, spreads, strict=True)]
     _print_json(spec, evidence, needs) if as_json else _print(spec, evidence, needs)
 
 
@@ -74,7 +76,9 @@ def _spreads(evidence: EvidenceSpec, pilot: Path | None, pooled: bool) -> list[t
                 "the spread is not known", resolution="give --pilot FOLDER, --spread '4 %', or 'assumed_spread' in the file"
             )
         return [(evidence.assumed_spread, "assumed")] * len(evidence.hypotheses)
-    trials = counting([trial.trialled for trial in load_trials(CampaignFolder.open(pilot))])
+    campaign = CampaignFolder.open(pilot)
+    with reading(campaign) as told:
+        trials = counting([trial.trialled for trial in load_trials(campaign, told=told)])
     logs = [_log_ratios(evidence, hypothesis, trials) for hypothesis in evidence.hypotheses]
     found = [pooled_spread(logs)] * len(logs) if pooled else [spread_of(each) for each in logs]
     return [

@@ -6,7 +6,7 @@ import json
 import math
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -26,7 +26,7 @@ def predict(
     guest: Annotated[
         str | None, typer.Argument(help="What is deployed ('whimbrel deployed'); it is profiled where it runs. Or give --curve.")
     ] = None,
-    to: Annotated[Literal["a", "b"] | None, typer.Option(help="With GUEST: the host it would be moved to.")] = None,
+    to: Annotated[str | None, typer.Option(metavar="HOST", help="With GUEST: the host it would be moved to.")] = None,
     seconds: Annotated[str, typer.Option("--for", metavar="DURATION", help="With GUEST: how long it is profiled.")] = "20 s",
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="With GUEST: an option of the move, as for 'migrate'.")

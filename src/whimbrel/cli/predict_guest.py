@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Literal
 
 from whimbrel.cli.held import held
 from whimbrel.cli.profile import profile_with_bar
@@ -17,13 +16,14 @@ from whimbrel.predict.expectation import Expectation
 from whimbrel.predict.move import expectation_of, why_not
 from whimbrel.predict.overheads import Overheads
 from whimbrel.predict.range import Range
+from whimbrel.spec.fields import HostName
 from whimbrel.spec.overrides import migration_with
 from whimbrel.system.root import need_root
 from whimbrel.units import format_bytes, format_duration, format_rate
 
 
-def predict_guest(name: str, to: Literal["a", "b"], seconds: str, sets: list[str], learn_from: list[Path], as_json: bool) -> None:
-    """Profiles it where it runs, and says what a move to the other host would take."""
+def predict_guest(name: str, to: HostName, seconds: str, sets: list[str], learn_from: list[Path], as_json: bool) -> None:
+    """Profiles it where it runs, and says what a move to that host would take."""
     need_root("profiling a guest")
     deployment = find(name)
     migration = migration_with(deployment.spec.migration, None, sets)
@@ -32,9 +32,7 @@ def predict_guest(name: str, to: Literal["a", "b"], seconds: str, sets: list[str
         raise UsageError(reason)
     overheads = overheads_from(learn_from)
     with held(deployment, "stopping") as site:
-        profiled = profile_with_bar(deployment, site, seconds, USUAL_SAMPLE)
-    if profiled.host == to:
-        raise UsageError(f"{name} runs on host {to} already")
+        profiled = profile_with_bar(deployment, site, to, seconds, USUAL_SAMPLE)
     found = expectation_of(profiled.profile, profiled.link_bytes_per_s, deployment.spec, migration, overheads)
     if as_json:
         content = {"name": name, "to": to, "learned_from": overheads.learned_from, "forced": found.forced, **asdict(found)}

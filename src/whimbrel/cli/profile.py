@@ -23,6 +23,7 @@ from whimbrel.deployment.profiling import profile as profile_it
 from whimbrel.observe.dirty_profile import USUAL_SAMPLE, expected_s
 from whimbrel.predict.profile import PAGE_BYTES
 from whimbrel.records.caller import write_file
+from whimbrel.spec.fields import HostName
 from whimbrel.system.root import need_root
 from whimbrel.units import format_bytes, format_duration, format_rate
 
@@ -36,6 +37,9 @@ def profile(
     sample: Annotated[
         int, typer.Option(min=256, max=1 << 20, help="How many pages are looked at, drawn at random.")
     ] = USUAL_SAMPLE,
+    to: Annotated[
+        str | None, typer.Option(metavar="HOST", help="The host to which the link is tried; default: the first it is not on.")
+    ] = None,
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the curve, for 'predict --curve'.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, with errors.")] = False,
 ) -> None:
@@ -46,13 +50,13 @@ def profile(
     need_root("profiling a guest")
     deployment = find(name)
     with held(deployment, "stopping") as site:
-        found = profile_with_bar(deployment, site, seconds, sample)
+        found = profile_with_bar(deployment, site, to, seconds, sample)
     if out is not None:
         write_file(out, f"{found.profile.as_json()}\n".encode())
     _tell(found, as_json)
 
 
-def profile_with_bar(deployment: Deployment, site: AnySite, seconds: str, sample: int) -> Profiled:
+def profile_with_bar(deployment: Deployment, site: AnySite, to: HostName | None, seconds: str, sample: int) -> Profiled:
     """Profiles it, and shows how far that has come; UsageError when ``seconds`` is no duration."""
     longest_s = duration_s("--for", seconds, _LEAST_S)
     takes_s = expected_s(longest_s, by_qemu=deployment.spec.hosts is not None)
@@ -60,7 +64,7 @@ def profile_with_bar(deployment: Deployment, site: AnySite, seconds: str, sample
     bar = Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty())
     with bar:
         task = bar.add_task("profiling", total=takes_s)
-        return profile_it(deployment, site, longest_s, sample, lambda over_s: bar.update(task, completed=over_s))
+        return profile_it(deployment, site, to, longest_s, sample, lambda over_s: bar.update(task, completed=over_s))
 
 
 def _tell(found: Profiled, as_json: bool) -> None:

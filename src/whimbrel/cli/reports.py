@@ -10,16 +10,17 @@ from typing import Annotated, Literal
 import typer
 from pydantic import BaseModel
 
-from whimbrel.analysis.figures import TrialFigures
+from whimbrel.analysis.kept import KeptFigures
 from whimbrel.cli.quantities import duration_s
 from whimbrel.cli.run import print_findings
+from whimbrel.cli.terminal import reading, waiting
 from whimbrel.errors import UsageError
 from whimbrel.plain_text import visible
 from whimbrel.records.store import CampaignFolder
 from whimbrel.records.trial import EndRecord, TrialRecord
 from whimbrel.report.as_json import summary
 from whimbrel.report.content import build_report
-from whimbrel.report.load import ReportedTrial
+from whimbrel.report.load import ReportedTrial, load_trial
 from whimbrel.report.quantities import spoken, written
 from whimbrel.spec.curve import CurveSpec
 from whimbrel.spec.load import schema_text
@@ -43,10 +44,12 @@ def report(
     from whimbrel.report.layout import write_figures, write_page  # slow to import, and only this command draws
 
     campaign = CampaignFolder.open(folder)
-    built = build_report(campaign, _seconds(buffer))
+    with reading(campaign) as told:
+        built = build_report(campaign, _seconds(buffer), told)
     try:
-        page = write_page(campaign, built)
-        files = write_figures(campaign, built) if figures else []
+        with waiting(lambda: "drawing page and charts"):
+            page = write_page(campaign, built)
+            files = write_figures(campaign, built) if figures else []
     except OSError as error:
         raise UsageError(f"{folder} cannot be written: {error.strerror}", resolution="copy it to a folder of yours") from error
     if as_json:
@@ -64,10 +67,13 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """Shows a campaign's summary, or everything known of one trial."""
-    built = build_report(CampaignFolder.open(folder), _seconds(buffer))
+    campaign = CampaignFolder.open(folder)
     if trial is not None:
-        _show_trial(_find(built.trials, trial), as_json)
-    elif as_json:
+        _show_trial(load_trial(campaign, trial, _seconds(buffer)), as_json)
+        return
+    with reading(campaign) as told:
+        built = build_report(campaign, _seconds(buffer), told)
+    if as_json:
         print(json.dumps(summary(built, folder), indent=1))
     else:
         print_findings(built)
@@ -75,14 +81,6 @@ def show(
 
 def _seconds(buffers: list[str] | None) -> list[float]:
     return [duration_s("--buffer", text) for text in buffers or []]
-
-
-def _find(trials: list[ReportedTrial], number: int) -> ReportedTrial:
-    for trial in trials:
-        if trial.stored.record.plan.order == number:
-            return trial
-    made = ", ".join(str(trial.stored.record.plan.order) for trial in trials) or "none"
-    raise UsageError(f"there is no trial {number}", resolution=f"trials made: {made}")
 
 
 def _show_trial(trial: ReportedTrial, as_json: bool) -> None:
@@ -131,5 +129,5 @@ def schema(
     ] = "scenario",
 ) -> None:
     """Prints the JSON Schema of a file that whimbrel reads or writes."""
-    models: dict[str, type[BaseModel]] = {"trial": TrialRecord, "figures": TrialFigures, "curve": CurveSpec}
+    models: dict[str, type[BaseModel]] = {"trial": TrialRecord, "figures": KeptFigures, "curve": CurveSpec}
     print(schema_text() if which == "scenario" else json.dumps(models[which].model_json_schema(), indent=2))

@@ -25,6 +25,7 @@ from whimbrel.campaign import (
 )
 from whimbrel.cli.interrupts import Interrupts
 from whimbrel.cli.terminal import Steps, complain, print_table
+from whimbrel.deployment.deployed import others_beside
 from whimbrel.errors import UsageError, WhimbrelError
 from whimbrel.guests.guest import what_is_left
 from whimbrel.hosts.remote import RemoteSite
@@ -184,9 +185,20 @@ class _Run:
         # The trial that was made last.
         self._last: StoredTrial | None = None
 
+    def _refuse_what_is_deployed(self) -> None:
+        """Other guests on the hosts would change what is measured."""
+        beside = [each.name for each in others_beside(self._spec, "")]
+        if beside:
+            raise UsageError(
+                f"in the lab {self._spec.lab.name!r} something is deployed: {', '.join(beside)}",
+                resolution=f"'whimbrel undeploy {beside[0]}', or give this campaign a lab of its own ('--set lab.name=other')",
+            )
+
     def go(self) -> Report:
         """Makes the trials; returns what the report says."""
         left_up = is_up(self._spec, self._ledger)
+        if left_up:
+            self._refuse_what_is_deployed()
         command = shlex.join([*_HOW_TO_CALL, *sys.argv[1:]])
         with self._steps as steps:
             site = site_for(self._spec, ImageStore(steps.note), self._ledger, self._take_over)
@@ -241,7 +253,7 @@ class _Run:
         if not self._resumed:
             return CampaignFolder.create(self._path, self._spec, command, self._plans)
         folder = CampaignFolder.open(self._path)
-        made = len(folder.trials())
+        made = folder.made
         self._steps.note(f"{made} of {len(self._plans)} trials were made before")
         for _ in range(made):
             self._steps.skip()

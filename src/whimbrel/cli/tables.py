@@ -11,7 +11,7 @@ from typing import Annotated
 import polars as pl
 import typer
 
-from whimbrel.cli.terminal import complain
+from whimbrel.cli.terminal import complain, reading
 from whimbrel.errors import UsageError
 from whimbrel.records.caller import make_folder, write_file
 from whimbrel.records.store import CampaignFolder
@@ -34,7 +34,7 @@ def export(
     campaign = CampaignFolder.open(folder)
     target = out or folder / _TABLES_FOLDER
     try:
-        files = write_tables(tables_of(folder.resolve().name, load_trials(campaign)), target)
+        files = write_tables(_tables_of(campaign), target)
         files += _copy_what_is_derived(folder, target) if page else []
     except OSError as error:
         raise UsageError(f"{target} cannot be written: {error.strerror}", resolution="name another folder with --out") from error
@@ -42,6 +42,11 @@ def export(
         print(json.dumps([str(file) for file in files], indent=1))
     else:
         print("\n".join(map(str, files)))
+
+
+def _tables_of(campaign: CampaignFolder) -> dict[str, pl.DataFrame]:
+    with reading(campaign) as told:
+        return tables_of(campaign.folder.resolve().name, load_trials(campaign, told=told))
 
 
 def _copy_what_is_derived(folder: Path, target: Path) -> list[Path]:
@@ -96,7 +101,7 @@ def _stack(folders: list[Path]) -> dict[str, pl.DataFrame]:
     unread: UsageError | None = None
     for folder in folders:
         try:
-            tables = tables_of(folder.resolve().name, load_trials(CampaignFolder.open(folder)))
+            tables = _tables_of(CampaignFolder.open(folder))
         except UsageError as error:
             unread = error
             complain(f"left out: {error.brief}")

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table as RichTable
 
 from whimbrel.plain_text import visible
+from whimbrel.records.store import CampaignFolder
 from whimbrel.report.table import Table
 from whimbrel.units import format_duration
 
@@ -19,6 +22,8 @@ _TERMINAL_COLUMNS = ("scenario", "viewers", "succeeded", "total (s)", "ratio", "
                      "blackout (ms)", "reachability gap (ms)", "service gap (ms)")  # fmt: skip
 _NARROWEST_TABLE = 100
 _WIDTH_WITHOUT_TERMINAL = 160
+# Nobody wonders so long; and who does is not told more often than that.
+_PATIENCE_S, _AGAIN_S = 2.0, 10.0
 
 
 def complain(text: str) -> None:
@@ -51,7 +56,8 @@ class Steps:
         self._total = total
         self._estimate_s = estimate_s
         self._done = 0
-        self._took_s: list[float] = []
+        self._took_s = 0.0
+        self._timed = 0
         self._began_s = time.monotonic()
         self._console = Console(stderr=True, highlight=False, markup=False)
         self._live = self._console.is_terminal
@@ -96,15 +102,52 @@ class Steps:
     def done(self, took_s: float) -> None:
         """One more piece is done."""
         self._done += 1
-        self._took_s.append(took_s)
+        self._took_s += took_s
+        self._timed += 1
         self._bar.update(self._task, completed=self._done, left=self.left())
 
     def left(self) -> str:
         """About how long the rest will take."""
-        each_s = sum(self._took_s) / len(self._took_s) if self._took_s else self._estimate_s
+        each_s = self._took_s / self._timed if self._timed else self._estimate_s
         return f"about {format_duration(max(1, each_s * (self._total - self._done)))} left"
 
 
 def notice() -> Callable[[str], None]:
     """Tells of single steps, for commands without a bar."""
     return complain
+
+
+@contextmanager
+def waiting(words: Callable[[], str]) -> Iterator[None]:
+    """Says on stderr what takes so long, once it has taken a while, and again from time to time; nothing of what is quick."""
+    ended = threading.Event()
+
+    def speak() -> None:
+        patience_s = _PATIENCE_S
+        while not ended.wait(patience_s):
+            notice()(words())
+            patience_s = _AGAIN_S
+
+    speaker = threading.Thread(target=speak, name="waiting", daemon=True)
+    speaker.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        speaker.join()
+
+
+@contextmanager
+def reading(campaign: CampaignFolder) -> Iterator[Callable[[int], None]]:
+    """While a campaign is read: what ``load_trials`` tells how many trials it has."""
+    read, made = 0, campaign.made
+
+    def told(done: int) -> None:
+        nonlocal read
+        read = done
+
+    def words() -> str:
+        return f"{read:,} of {made:,} trials of {campaign.folder} are read" if read < made else "working out what the trials show"
+
+    with waiting(words):
+        yield told

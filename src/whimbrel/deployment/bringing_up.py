@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from contextlib import ExitStack
 
 from whimbrel.deployment.deployed import NAME_PATTERN, Deployment, folder_of, plan_of
@@ -15,8 +16,8 @@ from whimbrel.hosts.host import Host
 from whimbrel.hosts.identity import GuestIdentity, identity_before_names
 from whimbrel.hosts.remote import RemoteSite
 from whimbrel.lab.lab import Lab
-from whimbrel.records.trial import HostName
 from whimbrel.spec.campaign import CampaignSpec
+from whimbrel.spec.fields import HostName
 from whimbrel.system.places import make_private
 from whimbrel.trial.starts import Starts
 from whimbrel.trial.subject import Setting, names_of, subject_of
@@ -32,29 +33,28 @@ def refuse_name(name: str) -> None:
         raise UsageError(f"{name!r} is deployed already", resolution=f"'whimbrel undeploy {name}', or choose another --name")
 
 
-def bring_up(site: AnySite, spec: CampaignSpec, name: str, on: HostName, made_lab: bool) -> Deployment:
-    """Starts the service from a saved state and waits until it answers; ``spec`` is of one arm."""
-    hosts: dict[HostName, Host] = {"a": site.host_a, "b": site.host_b}
+def bring_up(site: AnySite, spec: CampaignSpec, name: str, on: HostName, made_lab: bool, number: int = 1) -> Deployment:
+    """Starts the service from a saved state and waits until it answers; ``spec`` is of one arm, and ``number`` the site's."""
     the_guest.refuse_another(site)
-    plan = plan_of(spec, on)
+    plan = plan_of(spec, on, next(name for name in site.hosts if name != on))
     state = Starts(site).get(spec, plan)
     deployment = Deployment(name=name, spec=spec, on=on, id=state.id, accelerator=state.accelerator, versions=state.versions,
-                            description=None, made_lab=made_lab, vms=_new_vms(site, spec))  # fmt: skip
+                            description=None, made_lab=made_lab, number=number, vms=_new_vms(site, spec))  # fmt: skip
     # The site's ledger lists it, so it goes when the site has gone.
     site.ledger.add("record", str(deployment.folder))
     with ExitStack() as undo, ExitStack() as holding:
         undo.callback(take_down, site, deployment)
         make_private(deployment.folder.parent)
         deployment.folder.mkdir(exist_ok=True)
-        subject = subject_of(Setting(site, spec, plan, hosts[on], hosts[plan.destination]), state)
-        holding.enter_context(noticed(names_of(subject), (site.host_a, site.host_b)))
+        subject = subject_of(Setting(site, spec, plan, site.hosts[on], site.hosts[plan.destination]), state)
+        holding.enter_context(noticed(names_of(subject), list(site.hosts.values())))
         inside, _ = subject.bring_up(holding)
         if not deployment.moves_container:
             the_guest.start_beside(inside, spec.guest.dirtier, spec.observe.witness)
         if spec.scenarios[0].service != "none":
             subject.wait_until_it_serves(inside)
         if not deployment.moves_container:
-            deployment = deployment.model_copy(update={"description": _description(hosts[on], guest_of(deployment, site))})
+            deployment = deployment.model_copy(update={"description": _description(site.hosts[on], guest_of(deployment, site))})
         deployment.write()
         undo.pop_all()
     return deployment
@@ -63,7 +63,9 @@ def bring_up(site: AnySite, spec: CampaignSpec, name: str, on: HostName, made_la
 def take_down(site: AnySite, deployment: Deployment) -> None:
     """Ends the service wherever it is, then forgets it; the lab stays. CleanUpError, and nothing forgotten, when it may run."""
     failures = []
-    for host, vm in zip((site.host_a, site.host_b), vms_of(deployment, site), strict=True):
+    vms = vms_of(deployment, site)
+    for host in site.hosts.values():
+        vm = vms[host.name]
         try:
             if not host.gone:
                 the_guest.take_power_away(host, vm)
@@ -80,23 +82,21 @@ def take_down(site: AnySite, deployment: Deployment) -> None:
             site.ledger.undo(entry)
 
 
-def vms_of(deployment: Deployment, site: AnySite) -> tuple[GuestIdentity, GuestIdentity]:
-    """Its VM on host a and on host b."""
+def vms_of(deployment: Deployment, site: AnySite) -> Mapping[HostName, GuestIdentity]:
+    """Its VM on each host."""
     if deployment.vms is not None:
         return deployment.vms
-    before = [identity_before_names(guest.address) for guest in _new_vms(site, deployment.spec)]
-    return before[0], before[1]
+    return {name: identity_before_names(guest.address) for name, guest in _new_vms(site, deployment.spec).items()}
 
 
-def _new_vms(site: AnySite, spec: CampaignSpec) -> tuple[GuestIdentity, GuestIdentity]:
-    if spec.migration.moves == "container":
-        return site.carrier("a"), site.carrier("b")
-    return site.guest, site.guest
+def _new_vms(site: AnySite, spec: CampaignSpec) -> dict[HostName, GuestIdentity]:
+    is_inside = spec.migration.moves == "container"
+    return {name: site.carrier(name) if is_inside else site.guest for name in site.hosts}
 
 
 def guest_of(deployment: Deployment, site: AnySite) -> GuestIdentity:
-    """What a place is asked for."""
-    return container_at(site.guest.address) if deployment.moves_container else vms_of(deployment, site)[0]
+    """What moves: its container, or its VM, which is the same one on every host."""
+    return container_at(site.guest.address) if deployment.moves_container else vms_of(deployment, site)[deployment.on]
 
 
 def _description(host: Host, guest: GuestIdentity) -> str:

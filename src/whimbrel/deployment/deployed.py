@@ -7,18 +7,18 @@ import logging
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from whimbrel.errors import UsageError
 from whimbrel.hosts.identity import GuestIdentity
 from whimbrel.hosts.site import Accelerator
 from whimbrel.records.store import read_json, write_json
-from whimbrel.records.trial import HostName, Plan
+from whimbrel.records.trial import Plan
 from whimbrel.spec.arms import ArmSpec
 from whimbrel.spec.campaign import CampaignSpec
-from whimbrel.spec.fields import RECORD
+from whimbrel.spec.fields import RECORD, HostName
 from whimbrel.spec.migration import MigrationSpec
 from whimbrel.spec.overrides import refused_option
 from whimbrel.system.places import home, need_to_see
@@ -34,9 +34,10 @@ class Deployment(BaseModel):
     """A service that was put up and left.
 
     ``spec`` is the scenario file as it is in the one arm that was chosen, ``on`` the host where the service was put.
-    ``vms`` are its VM on host a and on host b: twice the same one, or two carriers; None where an older whimbrel deployed it, for
+    ``vms`` are its VM on each host: everywhere the same one, or a carrier each; None where an older whimbrel deployed it, for
     which all guests had one name. ``description`` is what its VM was started from (None for a container between carriers), and
-    ``made_lab`` says whether its lab was made for it, and goes with it.
+    ``made_lab`` says whether its lab was made for it, or for others that were deployed there, and goes with the last of them.
+    ``number`` is which of its lab's guests it is.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -50,7 +51,14 @@ class Deployment(BaseModel):
     versions: dict[str, str]
     description: str | None
     made_lab: bool
-    vms: tuple[GuestIdentity, GuestIdentity] | None = None
+    number: int = 1
+    vms: dict[HostName, GuestIdentity] | None = None
+
+    @field_validator("vms", mode="before")
+    @classmethod
+    def _of_hosts_a_and_b(cls, vms: Any) -> Any:
+        """An older whimbrel, which knew no other hosts, wrote them down without names."""
+        return dict(zip(("a", "b"), vms, strict=True)) if isinstance(vms, (list, tuple)) else vms
 
     @property
     def arm(self) -> ArmSpec:
@@ -87,17 +95,17 @@ class Deployment(BaseModel):
             raise refused_option(error) from error
 
     def write(self) -> None:
-        """Keeps it."""
+        """Writes what is known of it into its folder."""
         write_json(self.folder / _FILE, json.loads(self.model_dump_json()))
 
 
-def plan_of(spec: CampaignSpec, source: HostName) -> Plan:
-    """A move from this host of a file of one arm, as a trial of a campaign would have it."""
+def plan_of(spec: CampaignSpec, source: HostName, destination: HostName) -> Plan:
+    """A move between these hosts of a file of one arm, as a trial of a campaign would have it."""
     scenario = spec.scenarios[0]
     [arm] = scenario.every_arm
     assert arm.name is not None
     return Plan(scenario=scenario.name, arm=arm.name, form=arm.form or scenario.form, viewers=0, engine=arm.engine,
-                block=1, order=1, source=source, state_boot=1)  # fmt: skip
+                block=1, order=1, source=source, destination=destination, state_boot=1)  # fmt: skip
 
 
 def one_arm_of(spec: CampaignSpec, name: str | None) -> CampaignSpec:
@@ -143,6 +151,13 @@ def deployed() -> Iterator[Deployment]:
             yield _read(file)
         except UsageError as error:
             log.warning("%s", error)
+
+
+def others_beside(spec: CampaignSpec, name: str) -> list[Deployment]:
+    """What else is deployed in the same lab; nothing on hosts by URI, which one file has for itself."""
+    if spec.hosts is not None:
+        return []
+    return [each for each in deployed() if each.name != name and each.spec.hosts is None and each.spec.lab.name == spec.lab.name]
 
 
 def folder_of(name: str) -> Path:

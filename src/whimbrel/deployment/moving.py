@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, nullcontext
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -30,6 +30,7 @@ from whimbrel.guests.last_words import End, LastWords
 from whimbrel.hosts.host import Host, Place
 from whimbrel.hosts.identity import GuestIdentity
 from whimbrel.hosts.inside import NothingInside
+from whimbrel.hosts.one_host import refuse_hosts_that_are_one
 from whimbrel.migrate.carry_out import carry_out, is_gone, running_on
 from whimbrel.migrate.journal import WrittenJournal, note_end, note_left, read_history
 from whimbrel.migrate.storage import MAKING_DISK, keep_only_copy
@@ -38,45 +39,49 @@ from whimbrel.migrate.techniques import promises_of, technique_of
 from whimbrel.migrate.verify import exactly_one
 from whimbrel.observe.migration_events import MigrationEvents
 from whimbrel.records.store import CampaignFolder, StoredTrial
-from whimbrel.records.trial import HostName
+from whimbrel.records.trial import Plan
 from whimbrel.spec.campaign import CampaignSpec
+from whimbrel.spec.fields import HostName
 from whimbrel.spec.migration import MigrationSpec
 from whimbrel.system.clock import read_pair
-from whimbrel.system.deadline import attend, attending, pause, undisturbed
+from whimbrel.system.deadline import attend, attending, undisturbed
 from whimbrel.system.instrument import Instrument
 from whimbrel.trial.guest_clock import clock_after, clock_before
 from whimbrel.trial.instruments import Instruments, watch
-from whimbrel.trial.notes import Notes, Origin, host_name, now
+from whimbrel.trial.notes import Notes, Origin, now
 from whimbrel.trial.place import workplace
 from whimbrel.trial.subject import clocks_of
 from whimbrel.trial.testimony import judge, listen, testimony
 
 _WATCH_AFTER_S = 3.0
 _HEARING_S = 10.0
-_LOOK_EVERY_S = 0.25
 _LINES_SAID = 5
 
 
-def places_of(deployment: Deployment, site: AnySite, holding: ExitStack) -> tuple[Place, Place]:
-    """Where a copy of it may be, a before b; carriers are reached for as long as ``holding`` is open."""
+def places_of(deployment: Deployment, site: AnySite, holding: ExitStack) -> Mapping[HostName, Place]:
+    """Where a copy of it may be, by host; carriers are reached for as long as ``holding`` is open."""
     if not deployment.moves_container:
-        return site.host_a, site.host_b
-    found: list[Place] = []
-    for host, vm in zip((site.host_a, site.host_b), vms_of(deployment, site), strict=True):
+        return site.hosts
+    found: dict[HostName, Place] = {}
+    vms = vms_of(deployment, site)
+    for host in site.hosts.values():
+        vm = vms[host.name]
         domain = None if host.gone else holding.enter_context(Connection.open(host.libvirt_uri)).find(vm.uuid)
         inside = NothingInside(f"the carrier on host {host.name}") if domain is None else GuestAgent(domain)
-        found.append(VmCarrier(host, inside, vm.address, vm))
-    return found[0], found[1]
+        found[host.name] = VmCarrier(host, inside, vm.address, vm)
+    return found
 
 
 def request_for(
-    deployment: Deployment, site: AnySite, migration: MigrationSpec, source: HostName, places: tuple[Place, Place]
+    deployment: Deployment,
+    site: AnySite,
+    migration: MigrationSpec,
+    way: tuple[HostName, HostName],
+    places: Mapping[HostName, Place],
 ) -> MoveRequest:
-    """What is asked of the technique, from ``source`` to the other host."""
-    hosts: dict[HostName, Host] = {"a": site.host_a, "b": site.host_b}
-    ordered = places if source == "a" else (places[1], places[0])
-    carriers = [place for place in ordered if isinstance(place, Carrier)]
-    here, there = hosts[source], hosts["b" if source == "a" else "a"]
+    """What is asked of the technique; ``way`` is from where to where."""
+    carriers = [place for name in way if isinstance(place := places[name], Carrier)]
+    here, there = site.hosts[way[0]], site.hosts[way[1]]
     lies_shared = deployment.spec.migration.storage == "shared"
     if lies_shared != (migration.storage == "shared"):
         raise UsageError(
@@ -97,7 +102,7 @@ def request_for(
         disk_bytes=deployment.spec.guest.disk_bytes,
         spec=migration,
         carriers=(carriers[0], carriers[1]) if carriers else None,
-        disks=None if lies_shared else the_guest.own_disks(site, vms_of(deployment, site)[0], here, there),
+        disks=None if lies_shared else the_guest.own_disks(site, guest_of(deployment, site), here, there),
         after_boot=start_service_again,
         told_to_abort=deployment.abort_file.exists,
     )
@@ -113,7 +118,7 @@ def refuse_while_moved(deployment: Deployment) -> None:
         )
 
 
-def where_it_runs(deployment: Deployment, site: AnySite, places: tuple[Place, Place]) -> HostName:
+def where_it_runs(deployment: Deployment, site: AnySite, places: Mapping[HostName, Place]) -> HostName:
     """The host on which its one copy runs; UsageError when a move was interrupted, UnsafeStateError when nobody can say."""
     history = read_history(deployment.journal_file)
     if history is not None and history.ended is None:
@@ -121,7 +126,15 @@ def where_it_runs(deployment: Deployment, site: AnySite, places: tuple[Place, Pl
             f"a move of {deployment.name} was interrupted (last step: {history.last})",
             resolution=f"'whimbrel recover {deployment.name}'",
         )
-    return host_name(exactly_one(guest_of(deployment, site), places))
+    return exactly_one(guest_of(deployment, site), list(places.values()))
+
+
+def refuse_destination(deployment: Deployment, site: AnySite, source: HostName, to: HostName) -> None:
+    """UsageError when it cannot be moved there, as there is no such host, or it is where it runs."""
+    if to not in site.hosts:
+        raise UsageError(f"there is no host {to!r}", resolution=f"those of {deployment.name}: {', '.join(site.hosts)}")
+    if source == to:
+        raise UsageError(f"{deployment.name} runs on host {to} already")
 
 
 @dataclass(frozen=True)
@@ -147,17 +160,19 @@ def move(
     """Moves it to a host; writes a campaign of this one move into ``out``."""
     with ExitStack() as holding:
         places = places_of(deployment, site, holding)
+        with suppress(EngineError):
+            # One that does not answer is met again, by whoever asks where it runs.
+            refuse_hosts_that_are_one(site.hosts.values())
         source = where_it_runs(deployment, site, places)
-        if source == to:
-            raise UsageError(f"{deployment.name} runs on host {to} already")
+        refuse_destination(deployment, site, source, to)
         spec = deployment.with_migration(migration)
-        plan = plan_of(spec, source)
-        request = request_for(deployment, site, migration, source, places)
+        plan = plan_of(spec, source, to)
+        request = request_for(deployment, site, migration, (source, to), places)
         if any(carrier.ended for carrier in request.carriers or ()):
             raise UsageError(f"a carrier of {deployment.name} is gone", resolution=f"'whimbrel undeploy {deployment.name}'")
         folder = CampaignFolder.create(out, spec, origin.command, [plan])
         place = holding.enter_context(workplace(site.ledger, plan.order))
-        attempt = _Attempt(deployment, site, spec, request, place, progress)
+        attempt = _Attempt(deployment, site, spec, plan, request, place, progress)
         error = attempt.make()
         record = attempt.notes.record(spec, plan, deployment, site, origin, read_pair())
         return Moved(folder.commit(place, record), error)
@@ -167,7 +182,14 @@ class _Attempt:
     """One move, watched from the call to a little after it."""
 
     def __init__(
-        self, deployment: Deployment, site: AnySite, spec: CampaignSpec, request: MoveRequest, workplace: Path, progress: Progress
+        self,
+        deployment: Deployment,
+        site: AnySite,
+        spec: CampaignSpec,
+        plan: Plan,
+        request: MoveRequest,
+        workplace: Path,
+        progress: Progress,
     ) -> None:
         self._deployment = deployment
         self._spec = spec
@@ -175,9 +197,9 @@ class _Attempt:
         self._workplace = workplace
         self._progress = progress
         self.notes = Notes(now(), read_pair())
-        at_a, at_b = vms_of(deployment, site)
+        vms = vms_of(deployment, site)
         # On source and on destination.
-        self._vms = (at_a, at_b) if request.source.name == "a" else (at_b, at_a)
+        self._vms = (vms[request.source.name], vms[request.destination.name])
         # Why the move failed, where it did.
         self._why: WhimbrelError | None = None
         hosts = [request.source, request.destination]
@@ -185,7 +207,7 @@ class _Attempt:
         self._ends = EndWatch(runs_on.keys(), hosts, runs_on)
         self._last_words = LastWords(hosts)
         self._doing = ""
-        self._instruments = Instruments(site, spec, plan_of(spec, host_name(request.source.name)), hosts, workplace)
+        self._instruments = Instruments(site, spec, plan, hosts, workplace)
 
     def make(self) -> WhimbrelError | None:
         """Makes the move; what made it fail, or None. What it was is in ``notes`` either way."""
@@ -249,7 +271,7 @@ class _Attempt:
         notes, name = self.notes, self._deployment.name
         notes.end = self._last_words.of(end, self._doing)
         gone = is_gone(self._request)
-        notes.runs_on = [] if gone else [host_name(host) for host in running_on(self._request.guest, self._request.places)]
+        notes.runs_on = [] if gone else list(running_on(self._request.guest, self._request.places))
         if self._why is not None:
             return self._why
         details = "\n".join(notes.end.console[-_LINES_SAID:] or ([] if isinstance(failed, GuestEndedError) else [str(failed)]))
@@ -376,24 +398,3 @@ class _Attempt:
 
     def _vm_on(self, host: Host) -> GuestIdentity:
         return self._vms[0 if host is self._request.source else 1]
-
-
-def ask_to_abort(deployment: Deployment) -> str:
-    """Asks whoever moves it to abort, and waits for the end of the move; how it ended.
-
-    UsageError when nothing moves it.
-    """
-    history = read_history(deployment.journal_file)
-    if history is None or history.ended is not None:
-        raise UsageError(f"{deployment.name} is not being moved")
-    if not history.driven:
-        raise UsageError(
-            f"nobody drives the move of {deployment.name} any more (last step: {history.last})",
-            resolution=f"'whimbrel recover {deployment.name}'",
-        )
-    deployment.abort_file.touch()
-    # Past its point of no return a move takes as long as it gets on; whoever drives it knows when it does not.
-    while history.driven:
-        pause(_LOOK_EVERY_S)
-        history = read_history(deployment.journal_file) or history
-    return history.ended or "unsafe"

@@ -11,12 +11,11 @@ from pathlib import Path
 
 from whimbrel.deployment.bringing_up import AnySite, guest_of
 from whimbrel.deployment.deployed import Deployment, plan_of
-from whimbrel.deployment.moving import places_of, where_it_runs
+from whimbrel.deployment.moving import places_of, refuse_destination, where_it_runs
 from whimbrel.errors import UsageError
-from whimbrel.hosts.host import Host
 from whimbrel.observe.dirty_profile import profile_guest
 from whimbrel.predict.profile import Profile
-from whimbrel.records.trial import HostName
+from whimbrel.spec.fields import HostName
 from whimbrel.trial.instruments import Instruments
 
 
@@ -31,19 +30,26 @@ class Profiled:
     cpu_s: float
 
 
-def profile(deployment: Deployment, site: AnySite, seconds: float, sample: int, told: Callable[[float], None]) -> Profiled:
-    """Profiles a deployed VM where it runs, over so many seconds; it goes on meanwhile."""
+def profile(
+    deployment: Deployment, site: AnySite, to: HostName | None, seconds: float, sample: int, told: Callable[[float], None]
+) -> Profiled:
+    """Profiles a deployed VM where it runs, over so many seconds; it goes on meanwhile.
+
+    The link is tried to the host ``to``; to the first one where it does not run, when none is named.
+    """
     if deployment.moves_container:
         raise UsageError("a container between carriers cannot be profiled: its pages lie somewhere in its carrier's memory")
     began_s, began_cpu_s = time.monotonic(), time.process_time()
     with ExitStack() as holding:
         source = where_it_runs(deployment, site, places_of(deployment, site, holding))
-        hosts: dict[HostName, Host] = {"a": site.host_a, "b": site.host_b}
-        plan = plan_of(deployment.spec, source)
+        if to is not None:
+            refuse_destination(deployment, site, source, to)
+        destination = to or next(name for name in site.hosts if name != source)
+        plan = plan_of(deployment.spec, source, destination)
         memory_bytes = deployment.spec.guest.memory_bytes
-        found = profile_guest(hosts[source], guest_of(deployment, site), memory_bytes, seconds, sample, told)
+        found = profile_guest(site.hosts[source], guest_of(deployment, site), memory_bytes, seconds, sample, told)
         folder = Path(holding.enter_context(tempfile.TemporaryDirectory(prefix="whimbrel-")))
-        instruments = Instruments(site, deployment.spec, plan, [hosts[source], hosts[plan.destination]], folder)
+        instruments = Instruments(site, deployment.spec, plan, [site.hosts[source], site.hosts[destination]], folder)
         with ExitStack() as meanwhile:
             link = instruments.try_link(meanwhile)()
     return Profiled(source, found, link, time.monotonic() - began_s, time.process_time() - began_cpu_s)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack, suppress
 
 from whimbrel.deployment.bringing_up import AnySite, guest_of
 from whimbrel.deployment.deployed import Deployment
 from whimbrel.deployment.moving import places_of, refuse_while_moved, request_for
 from whimbrel.durable import put_aside
-from whimbrel.errors import UnsafeStateError
+from whimbrel.errors import SilentError, UnsafeStateError
 from whimbrel.guests import guest as the_guest
+from whimbrel.hosts.host import Place
 from whimbrel.migrate.cold import BOOT_THERE, SHUTTING_DOWN
 from whimbrel.migrate.container.sides import ContainerSides
 from whimbrel.migrate.journal import (
@@ -28,8 +29,7 @@ from whimbrel.migrate.recovery import Decision, Intention
 from whimbrel.migrate.storage import MAKING_DISK
 from whimbrel.migrate.technique import MoveRequest
 from whimbrel.migrate.verify import exactly_one
-from whimbrel.records.trial import HostName
-from whimbrel.trial.notes import host_name
+from whimbrel.spec.fields import HostName
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +50,8 @@ def bring_back(deployment: Deployment, site: AnySite, boot_anew: bool, told: Cal
     with ExitStack() as holding:
         places = places_of(deployment, site, holding)
         migration = interrupted.intent.spec if interrupted is not None else deployment.spec.migration
-        request = request_for(deployment, site, migration, _source(deployment, history), places)
+        request = request_for(deployment, site, migration, _way(deployment, site, history), places)
+        _refuse_a_third_copy(deployment, site, request, places)
         where = _bring_back(deployment, request, history, boot_anew, told)
     if interrupted is not None:
         note_end(deployment.journal_file, "moved" if where == interrupted.intent.destination else "failed")
@@ -62,7 +63,7 @@ def _only_look(deployment: Deployment, site: AnySite, damaged: DamagedJournalErr
     """Without its journal nobody knows which copy may go on, so nothing is done but to see that one runs alone."""
     with ExitStack() as holding:
         try:
-            where = exactly_one(guest_of(deployment, site), places_of(deployment, site, holding))
+            where = exactly_one(guest_of(deployment, site), list(places_of(deployment, site, holding).values()))
         except UnsafeStateError as unsafe:
             raise UnsafeStateError(
                 f"{deployment.name} is left as it is: the journal of its move cannot be read",
@@ -102,11 +103,25 @@ def _interrupted(history: History | None) -> History | None:
     return history if history is not None and history.ended is None else None
 
 
-def _source(deployment: Deployment, history: History | None) -> HostName:
-    """Where it was before the move that was interrupted; or where the last one left it, or where it was put."""
+def _way(deployment: Deployment, site: AnySite, history: History | None) -> tuple[HostName, HostName]:
+    """From where it was before the interrupted move, or where the last one left it, or where it was put; to the other host."""
     if history is None:
-        return deployment.on
-    return host_name(history.intent.destination if history.ended == "moved" else history.intent.source)
+        return deployment.on, next(name for name in site.hosts if name != deployment.on)
+    there, here = history.intent.destination, history.intent.source
+    return (there, here) if history.ended == "moved" else (here, there)
+
+
+def _refuse_a_third_copy(deployment: Deployment, site: AnySite, request: MoveRequest, places: Mapping[HostName, Place]) -> None:
+    """UnsafeStateError when there is one on a host that had no part in its last move: nobody of ours put it there."""
+    others = [place for place in places.values() if place.name not in (request.source.name, request.destination.name)]
+    for place in others:
+        with suppress(SilentError):
+            state = place.state_of(guest_of(deployment, site))
+            if state != "absent":
+                raise UnsafeStateError(
+                    f"a copy of {deployment.name} {state} on host {place.name}, which had no part in its last move",
+                    resolution="find out who put it there before anything is done about the others",
+                )
 
 
 def _see_to_its_service(where: str, request: MoveRequest) -> None:

@@ -10,6 +10,7 @@ import contextlib
 from collections.abc import Iterator
 from typing import Any
 
+from whimbrel.engines.failures import diagnose
 from whimbrel.errors import EngineError, NoGuestError, RefusedError, SilentError
 
 try:
@@ -19,26 +20,31 @@ except ImportError:  # reports, schemas, predictions and help work without it
     libvirt = None
     libvirt_qemu = None
 
-__all__ = ["code_of", "explained", "libvirt", "libvirt_qemu"]
+__all__ = ["explained", "libvirt", "libvirt_qemu"]
 
 
 @contextlib.contextmanager
 def explained(what: str, connection: Any, domain: Any = None) -> Iterator[None]:
     """What fails within becomes an EngineError that says what libvirt could not do, and is one of three kinds.
 
-    ``connection`` is libvirt's own, None while there is none yet; ``domain`` the guest that is asked about.
+    ``connection`` is libvirt's own, None while there is none yet: then the error says why, and what to do, where that is known.
+    ``domain`` is the guest that is asked about.
     """
     try:
         yield
     except libvirt.libvirtError as error:
-        kind = _kind_of(error, connection, domain)
-        raise kind(f"libvirt could not {what}", details=error.get_error_message() or str(error)) from error
-
-
-def code_of(error: EngineError) -> int | None:
-    """libvirt's number (VIR_ERR_...) of what it said; None of what is not from libvirt."""
-    cause = error.__cause__
-    return cause.get_error_code() if libvirt is not None and isinstance(cause, libvirt.libvirtError) else None
+        number = error.get_error_code()
+        told = _kind_of(error, connection, domain)(
+            f"libvirt could not {what}",
+            details=error.get_error_message() or str(error),
+            number=number,
+            origin=error.get_error_domain(),
+            errno=error.get_int1() if number == libvirt.VIR_ERR_SYSTEM_ERROR and error.get_int1() > 0 else None,
+        )
+        known = diagnose(told) if connection is None else None
+        if known is not None:
+            told.cause, told.resolution = known.cause, known.cure
+        raise told from error
 
 
 def _kind_of(error: Any, connection: Any, domain: Any) -> type[EngineError]:

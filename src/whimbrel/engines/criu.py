@@ -35,7 +35,7 @@ class DumpStats:
 
 @dataclass(frozen=True)
 class RestoreStats:
-    """One restore."""
+    """What CRIU counted while it restored a container once."""
 
     restore_us: int
     pages_restored: int

@@ -24,7 +24,8 @@ class MoveOptions:
 
     ``resume`` goes on with a post-copy move that stopped in the middle; all else must be as it was.
     With ``storage`` moved along, libvirt copies every disk that can be written to before it sends memory; the destination's
-    images must be there. ``destination_xml`` describes the guest there, where that differs.
+    images must be there. ``destination_xml`` describes the guest there, where that differs. ``certificate_name`` is whom the
+    destination's certificate must be for; None: for the host in ``move_uri``.
     """
 
     peer_uri: str
@@ -36,12 +37,13 @@ class MoveOptions:
     compression: str | None = None
     connections: int = 1
     tls: bool = False
+    certificate_name: str | None = None
     resume: bool = False
     storage: Literal["shared", "full", "incremental"] = "shared"
     destination_xml: str | None = None
 
     def flags(self) -> int:
-        """virDomainMigrateFlags."""
+        """The options as libvirt's ``virDomainMigrateFlags``."""
         flags: int = libvirt.VIR_MIGRATE_PEER2PEER | libvirt.VIR_MIGRATE_ABORT_ON_ERROR
         for wanted, flag in (
             (self.live, libvirt.VIR_MIGRATE_LIVE),
@@ -65,6 +67,8 @@ class MoveOptions:
         }
         if self.destination_xml is not None:
             found[libvirt.VIR_MIGRATE_PARAM_DEST_XML] = self.destination_xml
+        if self.tls and self.certificate_name is not None:
+            found[libvirt.VIR_MIGRATE_PARAM_TLS_DESTINATION] = self.certificate_name
         if self.post_copy:
             found[libvirt.VIR_MIGRATE_PARAM_BANDWIDTH_POSTCOPY] = self.bandwidth_mib_per_s
         if self.compression is not None:
@@ -142,7 +146,7 @@ class Domain:
 
     @property
     def move_status(self) -> str | None:
-        """What QEMU here says of its move (query-migrate): ``active``, ``postcopy-active``, ``completed``, ...; None of none."""
+        """What QEMU here says of its move (query-migrate), such as ``active`` or ``postcopy-active``; None where none is."""
         status: str | None = self.monitor("query-migrate").get("status")
         return status
 
@@ -196,10 +200,17 @@ class Domain:
         taken down, and fails the move when one has failed (qemuMigrationSrcRun, the same in libvirt 9.0 and 11.3). Nothing
         happens when there is none.
         """
-        instances = self._monitor("query-yank")
+        instances = self.monitor_list("query-yank")
         copies = [each for each in instances if str(each.get("node-name")).startswith(_COPIED_TO)]
         if copies:
             self._monitor("yank", {"instances": copies})
+
+    def set_move_capability(self, name: str, on: bool) -> None:
+        """Switches one of QEMU's migration capabilities; RefusedError when it, or its host, has no such thing.
+
+        libvirt sets those that it knows anew for each move.
+        """
+        self.monitor("migrate-set-capabilities", {"capabilities": [{"capability": name, "state": on}]})
 
     def set_max_downtime_ms(self, milliseconds: int) -> None:
         """The longest pause that QEMU may plan for (downtime-limit)."""
@@ -228,9 +239,13 @@ class Domain:
             raise RefusedError(f"QEMU of {self.name} answered {command} with something else", details=repr(answer)[:200])
         return answer
 
+    def monitor_list(self, command: str) -> list[dict[str, Any]]:
+        """The answer to a QEMU monitor command that lists things."""
+        return list(self._monitor(command))
+
     def capabilities_in_use(self) -> list[str]:
         """QEMU's migration capabilities that are on (query-migrate-capabilities)."""
-        return [each["capability"] for each in self._monitor("query-migrate-capabilities") if each["state"]]
+        return [each["capability"] for each in self.monitor_list("query-migrate-capabilities") if each["state"]]
 
     def _monitor(self, command: str, arguments: dict[str, Any] | None = None) -> Any:
         request = json.dumps({"execute": command, **({"arguments": arguments} if arguments else {})})
@@ -293,6 +308,12 @@ class Domain:
                 self._raw.destroy()
         except NoGuestError:
             return
+
+    def undefine(self) -> None:
+        """Lets libvirt forget one that is off; nothing happens to one that it forgets by itself."""
+        with self._explained(f"forget {self.name}"):
+            if self._raw.isPersistent():
+                self._raw.undefine()
 
     @property
     def description(self) -> str:

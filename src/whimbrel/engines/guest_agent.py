@@ -121,7 +121,7 @@ class GuestAgent:
         return self.shell(f"systemctl is-active {name} || true").strip() in ("active", "activating")
 
     def end_job(self, name: str) -> None:
-        """Stops the unit."""
+        """Stops the systemd unit in which the job runs."""
         self.shell(f"systemctl stop {name} 2>/dev/null || true", timeout_s=_END_OF_JOB_S + 20)
 
     def time_ns(self) -> int:

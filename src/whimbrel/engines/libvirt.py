@@ -5,6 +5,7 @@ libvirt keeps one event loop per process; it stays in this module.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import json
 import operator
@@ -14,11 +15,12 @@ import xml.etree.ElementTree as ET
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from whimbrel.engines.binding import explained, libvirt, libvirt_qemu
 from whimbrel.engines.domain import Domain
 from whimbrel.errors import CapabilityError, NoGuestError, SilentError
+from whimbrel.system.process import ProcessId, children
 
 # By ssh, over a slow line, it takes some seconds.
 _OPEN_S = 30.0
@@ -105,26 +107,51 @@ class _EventLoop:
 class _Opening(threading.Thread):
     """A call to libvirt that has no limit of its own (virConnectOpen), on a thread of its own."""
 
+    # The ssh of connections that stand.
+    _serving: ClassVar[set[ProcessId]] = set()
+
     def __init__(self, uri: str) -> None:
         super().__init__(name="libvirt-open", daemon=True)
         self._uri = uri
         self._raw: Any = None
         self._error: Exception | None = None
         self._given_up = False
+        # What ran before we began; None where libvirt starts no program.
+        self._before = children("ssh") if uri.startswith("qemu+ssh:") else None
 
     def within(self, seconds: float) -> Any:
-        """libvirt's connection, or its error."""
-        self.start()
-        self.join(seconds)
-        if self.is_alive():
-            self._given_up = True
-            raise SilentError(f"libvirt could not connect to {self._uri}", details=f"no answer within {seconds:.0f} s")
+        """libvirt's connection, or its error. The ssh that libvirt has started for it ends with our patience, or with us."""
+        atexit.register(self._end_ssh)
+        try:
+            self.start()
+            self.join(seconds)
+        finally:
+            atexit.unregister(self._end_ssh)
+            if self.is_alive():
+                self._given_up = True
+                self._end_ssh()
+        if self._given_up:
+            raise SilentError(
+                f"libvirt could not connect to {self._uri}",
+                details=f"no answer within {seconds:.0f} s",
+                resolution="see that the host is on and reached from here: 'virsh -c URI list' by hand shows where it hangs"
+                + ("; so does 'ssh -v' to that host" if "ssh" in self._uri.partition(":")[0] else ""),
+            )
         if self._error is not None:
             raise self._error
+        self._serving.update(self._new_ssh())
         return self._raw
 
+    def _end_ssh(self) -> None:
+        for program in self._new_ssh():
+            program.kill()
+
+    def _new_ssh(self) -> set[ProcessId]:
+        """Children of ours that run ssh, have come since we began, and serve no connection that stands."""
+        return set() if self._before is None else children("ssh") - self._before - self._serving
+
     def run(self) -> None:
-        """On the thread."""
+        """Opens the connection; what comes of it is kept for whoever waits."""
         try:
             self._raw = libvirt.open(without_asking(self._uri))
         except libvirt.libvirtError as error:
@@ -234,14 +261,14 @@ class Connection:
             return None
 
     def running(self) -> list[Domain]:
-        """Every active domain."""
+        """Every guest that is active on the host, whoever it belongs to."""
         with self._explained("list domains"):
             return [Domain(raw) for raw in self._raw.listAllDomains(libvirt.VIR_CONNECT_LIST_DOMAINS_ACTIVE)]
 
-    def create(self, xml: str) -> Domain:
-        """Starts a transient domain."""
+    def create(self, xml: str, paused: bool = False) -> Domain:
+        """Starts a transient domain; ``paused`` lets its processors stand still from the beginning."""
         with self._explained("start the guest"):
-            return Domain(self._raw.createXML(xml, 0))
+            return Domain(self._raw.createXML(xml, libvirt.VIR_DOMAIN_START_PAUSED if paused else 0))
 
     def saved_description(self, file: str) -> str:
         """The description within a saved state; ``file`` is a path on the host."""

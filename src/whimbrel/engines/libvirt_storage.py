@@ -12,7 +12,7 @@ from io import FileIO
 from pathlib import Path
 from typing import Any
 
-from whimbrel.engines.binding import code_of, explained, libvirt
+from whimbrel.engines.binding import explained, libvirt
 from whimbrel.engines.libvirt import Connection
 from whimbrel.errors import EngineError
 
@@ -77,11 +77,11 @@ class Pool:
                 self._raw.refresh(0)
                 self._raw.storageVolLookupByName(name).delete(0)
         except EngineError as error:
-            if code_of(error) != libvirt.VIR_ERR_NO_STORAGE_VOL:
+            if error.number != libvirt.VIR_ERR_NO_STORAGE_VOL:
                 raise
 
     def make_empty(self, name: str) -> None:
-        """An empty file."""
+        """Makes an empty file of this name."""
         self._create(name, "raw", 0)
 
     def _create(self, name: str, kind: str, size_bytes: int, backing: str | None = None, backing_format: str = "") -> Any:

@@ -41,7 +41,7 @@ class Carrier:
 
     @property
     def name(self) -> str:
-        """Of its host."""
+        """The name of the host on which the carrier is."""
         return self.host.name
 
     @property

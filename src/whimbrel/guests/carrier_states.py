@@ -19,9 +19,9 @@ from whimbrel.guests.saving import make_disk, make_state
 from whimbrel.hosts.identity import GuestIdentity
 from whimbrel.hosts.site import Accelerator, Site
 from whimbrel.images.recipes import content_hash
+from whimbrel.spec.fields import HostName
 from whimbrel.spec.service import GuestSpec, StreamSpec
 
-SideName = Literal["a", "b"]
 Role = Literal["serving", "waiting"]
 
 
@@ -52,12 +52,12 @@ class CarrierPair:
 
     @property
     def accelerator(self) -> Accelerator:
-        """Of both."""
+        """The one in which both carriers run."""
         return self.serving.accelerator
 
     @property
     def versions(self) -> dict[str, str]:
-        """Of both."""
+        """The versions of what is installed in both carriers."""
         return self.serving.versions
 
     @property
@@ -82,9 +82,9 @@ class CarrierStates:
         self._film = store.film(stream.bitrate_bytes_per_s, stream.length_s)
         self.accelerator = site.accelerator(self._base)
 
-    def plan(self, side: SideName) -> tuple[DomainPlan, Path]:
-        """The description of a side's carrier, and the image that its disk lies over."""
-        vm = self._site.carrier(side)
+    def plan(self, host: HostName) -> tuple[DomainPlan, Path]:
+        """The description of a host's carrier, and the image that its disk lies over."""
+        vm = self._site.carrier(host)
         disk = self._disk()
         plan = the_guest.plan_domain(self._site, vm, self._guest, self.accelerator, self._base, self._film)
         files = self._site.files_of(vm)
@@ -92,14 +92,14 @@ class CarrierStates:
         files.image(disk / "disk.qcow2")
         return plan, disk / "disk.qcow2"
 
-    def get(self, side: SideName, role: Role, boot: int) -> CarrierState:
-        """The state number ``boot`` (from 1) of one side's carrier."""
-        vm, aid = self._site.carrier(side), self._site.store.criu_aid()
-        plan, below = self.plan(side)
+    def get(self, host: HostName, role: Role, boot: int) -> CarrierState:
+        """The state number ``boot`` (from 1) of one host's carrier."""
+        vm, aid = self._site.carrier(host), self._site.store.criu_aid()
+        plan, below = self.plan(host)
         content = {"domain": domain_xml(plan), "server": self._site.platform, "disk": below.parent.name, "role": role,
                    "boot": boot, "container": self._site.guest.address, "criu_aid": aid.parent.name,
                    "maker_version": carrier.MAKER_VERSION}  # fmt: skip
-        name = f"state-carrier-{side}-{role}-{boot}-{content_hash(content)}"
+        name = f"state-{vm.name}-{role}-{boot}-{content_hash(content)}"
 
         def prepare(agent: GuestAgent) -> dict[str, Any]:
             agent.set_clock()
@@ -109,7 +109,7 @@ class CarrierStates:
             return {"versions": carrier.versions(agent)}
 
         folder = self._site.store.ensure_named(
-            name, content, f"saved state {boot} of carrier {side}, {role} (a boot of its own)",
+            name, content, f"saved state {boot} of {vm}, {role} (a boot of its own)",
             lambda out, _: make_state(self._site, vm, plan, below, out, prepare),
         )  # fmt: skip
         try:
@@ -120,9 +120,9 @@ class CarrierStates:
                 f"the saved state {name} is damaged", details=str(error), resolution=f"'whimbrel images remove {name}'"
             ) from error
 
-    def pair(self, source: SideName, boot: int) -> CarrierPair:
-        """From what a move from this side starts."""
-        return CarrierPair(self.get(source, "serving", boot), self.get("b" if source == "a" else "a", "waiting", boot))
+    def pair(self, source: HostName, destination: HostName, boot: int) -> CarrierPair:
+        """From what a move between these hosts starts."""
+        return CarrierPair(self.get(source, "serving", boot), self.get(destination, "waiting", boot))
 
     def _disk(self) -> Path:
         """The carriers' disk, with the container's root file system on it."""

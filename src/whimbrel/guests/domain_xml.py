@@ -38,6 +38,7 @@ class DomainPlan:
     mac: str
     bridge: str
     console_log: str
+    emulator: str
     disks: tuple[Disk, ...] = field(default=())
 
 
@@ -68,7 +69,7 @@ def domain_xml(plan: DomainPlan) -> str:
 
 
 def _devices(devices: ET.Element, plan: DomainPlan) -> None:
-    _text(devices, "emulator", "/usr/bin/qemu-system-x86_64")
+    _text(devices, "emulator", plan.emulator)
     for disk in plan.disks:
         element = ET.SubElement(devices, "disk", type="file", device="disk")
         # Direct I/O: what one host wrote, the other reads, without either's page cache in between.

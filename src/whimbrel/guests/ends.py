@@ -90,7 +90,7 @@ class EndWatch:
         self._stack.close()
 
     def _hear(self, host: str, event: MonitorEvent | LifecycleEvent) -> None:
-        """On libvirt's thread."""
+        """Takes in one event, on libvirt's thread."""
         if event.domain not in self._names:
             return
         if goes_on(event):

@@ -48,15 +48,15 @@ class VmForm:
     name: FormName = "vm"
 
     def start_service(self, inside: Inside) -> None:
-        """Starts nginx."""
+        """Starts nginx in the VM itself."""
         inside.shell("systemctl start nginx.service", timeout_s=_START_S)
 
     def identity(self, inside: Inside) -> Identity:
-        """The boot's id."""
+        """The id of the guest's boot; there is no container."""
         return Identity(_boot_id(inside), None)
 
     def versions(self, inside: Inside) -> dict[str, str]:
-        """nginx."""
+        """The version of nginx."""
         return {"nginx": inside.shell("nginx -v 2>&1").strip().rpartition("/")[2]}
 
     def start_reach_check(self, inside: Inside, every_s: float) -> bool:

@@ -64,6 +64,7 @@ def plan_domain(
         ),
         mac=identity.mac,
         bridge=site.bridge,
+        emulator=site.emulator,
         console_log=f"/var/log/libvirt/qemu/{identity.name}-console.log",
         disks=tuple(disks),
     )  # fmt: skip
@@ -103,7 +104,7 @@ def own_disks(site: Site, guest: GuestIdentity, source: Host, destination: Host)
 
 def refuse_another(site: Site) -> None:
     """UsageError when a guest of ours is there already, left by someone who wanted to look at it."""
-    for host in (site.host_a, site.host_b):
+    for host in site.hosts.values():
         with Connection.open(host.libvirt_uri) as connection:
             for guest in site.guests:
                 if connection.find(guest.uuid) is not None:
@@ -116,7 +117,7 @@ def refuse_another(site: Site) -> None:
 def what_is_left(site: Site) -> str:
     """What there is of our guests on the hosts, in words."""
     found = []
-    for host in (site.host_a, site.host_b):
+    for host in site.hosts.values():
         with Connection.open(host.libvirt_uri) as connection:
             for guest in site.guests:
                 domain = connection.find(guest.uuid)

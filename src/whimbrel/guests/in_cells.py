@@ -11,7 +11,7 @@ from whimbrel.guests import carrier
 from whimbrel.guests.carrier import CONTAINER, HOME
 from whimbrel.guests.oci import MOST_OPEN_FILES
 from whimbrel.hosts.inside import Cell, Inside
-from whimbrel.hosts.site import Site
+from whimbrel.hosts.site import Site, first_host
 from whimbrel.spec.service import StreamSpec
 
 # Without CAP_SYS_RESOURCE CRIU may ask for the limits of its own user's processes only (prlimit(2)), so the whole service is
@@ -34,7 +34,7 @@ class FreshContainer:
 
     @property
     def accelerator(self) -> Literal["none"]:
-        """Nothing is virtualised."""
+        """It is ``none``: nothing is virtualised."""
         return "none"
 
     @property
@@ -43,14 +43,14 @@ class FreshContainer:
 
     @property
     def folder(self) -> None:
-        """Nothing is saved."""
+        """It is None: nothing is saved."""
 
 
 def fresh_container(site: Site, stream: StreamSpec) -> FreshContainer:
     """The container of this site and stream; CapabilityError or UsageError when its hosts have no room for one."""
     store, files = site.store, site.files_of(site.guest)
     tree, film = store.container_tree(), store.film(stream.bitrate_bytes_per_s, stream.length_s)
-    cell = site.open_cell(site.host_a)
+    cell = site.open_cell(first_host(site))
     try:
         versions = carrier.versions(cell)
     finally:

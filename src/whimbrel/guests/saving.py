@@ -15,7 +15,7 @@ from whimbrel.guests import guest as the_guest
 from whimbrel.guests.domain_xml import DomainPlan
 from whimbrel.guests.ends import noticed
 from whimbrel.hosts.identity import GuestIdentity
-from whimbrel.hosts.site import Site
+from whimbrel.hosts.site import Site, first_host
 from whimbrel.system.deadline import undisturbed
 
 _SETTLE_WINDOW_S = 1
@@ -66,10 +66,10 @@ def _format(below: Path) -> str:
 
 
 def _with_booted(site: Site, plan: DomainPlan, use: Callable[[Domain, GuestAgent], None]) -> None:
-    """Boots the guest on host A, uses it, and takes its power away whatever happens."""
-    with Connection.open(site.host_a.libvirt_uri) as connection:
+    """Boots the guest on the first host, uses it, and takes its power away whatever happens."""
+    with Connection.open(first_host(site).libvirt_uri) as connection:
         try:
-            with noticed({plan.name}, [site.host_a]):
+            with noticed({plan.name}, [first_host(site)]):
                 domain, agent = the_guest.boot(connection, plan)
                 use(domain, agent)
         finally:

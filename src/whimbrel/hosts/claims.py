@@ -57,15 +57,15 @@ class _Host:
 
 
 class Claims:
-    """Those on both hosts of a site."""
+    """Those on all hosts of a site."""
 
     def __init__(self, spec: HostsSpec, storage: SharedStorage, ledger: Ledger) -> None:
         self._storage = storage
         self._ledger = ledger
-        self._uris = {"a": spec.a.libvirt, "b": spec.b.libvirt}
+        self._uris = {name: host.libvirt for name, host in spec.servers.items()}
 
     def take(self, guests: Sequence[GuestIdentity], take_over: bool) -> None:
-        """Claims both hosts, or none; UsageError names whoever has one of them.
+        """Claims all hosts, or none; UsageError names whoever has one of them.
 
         With ``take_over`` a claim of others is replaced, unless a guest of theirs is still there.
         """
@@ -88,7 +88,7 @@ class Claims:
             if claim is not None and claim.token not in tokens:
                 self._refuse(host, claim, take_over=False)
         ours = [name for name, (_, claim) in found.items() if claim is not None]
-        return f"hosts {' and '.join(ours)} are in use by us" if ours else "nobody has claimed either host"
+        return f"hosts {' and '.join(ours)} are in use by us" if ours else "nobody has claimed a host"
 
     def _hosts(self) -> list[_Host]:
         found = []
@@ -122,7 +122,7 @@ class Claims:
 
     def _write(self, storage: Pool, host: _Host, ours: Claim, replaced: Claim | None) -> None:
         """Makes the file, which only one can; of an owner that is replaced only the claim goes."""
-        content = {"uri": self._uris["a"], "folder": self._storage.folder, "name": host.file, "pool": self._storage.label,
+        content = {"uri": self._storage.uri, "folder": self._storage.folder, "name": host.file, "pool": self._storage.label,
                    "token": ours.token}  # fmt: skip
         entry = self._ledger.add("claim", json.dumps(content))
         if replaced is not None and _read(storage, host.file) == replaced:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
-from whimbrel.hosts.identity import GuestIdentity
+from whimbrel.hosts.identity import GuestIdentity, HostIdentity
 
 GuestState = Literal["runs", "stands still", "absent"]
 
@@ -37,7 +37,7 @@ class Place(Protocol):
 
     @property
     def name(self) -> str:
-        """Of the host."""
+        """The name of the host."""
 
     @property
     def gone(self) -> bool:
@@ -64,6 +64,13 @@ class Host(Protocol):
     @property
     def move_uri(self) -> str:
         """Where a peer sends a guest's memory."""
+
+    def identity(self) -> HostIdentity:
+        """Which machine it is; EngineError when it does not say."""
+
+    @property
+    def certificate_name(self) -> str | None:
+        """Whom its certificate is for, as a peer that sends encrypted memory must see it; None: for the host in ``move_uri``."""
 
     @property
     def gone(self) -> bool:

@@ -1,4 +1,4 @@
-"""Who a guest is: what tells a guest of ours from every other guest, on hosts that are ours alone and on hosts that we share."""
+"""Who a host is, and who a guest is: what tells ours from every other one, on hosts that are ours alone or that we share."""
 
 from __future__ import annotations
 
@@ -23,6 +23,17 @@ class GuestIdentity:
 
     def __str__(self) -> str:
         return self.name
+
+
+@dataclass(frozen=True)
+class HostIdentity:
+    """Which machine a host is: its UUID and its own name, as its libvirtd has them. A UUID may be that of another host too."""
+
+    uuid: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.uuid})"
 
 
 def identity_in_lab(role: str, position: int, address: str) -> GuestIdentity:

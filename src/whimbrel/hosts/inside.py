@@ -41,11 +41,11 @@ class NothingInside:
     what: str
 
     def run(self, command: Sequence[str], *, timeout_s: float = 60, check: bool = True) -> str:
-        """Nothing runs there."""
+        """Raises, as nothing runs there."""
         raise self._gone()
 
     def shell(self, script: str, *, timeout_s: float = 60, check: bool = True) -> str:
-        """Nothing runs there."""
+        """Raises, as nothing runs there."""
         raise self._gone()
 
     def write(self, path: str, text: str) -> None:
@@ -53,15 +53,15 @@ class NothingInside:
         raise self._gone()
 
     def read(self, path: str) -> bytes:
-        """Nothing is there."""
+        """Raises, as there is no file."""
         raise self._gone()
 
     def start_job(self, name: str, command: Sequence[str], errors: str) -> None:
-        """Nothing runs there."""
+        """Raises, as nothing runs there."""
         raise self._gone()
 
     def job_runs(self, name: str) -> bool:
-        """Nobody can say."""
+        """Raises, as nobody can say."""
         raise self._gone()
 
     def end_job(self, name: str) -> None:

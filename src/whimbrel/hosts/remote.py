@@ -8,19 +8,23 @@ from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
-from whimbrel.engines.libvirt import Connection
+from whimbrel.engines.capabilities import machine_of
+from whimbrel.engines.libvirt import Connection, without_asking
 from whimbrel.engines.libvirt_storage import pool
 from whimbrel.errors import CapabilityError, UsageError
 from whimbrel.hosts.by_libvirt import libvirt_state_of
 from whimbrel.hosts.claims import Claims
 from whimbrel.hosts.host import Capacity, GuestState, Host, SamplePoints
-from whimbrel.hosts.identity import GuestIdentity, Owner
+from whimbrel.hosts.identity import GuestIdentity, HostIdentity, Owner
 from whimbrel.hosts.inside import Cell
+from whimbrel.hosts.one_host import refuse_hosts_that_are_one
 from whimbrel.hosts.remote_files import RemoteFiles, SharedStorage
 from whimbrel.hosts.site import Accelerator, OwnDisk
 from whimbrel.images.recipes import content_hash
 from whimbrel.images.store import ImageStore
+from whimbrel.spec.fields import HostName
 from whimbrel.spec.hosts import HostsSpec, RemoteHostSpec
+from whimbrel.spec.libvirt_uri import is_address, split_libvirt_uri
 from whimbrel.system.capabilities import Finding, attempt
 from whimbrel.system.installation import installation_id
 from whimbrel.system.ledger import Ledger, register_undo
@@ -56,13 +60,29 @@ class RemoteHost:
 
     @property
     def peer_uri(self) -> str:
-        """How the other host reaches it: as we do, but with its own certificates and sockets."""
-        return self._spec.peer_libvirt or urlunsplit(urlsplit(self._spec.libvirt)._replace(query=""))
+        """How the other host reaches it: as we do, but with its own certificates and sockets; nobody can be asked there."""
+        return without_asking(self._spec.peer_libvirt or urlunsplit(urlsplit(self._spec.libvirt)._replace(query="")))
 
     @property
     def move_uri(self) -> str:
         """Where a peer sends a guest's memory."""
         return f"tcp://[{self.address}]" if ":" in self.address else f"tcp://{self.address}"
+
+    def identity(self) -> HostIdentity:
+        """What its libvirt says."""
+        with Connection.open(self.libvirt_uri) as connection:
+            return HostIdentity(*connection.host_identity())
+
+    @property
+    def certificate_name(self) -> str | None:
+        """What the file says; else, for a host with an address only, the name by which its libvirt is reached over TLS.
+
+        That name is in the certificate of its libvirt already, and QEMU's is usually the same. A name that only ssh knows is not.
+        """
+        if self._spec.certificate_name is not None or not is_address(self.address):
+            return self._spec.certificate_name
+        peer = split_libvirt_uri(self.peer_uri)
+        return peer.host if peer.transport == "tls" and not is_address(peer.host) else None
 
     @property
     def gone(self) -> bool:
@@ -87,7 +107,7 @@ class RemoteHost:
         raise CapabilityError(f"{argv[0]} cannot be run on host {self.name}, of which we have only the URI of its libvirt")
 
     def process_of(self, guest: GuestIdentity) -> int | None:
-        """It runs there."""
+        """None: QEMU's process is on the host, not here."""
         return None
 
     @property
@@ -112,7 +132,7 @@ class Here:
     """This machine as the vantage. Implements ``hosts.host.Vantage``."""
 
     def command(self, argv: Sequence[str]) -> Sequence[str]:
-        """As it is."""
+        """The command as it is, since we are the vantage."""
         return argv
 
     def sample_points(self) -> SamplePoints | None:
@@ -121,12 +141,12 @@ class Here:
 
     @property
     def procs_files(self) -> Sequence[Path]:
-        """No group."""
+        """There are none: viewers are in no control group of their own."""
         return ()
 
 
 class RemoteSite:
-    """Two hosts of somebody else's. Implements ``hosts.site.Site``. Use ``up`` before anything else, and ``down`` at the end.
+    """Hosts of somebody else's. Implements ``hosts.site.Site``. Use ``up`` before anything else, and ``down`` at the end.
 
     All that ``owner`` puts there has names of its own. ``take_over`` takes the hosts from an owner whose claim is left there.
     """
@@ -138,8 +158,7 @@ class RemoteSite:
         self.ledger = ledger
         # Guests do not run on this machine.
         self.standby_memory = None
-        self.host_a = RemoteHost("a", spec.a, spec.storage, owner.label)
-        self.host_b = RemoteHost("b", spec.b, spec.storage, owner.label)
+        self.hosts = _hosts(spec, owner.label)
         self.vantage = Here()
         self._sent: set[str] = set()
         self.bridge = spec.bridge
@@ -149,13 +168,14 @@ class RemoteSite:
         self._storage = SharedStorage(spec, ledger, owner.label)
         self._take_over = take_over
         self._platform: str | None = None
+        self._emulator: str | None = None
 
     def up(self) -> None:
-        """Looks whether both hosts can be used; what is put on them later is in the ledger."""
+        """Looks whether the hosts can be used; what is put on them later is in the ledger."""
         if self.ledger.entries:
             removes = "'whimbrel undeploy' ends it" if self.ledger.kept else "'whimbrel gc' removes it"
             raise UsageError(f"something of ours is still on the hosts {self.name!r}", resolution=removes)
-        _identities(self.spec)
+        refuse_hosts_that_are_one(self.hosts.values())
         prove_shared_storage(self.spec, self._storage)
         try:
             Claims(self.spec, self._storage, self.ledger).take(self.guests, self._take_over)
@@ -166,7 +186,7 @@ class RemoteSite:
 
     def _list_guests(self) -> None:
         """Before the first is started: from now on they are ours to end."""
-        for host in (self.host_a, self.host_b):
+        for host in self.hosts.values():
             with Connection.open(host.libvirt_uri) as connection:
                 for guest in self.guests:
                     if connection.find(guest.uuid) is not None:
@@ -184,10 +204,10 @@ class RemoteSite:
 
     @property
     def guests(self) -> Sequence[GuestIdentity]:
-        """One."""
+        """The one guest that the file gives an address."""
         return [self.guest]
 
-    def carrier(self, side: str) -> GuestIdentity:
+    def carrier(self, host: HostName) -> GuestIdentity:
         """Carriers need addresses that the file does not give."""
         raise UsageError("containers do not move between hosts by URI yet", resolution="move the VM, or use a lab")
 
@@ -197,21 +217,29 @@ class RemoteSite:
 
     @property
     def platform(self) -> str:
-        """Versions of libvirt and QEMU on host A, and where its files lie."""
+        """Versions of libvirt and QEMU on the first host, and where its files lie."""
         if self._platform is None:
-            with Connection.open(self.spec.a.libvirt) as connection:
+            with Connection.open(next(iter(self.hosts.values())).libvirt_uri) as connection:
                 content = {**connection.versions(), "storage": self.spec.storage, "name": self.name}
             self._platform = f"hosts-{content_hash(content)}"
         return self._platform
 
     @property
+    def emulator(self) -> str:
+        """The first host's own, as its libvirt says."""
+        if self._emulator is None:
+            with Connection.open(next(iter(self.hosts.values())).libvirt_uri) as connection:
+                self._emulator = machine_of(connection, self.spec.accelerator).emulator
+        return self._emulator
+
+    @property
     def instruments_procs(self) -> Sequence[Path]:
-        """Not set apart."""
+        """There are none: instruments are not counted apart here."""
         return ()
 
     @property
     def cpu_placement(self) -> dict[str, list[int]]:
-        """Theirs."""
+        """It is unknown: which CPUs a host uses is its owner's business."""
         return {}
 
     def files_of(self, guest: GuestIdentity) -> RemoteFiles:
@@ -237,55 +265,40 @@ class RemoteSite:
 
 
 def prove_shared_storage(spec: HostsSpec, storage: SharedStorage) -> None:
-    """Makes a file through host A and looks for it through host B; UsageError when B does not see it."""
+    """Makes a file through the first host and looks for it through the others; UsageError names one that does not see it."""
     name = f"{storage.label}-proof"
-    with storage.opened() as by_a, storage.making(by_a, name):
-        by_a.make_empty(name)
-        with Connection.open(spec.b.libvirt) as at_b, pool(at_b, spec.storage, storage.label) as by_b:
-            seen = name in by_b.names()
-    if not seen:
-        raise UsageError(
-            f"host b does not see what host a writes into {spec.storage}",
-            resolution="name a folder that both hosts share at the same path (NFS, GFS2, ...)",
-        )
+    first, *others = spec.servers
+    with storage.opened() as by_first, storage.making(by_first, name):
+        by_first.make_empty(name)
+        for other in others:
+            with Connection.open(spec.servers[other].libvirt) as there, pool(there, spec.storage, storage.label) as by_other:
+                if name not in by_other.names():
+                    raise UsageError(
+                        f"host {other} does not see what host {first} writes into {spec.storage}",
+                        resolution="name a folder that all hosts share at the same path (NFS, GFS2, ...)",
+                    )
 
 
-def refuse_one_host(a: tuple[str, str], b: tuple[str, str]) -> None:
-    """UsageError when two libvirtds, each by UUID and name of its host, are one, or cannot be told apart by libvirt."""
-    if not a[0] or a[0] != b[0]:
-        return
-    if a[1] == b[1]:
-        raise UsageError(
-            f"hosts a and b are one host, {a[1]} (UUID {a[0]}), under two names: a guest cannot move to where it is",
-            resolution="name another host as b; a guest that seems to run on both runs there once: stop nothing",
-        )
-    raise UsageError(
-        f"hosts a and b, {a[1]} and {b[1]}, have one UUID, {a[0]}: libvirt refuses to move a guest between them",
-        resolution="if they are two, give each a UUID of its own: 'host_uuid' in libvirtd.conf, then start libvirtd again;"
-        " if they are one, name another host as b",
-    )
+def _hosts(spec: HostsSpec, label: str) -> dict[HostName, RemoteHost]:
+    return {name: RemoteHost(name, host, spec.storage, label) for name, host in spec.servers.items()}
 
 
-def _identities(spec: HostsSpec) -> str:
-    found = []
-    for uri in (spec.a.libvirt, spec.b.libvirt):
-        with Connection.open(uri) as connection:
-            found.append(connection.host_identity())
-    refuse_one_host(found[0], found[1])
-    return f"a is {found[0][1]} ({found[0][0]}), b is {found[1][1]} ({found[1][0]})"
+def _identities(hosts: Sequence[RemoteHost]) -> str:
+    refuse_hosts_that_are_one(hosts)
+    return ", ".join(f"{host.name} is {host.identity()}" for host in hosts)
 
 
 def examine_hosts(spec: HostsSpec) -> list[Finding]:
-    """Tries what a campaign needs of two hosts: their libvirt, its version, room, their storage, and whether they are in use."""
+    """Tries what a campaign needs of the hosts: their libvirt, its version, room, their storage, and whether they are in use."""
     findings = []
     label = owner_of(spec).label
-    hosts = RemoteHost("a", spec.a, spec.storage, label), RemoteHost("b", spec.b, spec.storage, label)
+    hosts = list(_hosts(spec, label).values())
     for host in hosts:
         findings.append(attempt(f"libvirt of host {host.name}", True, partial(_versions, host)))
         if findings[-1].works:
             findings.append(attempt(f"room on host {host.name}", True, partial(_room, host)))
     if all(finding.works for finding in findings):
-        findings.append(attempt("two hosts", True, lambda: _identities(spec)))
+        findings.append(attempt("hosts apart", True, lambda: _identities(hosts)))
     if all(finding.works for finding in findings):
         findings.append(attempt("shared storage", True, lambda: _shared(spec)))
     if findings[-1].works:
@@ -322,6 +335,10 @@ def _end_domain(entry: str) -> None:
         domain = connection.find(known["uuid"])
         if domain is not None:
             domain.destroy()
+        # One that only names files to read was never started, and stays until it is forgotten.
+        defined = connection.find(known["uuid"])
+        if defined is not None:
+            defined.undefine()
 
 
 register_undo("domain", _end_domain)

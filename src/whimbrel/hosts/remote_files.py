@@ -1,4 +1,4 @@
-"""Files of ours in the storage that two hosts share, sent and fetched through the libvirt of one of them."""
+"""Files of ours in the storage that hosts share, sent and fetched through the libvirt of one of them."""
 
 from __future__ import annotations
 
@@ -16,23 +16,24 @@ from whimbrel.system.ledger import Entry, Ledger, register_undo
 
 
 class SharedStorage:
-    """The folder that both hosts share, as one owner uses it: all that it makes has the owner's label, and is in the ledger."""
+    """The folder that all hosts share, as one owner uses it: all that it makes has the owner's label, and is in the ledger."""
 
     def __init__(self, spec: HostsSpec, ledger: Ledger, label: str) -> None:
         self.folder = spec.storage
         self.label = label
-        self._uri = spec.a.libvirt
+        # Through the first host: the others see the same.
+        self.uri = next(iter(spec.servers.values())).libvirt
         self._ledger = ledger
 
     @contextmanager
     def opened(self) -> Iterator[Pool]:
-        """The folder, through host A."""
-        with Connection.open(self._uri) as connection, pool(connection, self.folder, self.label) as storage:
+        """The folder, through the first host."""
+        with Connection.open(self.uri) as connection, pool(connection, self.folder, self.label) as storage:
             yield storage
 
     def make_ours(self, storage: Pool, name: str) -> Entry:
         """Lists a file before it is made; UsageError when there is one that is not listed, and so is not ours to replace."""
-        content = {"uri": self._uri, "folder": self.folder, "name": name, "pool": self.label}
+        content = {"uri": self.uri, "folder": self.folder, "name": name, "pool": self.label}
         entry = Entry("volume", json.dumps(content))
         if entry not in self._ledger.entries:
             if name in storage.names():
@@ -65,7 +66,7 @@ class RemoteFiles:
 
     @property
     def disk(self) -> str:
-        """The guest's disk."""
+        """The path of the guest's disk on the hosts."""
         return f"{self._storage.folder}/{self._disk}"
 
     @property
@@ -102,7 +103,7 @@ class RemoteFiles:
         self.take_disk(disk)
 
     def take_disk(self, disk: Path) -> None:
-        """The disk alone."""
+        """Fetches the guest's disk into a file here, and removes it there."""
         with self._storage.opened() as storage:
             storage.fetch(self._disk, disk)
             storage.remove(self._disk)

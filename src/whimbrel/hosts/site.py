@@ -1,8 +1,8 @@
-"""Where a campaign happens: two hosts, a vantage, and files that both hosts see. A lab is one; so are hosts by URI."""
+"""Where a campaign happens: hosts, a vantage, and files that all hosts see. A lab is one; so are hosts by URI."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +12,7 @@ from whimbrel.hosts.host import Host, Vantage
 from whimbrel.hosts.identity import GuestIdentity
 from whimbrel.hosts.inside import Cell
 from whimbrel.images.store import ImageStore
+from whimbrel.spec.fields import HostName
 from whimbrel.system.ledger import Ledger
 from whimbrel.system.standby_memory import StandbyMemory
 
@@ -19,7 +20,7 @@ Accelerator = Literal["kvm", "tcg"]
 
 
 class GuestFiles(Protocol):
-    """The guest's files, at the same path on both hosts."""
+    """The guest's files, at the same path on all hosts."""
 
     def image(self, file: Path) -> str:
         """Where the hosts find a file of the image store."""
@@ -91,7 +92,7 @@ class OwnDisk(Protocol):
 
 
 class Site(Protocol):
-    """Two hosts and what a trial needs around them."""
+    """Hosts and what a trial needs around them."""
 
     name: str
     store: ImageStore
@@ -102,12 +103,8 @@ class Site(Protocol):
         """What keeps the memory for the next guest; None where guests do not run on this machine."""
 
     @property
-    def host_a(self) -> Host:
-        """The source of a move from A to B."""
-
-    @property
-    def host_b(self) -> Host:
-        """Its destination."""
+    def hosts(self) -> Mapping[HostName, Host]:
+        """By name, in the order of the file."""
 
     @property
     def vantage(self) -> Vantage:
@@ -121,8 +118,8 @@ class Site(Protocol):
     def guests(self) -> Sequence[GuestIdentity]:
         """Every guest of ours that may be there."""
 
-    def carrier(self, side: str) -> GuestIdentity:
-        """The carrier on host a or b, whose container then has the guest's address; UsageError when there can be none."""
+    def carrier(self, host: HostName) -> GuestIdentity:
+        """The carrier on a host, whose container then has the guest's address; UsageError when there can be none."""
 
     def files_of(self, guest: GuestIdentity) -> GuestFiles:
         """The files of this VM."""
@@ -140,6 +137,10 @@ class Site(Protocol):
     @property
     def bridge(self) -> str:
         """The bridge on each host that the guest joins."""
+
+    @property
+    def emulator(self) -> str:
+        """Where host A has the QEMU that runs the guest; host B must have one there too."""
 
     @property
     def platform(self) -> str:
@@ -161,3 +162,8 @@ class Site(Protocol):
 
     def mend(self) -> list[str]:
         """Starts each host of ours that has died again; returns their names."""
+
+
+def first_host(site: Site) -> Host:
+    """Where whatever is the same on all hosts is made or asked."""
+    return next(iter(site.hosts.values()))

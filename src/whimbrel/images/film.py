@@ -23,7 +23,7 @@ _NOISE_PICTURES = 16
 
 
 def make_film(recipe: FilmRecipe, file: Path) -> None:
-    """Writes the film."""
+    """Writes the film as FLV: H.264 with sound in AAC."""
     with av.open(str(file), "w", format="flv") as container:
         video = container.add_stream("libx264", rate=recipe.frames_per_s)
         video.width, video.height, video.pix_fmt = recipe.width, recipe.height, "yuv420p"

@@ -1,8 +1,9 @@
-"""A lab: two servers, a fabric that joins them, and a vantage; all or nothing."""
+"""A lab: servers, a fabric that joins them, and a vantage; all or nothing."""
 
 from __future__ import annotations
 
 import ipaddress
+import itertools
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -16,7 +17,8 @@ from whimbrel.lab.accelerator import choose_accelerator
 from whimbrel.lab.cell import LabCell
 from whimbrel.lab.own_disk import LabOwnDisk
 from whimbrel.lab.server import Server, ServerPlace
-from whimbrel.spec.lab import LabSpec, MigrationLinkSpec
+from whimbrel.spec.fields import HostName
+from whimbrel.spec.lab import LabSpec, MigrationLinkSpec, ServerSpec, VantageSpec
 from whimbrel.system import cgroups, links, netns
 from whimbrel.system.certificates import Authority
 from whimbrel.system.cgroups import Cgroup
@@ -31,9 +33,10 @@ _LEDGER_PREFIX = "lab-"
 _BRIDGE = "sw0"
 _GUEST_BRIDGE = "br0"
 _MIGRATION_BRIDGE = "sw1"
-# Positions in the lab's network.
-_VANTAGE, _SERVER_A, _SERVER_B, _GUEST = 1, 2, 3, 100
-_CARRIERS = {"a": 101, "b": 102}
+# Positions in the lab's network: the vantage, the first server, and the first guest, which its carriers follow.
+_VANTAGE, _SERVERS, _GUESTS = 1, 2, 100
+# From one guest to the next.
+_GROUP = 10
 
 
 def ledger_of(name: str) -> Ledger:
@@ -70,7 +73,7 @@ class LabVantage:
 
 
 class LabFiles:
-    """The folder that both servers see, and the store of images, which they see too. Implements ``hosts.site.GuestFiles``."""
+    """The folder that all servers see, and the store of images, which they see too. Implements ``hosts.site.GuestFiles``."""
 
     saving = "/srv/shared/memory.save"
 
@@ -98,7 +101,7 @@ class LabFiles:
         self.take_disk(disk)
 
     def take_disk(self, disk: Path) -> None:
-        """The disk alone."""
+        """Moves the guest's disk into a file here."""
         shutil.move(self._here(self.disk), disk)
 
     def _here(self, path: str) -> Path:
@@ -106,51 +109,62 @@ class LabFiles:
 
 
 class Lab:
-    """The servers and the vantage of a lab that is up. Implements ``hosts.site.Site``."""
+    """The servers and the vantage of a lab that is up. Implements ``hosts.site.Site``.
+
+    ``number`` says which of the lab's guests is meant, from 1: each has a name, a UUID and addresses of its own.
+    """
 
     bridge = _GUEST_BRIDGE
+    # As the servers' tree has it.
+    emulator = "/usr/bin/qemu-system-x86_64"
 
-    def __init__(self, spec: LabSpec, store: ImageStore, ledger: Ledger) -> None:
+    def __init__(self, spec: LabSpec, store: ImageStore, ledger: Ledger, number: int = 1) -> None:
         self.spec = spec
         self.name = spec.name
         self.store = store
         self.ledger = ledger
         self.folder = home() / "labs" / spec.name
         self.shared = self.folder / "shared"
-        self.guest = identity_in_lab("guest", _GUEST, spec.address(_GUEST))
+        self._number = number
+        self.guest = self._identity("guest", 0)
         self.gateway_address = spec.address(_VANTAGE)
         tree = store.server_tree(spec.suite)
-        self.server_a = self._server("a", _SERVER_A, tree)
-        self.server_b = self._server("b", _SERVER_B, tree)
+        self._positions = {name: position for position, name in enumerate(spec.servers)}
+        cpus = default_cpus(len(spec.servers), cgroups.machine_cpus())
+        self.hosts = {
+            name: self._server(name, asked, tree, asked.cpus or usual)
+            for (name, asked), usual in zip(spec.servers.items(), cpus, strict=True)
+        }
         self.instruments = Cgroup(f"{spec.name}/instruments")
-        self._vantage_cpus = spec.vantage.cpus or default_cpus("vantage", cgroups.machine_cpus())
+        self._vantage_cpus = spec.vantage.cpus or tuple(cgroups.machine_cpus())
         self._vantage_cgroup = Cgroup(f"{spec.name}/vantage")
         self.authority = Authority(self.folder / "ca")
         self.standby_memory = StandbyMemory()
         self.vantage = LabVantage(self._netns("vantage"), self._vantage_cgroup)
 
     @property
-    def host_a(self) -> Server:
-        """Server A."""
-        return self.server_a
-
-    @property
-    def host_b(self) -> Server:
-        """Server B."""
-        return self.server_b
-
-    @property
     def guests(self) -> Sequence[GuestIdentity]:
-        """The guest, and both carriers, one of which has its address in it."""
-        return [self.guest, *(self.carrier(side) for side in _CARRIERS)]
+        """The guest, and all carriers, one of which has its address in it."""
+        return [self.guest, *map(self.carrier, self.hosts)]
 
-    def carrier(self, side: str) -> GuestIdentity:
-        """The carrier on server A or B."""
-        return identity_in_lab(f"carrier-{side}", _CARRIERS[side], self.spec.address(_CARRIERS[side]))
+    def carrier(self, host: HostName) -> GuestIdentity:
+        """The carrier on a server, named by its place in the file: whatever servers are called, labs share saved states."""
+        position = self._positions[host]
+        return self._identity(f"carrier-{'abcdefgh'[position]}", 1 + position)
+
+    def _identity(self, role: str, position: int) -> GuestIdentity:
+        """Of the guest, or of what belongs to it, by its position in the guest's addresses; UsageError when they are used up."""
+        at = _GUESTS + _GROUP * (self._number - 1) + position
+        if at + 1 >= ipaddress.ip_network(self.spec.network).num_addresses:
+            raise UsageError(
+                f"the network {self.spec.network} of the lab {self.name!r} has no address for one more guest",
+                resolution="'whimbrel undeploy' one, or give 'lab.network' more addresses, such as 10.77.0.0/24",
+            )
+        return identity_in_lab(role if self._number == 1 else f"{role}-{self._number}", at, self.spec.address(at))
 
     def open_cell(self, host: Host) -> LabCell:
-        """A cell of server A or B."""
-        return LabCell.open(self._server_of(host))
+        """A cell of the server."""
+        return LabCell.open(self.hosts[host.name])
 
     @property
     def prefix_length(self) -> int:
@@ -160,41 +174,44 @@ class Lab:
     @property
     def platform(self) -> str:
         """The server's tree: QEMU and libvirt are in it."""
-        return self.server_a.place.tree.parent.name
+        return self._first.place.tree.parent.name
 
     @property
     def instruments_procs(self) -> Sequence[Path]:
-        """The instruments' group."""
+        """The files of the instruments' control group."""
         return self.instruments.procs_files
 
     def files_of(self, guest: GuestIdentity) -> LabFiles:
         """The files of this VM."""
-        return LabFiles(guest, self.shared, self.store.folder, self.server_a)
+        return LabFiles(guest, self.shared, self.store.folder, self._first)
 
     def own_disk(self, guest: GuestIdentity, host: Host) -> LabOwnDisk:
         """In the server's own folder."""
-        return LabOwnDisk(guest, self._server_of(host))
+        return LabOwnDisk(guest, self.hosts[host.name])
 
-    def _server_of(self, host: Host) -> Server:
-        return self.server_a if host.name == self.server_a.name else self.server_b
+    @property
+    def _first(self) -> Server:
+        return next(iter(self.hosts.values()))
 
     def accelerator(self, kernel_folder: Path) -> Accelerator:
-        """KVM when this kernel boots in it on server A."""
-        return choose_accelerator(self.server_a, kernel_folder)
+        """KVM when this kernel boots in it on the first server."""
+        return choose_accelerator(self._first, kernel_folder)
 
     def _netns(self, member: str) -> str:
         return f"whimbrel-{self.spec.name}-{member}"
 
-    def _server(self, name: str, position: int, tree: Path) -> Server:
-        asked = self.spec.servers.a if name == "a" else self.spec.servers.b
+    def _address_of(self, server: HostName) -> str:
+        return self.spec.address(_SERVERS + self._positions[server])
+
+    def _server(self, name: HostName, asked: ServerSpec, tree: Path, cpus: tuple[int, ...]) -> Server:
         spec = self.spec
         return Server(
             ServerPlace(
                 name=name,
-                address=spec.address(position),
-                neighbours={"a": spec.address(_SERVER_A), "b": spec.address(_SERVER_B)},
+                address=self._address_of(name),
+                neighbours={other: self._address_of(other) for other in spec.servers},
                 memory_bytes=asked.memory_bytes,
-                cpus=asked.cpus or default_cpus(name, cgroups.machine_cpus()),
+                cpus=cpus,
                 netns=self._netns(name),
                 cgroup=f"{spec.name}/server-{name}",
                 tree=tree,
@@ -202,13 +219,15 @@ class Lab:
                 images=self.store.folder,
                 shared=self.shared,
                 tls=spec.tls,
-                move_address=self._move_address(position),
+                move_address=self._move_address(name),
             )
         )
 
-    def _move_address(self, position: int) -> str:
+    def _move_address(self, server: HostName) -> str:
         link = self.spec.migration_link
-        return str(ipaddress.ip_network(link.network)[position]) if link is not None else self.spec.address(position)
+        if link is None:
+            return self._address_of(server)
+        return str(ipaddress.ip_network(link.network)[_SERVERS + self._positions[server]])
 
     def up(self) -> None:
         """Makes the lab; on any failure what was made is removed again."""
@@ -218,7 +237,7 @@ class Lab:
             self._make_network()
             self._make_group(self.instruments, cgroups.machine_cpus())
             self._make_group(self._vantage_cgroup, self._vantage_cpus)
-            for server in (self.server_a, self.server_b):
+            for server in self.hosts.values():
                 self.ledger.add("cgroup", server.place.cgroup)
                 server.start()
         except BaseException:
@@ -227,13 +246,13 @@ class Lab:
 
     def shape_links(self, rate_bytes_per_s: float) -> None:
         """Gives each server's link this rate, each way, from now on."""
-        for member in ("a", "b"):
+        for member in self.hosts:
             links.shape(self._netns("fabric"), f"to-{member}", rate_bytes_per_s)
             links.shape(self._netns(member), "eth0", rate_bytes_per_s)
 
     def mend(self) -> list[str]:
         """Starts each server that has died again; returns their names."""
-        dead = [server for server in (self.server_a, self.server_b) if server.gone]
+        dead = [server for server in self.hosts.values() if server.gone]
         for server in dead:
             server.start()
         return [server.name for server in dead]
@@ -250,18 +269,17 @@ class Lab:
                 f"the lab {self.spec.name!r} is already there", resolution="run 'whimbrel lab down', or 'whimbrel gc'"
             )
         memory_bytes = machine_facts().memory_bytes
-        for name, asked_bytes in (("a", self.spec.servers.a.memory_bytes), ("b", self.spec.servers.b.memory_bytes)):
-            if asked_bytes > memory_bytes:
+        for name, server in self.spec.servers.items():
+            if server.memory_bytes > memory_bytes:
                 raise UsageError(
-                    f"lab.servers.{name}.memory: {format_bytes(asked_bytes)} is more than this machine has"
+                    f"lab.servers.{name}.memory: {format_bytes(server.memory_bytes)} is more than this machine has"
                     f" ({format_bytes(memory_bytes)})"
                 )
         machine = set(cgroups.machine_cpus())
-        for name, asked in (
-            ("servers.a", self.spec.servers.a),
-            ("servers.b", self.spec.servers.b),
-            ("vantage", self.spec.vantage),
-        ):
+        members: list[tuple[str, ServerSpec | VantageSpec]] = [
+            *((f"servers.{name}", server) for name, server in self.spec.servers.items()), ("vantage", self.spec.vantage)
+        ]  # fmt: skip
+        for name, asked in members:
             absent = sorted(set(asked.cpus or ()) - machine)
             if absent:
                 raise UsageError(f"lab.{name}.cpus: this machine has no CPU {absent[0]}; it has {sorted(machine)}")
@@ -276,7 +294,7 @@ class Lab:
 
     def _make_network(self) -> None:
         spec = self.spec
-        members = ("fabric", "a", "b", "vantage")
+        members = ("fabric", *self.hosts, "vantage")
         for member in members:
             self.ledger.add("netns", self._netns(member))
             netns.create(self._netns(member))
@@ -310,41 +328,41 @@ class Lab:
     def _make_migration_link(self, fabric: str, link: MigrationLinkSpec) -> None:
         links.add_bridge(fabric, _MIGRATION_BRIDGE)
         network = ipaddress.ip_network(link.network)
-        for member, position in (("a", _SERVER_A), ("b", _SERVER_B)):
+        for member in self.hosts:
             links.add_veth(fabric, f"mv-{member}", self._netns(member), "eth1")
             links.join_bridge(fabric, f"mv-{member}", _MIGRATION_BRIDGE)
             links.shape(fabric, f"mv-{member}", link.link_rate_bytes_per_s)
             links.shape(self._netns(member), "eth1", link.link_rate_bytes_per_s)
-            links.add_address(self._netns(member), "eth1", str(network[position]), network.prefixlen)
+            links.add_address(self._netns(member), "eth1", self._move_address(member), network.prefixlen)
 
     def _bridge_guests(self, member: str) -> None:
         """A server's own address is on the bridge that its guests join, so both share the server's link."""
         name = self._netns(member)
         links.add_bridge(name, _GUEST_BRIDGE)
         links.join_bridge(name, "eth0", _GUEST_BRIDGE)
-        address = self.spec.address(_SERVER_A if member == "a" else _SERVER_B)
-        links.add_address(name, _GUEST_BRIDGE, address, self.spec.prefix_length)
+        links.add_address(name, _GUEST_BRIDGE, self._address_of(member), self.spec.prefix_length)
 
     @property
     def cpu_placement(self) -> dict[str, list[int]]:
         """Which of the machine's CPUs each member may use."""
-        return {
-            "a": list(self.server_a.place.cpus),
-            "b": list(self.server_b.place.cpus),
-            "vantage": list(self._vantage_cpus),
-        }
+        servers = {name: list(server.place.cpus) for name, server in self.hosts.items()}
+        return {**servers, "vantage": list(self._vantage_cpus)}
 
     def _make_group(self, group: Cgroup, cpus: Sequence[int]) -> None:
         self.ledger.add("cgroup", group.name)
         group.create(cpus=cpus, memory_bytes=None)
 
 
-def default_cpus(member: str, machine: Sequence[int]) -> tuple[int, ...]:
-    """Halves of the machine for A and B, so that neither slows the other; the vantage runs anywhere.
+def default_cpus(servers: int, machine: Sequence[int]) -> list[tuple[int, ...]]:
+    """An equal part of the machine for each server, so that none slows another; servers take turns where there are too few CPUs.
 
-    On 2 cores: A on the first, B on the second.
+    Two servers on 2 CPUs: one each. Three on 2: the third shares with the first.
     """
-    if member == "vantage" or len(machine) < 2:
-        return tuple(machine)
-    half = len(machine) // 2
-    return tuple(machine[:half]) if member == "a" else tuple(machine[half:])
+    if len(machine) < servers:
+        return (
+            [(machine[position % len(machine)],) for position in range(servers)]
+            if len(machine) > 1
+            else [tuple(machine)] * servers
+        )
+    edges = [len(machine) * position // servers for position in range(servers + 1)]
+    return [tuple(machine[first:last]) for first, last in itertools.pairwise(edges)]

@@ -35,7 +35,7 @@ class LabOwnDisk:
 
     @property
     def there(self) -> bool:
-        """As a file."""
+        """Whether the server has the file."""
         return self._here.exists()
 
     def facts(self) -> DiskFacts:

@@ -14,7 +14,7 @@ from whimbrel.engines.libvirt import Connection
 from whimbrel.errors import TrialError
 from whimbrel.hosts.by_libvirt import libvirt_state_of
 from whimbrel.hosts.host import Capacity, GuestState, SamplePoints
-from whimbrel.hosts.identity import GuestIdentity
+from whimbrel.hosts.identity import GuestIdentity, HostIdentity
 from whimbrel.spec.lab import QEMU_OVERHEAD_BYTES
 from whimbrel.system import netns
 from whimbrel.system.certificates import Authority, equip_host
@@ -95,6 +95,15 @@ class Server:
         """Where a peer sends a guest's memory."""
         return f"tcp://{self.place.move_address}"
 
+    def identity(self) -> HostIdentity:
+        """As we have told its libvirtd."""
+        return HostIdentity(str(uuid.uuid5(uuid.NAMESPACE_OID, f"whimbrel {self.place.netns}")), _host_name(self.name))
+
+    @property
+    def certificate_name(self) -> str | None:
+        """Its certificate is for its addresses too."""
+        return None
+
     def start(self) -> None:
         """Boots the server and waits until its libvirtd answers."""
         place = self.place
@@ -126,9 +135,8 @@ class Server:
         place.own.mkdir(exist_ok=True)
         etc = place.folder / "upper" / "etc"
         (etc / "libvirt").mkdir(parents=True)
-        host_uuid = uuid.uuid5(uuid.NAMESPACE_OID, f"whimbrel {place.netns}")
         (etc / "libvirt" / "libvirtd.conf").write_text(
-            _LIBVIRTD_CONF.format(address=place.address, uuid=host_uuid, tls=int(place.tls), tcp=int(not place.tls))
+            _LIBVIRTD_CONF.format(address=place.address, uuid=self.identity().uuid, tls=int(place.tls), tcp=int(not place.tls))
         )
         (etc / "libvirt" / "qemu.conf").write_text(_QEMU_CONF)
         hosts = {"localhost": "127.0.0.1"} | {_host_name(name): address for name, address in place.neighbours.items()}
@@ -193,12 +201,12 @@ class Server:
 
     @property
     def shares_our_clock(self) -> bool:
-        """One kernel."""
+        """It does: server and whimbrel run on one kernel."""
         return True
 
     @property
     def unmeasured(self) -> dict[str, str]:
-        """Nothing."""
+        """It is empty: everything can be measured."""
         return {}
 
     def sample_points(self) -> SamplePoints:

@@ -69,15 +69,15 @@ class Attempt:
 
     @property
     def result(self) -> Literal["moved", "failed", "aborted"]:
-        """How it ended."""
+        """How the move ended."""
         if self._call.error is None and self._call.ended.is_set():
             return "moved"
         return "aborted" if self._aborted else "failed"
 
     @property
-    def error(self) -> str | None:
+    def error(self) -> EngineError | None:
         """What libvirt said when it failed."""
-        return str(self._call.error) if self._call.error is not None else None
+        return self._call.error
 
     def _elapsed_s(self) -> float:
         return time.monotonic() - self._began_s

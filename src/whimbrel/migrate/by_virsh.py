@@ -10,6 +10,7 @@ import tempfile
 from pathlib import Path
 
 from whimbrel.engines.domain import Domain
+from whimbrel.engines.failures import number_of
 from whimbrel.engines.libvirt import Connection
 from whimbrel.errors import EngineError, NoGuestError
 from whimbrel.migrate.live import completed_job, find_running
@@ -24,7 +25,7 @@ _ABORT_PATIENCE_S = 60.0
 
 
 class ByVirsh:
-    """Implements ``migrate.technique.Technique``."""
+    """Moves a guest by the command ``virsh migrate``. Implements ``migrate.technique.Technique``."""
 
     moves = "vm"
 
@@ -51,7 +52,7 @@ class ByVirsh:
             )
 
     @staticmethod
-    def _run(domain: Domain, request: MoveRequest) -> tuple[str | None, bool]:
+    def _run(domain: Domain, request: MoveRequest) -> tuple[EngineError | None, bool]:
         """What virsh said of its failure, None when it did not fail; and whether we made it stop."""
         deadline = Deadline(request.spec.timeout_s)
         aborted = False
@@ -73,7 +74,9 @@ class ByVirsh:
                     _abort(domain)
                 code = running.stop(ask=False)
             said = words.read_text(errors="replace").strip() if words.exists() else ""
-        return (None, False) if code == 0 else (said or f"virsh ended with exit code {code}", aborted)
+        if code == 0:
+            return None, False
+        return EngineError(f"virsh ended with exit code {code}", details=said, number=number_of(said) if said else None), aborted
 
 
 def _abort(domain: Domain) -> None:

@@ -22,7 +22,7 @@ class MoveCall:
         self.returned_ns = 0
 
     def start(self) -> None:
-        """Makes the call."""
+        """Makes the call, and does not wait for it."""
         threading.Thread(target=self._call, name="move", daemon=True).start()
 
     def _call(self) -> None:

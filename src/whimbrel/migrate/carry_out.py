@@ -1,18 +1,21 @@
-"""A move from the call to the certainty of how it ended: a technique says one half of it, where the guest runs the other."""
+"""A move from the call until it is certain how it ended: what the technique reports, and where a copy of the guest runs."""
 
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from whimbrel.errors import MoveError, ReservationError, UnsafeStateError, WhimbrelError, interrupted
+from whimbrel.errors import EngineError, MoveError, ReservationError, UnsafeStateError, WhimbrelError, interrupted
 from whimbrel.hosts.host import Place
 from whimbrel.hosts.identity import GuestIdentity
+from whimbrel.hosts.one_host import refuse_one_host
 from whimbrel.migrate.storage import MAKING_DISK, keep_only_copy
 from whimbrel.migrate.technique import Journal, MoveReport, MoveRequest, Technique
 from whimbrel.migrate.verify import Copies, exactly_one, find_copies, in_carriers
+from whimbrel.migrate.why import NOTHING_IS_LOST, Why, why
 from whimbrel.system.deadline import Deadline, pause
 
 # A guest that has ended is gone within this.
@@ -24,21 +27,33 @@ Result = Literal["moved", "failed", "aborted", "unsafe"]
 
 @dataclass(frozen=True)
 class Ending:
-    """How a move ended and where the guest runs; ``error`` is None when it moved, ``report`` when the call did not come back."""
+    """How a move ended and where the guest runs; ``error`` is None when it moved, ``report`` when the call did not come back.
+
+    ``known`` is the name of its failure in ``engines.failures``, where it is one of those.
+    """
 
     result: Result
     runs_on: list[str]
     report: MoveReport | None
     error: WhimbrelError | None
+    known: str | None = None
 
 
 def carry_out(technique: Technique, request: MoveRequest, journal: Journal, phase: Callable[[], str]) -> Ending:
-    """Moves the guest and finds out how it ended; ``phase`` says how far the move has come, for telling where it failed."""
+    """Moves the guest and finds out how it ended; ``phase`` says how far the move has come, for telling where it failed.
+
+    UsageError, and nothing is done, when source and destination are one host.
+    """
+    with contextlib.suppress(EngineError):
+        # One that does not answer is met again by the technique.
+        refuse_one_host(request.source, request.destination)
     steps = _Steps(journal)
+    began_s = time.time()
     report: MoveReport | None = None
     failure: WhimbrelError | OSError | None = None
     try:
         report = technique.move(request, steps)
+        failure = report.error
     except UnsafeStateError as error:
         # It has not come to its end: where the guest runs just now says nothing of where it will.
         return Ending("unsafe", running_on(request.guest, request.places), None, error)
@@ -48,7 +63,7 @@ def carry_out(technique: Technique, request: MoveRequest, journal: Journal, phas
             raise KeyboardInterrupt from error
         failure = error
     places = request.places
-    said = report.error if report is not None else str(failure)
+    said = str(failure) if failure is not None else None
     how = request.ended()
     if how is not None and not in_carriers(places) and is_gone(request):
         return _lost(how, request, report, said, phase())
@@ -58,24 +73,41 @@ def carry_out(technique: Technique, request: MoveRequest, journal: Journal, phas
         how = request.ended()
         if how is not None and not in_carriers(places) and is_gone(request):
             return _lost(how, request, report, said, phase())
-        told = UnsafeStateError(
-            f"after the move had come to the phase {phase()}, {error.brief}",
-            details=evidence(places, how, error.details, said),
-            resolution=error.resolution,
-        )
-        return Ending("unsafe", running_on(request.guest, places), report, told)
+        return _unsafe(request, report, error, why(request, failure, began_s), phase())
     keep_only_copy(request, where, made=MAKING_DISK in steps.taken)
     if where == request.destination.name:
         return Ending("moved", [where], report, None)
-    result: Result = "aborted" if report is not None and report.result == "aborted" else "failed"
     if isinstance(failure, ReservationError):
-        return Ending(result, [where], report, failure)
-    told_failed = MoveError(
-        f"the move {result} in the phase {phase()}; the guest runs on host {where}",
-        details=evidence(places, said),
-        resolution="nothing is lost: remove the cause and move it again",
+        return Ending("failed", [where], report, failure)
+    aborted = report is not None and report.result == "aborted"
+    reason = _as_told(steps.why_aborted, failure) if aborted else why(request, failure, began_s)
+    return _failed("aborted" if aborted else "failed", where, report, reason, phase(), request)
+
+
+def _unsafe(request: MoveRequest, report: MoveReport | None, error: UnsafeStateError, reason: Why, phase: str) -> Ending:
+    """What is to be done says the state, not the failure that led to it."""
+    told = UnsafeStateError(
+        f"after the move had come to the phase {phase}, {error.brief}",
+        cause=reason.cause,
+        details=evidence(request.places, request.ended(), error.details, reason.said),
+        resolution=error.resolution,
     )
-    return Ending(result, [where], report, told_failed)
+    return Ending("unsafe", running_on(request.guest, request.places), report, told, reason.known or None)
+
+
+def _failed(result: Result, where: str, report: MoveReport | None, reason: Why, phase: str, request: MoveRequest) -> Ending:
+    told = MoveError(
+        f"the move {result} in the phase {phase}; the guest runs on host {where}",
+        cause=reason.cause,
+        details=evidence(request.places, reason.said),
+        resolution=reason.cure or NOTHING_IS_LOST,
+    )
+    return Ending(result, [where], report, told, reason.known or None)
+
+
+def _as_told(told: str, failure: WhimbrelError | OSError | None) -> Why:
+    """Of a move that we aborted."""
+    return Why("", told and f"whimbrel aborted it: {told}", "", str(failure) if failure is not None else "")
 
 
 def is_gone(request: MoveRequest) -> bool:
@@ -106,15 +138,18 @@ class _Steps:
     def __init__(self, beyond: Journal) -> None:
         self._beyond = beyond
         self.taken: set[str] = set()
+        self.why_aborted = ""
 
     def mark(self, name: str, **data: Any) -> int:
         """A step about to be taken."""
         t_ns = self._beyond.mark(name, **data)
         self.taken.add(name)
+        if name == "abort":
+            self.why_aborted = str(data.get("why", ""))
         return t_ns
 
     def note(self, name: str, **data: Any) -> int:
-        """What has happened."""
+        """Notes what has happened so far."""
         return self._beyond.note(name, **data)
 
     def quote(self, host: str, name: str, realtime_ns: int) -> None:

@@ -31,7 +31,7 @@ SHUTTING_DOWN, BOOT_THERE = "shutting down", "boot there"
 
 
 class Cold:
-    """Implements ``migrate.technique.Technique``."""
+    """Shuts the guest down and boots it on the destination. Implements ``migrate.technique.Technique``."""
 
     name = "cold"
     moves = "vm"
@@ -78,7 +78,7 @@ class _Attempt:
         self._begun_there = False
         self._arrived = False
         self.result: Literal["moved", "failed", "aborted"] = "moved"
-        self.error: str | None = None
+        self.error: TrialError | MoveError | None = None
 
     def run(self, domain: Domain) -> None:
         """It is up again when this returns or raises, on its source or where it was to go; but for an UnsafeStateError."""
@@ -86,7 +86,8 @@ class _Attempt:
             why = self._try(domain)
             if why is not None:
                 self.result = "aborted" if isinstance(why, _AbortedError) else "failed"
-                self.error = self._go_back(why)
+                self.error = why
+                why.details = f"{why.details}{self._go_back(why)}".strip("; ")
         except UnsafeStateError:
             raise
         except BaseException as interrupt:
@@ -156,13 +157,13 @@ class _Attempt:
         return GuestAgent(booting)
 
     def _go_back(self, why: BaseException) -> str:
-        """Boots it on its source: its disk is whole there. What is to be said of it all, beginning with why it goes back.
+        """Boots it on its source: its disk is whole there. What else is to be said than why it goes back.
 
         UnsafeStateError when it is not certain that it is off on either host, or when it stays off.
         """
         guest, source = self._request.guest, self._request.source
         if self._power_off is None:
-            return str(why)  # it was never told
+            return ""  # it was never told
         # It may have booted there, and its service not started: what comes now is to bring it back.
         self._arrived = False
         self._see_that_it_is_off()
@@ -181,8 +182,8 @@ class _Attempt:
         try:
             self._note_up_and_serve(source)
         except (TrialError, MoveError) as error:
-            return f"{why}; and its service did not start again on its source: {error}"
-        return str(why)
+            return f"; its service did not start again on its source: {error}"
+        return ""
 
     def _create_again(self) -> None:
         """On its source, unless it is there already, as the way back was interrupted."""

@@ -87,7 +87,7 @@ class Course:
 
     @classmethod
     def begin(cls, spec: MigrationSpec) -> Course:
-        """Before the call."""
+        """The course of a move whose call has not been made yet."""
         return cls(spec, pause_limit_s(spec, 0.0))
 
     @property
@@ -134,7 +134,7 @@ class Course:
         return replace(self, got_on_s=elapsed_s, moved_bytes=moved_bytes), ()
 
     def interrupted(self, elapsed_s: float) -> tuple[Course, tuple[Step, ...]]:
-        """Ctrl-C."""
+        """What follows from Ctrl-C."""
         now = replace(self, is_interrupted=True, got_on_s=elapsed_s)
         return now, now._to_its_end(elapsed_s)
 

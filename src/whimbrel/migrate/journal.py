@@ -81,7 +81,7 @@ class History:
 
     @property
     def last(self) -> str:
-        """The last step."""
+        """The last step that was written down."""
         return self._steps[-1]["name"] if self._steps else "begun"
 
 

@@ -78,6 +78,7 @@ def options_of(request: MoveRequest, resume: bool = False) -> MoveOptions:
         compression=None if spec.compression == "none" else spec.compression,
         connections=spec.connections,
         tls=spec.tls,
+        certificate_name=request.destination.certificate_name,
         storage=spec.storage,
         resume=resume,
     )

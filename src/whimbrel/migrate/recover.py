@@ -13,6 +13,7 @@ from whimbrel.engines.libvirt import Connection
 from whimbrel.errors import EngineError, GuestError, NoGuestError, RefusedError, UnsafeStateError
 from whimbrel.hosts.host import Host
 from whimbrel.hosts.identity import GuestIdentity
+from whimbrel.hosts.one_host import why_not_two
 from whimbrel.migrate.live import options_of
 from whimbrel.migrate.recovery import Decision, Intention, SideState, Situation, Step, decide
 from whimbrel.migrate.storage import fit_for_both, keep_only_copy
@@ -173,6 +174,7 @@ class VmSides:
             there_says = _status_of(there) if there is not None and not moving and not split else None
             return Situation(
                 *states,
+                not_two=why_not_two(source, destination),
                 under_way=moving or (states[0] == "runs" and not self._powering_off.passed),
                 split=split,
                 deaf=split and self._taken_up is not None and self._taken_up.passed,
@@ -194,7 +196,7 @@ class VmSides:
         return states[0] == "absent" and there is not None and (there.split or there.in_post_copy)
 
     def take(self, step: Step) -> None:
-        """Through libvirt."""
+        """Takes the step through libvirt."""
         request = self._request
         with ExitStack() as stack:
             here, there = (_domain(host, request.guest, stack) for host in (request.source, request.destination))

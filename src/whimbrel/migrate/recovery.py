@@ -24,7 +24,7 @@ class Situation:
     post-copy move has stopped in the middle, and each side has a part of the memory; ``deaf``: it cannot be taken up again, as
     the destination's QEMU does not answer, its libvirt cannot, or as it is a container. ``sent``: the destination may
     have gone on, as the source has sent everything or the destination says that it runs. ``whole``: the destination has all
-    that it needs to go on.
+    that it needs to go on. ``not_two`` is why it is not certain that they are two hosts; nothing when it is.
     """
 
     source: SideState
@@ -35,6 +35,7 @@ class Situation:
     sent: bool = False
     whole: bool = False
     moved_bytes: int | None = None
+    not_two: str = ""
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,8 @@ def decide(now: Situation, then: Intention) -> Decision:
     if "silent" in (now.source, now.destination):
         which = "source" if now.source == "silent" else "destination"
         return Decision("cannot", f"the {which} does not answer, so nobody knows what runs there")
+    if now.not_two:
+        return Decision("cannot", f"{now.not_two}; so nobody knows how many copies there are, and none is touched")
     if now.split:
         return _split(now, then)
     if now.under_way:
@@ -78,9 +81,7 @@ def decide(now: Situation, then: Intention) -> Decision:
         ("runs", "absent"): Decision("done", "it runs on the source, and there is no other copy"),
         ("absent", "runs"): Decision("done", "it runs on the destination, and there is no other copy"),
         ("runs", "stands still"): Decision("end destination", "the source runs, so the copy at the destination never went on"),
-        ("runs", "runs"): Decision(
-            "cannot", "a copy runs on either side, unless both are one host under two names: look before stopping any"
-        ),
+        ("runs", "runs"): Decision("cannot", "a copy runs on either of two hosts: look which is newest before stopping any"),
     }
     known = table.get((now.source, now.destination))
     if known is not None:

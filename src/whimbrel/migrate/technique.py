@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 from whimbrel.engines.guest_agent import GuestAgent
+from whimbrel.errors import WhimbrelError
 from whimbrel.guests.carrier import Carrier
 from whimbrel.hosts.host import Host, Place
 from whimbrel.hosts.identity import GuestIdentity
@@ -67,13 +68,14 @@ class MoveRequest:
 class MoveReport:
     """How a move went; times on the monotonic clock. ``completed`` are libvirt's statistics of the job, as reported.
 
-    ``reserved_memory_bytes`` None: nobody counts the memory of what moves, so its room was not checked.
+    ``error`` is why it did not move. ``reserved_memory_bytes`` None: nobody counts the memory of what moves, so its room was not
+    checked.
     """
 
     called_ns: int
     returned_ns: int
     result: Literal["moved", "failed", "aborted"]
-    error: str | None
+    error: WhimbrelError | None
     reserved_memory_bytes: int | None
     reserved_disk_bytes: int
     completed: dict[str, int] | None

@@ -21,7 +21,8 @@ from whimbrel.hosts.host import Host
 from whimbrel.hosts.identity import GuestIdentity
 from whimbrel.predict.outlook import Outlook, Reading, outlook
 from whimbrel.records.series import JOB_SCHEMA, write_series
-from whimbrel.records.trial import Event, HostName
+from whimbrel.records.trial import Event
+from whimbrel.spec.fields import HostName
 from whimbrel.system.child import Looks, holes_of, jitter_of
 
 log = logging.getLogger(__name__)
@@ -95,7 +96,7 @@ class MigrationEvents:
             for host, guest in zip(self._hosts, self._guests or (None, None), strict=True):
                 connection = stack.enter_context(Connection.open(host.libvirt_uri))
                 if guest is not None:
-                    self._listen(connection, "a" if host.name == "a" else "b", guest)
+                    self._listen(connection, host.name, guest)
             looking = stack.enter_context(Connection.open(self._hosts[0].libvirt_uri))
             self._thread = threading.Thread(target=self._look, args=(looking,), name="migration-job", daemon=True)
             self._thread.start()
@@ -142,8 +143,7 @@ class MigrationEvents:
 
     def quote(self, host: str, name: str, realtime_ns: int) -> None:
         """Writes down what the carrier on a host says, with its own stamp."""
-        at: HostName = "a" if host == "a" else "b"
-        self._add(Event(source="carrier", host=at, name=name, realtime_ns=realtime_ns, seen_ns=time.monotonic_ns()))
+        self._add(Event(source="carrier", host=host, name=name, realtime_ns=realtime_ns, seen_ns=time.monotonic_ns()))
 
     @property
     def events(self) -> list[Event]:

@@ -80,7 +80,7 @@ class _Left:
 
     @property
     def pages(self) -> float:
-        """By QEMU's count."""
+        """How many pages are left, as QEMU counts them."""
         return self.tail + self.fresh
 
     def last(self, pages: float) -> _Left:

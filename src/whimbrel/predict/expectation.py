@@ -60,7 +60,7 @@ class _Dark:
 
     @staticmethod
     def after(downtime_s: Range, overheads: Overheads) -> _Dark:
-        """From QEMU's downtime."""
+        """The figure that is expected, from QEMU's downtime."""
         blackout_s = downtime_s.plus(overheads.switch_s)
         reachability_gap_s = blackout_s.plus(overheads.announce_s)
         return _Dark(downtime_s, blackout_s, reachability_gap_s, reachability_gap_s.plus(overheads.packet_s))

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 
 from whimbrel.spec.arms import ArmName, EngineName
 from whimbrel.spec.campaign import CampaignSpec
-from whimbrel.spec.fields import Name
+from whimbrel.spec.fields import HostName, Name
 from whimbrel.spec.service import FormName
 
-TRIAL_SCHEMA_VERSION = 2
-
-HostName = Literal["a", "b"]
+TRIAL_SCHEMA_VERSION = 3
+# Version 2 knew two hosts, a and b.
+READABLE_VERSIONS = (2, 3)
 
 
 class Record(BaseModel):
@@ -60,8 +61,9 @@ class Plan(Record):
     """Which trial of the campaign this is.
 
     ``order`` and ``block`` count from 1 over the whole campaign; a block holds every arm once, and block 0 warms the machine up
-    and does not count. ``repeats`` is the block that this one takes the place of. The guest moves from ``source`` to the other
-    host, unless ``moves`` is false. ``state_boot`` says from which boot's saved state it starts.
+    and does not count. ``repeats`` is the block that this one takes the place of. The guest moves from ``source`` to
+    ``destination``, unless ``moves`` is false; a plan that names no destination is of the hosts a and b, and means the other.
+    ``state_boot`` says from which boot's saved state it starts.
     """
 
     scenario: Name
@@ -75,13 +77,16 @@ class Plan(Record):
     block: int
     repeats: int | None = None
     source: HostName = "a"
+    destination: HostName = "b"
     order: int
     state_boot: int
 
-    @property
-    def destination(self) -> HostName:
-        """The host that the guest moves to."""
-        return "b" if self.source == "a" else "a"
+    @model_validator(mode="before")
+    @classmethod
+    def _to_the_other(cls, given: Any) -> Any:
+        if isinstance(given, Mapping) and "destination" not in given:
+            return {**given, "destination": "a" if given.get("source", "a") == "b" else "b"}
+        return given
 
     @property
     def counts(self) -> bool:
@@ -93,12 +98,14 @@ class Outcome(Record):
     """How the move ended, and whether it was measured; a trial has durations only when it moved *and* was measured.
 
     A guest that was not to move has ``stayed``. ``runs_on`` are the hosts on which a copy ran afterwards: one, or when the
-    result is ``unsafe`` none or two. ``not made`` says that the trial failed before the move was called.
+    result is ``unsafe`` none or two. ``not made`` says that the trial failed before the move was called. ``known_failure`` is the
+    name of a failure of the move whose cause is known (engines/failures.py), None of any other.
     """
 
     result: Literal["moved", "stayed", "failed", "aborted", "unsafe", "not made"]
     measured: bool
     error: str | None
+    known_failure: str | None = None
     runs_on: list[HostName]
     same_identity: bool | None
 
@@ -300,7 +307,7 @@ class TrialRecord(Record):
     before its first trial. ``end`` is how the guest ended, where it did so by itself.
     """
 
-    schema_version: Literal[2]
+    schema_version: Literal[2, 3]
     spec: CampaignSpec
     plan: Plan
     outcome: Outcome
@@ -321,3 +328,9 @@ class TrialRecord(Record):
     end: EndRecord | None = None
     guest_clock: GuestClockRecord | None = None
     provenance: Provenance
+
+    @property
+    def hosts(self) -> tuple[HostName, HostName]:
+        """Those that the move, or the watch, was between, in the order of their names."""
+        first, second = sorted((self.plan.source, self.plan.destination))
+        return first, second

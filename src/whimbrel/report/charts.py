@@ -11,12 +11,12 @@ import altair as alt
 
 from whimbrel.analysis.phases import PHASES, STORAGE
 from whimbrel.report.load import ReportedTrial, counting_of
-from whimbrel.report.rows import HOSTS, Rows, host_rows, packet_rows, phase_rows, rest_rows, total_intervals, total_rows
+from whimbrel.report.rows import Rows, host_rows, label_of, packet_rows, phase_rows, rest_rows, total_intervals, total_rows
 
 WIDTH = 860
 _SHOWN_PHASES = [PHASES[0], STORAGE, *PHASES[1:]]
 _PHASE_COLOURS = ["#9aa5b1", "#b279a2", "#4c78a8", "#e45756", "#f2a541", "#54a24b"]
-_HOST_COLOURS = alt.Scale(domain=[HOSTS["a"], HOSTS["b"]], range=["#4c78a8", "#f58518"])
+_HOST_COLOURS = ["#4c78a8", "#f58518"]
 
 
 @dataclass(frozen=True)
@@ -29,25 +29,27 @@ class NamedChart:
     spec: dict[str, Any]
 
 
-def inline(rows: Rows) -> alt.InlineData:
-    """Rows as a chart's data."""
-    return alt.InlineData(values=rows)
+def inline(rows: Rows) -> dict[str, Any]:
+    """Rows as a chart's data; not as ``alt.InlineData``, of which Altair checks every row: nothing else would take as long."""
+    return {"values": rows}
 
 
 def timeline_chart(trial: ReportedTrial, name: str, title: str, paper_figure: str | None) -> NamedChart:
     """Phases, CPU, memory, network, disk and packets of one trial on one axis that zooms as a whole."""
-    rows = host_rows(trial)
+    hosts = trial.stored.record.hosts
+    rows = host_rows(trial, hosts)
+    colours = alt.Scale(domain=[label_of(host) for host in hosts], range=_HOST_COLOURS)
     extent = _extent(rows, trial)
     zoom = alt.selection_interval(bind="scales", encodings=["x"], name="zoom")
     x = alt.X("t_s:Q", title=None, scale=alt.Scale(domain=extent, nice=False))
     panels = [_phase_panel(trial, extent)]
     panels += [
-        _line_panel(rows, x, "cpu_cores", "CPU (cores)"),
-        _line_panel(rows, x, "memory_mib", "memory (MiB)"),
-        _line_panel(rows, x, "sent_mbit_per_s", "sent (Mbit/s)"),
-        _line_panel(rows, x, "received_mbit_per_s", "received (Mbit/s)"),
-        _line_panel(rows, x, "read_mib_per_s", "disk read (MiB/s)"),
-        _line_panel(rows, x, "written_mib_per_s", "disk write (MiB/s)"),
+        _line_panel(rows, x, colours, "cpu_cores", "CPU (cores)"),
+        _line_panel(rows, x, colours, "memory_mib", "memory (MiB)"),
+        _line_panel(rows, x, colours, "sent_mbit_per_s", "sent (Mbit/s)"),
+        _line_panel(rows, x, colours, "received_mbit_per_s", "received (Mbit/s)"),
+        _line_panel(rows, x, colours, "read_mib_per_s", "disk read (MiB/s)"),
+        _line_panel(rows, x, colours, "written_mib_per_s", "disk write (MiB/s)"),
     ]
     packets = packet_rows(trial)
     if packets:
@@ -57,7 +59,7 @@ def timeline_chart(trial: ReportedTrial, name: str, title: str, paper_figure: st
         warnings.filterwarnings("ignore", message="Automatically deduplicated selection parameter")
         chart = alt.vconcat(*panels, spacing=6).resolve_scale(color="independent").add_params(zoom)
     plan = trial.stored.record.plan
-    way = f"from {plan.source.upper()} to {plan.destination.upper()}"
+    way = f"from {plan.source} to {plan.destination}"
     counterpart = f"; counterpart of the paper's {paper_figure}" if paper_figure is not None else ""
     caption = (
         f"Trial {plan.order}, {way}: both hosts over the whole move{counterpart}. "
@@ -87,14 +89,14 @@ def _phase_panel(trial: ReportedTrial, extent: list[float]) -> Any:
     )
 
 
-def _line_panel(rows: Rows, x: alt.X, column: str, title: str) -> Any:
+def _line_panel(rows: Rows, x: alt.X, colours: alt.Scale, column: str, title: str) -> Any:
     return (
         alt.Chart(inline([{key: row[key] for key in ("t_s", "host", column)} for row in rows]))
         .mark_line(clip=True, strokeWidth=1.5, interpolate="step-before")
         .encode(
             x=x,
             y=alt.Y(f"{column}:Q", title=title, axis=alt.Axis(tickCount=4, titleFontSize=10)),
-            color=alt.Color("host:N", scale=_HOST_COLOURS, title=None),
+            color=alt.Color("host:N", scale=colours, title=None),
             tooltip=["host:N", alt.Tooltip("t_s:Q", format=".2f"), alt.Tooltip(f"{column}:Q", format=".2f")],
         )
         .properties(width=WIDTH, height=74)

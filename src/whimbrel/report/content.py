@@ -10,8 +10,8 @@ from whimbrel.analysis.predictor import PredictorRecord, record_of
 from whimbrel.analysis.summary import ArmSummary, summarise
 from whimbrel.analysis.thresholds import Tick, ticks_of
 from whimbrel.records.store import CampaignFolder
-from whimbrel.report.load import ReportedTrial, load_trials
-from whimbrel.report.problems import problems_of
+from whimbrel.report.load import ReportedTrial, Told, load_trials
+from whimbrel.report.problems import failures_of, problems_of
 from whimbrel.report.table import Table, instrument_table, main_table, rest_table
 from whimbrel.units import format_bytes, format_duration, format_rate
 
@@ -37,6 +37,7 @@ class Report:
     rest: Table
     instruments: Table
     problems: list[str]
+    failures: list[tuple[str, str]]
     evidence: Evidence | None
     predictor: PredictorRecord | None
     ticks: list[Tick]
@@ -44,12 +45,16 @@ class Report:
     environment: list[tuple[str, str]]
 
 
-def build_report(folder: CampaignFolder, buffers_s: Sequence[float] = ()) -> Report:
-    """Reads a campaign and derives everything its report says; ``buffers_s`` are player buffers other than the file's."""
+def build_report(folder: CampaignFolder, buffers_s: Sequence[float] = (), told: Told = lambda done: None) -> Report:
+    """Reads a campaign and derives everything its report says; ``buffers_s`` are player buffers other than the file's.
+
+    ``told`` as for ``load_trials``.
+    """
     spec = folder.spec
     header = folder.header
-    trials = load_trials(folder, buffers_s)
-    arms = summarise([trial.trialled for trial in trials])
+    trials = load_trials(folder, buffers_s, told)
+    trialled = [trial.trialled for trial in trials]
+    arms = summarise(trialled)
     return Report(
         title=spec.title or spec.name,
         reference=spec.reference,
@@ -59,12 +64,13 @@ def build_report(folder: CampaignFolder, buffers_s: Sequence[float] = ()) -> Rep
         arms=arms,
         first_scenario=spec.scenarios[0].name,
         table=main_table(arms, spec.scenarios[0].name),
-        rest=rest_table([trial.trialled for trial in trials]),
-        instruments=instrument_table([trial.trialled for trial in trials]),
+        rest=rest_table(trialled),
+        instruments=instrument_table(trialled),
         problems=problems_of(trials),
-        evidence=evidence_of([trial.trialled for trial in trials], {plan.arm for plan in folder.plans}),
-        predictor=record_of([trial.trialled for trial in trials]),
-        ticks=ticks_of([trial.trialled for trial in trials]),
+        failures=failures_of(trials),
+        evidence=evidence_of(trialled, {plan.arm for plan in folder.plans}),
+        predictor=record_of(trialled),
+        ticks=ticks_of(trialled),
         command=str(header["command"]),
         environment=_environment(trials),
     )

@@ -198,6 +198,7 @@ def _trial_row(campaign: str, trial: ReportedTrial) -> dict[str, Any]:
         "result": record.outcome.result,
         "measured": record.outcome.measured,
         "error": record.outcome.error,
+        "known_failure": record.outcome.known_failure,
         "spoilt": "; ".join(figures.spoilt) or None,
         **{name: getattr(figures, name) for name in _FIGURES},
         "rounds": len(figures.rounds) or None,

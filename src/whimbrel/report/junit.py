@@ -41,6 +41,7 @@ def _add_trial(suite: ET.Element, trial: ReportedTrial) -> None:
     if total_s is not None:
         case.set("time", f"{total_s:.3f}")
     if not outcome.succeeded:
-        ET.SubElement(case, "failure", message=f"{outcome.result}: {shorten(outcome.error)}")
+        failure = ET.SubElement(case, "failure", message=f"{outcome.result}: {shorten(outcome.error)}")
+        failure.text = outcome.error
     elif trial.figures.spoilt:
         ET.SubElement(case, "skipped", message="; ".join(trial.figures.spoilt))

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from whimbrel.analysis.exclusion import MOST_LATENESS_MS
+from whimbrel.errors import CAUSE, RESOLUTION
 from whimbrel.report.load import ReportedTrial
 
 # Above this a machine was busy with something else, or with the trial itself, and the trial is marked.
@@ -39,10 +40,18 @@ def problems_of(trials: Sequence[ReportedTrial]) -> list[str]:
     return lines + [_together(found) for found in alike.values()]
 
 
+def failures_of(trials: Sequence[ReportedTrial]) -> list[tuple[str, str]]:
+    """Each trial that failed, and all that was said of it: what failed, why, the evidence, and what to do."""
+    outcomes = [(trial, trial.stored.record.outcome) for trial in trials]
+    return [(_named([trial]), outcome.error or "") for trial, outcome in outcomes if not outcome.succeeded]
+
+
 def shorten(error: str | None) -> str:
-    """What failed and, of the evidence, the last line: with most programs that is the one that says why."""
-    lines = (error or "no reason known").splitlines()
-    return lines[0] if len(lines) == 1 else f"{lines[0]} ({lines[-1].strip()})"
+    """What failed and why; where that is not known, the last line of the evidence: with most programs that is the one to read."""
+    first, *rest = (error or "no reason known").splitlines()
+    causes = [line.removeprefix(CAUSE) for line in rest if line.startswith(CAUSE)]
+    told = causes or [line.strip() for line in rest if not line.startswith(RESOLUTION)] or [line.strip() for line in rest]
+    return f"{first} ({told[0] if causes else told[-1]})" if told else first
 
 
 def _lost(trial: ReportedTrial) -> Iterator[Remark]:

@@ -16,7 +16,7 @@ class Form:
     divisor: float = 1.0
 
     def write(self, value: float) -> str:
-        """``300.4 ms``."""
+        """The figure with its unit: ``300.4 ms``."""
         return f"{value / self.divisor:.{self.digits}f} {self.unit}".rstrip()
 
 

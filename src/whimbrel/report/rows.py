@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import polars as pl
@@ -9,12 +10,12 @@ import polars as pl
 from whimbrel.analysis.holes import HOLE_PERIODS
 from whimbrel.analysis.intervals import median_of
 from whimbrel.report.load import ReportedTrial, counting_of
+from whimbrel.spec.fields import HostName
 
 Rows = list[dict[str, Any]]
 
 # Packets closer together than this are one mark: a page need not carry what no eye can tell apart.
 _MARK_MS = 20
-HOSTS = {"a": "host A", "b": "host B", "vantage": "vantage"}
 _MIB = 2**20
 
 
@@ -40,7 +41,12 @@ def phase_rows(trial: ReportedTrial) -> Rows:
     ]
 
 
-def host_rows(trial: ReportedTrial, subjects: tuple[str, ...] = ("a", "b")) -> Rows:
+def label_of(host: HostName) -> str:
+    """A host as charts name it."""
+    return f"host {host}"
+
+
+def host_rows(trial: ReportedTrial, hosts_shown: Sequence[HostName]) -> Rows:
     """A row per host and sample: cores busy, memory apart from page cache, rates of link and disk."""
     hosts = trial.stored.series("hosts")
     if hosts is None:
@@ -48,8 +54,8 @@ def host_rows(trial: ReportedTrial, subjects: tuple[str, ...] = ("a", "b")) -> R
     zero = zero_ns(trial)
     longest_s = HOLE_PERIODS * trial.stored.record.spec.observe.sample_every_s
     rows: Rows = []
-    for subject in subjects:
-        rows += _rates(hosts.filter(pl.col("subject") == subject).sort("t_ns"), HOSTS[subject], zero, longest_s)
+    for name in hosts_shown:
+        rows += _rates(hosts.filter(pl.col("subject") == name).sort("t_ns"), label_of(name), zero, longest_s)
     return rows
 
 

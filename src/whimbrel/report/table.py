@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -78,10 +79,11 @@ def main_table(arms: list[ArmSummary], first_scenario: str) -> Table:
     ]
     base = baseline_of(arms, first_scenario)
     looks = [(_title(arm), arm.viewers, arm.hls_viewers) for arm in arms]
+    counts = Counter(looks)
     lines = []
     for arm, look in zip(arms, looks, strict=True):
         # Arms that would look alike are told apart by their names.
-        title = look[0] if looks.count(look) == 1 else f"{look[0]}: {arm.name}"
+        title = look[0] if counts[look] == 1 else f"{look[0]}: {arm.name}"
         lines.append([title, *_line(arm, base, buffers, has_paper)])
     return Table(columns, lines)
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from collections.abc import Sequence
+from functools import cached_property
 from typing import Any, Literal, Self
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from whimbrel.spec.arms import ArmSpec, crossed
 from whimbrel.spec.evidence import EvidenceSpec, Thresholds
-from whimbrel.spec.fields import RECORD, Count, MisfitError, Name, PositiveSeconds, Seconds, Spec, Words
+from whimbrel.spec.fields import RECORD, Count, HostName, MisfitError, Name, PositiveSeconds, Seconds, Spec, Words, first_double
 from whimbrel.spec.hosts import HostsSpec
 from whimbrel.spec.lab import QEMU_OVERHEAD_BYTES, LabSpec
 from whimbrel.spec.migration import MigrationSpec
@@ -96,13 +98,12 @@ class ScenarioSpec(Spec):
                 raise MisfitError("an engine that idles runs beside a service in a VM: 'form: vm'", where)
             if self.service == "none" and (arm.viewers or arm.hls_viewers):
                 raise MisfitError("viewers need a stream to watch: 'service: stream', or 'viewers: 0'", where)
-        names = [arm.name for arm in self.every_arm]
-        double = next((name for name in names if names.count(name) > 1), None)
+        double = first_double([arm.name for arm in self.every_arm])
         if double is not None:
             raise MisfitError(f"two arms are alike, {double!r}: give them 'name', or remove one", where)
         return self
 
-    @property
+    @cached_property
     def every_arm(self) -> tuple[ArmSpec, ...]:
         """The arms, each with its name."""
         arms = self.arms or tuple(ArmSpec.model_validate(arm) for arm in crossed(self.factors, self.trials))
@@ -132,22 +133,21 @@ class CampaignSpec(Spec):
         names = [scenario.name for scenario in self.scenarios]
         if len(set(names)) < len(names):
             raise MisfitError(f"two have the same name: {', '.join(names)}", "scenarios")
-        arms = [arm.name for scenario in self.scenarios for arm in scenario.every_arm]
-        double = next((name for name in arms if arms.count(name) > 1), None)
+        double = first_double([arm.name for scenario in self.scenarios for arm in scenario.every_arm])
         if double is not None:
             raise MisfitError(f"two arms go by the name {double!r}: give one of them another 'name'", "scenarios")
         return self
 
     @model_validator(mode="after")
     def _hypotheses_name_arms(self) -> Self:
-        arms = {arm.name for scenario in self.scenarios for arm in scenario.every_arm}
         if self.evidence is None:
             return self
+        arms = self.arms_by_name
         for position, hypothesis in enumerate(self.evidence.hypotheses):
             for key, name in (("arm", hypothesis.arm), ("over", hypothesis.over)):
                 if name not in arms:
                     raise MisfitError(
-                        f"{name!r} is no arm; there are {', '.join(sorted(filter(None, arms)))}",
+                        f"{name!r} is no arm; there are {', '.join(sorted(arms))}",
                         "evidence", "hypotheses", position, key,
                     )  # fmt: skip
                 self._must_have(hypothesis.figure or self.evidence.figure, name, position, key)
@@ -227,7 +227,7 @@ class CampaignSpec(Spec):
     def _fits_the_servers(self) -> Self:
         if self.hosts is not None:
             return self
-        smallest = min(self.lab.servers.a.memory_bytes, self.lab.servers.b.memory_bytes)
+        smallest = min(server.memory_bytes for server in self.lab.servers.values())
         if self.guest.memory_bytes + QEMU_OVERHEAD_BYTES > smallest:
             raise MisfitError("is more than a server of the lab has, with QEMU's own 256 MiB", "guest", "memory")
         return self
@@ -240,11 +240,39 @@ class CampaignSpec(Spec):
         content = json.dumps(self.model_dump(mode="json"), sort_keys=True)
         return hashlib.sha256(content.encode()).hexdigest()
 
+    @property
+    def host_names(self) -> Sequence[HostName]:
+        """The hosts, as the file names them; a campaign moves between the first two."""
+        return list(self.hosts.servers if self.hosts is not None else self.lab.servers)
+
+    @cached_property
+    def arms_by_name(self) -> dict[str, tuple[ScenarioSpec, ArmSpec]]:
+        """Every arm, and its scenario."""
+        return {str(arm.name): (scenario, arm) for scenario in self.scenarios for arm in scenario.every_arm}
+
+    def find_arm(self, name: str) -> tuple[ScenarioSpec, ArmSpec]:
+        """The arm of this name, and its scenario; KeyError when there is none."""
+        return self.arms_by_name[name]
+
     def in_arm(self, arm: ArmSpec) -> CampaignSpec:
-        """The campaign as it is for this arm alone, with its settings in place of the file's; ValidationError for a misfit."""
+        """The campaign as it is for this arm of it, with its settings in place of the file's; ValidationError for a misfit."""
         if not arm.settings:
             return self
-        content = self.model_dump(mode="json", by_alias=True)
+        if str(arm.name) not in self.specs_in_arms:
+            self.specs_in_arms[str(arm.name)] = self._with(arm)
+        return self.specs_in_arms[str(arm.name)]
+
+    @cached_property
+    def specs_in_arms(self) -> dict[str, CampaignSpec]:
+        """What ``in_arm`` has found, by the arm's name."""
+        return {}
+
+    def _with(self, arm: ArmSpec) -> CampaignSpec:
+        """The other arms, and what is said of all together, no arm can change: so they are not checked once more for each."""
+        others = {"scenarios": self.scenarios, "evidence": self.evidence, "thresholds": self.thresholds}
+        scenario = self.find_arm(str(arm.name))[0].model_copy(update={"arms": (arm,), "factors": {}, "trials": 1})
+        alone = self.model_copy(update={"scenarios": (scenario,), "evidence": None, "thresholds": {}})
+        content = alone.model_dump(mode="json", by_alias=True)
         for key, value in arm.settings.items():
             place = content
             *steps, last = key.split(".")
@@ -252,12 +280,4 @@ class CampaignSpec(Spec):
                 place[step] = place.get(step) or {}
                 place = place[step]
             place[last] = value
-        return CampaignSpec.model_validate(content, context=RECORD)
-
-    def find_arm(self, name: str) -> tuple[ScenarioSpec, ArmSpec]:
-        """The arm of this name, and its scenario; KeyError when there is none."""
-        for scenario in self.scenarios:
-            for arm in scenario.every_arm:
-                if arm.name == name:
-                    return scenario, arm
-        raise KeyError(name)
+        return CampaignSpec.model_validate(content, context=RECORD).model_copy(update=others)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import json
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar, get_args
+from typing import Any, NoReturn, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from ruamel.yaml import YAML
@@ -58,7 +58,7 @@ def _refuse_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _for_lines(text: str, file: Path) -> CommentedMap:
-    """JSON is YAML as good as always; where it is not, an error names no line."""
+    """The lines of a JSON file, which nearly always can be read as YAML; where it cannot, errors name no line."""
     try:
         return parse_yaml(text, file)
     except SpecError:
@@ -121,7 +121,8 @@ def spec_error(error: ValidationError, document: CommentedMap, file: Path, model
     cause = first.get("ctx", {}).get("error")
     if isinstance(cause, MisfitError):
         location += cause.key
-    key = ".".join(str(part) for part in location)
+    written = _as_written(location, document)
+    key = ".".join(str(part) for part in written)
     problem = first["msg"].removeprefix("Value error, ")
     resolution = ""
     if first["type"] == "extra_forbidden":
@@ -138,12 +139,19 @@ def spec_error(error: ValidationError, document: CommentedMap, file: Path, model
     others = len(error.errors()) - 1
     if others:
         resolution += f"{' ' if resolution else ''}({others} more problem{'s' if others > 1 else ''} in this file)"
-    return SpecError(problem, file=file, line=line_of(location, document), key=key, resolution=resolution)
+    return SpecError(problem, file=file, line=line_of(written, document), key=key, resolution=resolution)
 
 
 def _shown(value: object) -> str:
     text = repr(value)
     return text if len(text) <= 80 else text[:77] + "..."
+
+
+def _as_written(location: tuple[int | str, ...], document: CommentedMap) -> tuple[int | str, ...]:
+    """Hosts called a and b may be written without the key that holds hosts of other names."""
+    hosts = document.get("hosts")
+    shortened = location[:2] == ("hosts", "servers") and isinstance(hosts, CommentedMap) and "servers" not in hosts
+    return ("hosts", *location[2:]) if shortened and len(location) > 2 else location
 
 
 def line_of(location: tuple[int | str, ...], document: CommentedMap) -> int | None:
@@ -164,13 +172,15 @@ def line_of(location: tuple[int | str, ...], document: CommentedMap) -> int | No
 
 def _known_keys(top: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:
     model: type[BaseModel] | None = top
+    is_name = False
     for part in location:
-        if model is None or isinstance(part, int):
+        if model is None or isinstance(part, int) or is_name:
+            is_name = False
             continue
-        model = next(
-            (_model_in(field.annotation) for name, field in model.model_fields.items() if part in (name, field.alias)),
-            None,
-        )
+        field = next((field for name, field in model.model_fields.items() if part in (name, field.alias)), None)
+        # What comes next in a mapping is a name that the user chose.
+        is_name = field is not None and get_origin(field.annotation) is dict
+        model = _model_in(field.annotation) if field is not None else None
     return sorted(field.alias or name for name, field in model.model_fields.items()) if model else []
 
 

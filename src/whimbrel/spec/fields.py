@@ -7,8 +7,10 @@ gives the unit of. ``model_validate(..., context=RECORD)`` reads the second kind
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Callable
-from typing import Annotated, Any
+import re
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any, Self, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo
 from ruamel.yaml.scalarint import BinaryInt, HexCapsInt, HexInt, OctalInt
@@ -24,6 +26,13 @@ class Spec(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_by_name=True, validate_by_alias=True, strict=False)
 
+    def __copy__(self) -> Self:
+        """What was worked out from the content (``cached_property``) stays behind: a copy may be given another content."""
+        copied = super().__copy__()
+        for name in copied.__dict__.keys() - type(self).model_fields.keys():
+            del copied.__dict__[name]
+        return copied
+
 
 class MisfitError(ValueError):
     """A value that is wrong only beside others; ``key`` is where it stands, seen from the model that noticed."""
@@ -31,6 +40,15 @@ class MisfitError(ValueError):
     def __init__(self, message: str, *key: str | int) -> None:
         super().__init__(message)
         self.key = key
+
+
+Item = TypeVar("Item")
+
+
+def first_double(items: Sequence[Item]) -> Item | None:
+    """The first of the items that is there more than once; None when all differ."""
+    counts = Counter(items)
+    return next((item for item in items if counts[item] > 1), None)
 
 
 def _quantity(parse: Callable[[str], float]) -> Callable[[Any, ValidationInfo], Any]:
@@ -60,6 +78,20 @@ def _whole(value: Any) -> Any:
     return value
 
 
+# Members of a lab, and subjects of what is measured, that no host may be taken for.
+_NOT_FOR_HOSTS = ("vantage", "fabric", "machine", "instruments", "shared", "ca")
+# Names of network links are made of it, which Linux keeps to 15 characters.
+_HOST_NAME = re.compile(r"[a-z][a-z0-9-]{0,10}")
+
+
+def _host_name(value: str) -> str:
+    if not _HOST_NAME.fullmatch(value):
+        raise ValueError(f"{value!r} is no name of a host: small letters, digits and '-', a letter first, at most 11")
+    if value in _NOT_FOR_HOSTS:
+        raise ValueError(f"{value!r} cannot be the name of a host: something else is called that")
+    return value
+
+
 def _words(value: str) -> str:
     if visible(value) != value:
         raise ValueError(f"{value!r} has characters in it that a terminal would act on: write plain words")
@@ -81,5 +113,6 @@ Share = Annotated[float, BeforeValidator(_quantity(parse_share))]
 Count = Annotated[int, BeforeValidator(_whole)]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,19}$")]
 LabName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,14}$")]
+HostName = Annotated[str, AfterValidator(_host_name)]
 Words = Annotated[str, AfterValidator(_words)]
 Network = Annotated[str, AfterValidator(_network)]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ipaddress
+import itertools
 import re
-from typing import Annotated, Literal, Self
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from whimbrel.spec.fields import BytesPerSecond, LabName, MisfitError, Spec
+from whimbrel.spec.fields import BytesPerSecond, HostName, LabName, MisfitError, Spec
 from whimbrel.spec.libvirt_uri import LibvirtUri, check_host, is_loopback, split_libvirt_uri
 
 
@@ -55,13 +57,15 @@ def _link_name(value: str) -> str:
 class RemoteHostSpec(Spec):
     """One host.
 
-    ``address`` is the name or address that the other host sends a guest's memory to. ``peer_libvirt`` is how the other host
-    reaches its libvirt (as we do, unless said otherwise).
+    ``address`` is the name or address that other hosts send a guest's memory to. ``peer_libvirt`` is how other hosts reach its
+    libvirt (as we do, unless said otherwise). ``certificate_name`` is whom QEMU's certificate there is for, where that is
+    neither ``address`` nor the host in ``peer_libvirt`` (for moves with ``tls``).
     """
 
     libvirt: LibvirtUri
     peer_libvirt: LibvirtUri | None = None
     address: Annotated[str, Field(max_length=255), AfterValidator(_address)]
+    certificate_name: Annotated[str, Field(max_length=255), AfterValidator(check_host)] | None = None
 
     @model_validator(mode="after")
     def _peer_reaches_it(self) -> Self:
@@ -80,30 +84,40 @@ class RemoteHostSpec(Spec):
 
 
 class HostsSpec(Spec):
-    """Two hosts, and what a guest needs on both: a folder that they share, a bridge, and an address for the guest.
+    """Hosts, and what a guest needs on each: a folder that they share, a bridge, and an address for the guest.
 
-    ``link_rate`` is what their link gives, for estimates only.
+    ``servers`` are the hosts by name, two or more; a campaign moves between the first two. Hosts called ``a`` and ``b`` may be
+    written without ``servers``. ``link_rate`` is what their link gives, for estimates only.
     """
 
     name: LabName = "hosts"
-    a: RemoteHostSpec
-    b: RemoteHostSpec
+    servers: dict[HostName, RemoteHostSpec] = Field(min_length=2, max_length=64)
     storage: Annotated[str, AfterValidator(_folder)]
     bridge: Annotated[str, AfterValidator(_link_name)] = "br0"
     guest_address: Annotated[str, AfterValidator(_interface)]
     accelerator: Literal["kvm", "tcg"] = "kvm"
     link_rate_bytes_per_s: BytesPerSecond = Field(alias="link_rate", default=125e6)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _two_without_servers(cls, given: Any) -> Any:
+        if isinstance(given, Mapping) and "servers" not in given and {"a", "b"} & set(given):
+            rest = {key: value for key, value in given.items() if key not in ("a", "b")}
+            return rest | {"servers": {key: given[key] for key in ("a", "b") if key in given}}
+        return given
+
     @model_validator(mode="after")
     def _differ(self) -> Self:
-        for key in ("libvirt", "peer_libvirt"):
-            theirs = getattr(self.a, key), getattr(self.b, key)
-            if theirs[0] is not None and theirs[0] == theirs[1]:
-                raise MisfitError("is the same as that of host a: a guest cannot move to where it is", "b", key)
-        addresses = {"a": _normal(self.a.address), "b": _normal(self.b.address)}
-        if addresses["a"] == addresses["b"]:
-            raise MisfitError("is the same as that of host a", "b", "address")
-        if self.guest_address.partition("/")[0] in addresses.values():
+        for (one, first), (other, second) in itertools.combinations(self.servers.items(), 2):
+            for key in ("libvirt", "peer_libvirt"):
+                theirs = getattr(first, key), getattr(second, key)
+                if theirs[0] is not None and theirs[0] == theirs[1]:
+                    raise MisfitError(
+                        f"is the same as that of host {one}: a guest cannot move to where it is", "servers", other, key
+                    )
+            if _normal(first.address) == _normal(second.address):
+                raise MisfitError(f"is the same as that of host {one}", "servers", other, "address")
+        if self.guest_address.partition("/")[0] in {_normal(host.address) for host in self.servers.values()}:
             raise MisfitError("is that of a host", "guest_address")
         return self
 

@@ -1,16 +1,18 @@
-"""A lab: two servers and a vantage on one machine, joined by links of a known rate."""
+"""A lab: servers and a vantage on one machine, joined by links of a known rate."""
 
 from __future__ import annotations
 
 import ipaddress
-from typing import Literal, Self
+from collections.abc import Mapping
+from typing import Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from whimbrel.spec.fields import Bytes, BytesPerSecond, Count, LabName, MisfitError, Network, Seconds, Spec
+from whimbrel.spec.fields import Bytes, BytesPerSecond, Count, HostName, LabName, MisfitError, Network, Seconds, Spec
 
 # What QEMU takes beyond the guest's memory: device state, migration buffers, and under emulation translated code.
 QEMU_OVERHEAD_BYTES = 256 * 2**20
+_USUAL_SERVERS = ("a", "b")
 
 
 class ServerSpec(Spec):
@@ -27,13 +29,6 @@ class VantageSpec(Spec):
     cpus: tuple[Count, ...] | None = Field(default=None, min_length=1)
 
 
-class ServersSpec(Spec):
-    """The two hosts a service moves between."""
-
-    a: ServerSpec = ServerSpec()
-    b: ServerSpec = ServerSpec()
-
-
 class MigrationLinkSpec(Spec):
     """A link of its own for what a move sends, so that it does not compete with the service."""
 
@@ -44,6 +39,8 @@ class MigrationLinkSpec(Spec):
 class LabSpec(Spec):
     """The lab file; addresses are taken from ``network`` in a fixed order.
 
+    ``servers`` are its hosts by name, two to eight; a campaign moves between the first two. Who names only one of ``a`` and ``b``
+    gets the other as it usually is.
     ``suite`` is the Debian whose QEMU and libvirt the servers run; the guests are the same with either.
     With ``tls`` the lab makes a private CA, and its libvirtds answer on TLS only. ``link_delay`` and ``link_loss`` (a share of
     frames, 0 to 0.5) are those of each server's link, each way; a kernel that cannot do them refuses the lab.
@@ -52,13 +49,22 @@ class LabSpec(Spec):
     name: LabName = "lab"
     network: Network = "10.77.0.0/24"
     link_rate_bytes_per_s: BytesPerSecond = Field(alias="link_rate", default=125e6)
-    servers: ServersSpec = ServersSpec()
+    servers: dict[HostName, ServerSpec] = Field(
+        default={name: ServerSpec() for name in _USUAL_SERVERS}, min_length=2, max_length=8
+    )
     vantage: VantageSpec = VantageSpec()
     suite: Literal["trixie", "trixie-backports"] = "trixie"
     tls: bool = Field(default=False, strict=True)
     link_delay_s: Seconds = Field(alias="link_delay", default=0.0, le=10)
     link_loss: float = Field(default=0.0, ge=0, le=0.5, allow_inf_nan=False, strict=True)
     migration_link: MigrationLinkSpec | None = None
+
+    @field_validator("servers", mode="before")
+    @classmethod
+    def _with_the_usual(cls, servers: Any) -> Any:
+        if isinstance(servers, Mapping) and set(servers) <= set(_USUAL_SERVERS):
+            return {name: servers.get(name, {}) for name in _USUAL_SERVERS}
+        return servers
 
     @model_validator(mode="after")
     def _networks_differ(self) -> Self:
@@ -70,12 +76,11 @@ class LabSpec(Spec):
 
     @model_validator(mode="after")
     def _cpus_are_not_negative(self) -> Self:
-        members: dict[tuple[str, ...], ServerSpec | VantageSpec] = {
-            ("servers", "a"): self.servers.a,
-            ("servers", "b"): self.servers.b,
-            ("vantage",): self.vantage,
-        }
-        for key, member in members.items():
+        members: list[tuple[tuple[str, ...], ServerSpec | VantageSpec]] = [
+            *((("servers", name), server) for name, server in self.servers.items()),
+            (("vantage",), self.vantage),
+        ]
+        for key, member in members:
             if member.cpus and min(member.cpus) < 0:
                 raise MisfitError(f"{min(member.cpus)} is no CPU number", *key, "cpus")
         return self

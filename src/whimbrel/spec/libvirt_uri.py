@@ -133,6 +133,15 @@ def check_host(value: str) -> str:
     return value
 
 
+def is_address(host: str) -> bool:
+    """Whether it is an IPv4 or IPv6 address, and no name."""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
 def is_loopback(host: str) -> bool:
     """Whether a checked name or address means whatever machine uses it: 127.0.1.1, ::1, 0.0.0.0, localhost."""
     try:

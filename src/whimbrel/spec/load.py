@@ -61,7 +61,7 @@ def _check_settings(document: CommentedMap, file: Path, position: int, arm: ArmS
     """What an arm sets is checked as if it stood in the file itself."""
     if not arm.settings:
         return
-    changed = deepcopy(document)
+    changed = _with_one_arm(document, position, arm)
     for key, value in arm.settings.items():
         _put(changed, key, value, f"arm {arm.name!r} sets {key}")
     try:
@@ -71,6 +71,15 @@ def _check_settings(document: CommentedMap, file: Path, position: int, arm: ArmS
         raise SpecError(
             f"in arm {arm.name!r}: {error.problem}", file=file, line=line, key=error.key, resolution=error.resolution
         ) from error
+
+
+def _with_one_arm(document: CommentedMap, position: int, arm: ArmSpec) -> CommentedMap:
+    """The document, to be changed, without what no arm can change: the other arms, and what is said of all together."""
+    scenario = {key: document["scenarios"][position][key] for key in ("name", "title", "form", "service")}
+    scenario["arms"] = [arm.model_dump(mode="json", by_alias=True)]
+    of_all = ("scenarios", "evidence", "thresholds")
+    kept = deepcopy({key: value for key, value in document.items() if key not in of_all})
+    return CommentedMap(kept | {"scenarios": [scenario]})
 
 
 def _check_film(spec: CampaignSpec, arm: ArmSpec, file: Path, document: CommentedMap) -> None:

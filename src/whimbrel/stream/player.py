@@ -182,7 +182,7 @@ class Viewer:
         self._deadline_s = time.monotonic() + _RETRY_S
 
     def close(self, selector: selectors.BaseSelector) -> None:
-        """Leaves the server."""
+        """Closes the connection to the server."""
         if self._socket is not None:
             with contextlib.suppress(KeyError):
                 selector.unregister(self._socket)

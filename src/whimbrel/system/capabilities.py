@@ -84,9 +84,10 @@ def attempt(name: str, needed: bool, probe: Callable[[], str]) -> Finding:
     """What came of trying; an error is a finding too."""
     try:
         return Finding(name, True, needed, probe())
-    except (WhimbrelError, OSError) as error:
-        lines = str(error).splitlines()
-        return Finding(name, False, needed, lines[0] if len(lines) == 1 else f"{lines[0]}: {lines[-1]}")
+    except WhimbrelError as error:
+        return Finding(name, False, needed, error.in_one_line)
+    except OSError as error:
+        return Finding(name, False, needed, str(error))
 
 
 def _root() -> str:

@@ -31,7 +31,7 @@ class Authority:
         self._key = folder / "cakey.pem"
 
     def create(self) -> None:
-        """Makes the CA."""
+        """Makes the certificate authority: its key and its certificate."""
         self._folder.mkdir(parents=True)
         self._folder.chmod(0o700)
         # Of the machine's own configuration of openssl, which adds extensions of its own, nothing is used.

@@ -65,7 +65,7 @@ def wait_until(
 
 
 def pause(seconds: float, until: threading.Event | None = None) -> bool:
-    """Waits, or until the event is set; True when it was set. The one place that only lets time pass."""
+    """Waits for so many seconds, or until the event is set, and says whether it was. Nothing else only lets time pass."""
     event, deadline = until or threading.Event(), Deadline(seconds)
     if _attention.get() is _nothing:
         return event.wait(seconds)

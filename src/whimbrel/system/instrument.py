@@ -136,7 +136,7 @@ class Instrument:
 
     @property
     def pid(self) -> int:
-        """Its process id."""
+        """The process id of the instrument."""
         assert self._running is not None
         return self._running.pid
 

@@ -237,7 +237,7 @@ def _lock(file: IO[str], how: int) -> bool:
 
 
 def folder() -> Path:
-    """Where ledgers lie."""
+    """The folder where ledgers lie."""
     return home() / "ledger"
 
 

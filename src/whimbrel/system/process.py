@@ -96,7 +96,7 @@ class Running:
 
     @property
     def pid(self) -> int:
-        """The process id."""
+        """The process id of the program."""
         return self._popen.pid
 
     @property
@@ -180,6 +180,19 @@ def start(
         if not isinstance(errors, int):
             errors.close()
     return Running(argv, popen)
+
+
+def children(program: str) -> set[ProcessId]:
+    """The children of this process that run this program now."""
+    found = set()
+    for folder in Path("/proc").glob("[0-9]*"):
+        # One that ends meanwhile is none.
+        with contextlib.suppress(OSError):
+            name, _, rest = (folder / "stat").read_text().partition("(")[2].rpartition(")")
+            process = ProcessId.of(int(folder.name)) if name == program and int(rest.split()[1]) == os.getpid() else None
+            if process is not None:
+                found.add(process)
+    return found
 
 
 @dataclass(frozen=True)

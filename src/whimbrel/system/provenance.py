@@ -22,7 +22,7 @@ class Machine:
 
 
 def machine() -> Machine:
-    """This machine."""
+    """What this machine is: its kernel, CPU and memory."""
     model = "unknown"
     for line in Path("/proc/cpuinfo").read_text().splitlines():
         if line.startswith("model name"):

@@ -39,7 +39,7 @@ class StandbyMemory:
         self._held = memory
 
     def release(self) -> None:
-        """Lets everything go."""
+        """Gives all of the memory back to the machine."""
         if self._held is not None:
             self._held.close()
             self._held = None

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from whimbrel.analysis.figures import figures_of
+from whimbrel.analysis.kept import kept_figures
 from whimbrel.errors import UsageError
 from whimbrel.hosts.site import Site
 from whimbrel.predict.move import expectation_of, why_not
@@ -117,7 +117,7 @@ def seen_in(stored: StoredTrial) -> Seen | None:
     """What one move took beside its memory; None for a trial without a pre-copy move of a VM that was measured."""
     move = stored.record.move
     migration = stored.record.spec.migration
-    figures = figures_of(stored)
+    figures = kept_figures(stored)
     if move is None or not figures.measured or migration.moves != "vm" or migration.technique != "pre-copy":
         return None
     ends = {phase.name: (phase.from_ns, phase.to_ns) for phase in figures.phases}

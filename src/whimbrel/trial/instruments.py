@@ -33,8 +33,9 @@ class Instruments:
         self._workplace = workplace
 
     def sampler(self) -> Instrument:
-        """Samples both hosts. Runs in the vantage's network, which it so sees as its own."""
-        points = [*(host.sample_points() for host in self._hosts), self._site.vantage.sample_points()]
+        """Samples the hosts. Runs in the vantage's network, which it so sees as its own."""
+        # Also those that have no part in the move: what they take is not the machine's other work.
+        points = [*(host.sample_points() for host in self._site.hosts.values()), self._site.vantage.sample_points()]
         configuration = {
             "points": [{"host": point.host, "cgroup": point.cgroup, "init_pid": point.init_pid} for point in points if point],
             "libvirt": {host.name: host.libvirt_uri for host in self._hosts if host.sample_points() is None},

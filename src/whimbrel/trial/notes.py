@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from whimbrel import __version__
-from whimbrel.errors import UsageError
 from whimbrel.guests.forms import Identity
 from whimbrel.hosts.site import Accelerator, Site
 from whimbrel.migrate.carry_out import Ending
@@ -22,7 +21,6 @@ from whimbrel.records.trial import (
     Event,
     GuestClockRecord,
     HostClock,
-    HostName,
     InstrumentCost,
     MoveRecord,
     Outcome,
@@ -36,6 +34,7 @@ from whimbrel.records.trial import (
     WitnessRecord,
 )
 from whimbrel.spec.campaign import CampaignSpec
+from whimbrel.spec.fields import HostName
 from whimbrel.system.clock import ClockPair, clock_id
 from whimbrel.system.provenance import machine
 
@@ -79,6 +78,7 @@ class Notes:
     clock_before: ClockPair
     result: Literal["moved", "stayed", "failed", "aborted", "unsafe", "not made"] = "not made"
     runs_on: list[HostName] = field(default_factory=list)
+    known_failure: str | None = None
     failure: str | None = None
     host_versions: dict[str, str] = field(default_factory=dict)
     events: list[Event] = field(default_factory=list)
@@ -110,8 +110,8 @@ class Notes:
 
     def keep_ending(self, ending: Ending) -> None:
         """How the move ended."""
-        self.report, self.result = ending.report, ending.result
-        self.runs_on = [host_name(name) for name in ending.runs_on]
+        self.report, self.result, self.known_failure = ending.report, ending.result, ending.known
+        self.runs_on = list(ending.runs_on)
 
     def move_record(self) -> MoveRecord | None:
         """The call that moved the guest; None when it was never made, or did not come back."""
@@ -136,6 +136,7 @@ class Notes:
             result=self.result,
             measured=self.failure is None,
             error=self.failure,
+            known_failure=self.known_failure,
             runs_on=self.runs_on,
             same_identity=self.identity_before == self.identity_after if self.identity_after else None,
         )
@@ -143,7 +144,7 @@ class Notes:
     def record(
         self, spec: CampaignSpec, plan: Plan, state: Started, site: Site, origin: Origin, clock_after: ClockPair
     ) -> TrialRecord:
-        """The trial's record."""
+        """The record of the trial, from what was noted."""
         return TrialRecord(
             schema_version=TRIAL_SCHEMA_VERSION,
             spec=spec,
@@ -212,12 +213,3 @@ def _reading(pair: ClockPair) -> ClockReading:
 def now() -> str:
     """The wall clock for people: ISO 8601, UTC."""
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-
-
-def host_name(name: str) -> HostName:
-    """A host by the name that records know it by; UsageError for one that they do not."""
-    if name == "a":
-        return "a"
-    if name == "b":
-        return "b"
-    raise UsageError(f"a record knows hosts a and b, not {name!r}")

@@ -34,13 +34,16 @@ def ledger_for(spec: CampaignSpec) -> Ledger:
     return hosts_ledger(spec.hosts.name) if spec.hosts is not None else ledger_of(spec.lab.name)
 
 
-def site_for(spec: CampaignSpec, store: ImageStore, ledger: Ledger, take_over: bool = False) -> Lab | RemoteSite:
-    """The place; it is not up yet. ``take_over`` lets ``up`` take hosts that somebody else has claimed and left."""
+def site_for(spec: CampaignSpec, store: ImageStore, ledger: Ledger, take_over: bool = False, number: int = 1) -> Lab | RemoteSite:
+    """The place; it is not up yet. ``take_over`` lets ``up`` take hosts that somebody else has claimed and left.
+
+    ``number`` says which of a lab's guests is meant; hosts by URI have one.
+    """
     if spec.hosts is not None:
         return RemoteSite(spec.hosts, store, ledger, owner_of(spec.hosts), take_over)
     if take_over:
         raise UsageError("--take-over is for hosts by URI: a lab is nobody else's")
-    return Lab(spec.lab, store, ledger)
+    return Lab(spec.lab, store, ledger, number)
 
 
 def is_up(spec: CampaignSpec, ledger: Ledger) -> bool:

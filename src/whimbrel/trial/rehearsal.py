@@ -9,11 +9,10 @@ from pathlib import Path
 
 from whimbrel.guests import guest as the_guest
 from whimbrel.guests.ends import noticed
-from whimbrel.hosts.host import Host
 from whimbrel.hosts.site import Site
 from whimbrel.observe.dirty_profile import USUAL_SAMPLE, profile_guest
 from whimbrel.predict.profile import Profile
-from whimbrel.records.trial import HostName, Plan
+from whimbrel.records.trial import Plan
 from whimbrel.spec.campaign import CampaignSpec
 from whimbrel.system.deadline import pause
 from whimbrel.trial.instruments import Instruments, play
@@ -25,8 +24,7 @@ def rehearse(site: Site, spec: CampaignSpec, plan: Plan, start: Start, seconds: 
 
     ``spec`` as it is in the trial's arm; a trial that moves a VM.
     """
-    hosts: dict[HostName, Host] = {"a": site.host_a, "b": site.host_b}
-    source, destination = hosts[plan.source], hosts[plan.destination]
+    source, destination = site.hosts[plan.source], site.hosts[plan.destination]
     the_guest.refuse_another(site)
     subject = subject_of(Setting(site, spec, plan, source, destination), start)
     with tempfile.TemporaryDirectory(prefix="whimbrel-") as folder, ExitStack() as holding:

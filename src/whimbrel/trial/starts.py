@@ -31,7 +31,7 @@ class Starts:
         if spec.migration.moves == "container":
             if key not in self._carriers:
                 self._carriers[key] = CarrierStates(self._site, spec.guest, spec.stream)
-            return self._carriers[key].pair(plan.source, plan.state_boot)
+            return self._carriers[key].pair(plan.source, plan.destination, plan.state_boot)
         if key not in self._states:
             self._states[key] = StateStore(self._site, spec.guest, spec.stream)
         service = spec.find_arm(plan.arm)[0].service

@@ -52,16 +52,16 @@ class Setting:
 
     @property
     def service(self) -> ServiceName:
-        """What is served."""
+        """The service of the arm, such as a stream."""
         return self.spec.find_arm(self.plan.arm)[0].service
 
 
 class Subject(Protocol):
-    """What moves."""
+    """What moves in a trial, and how it is put up and taken away."""
 
     @property
     def what(self) -> GuestIdentity:
-        """What a place is asked for."""
+        """Whose copies a place is asked about: a VM, or a container."""
 
     @property
     def vms(self) -> tuple[GuestIdentity, GuestIdentity] | None:
@@ -184,11 +184,11 @@ class InnerContainer:
         return found[1].inside, took_s
 
     def inside_on(self, host: Host, holding: ExitStack) -> Inside:
-        """The carrier."""
+        """A way into the carrier on this host."""
         return _on(host, self.places).inside
 
     def identity(self, inside: Inside) -> Identity | None:
-        """It has another boot around it afterwards, and other process ids outside: the witness knows."""
+        """It is unknown: after a move the VM around the container is another one. The witness tells whether it is the same."""
         return None
 
     def memory_at_rest(self, inside: Inside) -> tuple[int, int | None]:
@@ -250,7 +250,7 @@ class OuterContainer:
         return CellCarrier(host, cell, urlsplit(host.move_uri).hostname or host.address, cell)
 
     def inside_on(self, host: Host, holding: ExitStack) -> Inside:
-        """The cell."""
+        """A way into the cell on this host."""
         return _on(host, self.places).inside
 
     def identity(self, inside: Inside) -> Identity | None:
@@ -274,7 +274,7 @@ class OuterContainer:
         return _request(self._setting, self.what, self.places, after_boot)
 
     def discard(self) -> None:
-        """Ends both cells."""
+        """Ends both cells, with all that runs in them."""
         for cell in self._cells:
             try:
                 cell.close()

@@ -16,14 +16,13 @@ from whimbrel.guests import guest as the_guest
 from whimbrel.guests.ends import EndWatch
 from whimbrel.guests.forms import FORMS, read_reach_log, start_again
 from whimbrel.guests.last_words import End, LastWords
-from whimbrel.hosts.host import Host
 from whimbrel.hosts.inside import Inside
 from whimbrel.hosts.site import Site
 from whimbrel.migrate.carry_out import carry_out, evidence, running_on
 from whimbrel.migrate.techniques import EVERYTHING, promises_of, technique_of
 from whimbrel.migrate.verify import exactly_one
 from whimbrel.observe.migration_events import MigrationEvents
-from whimbrel.records.trial import Event, HostName, InstrumentCost, Plan, RestRecord, StayRecord, TrialRecord
+from whimbrel.records.trial import Event, InstrumentCost, Plan, RestRecord, StayRecord, TrialRecord
 from whimbrel.spec.campaign import CampaignSpec
 from whimbrel.system.clock import read_pair
 from whimbrel.system.deadline import attending, undisturbed
@@ -31,7 +30,7 @@ from whimbrel.system.instrument import Instrument
 from whimbrel.trial.foresight import Foretell
 from whimbrel.trial.guest_clock import clock_after, clock_before
 from whimbrel.trial.instruments import Instruments, play, watch
-from whimbrel.trial.notes import Notes, Origin, count_reach, host_name, now
+from whimbrel.trial.notes import Notes, Origin, count_reach, now
 from whimbrel.trial.subject import Setting, Start, names_of, subject_of
 from whimbrel.trial.testimony import judge, listen, testimony
 from whimbrel.units import format_duration
@@ -70,9 +69,8 @@ class Trial:
         self._keep_on_failure = keep_on_failure
         self._foretell = foretell
         self._scenario = next(scenario for scenario in spec.scenarios if scenario.name == plan.scenario)
-        hosts: dict[HostName, Host] = {"a": site.host_a, "b": site.host_b}
-        self._source = hosts[plan.source]
-        self._destination = hosts[plan.destination]
+        self._source = site.hosts[plan.source]
+        self._destination = site.hosts[plan.destination]
         self._hosts = [self._source, self._destination]
         self._instruments = Instruments(site, spec, plan, self._hosts, workplace)
         self._subject = subject_of(Setting(site, spec, plan, self._source, self._destination, keep_on_failure), state)
@@ -236,7 +234,7 @@ class Trial:
         from_ns = read_pair().monotonic_ns
         self._watch(self._spec.observe.stay_s, running)
         self._notes.stay = StayRecord(from_ns=from_ns, to_ns=read_pair().monotonic_ns)
-        self._notes.runs_on = [host_name(exactly_one(self._subject.what, self._subject.places))]
+        self._notes.runs_on = [exactly_one(self._subject.what, self._subject.places)]
         self._notes.result = "stayed"
 
     def _move(self, events: MigrationEvents) -> None:
@@ -269,7 +267,7 @@ class Trial:
             where = exactly_one(self._subject.what, self._subject.places)
         except UnsafeStateError as unsafe:
             self._notes.result = "unsafe"
-            self._notes.runs_on = [host_name(name) for name in running_on(self._subject.what, self._subject.places)]
+            self._notes.runs_on = list(running_on(self._subject.what, self._subject.places))
             return f"the guest had moved, but then: {unsafe}\n{evidence(self._hosts, str(error))}"
         return (
             f"the guest had moved and runs on host {where}, but was not measured to the end: {evidence(self._hosts, str(error))}"
@@ -280,7 +278,7 @@ class Trial:
         notes, said = self._notes, str(end)
         notes.end = self._last_words.of(end, self._doing)
         if notes.result in ("moved", "stayed"):
-            notes.runs_on = [host_name(name) for name in running_on(self._subject.what, self._subject.places)]
+            notes.runs_on = list(running_on(self._subject.what, self._subject.places))
         if notes.result == "moved":
             said = f"the guest had moved, but then {end}"
             if len(notes.runs_on) != 1:

@@ -11,6 +11,7 @@ from hypothesis import settings as effort
 from hypothesis import strategies as some
 from scipy.stats import rankdata, wilcoxon
 
+from whimbrel.analysis import sign_flips
 from whimbrel.analysis.sign_flips import centre_of, interval_of, least_count, rejects, sign_flip_p
 from whimbrel.errors import UsageError
 
@@ -132,3 +133,38 @@ def test_what_is_no_row_of_differences_is_refused(values: list[float]) -> None:
 def test_what_is_no_confidence_is_refused() -> None:
     with pytest.raises(UsageError, match="confidence of 95"):
         interval_of(MAIZE, 95)
+
+
+@effort(max_examples=20, deadline=None)
+@given(some.lists(some.integers(-40, 45).map(float), min_size=31, max_size=40))
+def test_ends_found_by_bisection_are_those_found_one_by_one(values: list[float]) -> None:
+    found = interval_of(values, 0.95)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sign_flips, "_FEW", 1000)
+        assert interval_of(values, 0.95) == found
+
+
+def test_hundreds_of_ties_take_some_looks_and_not_one_for_each_pair(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks: list[float] = []
+    real = sign_flips._p
+
+    def counted(values: sign_flips.Floats, centre: float, alternative: sign_flips.Alternative) -> float:
+        looks.append(centre)
+        assert len(looks) < 100, "one by one"
+        return real(values, centre, alternative)
+
+    monkeypatch.setattr(sign_flips, "_p", counted)
+    dice = np.random.default_rng(1)
+    values = np.round(dice.normal(30, 50, 200))
+    found = interval_of(values, 0.95)
+    assert found is not None
+    low, high = found
+    assert low < 30 < high
+    # Normal theory, three standard errors either way.
+    assert high - low == pytest.approx(2 * 1.96 * 50 / np.sqrt(200), rel=0.3)
+
+
+def test_chances_of_a_thousand_differences_are_those_of_normal_theory() -> None:
+    """Two to the thousandth ways do not overflow."""
+    values = np.random.default_rng(2).normal(0.05, 1, 1000)
+    assert sign_flip_p(values) == pytest.approx(wilcoxon(values, method="approx").pvalue, rel=0.01)

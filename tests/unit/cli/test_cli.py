@@ -147,6 +147,8 @@ def test_every_error_and_exit_code_is_explained(capsys: pytest.CaptureFixture[st
         assert len(capsys.readouterr().out) > 4
     with pytest.raises(UsageError, match="no error 'nothing'"):
         explain("nothing")
+    explain("cache-mode")
+    assert "(source): give its disk cache='none'" in capsys.readouterr().out
     explain()
     assert "unsafe" in capsys.readouterr().out
 

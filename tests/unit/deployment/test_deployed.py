@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
 from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
@@ -13,7 +15,7 @@ from tests.fakes import FakeHost
 from whimbrel.cli.deploy import undeploy
 from whimbrel.deployment.bringing_up import guest_of, refuse_name, take_down, vms_of
 from whimbrel.deployment.deployed import Deployment, deployed, find, one_arm_of, plan_of
-from whimbrel.deployment.moving import request_for
+from whimbrel.deployment.moving import Progress, move, request_for
 from whimbrel.deployment.recovering import bring_back
 from whimbrel.errors import CleanUpError, EngineError, UnsafeStateError, UsageError
 from whimbrel.hosts.identity import GuestIdentity, Owner, identity_in_lab
@@ -23,6 +25,7 @@ from whimbrel.spec.load import load_campaign
 from whimbrel.spec.migration import MigrationSpec
 from whimbrel.system import ledger as ledgers
 from whimbrel.system.places import home
+from whimbrel.trial.notes import Origin
 from whimbrel.trial.place import ledger_for
 
 SCENARIOS = Path(__file__).parents[3] / "scenarios"
@@ -103,13 +106,14 @@ def test_what_is_no_name_is_no_path_either(name: str) -> None:
 
 def test_a_move_of_it_is_planned_from_where_it_is() -> None:
     kept = deploy("web", one("nested-1"))
-    plan = plan_of(kept.spec, "b")
+    plan = plan_of(kept.spec, "b", "a")
     assert (plan.form, plan.source, plan.destination, plan.viewers) == ("nested", "b", "a", 0)
     assert kept.with_migration(MigrationSpec(technique="paused")).migration.technique == "paused"
 
 
-def lab(**more: object) -> Lab:
+def lab(*hosts: FakeHost, **more: object) -> Lab:
     """What is asked of one here."""
+    more["hosts"] = {host.name: host for host in hosts or (FakeHost("a"), FakeHost("b"))}
     vms = {
         side: identity_in_lab(f"carrier-{side}", position, f"10.0.0.{position}") for side, position in (("a", 101), ("b", 102))
     }
@@ -122,20 +126,30 @@ def test_one_that_an_older_whimbrel_deployed_is_found_by_the_names_of_then() -> 
     inner, whole = deploy("inner", one("checkpoint", "containers")), deploy("web", one("vm-1"))
     for kept in (inner, whole):
         assert kept.vms is None
-        at_a, at_b = vms_of(kept, lab())
+        at_a, at_b = vms_of(kept, lab()).values()
         assert (at_a.name, at_a.uuid, at_b.name, at_b.uuid) == (name, number, name, number)
     assert guest_of(whole, lab()).uuid == number
     assert guest_of(inner, lab()).name == "origin"
-    assert [vm.address for vm in vms_of(inner, lab())] == ["10.0.0.101", "10.0.0.102"]
+    assert [vm.address for vm in vms_of(inner, lab()).values()] == ["10.0.0.101", "10.0.0.102"]
 
 
 def test_its_vms_are_kept_with_it_and_asked_for() -> None:
     kept = deploy("web", one("vm-1"))
     vm = Owner(UUID(int=7), "web").identity("guest", "192.0.2.7")
-    kept.model_copy(update={"vms": (vm, vm)}).write()
+    kept.model_copy(update={"vms": {"a": vm, "b": vm}}).write()
     found = find("web")
-    assert found.vms == (vm, vm)
+    assert found.vms == {"a": vm, "b": vm}
     assert guest_of(found, lab()) == vm
+
+
+def test_vms_that_were_kept_before_hosts_had_names_are_those_of_a_and_b() -> None:
+    kept = deploy("web", one("vm-1"))
+    ours = [asdict(Owner(UUID(int=7), "web").identity(role, "192.0.2.7")) for role in ("carrier-a", "carrier-b")]
+    content = json.loads((kept.folder / "deployment.json").read_text())
+    (kept.folder / "deployment.json").write_text(json.dumps(content | {"vms": ours}))
+    vms = find("web").vms
+    assert vms is not None
+    assert {host: vm.name.rpartition("-c")[2] for host, vm in vms.items()} == {"a": "arrier-a", "b": "arrier-b"}
 
 
 @pytest.mark.parametrize(
@@ -151,10 +165,10 @@ def test_a_move_that_its_lab_cannot_make_is_refused_by_its_option(option: dict[s
 def test_a_disk_is_moved_from_where_it_was_deployed_to() -> None:
     deployment = deploy("one", one("vm-1-idle-docker"))
     hosts = FakeHost("a"), FakeHost("b")
-    site = lab(host_a=hosts[0], host_b=hosts[1])
-    assert request_for(deployment, site, MigrationSpec(), "a", hosts).disks is None
+    site = lab(*hosts)
+    assert request_for(deployment, site, MigrationSpec(), ("a", "b"), site.hosts).disks is None
     with pytest.raises(UsageError, match="lies where both hosts see it"):
-        request_for(deployment, site, MigrationSpec(storage="full"), "a", hosts)
+        request_for(deployment, site, MigrationSpec(storage="full"), ("a", "b"), site.hosts)
 
 
 def test_an_undeploying_that_failed_can_be_done_again(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -194,7 +208,7 @@ def test_what_may_still_run_stays_known_and_every_host_is_tried(monkeypatch: pyt
     hosts = FakeHost("a"), FakeHost("b")
     with ledger_for(deployment.spec) as ledger:
         ledger.add("record", str(deployment.folder))
-        site = lab(host_a=hosts[0], host_b=hosts[1], ledger=ledger)
+        site = lab(*hosts, ledger=ledger)
         hosts[0].silent = True
         with pytest.raises(CleanUpError, match="web may still run\nhost a: host a does not answer"):
             take_down(site, deployment)
@@ -213,11 +227,22 @@ def test_a_damaged_one_is_not_written_over() -> None:
         refuse_name("web")
 
 
+def test_nothing_is_moved_between_one_host_and_itself(tmp_path: Path) -> None:
+    deployment = deploy("web", one("vm-1"))
+    a, b = FakeHost("a"), FakeHost("b")
+    b.machine = a.machine
+    site = lab(a, b)
+    a.guests[guest_of(deployment, site).uuid] = b.guests[guest_of(deployment, site).uuid] = "runs"
+    with pytest.raises(UsageError, match="hosts a and b are one host, server-a"):
+        move(deployment, site, "b", MigrationSpec(), tmp_path / "out", Origin("", None), Progress(print, lambda _: None))
+    assert not deployment.journal_file.exists()
+
+
 def test_a_damaged_journal_only_lets_it_be_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
     deployment = deploy("web", one("vm-1"))
     deployment.journal_file.write_text("nonsense\n")
     a, b = FakeHost("a"), FakeHost("b")
-    site = lab(host_a=a, host_b=b)
+    site = lab(a, b)
     monkeypatch.setattr("whimbrel.migrate.verify._PATIENCE_S", 0.0)
     guest = guest_of(deployment, site).uuid
     # Whether the other one had run since, only the journal could have said.

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from whimbrel.engines.libvirt import without_asking
+from whimbrel.hosts.remote import RemoteHost
+from whimbrel.spec.hosts import RemoteHostSpec
 
 
 @pytest.mark.parametrize(
@@ -18,3 +20,16 @@ from whimbrel.engines.libvirt import without_asking
 )
 def test_ssh_is_told_that_nobody_answers(uri: str, opened: str) -> None:
     assert without_asking(uri) == opened
+
+
+@pytest.mark.parametrize(
+    ("peer", "told"),
+    [
+        (None, "qemu+ssh://one/system?no_tty=1"),
+        ("qemu+ssh://me@one/system?keyfile=/k", "qemu+ssh://me@one/system?keyfile=/k&no_tty=1"),
+        ("qemu+tls://one/system", "qemu+tls://one/system"),
+    ],
+)
+def test_so_is_the_ssh_of_the_other_host(peer: str | None, told: str) -> None:
+    content = {"libvirt": "qemu+ssh://one/system?keyfile=/ours", "address": "10.0.0.1"} | ({"peer_libvirt": peer} if peer else {})
+    assert RemoteHost("a", RemoteHostSpec.model_validate(content), "/srv", "whimbrel").peer_uri == told

@@ -20,6 +20,7 @@ PLAN = DomainPlan(
     mac="52:54:00:00:00:01",
     bridge="br0",
     console_log="/var/log/c.log",
+    emulator="/usr/libexec/qemu-kvm",
     disks=(Disk("/srv/x.qcow2", "vda", "qcow2"), Disk("/srv/film.raw", "vdb", "raw", readonly=True)),
 )
 
@@ -33,6 +34,7 @@ def find(root: ET.Element, path: str) -> ET.Element:
 def test_it_says_what_the_plan_says() -> None:
     root = ET.fromstring(domain_xml(PLAN))
     assert root.get("type") == "qemu"
+    assert find(root, "devices/emulator").text == "/usr/libexec/qemu-kvm"
     assert find(root, "memory").text == str(2**20)
     assert find(root, "vcpu").text == "2"
     assert find(root, "os/cmdline").text == "root=/dev/vda a<b&c"

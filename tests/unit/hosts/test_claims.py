@@ -72,9 +72,9 @@ def test_a_vm_of_the_user_s_own_survives_everything(hosts: SharedHosts, controll
     for host in (hosts.a, hosts.b):
         host.start("guest", theirs)
     site = up(controller, "first")
-    assert site.host_a.state_of(site.guest) == "absent"
+    assert site.hosts["a"].state_of(site.guest) == "absent"
     hosts.a.start(site.guest.name, site.guest.uuid)
-    assert site.host_a.state_of(site.guest) == "runs"
+    assert site.hosts["a"].state_of(site.guest) == "runs"
     site.down()
     assert [list(host.domains) for host in (hosts.a, hosts.b)] == [[theirs], [theirs]]
     assert hosts.folder == {}
@@ -84,7 +84,7 @@ def test_one_that_took_our_name_is_not_ended(hosts: SharedHosts, controller: Con
     site = up(controller, "first")
     theirs = "0b5e7f4c-0000-4000-8000-000000000002"
     hosts.b.start(site.guest.name, theirs)
-    assert site.host_b.state_of(site.guest) == "absent"
+    assert site.hosts["b"].state_of(site.guest) == "absent"
     site.down()
     assert list(hosts.b.domains) == [theirs]
 

@@ -8,11 +8,17 @@ from whimbrel.lab.own_disk import disk_facts
 
 
 @pytest.mark.parametrize(
-    ("member", "machine", "expected"),
-    [("a", [0, 1], (0,)), ("b", [0, 1], (1,)), ("vantage", [0, 1], (0, 1)), ("a", [3], (3,)), ("b", [0, 1, 2, 3, 4], (2, 3, 4))],
+    ("servers", "machine", "expected"),
+    [
+        (2, [0, 1], [(0,), (1,)]),
+        (2, [3], [(3,), (3,)]),
+        (2, [0, 1, 2, 3, 4], [(0, 1), (2, 3, 4)]),
+        (3, [0, 1], [(0,), (1,), (0,)]),
+        (3, [0, 1, 2, 3, 5, 6, 7, 8], [(0, 1), (2, 3, 5), (6, 7, 8)]),
+    ],
 )
-def test_servers_get_halves_and_the_vantage_everything(member: str, machine: list[int], expected: tuple[int, ...]) -> None:
-    assert default_cpus(member, machine) == expected
+def test_servers_get_equal_parts(servers: int, machine: list[int], expected: list[tuple[int, ...]]) -> None:
+    assert default_cpus(servers, machine) == expected
 
 
 def test_what_qemu_img_says_of_a_disk() -> None:

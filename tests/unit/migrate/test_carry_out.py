@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import threading
 import time
 from collections.abc import Callable
@@ -9,12 +10,12 @@ from collections.abc import Callable
 import pytest
 
 from tests.fakes import GUEST, FakeHost, FakeJournal, FakeTechnique
-from whimbrel.errors import MoveError, ReservationError, UnsafeStateError
+from whimbrel.errors import EngineError, MoveError, RefusedError, ReservationError, UnsafeStateError, UsageError
 from whimbrel.hosts.host import GuestState
 from whimbrel.migrate import carry_out as carry_out_module
 from whimbrel.migrate import verify
 from whimbrel.migrate.carry_out import Ending, carry_out
-from whimbrel.migrate.technique import MoveRequest
+from whimbrel.migrate.technique import Journal, MoveReport, MoveRequest
 from whimbrel.spec.migration import MigrationSpec
 
 
@@ -38,7 +39,7 @@ class Pair:
 
     def move(
         self,
-        trouble: Callable[[MoveRequest], str | None] = lambda _: None,
+        trouble: Callable[[MoveRequest], str | EngineError | None] = lambda _: None,
         memory_bytes: int = 2**20,
         ended: Callable[[], str | None] = lambda: None,
     ) -> Ending:
@@ -136,6 +137,113 @@ def test_ctrl_c_that_a_failing_clean_up_replaces_stays_ctrl_c(pair: Pair) -> Non
 
     with pytest.raises(KeyboardInterrupt):
         pair.move(trouble)
+
+
+SAME_HOST = "internal error: Attempt to migrate guest to the same host 0de7af23"
+QEMU_LOG = """\
+2000-01-01 00:00:00.000+0000: starting up libvirt version: 11.3.0
+LC_ALL=C \\
+/usr/bin/qemu-system-x86_64
+2000-01-01T00:00:01.000000Z qemu-system-x86_64: cannot set up guest memory 'pc.ram': Cannot allocate memory
+{stamp}: starting up libvirt version: 11.3.0
+LC_ALL=C \\
+/usr/bin/qemu-system-x86_64
+{words}
+"""
+
+
+def refused(words: str, number: int, origin: int) -> RefusedError:
+    return RefusedError("libvirt could not move guest to qemu+tcp://b/system", details=words, number=number, origin=origin)
+
+
+def test_a_known_failure_says_its_cause_and_its_cure_and_keeps_what_libvirt_said(pair: Pair) -> None:
+    ending = pair.move(lambda _: refused(SAME_HOST, 1, 10))
+    assert ending.error is not None
+    first, why, said, what = str(ending.error).split("\n")
+    assert first == "the move failed in the phase pre-copy; the guest runs on host a"
+    assert why == "Why: source and destination are one host for libvirt: they have the same host UUID"
+    assert said == f"libvirt could not move guest to qemu+tcp://b/system: {SAME_HOST}"
+    assert what.startswith("What to do: compare 'virsh -c URI capabilities' of both")
+    assert ending.known == "same-host"
+
+
+def test_an_unknown_failure_says_what_libvirt_said_and_nothing_that_we_made_up(pair: Pair) -> None:
+    ending = pair.move(lambda _: refused("internal error: the moon is full", 1, 10))
+    assert str(ending.error) == (
+        "the move failed in the phase pre-copy; the guest runs on host a\n"
+        "libvirt could not move guest to qemu+tcp://b/system: internal error: the moon is full\n"
+        "What to do: nothing is lost: remove the cause and move it again;"
+        " QEMU's log may say more: /var/log/libvirt/qemu/guest.log on host b"
+    )
+    assert ending.known is None
+
+
+def log_now(words: str) -> str:
+    return QEMU_LOG.format(stamp=datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M:%S.%f+0000"), words=words)
+
+
+def test_qemus_log_at_the_destination_says_why_where_libvirt_only_knows_that_the_connection_broke(pair: Pair) -> None:
+    words = "2026-11-29T09:02:38.927561Z qemu-system-x86_64: Size mismatch: pc.ram: 0x4000000 != 0x6000000: Invalid argument"
+
+    def trouble(_: MoveRequest) -> RefusedError:
+        pair.b.told["b-guest.log"] = log_now(words)
+        return refused("operation failed: job 'migration out' failed: Channel error: Input/output error", 9, 10)
+
+    ending = pair.move(trouble)
+    assert ending.known == "ram-differs"
+    assert f"QEMU's log on host b: {words}\nlibvirt could not move" in str(ending.error)
+    # The evidence is of this move: what QEMU said of an earlier one is not in it.
+    assert "cannot set up guest memory" not in str(ending.error)
+
+
+def test_what_an_earlier_start_left_in_the_log_is_no_evidence(pair: Pair) -> None:
+    pair.b.told["b-guest.log"] = log_now("qemu-system-x86_64: cannot set up guest memory 'pc.ram': Cannot allocate memory")
+    ending = pair.move(lambda _: refused(SAME_HOST, 1, 10))
+    assert ending.known == "same-host"
+    assert "QEMU's log" not in str(ending.error)
+
+
+def test_an_unsafe_end_keeps_its_own_advice_and_says_the_cause(pair: Pair) -> None:
+    def trouble(request: MoveRequest) -> RefusedError:
+        pair.leave("stands still", "absent")(request)
+        return refused("internal error: client socket is closed", 1, 7)
+
+    ending = pair.move(trouble)
+    assert isinstance(ending.error, UnsafeStateError)
+    assert ending.error.cause.startswith("the source's libvirt lost the destination's")
+    assert ending.error.resolution.startswith("'virsh resume' lets it go on, once the logs")
+
+
+def test_nothing_is_moved_between_one_host_and_itself(pair: Pair) -> None:
+    pair.b.machine = pair.a.machine
+    with pytest.raises(UsageError, match="hosts a and b are one host, server-a") as caught:
+        pair.move(lambda _: pytest.fail("it was moved"))
+    assert "stop nothing" in caught.value.resolution
+
+
+class Impatient:
+    """A technique that ends its own move, as at a time-out."""
+
+    name = "impatient"
+    moves = "vm"
+
+    def move(self, request: MoveRequest, journal: Journal) -> MoveReport:
+        called_ns = journal.mark("move called")
+        journal.mark("abort", why="not done after 5 s")
+        said = refused("operation aborted: job 'migration out' canceled by client", 78, 10)
+        return MoveReport(called_ns, journal.note("move returned"), "aborted", said, 0, 0, None)
+
+
+def test_what_whimbrel_has_aborted_nobody_else_is_blamed_for(pair: Pair) -> None:
+    request = MoveRequest(GUEST, pair.a, pair.b, 2**20, 2**20, MigrationSpec())
+    ending = carry_out(Impatient(), request, FakeJournal(), lambda: "pre-copy")
+    assert (ending.result, ending.known) == ("aborted", None)
+    assert str(ending.error) == (
+        "the move aborted in the phase pre-copy; the guest runs on host a\n"
+        "Why: whimbrel aborted it: not done after 5 s\n"
+        "libvirt could not move guest to qemu+tcp://b/system\noperation aborted: job 'migration out' canceled by client\n"
+        "What to do: nothing is lost: remove the cause and move it again"
+    )
 
 
 def test_a_guest_that_ended_by_itself_is_not_waited_for_and_its_end_is_named(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -269,7 +269,7 @@ def test_a_guest_that_does_not_come_up_anywhere_is_said_to_be_off(move: Move, mo
     assert move.runs_on == []
 
 
-def test_a_guest_whose_service_does_not_start_again_is_not_taken_its_power(move: Move) -> None:
+def test_a_guest_whose_service_does_not_start_again_is_not_destroyed(move: Move) -> None:
     def after_boot(agent: Any) -> None:
         raise GuestError("nginx does not start")
 

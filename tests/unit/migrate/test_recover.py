@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 
 import pytest
 
-from tests.fakes import GUEST, FakeHost
+from tests.fakes import GUEST, FakeDomain, FakeHost
 from whimbrel.errors import EngineError, GuestError, UnsafeStateError
+from whimbrel.migrate import recover as recovering
 from whimbrel.migrate import verify
 from whimbrel.migrate.recover import recover
 from whimbrel.migrate.recovery import Intention, Situation, Step
@@ -116,5 +119,29 @@ def test_a_host_that_is_silent_for_a_moment_is_asked_again() -> None:
 def test_what_cannot_be_is_said_with_the_reason() -> None:
     with pytest.raises(UnsafeStateError, match="cannot be brought to one running copy") as caught:
         run(Script([Situation("runs", "runs")]))
-    assert "unless both are one host under two names: look before stopping any" in str(caught.value)
+    assert "a copy runs on either of two hosts: look which is newest before stopping any" in str(caught.value)
     assert caught.value.exit_code == 4
+
+
+def test_the_only_copy_of_one_host_under_two_names_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody has paused the guest: it stands still on both, and to end one would end it."""
+    a, b = FakeHost("a"), FakeHost("b")
+    b.machine = a.machine
+    a.guests[GUEST.uuid] = b.guests[GUEST.uuid] = "stands still"
+
+    class Paused(FakeDomain):
+        def destroy(self) -> None:
+            super().destroy()
+            a.guests.clear()
+            b.guests.clear()
+
+    domain = Paused()
+    connection = SimpleNamespace(find=lambda uuid: domain)
+    monkeypatch.setattr(recovering, "Connection", SimpleNamespace(open=lambda uri: contextlib.nullcontext(connection)))
+    request = MoveRequest(GUEST, a, b, 2**30, 2**30, MigrationSpec())
+    sides = recovering.VmSides(request, "", switched=False, shutting_down=False)
+    with pytest.raises(UnsafeStateError) as caught:
+        recovering.recover(sides, request, Intention(), lambda _: None, look_every_s=0.01, sure_after_s=0.05)
+    assert domain.there
+    assert "hosts a and b are one host, server-a" in caught.value.details
+    assert "none is touched" in caught.value.details

@@ -57,10 +57,20 @@ def test_the_next_step(now: Situation, then: Intention, step: Step) -> None:
 
 def everything() -> list[tuple[Situation, Intention]]:
     return [
-        (Situation(source, destination, *flags[:5]), Intention(*flags[5:]))
+        (
+            Situation(source, destination, under_way, split, deaf, sent, whole, not_two=not_two),
+            Intention(*flags),
+        )
         for source, destination in itertools.product(SIDES, repeat=2)
-        for flags in itertools.product((False, True), repeat=8)
+        for under_way, split, deaf, sent, whole, *flags in itertools.product((False, True), repeat=8)
+        for not_two in ("", "hosts a and b are one host")
     ]
+
+
+def test_nothing_is_done_before_two_hosts_are_known_to_be_two() -> None:
+    for now, then in everything():
+        if now.not_two:
+            assert decide(now, then).step == "cannot"
 
 
 def test_every_situation_has_an_answer_in_words() -> None:

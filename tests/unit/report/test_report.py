@@ -15,14 +15,15 @@ import pytest
 
 from whimbrel.analysis.counters import counter_growth
 from whimbrel.analysis.counting import Trialled
-from whimbrel.analysis.figures import TrialFigures, derive, figures_of
+from whimbrel.analysis.figures import derive, figures_of
+from whimbrel.analysis.kept import KeptFigures
 from whimbrel.analysis.summary import Spread, summarise
 from whimbrel.records.store import CampaignFolder, StoredTrial
 from whimbrel.records.trial import Event, TrialRecord
 from whimbrel.report.content import build_report
 from whimbrel.report.layout import write_page
 from whimbrel.report.load import ReportedTrial
-from whimbrel.report.problems import problems_of
+from whimbrel.report.problems import problems_of, shorten
 from whimbrel.report.table import UNKNOWN, main_table, show
 
 RECORDED = Path(__file__).parents[2] / "recorded" / "campaign"
@@ -260,7 +261,9 @@ def test_figures_come_from_the_records_and_lie_beside_them(campaign: CampaignFol
     assert len(kept) == 3
     kept[0].write_bytes(b"\xff\x00")
     assert [trial.figures for trial in build_report(campaign).trials] == first
-    assert [TrialFigures.model_validate_json(file.read_text()) for file in kept] == first
+    assert [KeptFigures.model_validate_json(file.read_text()).model_dump(exclude={"checksum"}) for file in kept] == [
+        figures.model_dump() for figures in first
+    ]
 
 
 def test_any_player_buffer_can_be_asked_about_afterwards(campaign: CampaignFolder) -> None:
@@ -300,6 +303,36 @@ def test_a_report_over_only_failed_trials(campaign: CampaignFolder) -> None:
     page = keep_trials(campaign, fail)
     assert "failed: it broke" in page
     assert "0 of 1" in page
+
+
+def test_of_a_failed_move_the_page_says_the_cause_first_and_keeps_the_rest(campaign: CampaignFolder) -> None:
+    told = [
+        "the move failed in the phase reservation; the guest runs on host a",
+        "Why: the destination has no memory for the guest",
+        "libvirt could not move guest: internal error: cannot set up guest memory: Cannot allocate memory",
+        "What to do: free some there, or move it elsewhere",
+    ]
+
+    def fail(record: dict[str, Any]) -> None:
+        record["outcome"] |= {"result": "failed", "measured": False, "error": "\n".join(told), "known_failure": "memory"}
+
+    page = keep_trials(campaign, fail)
+    assert f"failed: {told[0]} (the destination has no memory for the guest)</li>" in page
+    assert "\n".join(told) in page
+
+
+@pytest.mark.parametrize(
+    ("error", "short"),
+    [
+        (None, "no reason known"),
+        ("it broke", "it broke"),
+        ("it broke\nqemu-img: no room\nWhat to do: make room", "it broke (qemu-img: no room)"),
+        ("it broke\nWhat to do: make room", "it broke (What to do: make room)"),
+        ("it broke\nWhy: no room\nqemu-img: error 28\nWhat to do: make room", "it broke (no room)"),
+    ],
+)
+def test_in_a_line_the_reason_comes_before_the_cure(error: str | None, short: str) -> None:
+    assert shorten(error) == short
 
 
 def test_a_report_over_equal_values(campaign: CampaignFolder) -> None:

@@ -93,6 +93,30 @@ def test_bad_arms_are_named(tmp_path: Path, scenario: str, said: str) -> None:
     assert "scenario.yaml:4" in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("settings", "key", "resolution"),
+    [
+        ("{migration.tecnique: cold}", "migration.tecnique", "did you mean 'technique'?"),
+        ("{guest.dirtier.rate: 1 MiB/s}", "guest.dirtier.working_set", ""),
+        ("{guest.dirtier: {rate: 1 MiB/s, working_set: 2 GiB}}", "guest.dirtier.working_set", ""),
+        ("{stream.player_buffers: [1 s, 2]}", "stream.player_buffers.1", ""),
+        ("{migration.technique: post-copy, migration.connections: 2}", "migration.connections", ""),
+        ("{guest.memory: 2, guest.vcpus: 1.5}", "guest.memory", "(1 more problem in this file)"),
+        ("{guest.memory_bytes: 2 GiB}", "guest.memory_bytes", ""),
+    ],
+)
+def test_what_is_wrong_in_an_arm_is_named_with_the_line_of_its_scenario_and_its_key(
+    tmp_path: Path, settings: str, key: str, resolution: str
+) -> None:
+    """Beside other arms, and what is said of all of them, which an arm does not change."""
+    other = VM.replace("name: vm", "name: other")
+    arms = f"  - {other}arms: [{{name: q}}, {{name: r}}]}}\n  - {VM}arms: [{{name: x}}, {{name: y, set: {settings}}}]}}\n"
+    evidence = "guest: {saved_states: 5}\nevidence: {blocks: 6, hypotheses: [{name: h, arm: q, over: r}]}\n"
+    with pytest.raises(SpecError, match="in arm 'y': ") as caught:
+        load(tmp_path, f"{evidence}scenarios:\n{arms}")
+    assert (caught.value.line, caught.value.key, caught.value.resolution) == (7, key, resolution)
+
+
 def test_names_of_arms_are_unique_in_the_whole_file(tmp_path: Path) -> None:
     other = VM.replace("name: vm", "name: other")
     with pytest.raises(SpecError, match="two arms go by the name 'x'"):

@@ -234,9 +234,63 @@ def test_hosts_instead_of_a_lab(tmp_path: Path) -> None:
     file.write_text(GOOD + HOSTS)
     spec = load_campaign(file)
     assert spec.hosts is not None
-    assert spec.hosts.b.libvirt == "qemu+tls://two/system"
+    assert spec.hosts.servers["b"].libvirt == "qemu+tls://two/system"
     record = CampaignSpec.model_validate(json.loads(spec.model_dump_json()), context=RECORD)
     assert record == spec
+
+
+NORTH_EAST_WEST = """hosts:
+  servers:
+    north: {libvirt: "qemu+tls://one/system", address: 10.0.0.1}
+    east: {libvirt: "qemu+tls://two/system", address: 10.0.0.2}
+    west: {libvirt: "qemu+tls://three/system", address: 10.0.0.3}
+  storage: /srv/shared
+  guest_address: 10.0.0.100/24
+"""
+
+
+def test_hosts_have_names_that_the_user_chose(tmp_path: Path) -> None:
+    file = tmp_path / "hosts.yaml"
+    file.write_text(GOOD + NORTH_EAST_WEST)
+    assert load_campaign(file).host_names == ["north", "east", "west"]
+    file.write_text(GOOD + "lab: {servers: {north: {memory: 2 GiB}, east: {}, west: {}}}\n")
+    spec = load_campaign(file)
+    assert spec.host_names == ["north", "east", "west"]
+    assert [server.memory_bytes for server in spec.lab.servers.values()] == [2 * 2**30, 6 * 2**30, 6 * 2**30]
+    record = CampaignSpec.model_validate(json.loads(spec.model_dump_json()), context=RECORD)
+    assert (record, record.host_names) == (spec, spec.host_names)
+
+
+def test_who_names_one_of_the_usual_servers_gets_the_other(tmp_path: Path) -> None:
+    file = tmp_path / "lab.yaml"
+    file.write_text(GOOD)
+    for override, memory in (("lab.servers.b.memory=3 GiB", [6, 3]), ("lab.servers.a.memory=2 GiB", [2, 6])):
+        servers = load_campaign(file, [override]).lab.servers
+        assert {name: server.memory_bytes // 2**30 for name, server in servers.items()} == dict(zip("ab", memory, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "words"),
+    [
+        ("west:", "vantage:", 13, "something else is called that"),
+        ("west:", "far-far-away:", 13, "at most 11"),
+        ("west:", "West:", 13, "is no name of a host"),
+        ("//three/", "//one/", 13, "same as that of host north"),
+        ("10.0.0.3", "10.0.0.2", 13, "same as that of host east"),
+        ("10.0.0.100/24", "10.0.0.3/24", 15, "is that of a host"),
+        ("address: 10.0.0.3", "adress: 10.0.0.3", 13, "did you mean 'address'?"),
+    ],
+)
+def test_wrong_hosts_of_other_names_name_their_line(tmp_path: Path, old: str, new: str, line: int, words: str) -> None:
+    error = refused(tmp_path, (GOOD + NORTH_EAST_WEST).replace(old, new))
+    assert words in str(error)
+    assert error.line == line
+
+
+@pytest.mark.parametrize("servers", ["{north: {}}", "{a: {}, b: {}, c: {}, d: {}, e: {}, f: {}, g: {}, h: {}, i: {}}"])
+def test_a_lab_has_two_to_eight_servers(tmp_path: Path, servers: str) -> None:
+    error = refused(tmp_path, f"{GOOD}lab: {{servers: {servers}}}\n")
+    assert error.key == "lab.servers"
 
 
 def test_hosts_may_have_names_and_ipv6_addresses(tmp_path: Path) -> None:
@@ -246,7 +300,11 @@ def test_hosts_may_have_names_and_ipv6_addresses(tmp_path: Path) -> None:
     )
     hosts = load_campaign(file).hosts
     assert hosts is not None
-    assert (hosts.a.address, hosts.b.address, hosts.guest_address) == ("one.example", "fd00::2", "10.0.0.100/24")
+    assert (hosts.servers["a"].address, hosts.servers["b"].address, hosts.guest_address) == (
+        "one.example",
+        "fd00::2",
+        "10.0.0.100/24",
+    )
 
 
 @pytest.mark.parametrize(

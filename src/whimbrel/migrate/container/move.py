@@ -52,11 +52,11 @@ class ContainerMove:
         needed_bytes = _reserve(request, self.name)
         attempt = _Attempt(self.name, request, journal)
         result: Literal["moved", "failed", "aborted"] = "moved"
-        error: str | None = None
+        error: MoveError | None = None
         try:
             attempt.run()
         except MoveError as found:
-            error, result = str(found), "aborted" if attempt.aborted else "failed"
+            error, result = found, "aborted" if attempt.aborted else "failed"
         except BaseException:
             # Interrupted once more, it leaves both sides to themselves: to end them could end the only copy that may go on.
             attempt.see_it_out()

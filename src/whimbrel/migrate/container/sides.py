@@ -7,6 +7,7 @@ from contextlib import suppress
 
 from whimbrel.errors import EngineError, GuestError, UnsafeStateError
 from whimbrel.guests import carrier
+from whimbrel.hosts.one_host import why_not_two
 from whimbrel.migrate.container.side import Role, Side
 from whimbrel.migrate.recovery import SideState, Situation, Step
 from whimbrel.migrate.technique import MoveRequest
@@ -21,6 +22,7 @@ class ContainerSides:
         self._guest = request.guest
         self._depart = Side("source", request.carriers[0])
         self._arrive = Side("destination", request.carriers[1])
+        self._hosts = request.source, request.destination
         self._told = False
         self._silent: set[Role] = set()
 
@@ -35,7 +37,10 @@ class ContainerSides:
         may_have_run = has_all or self._may_have_run()
         states = self._state_at(self._depart), self._state_at(self._arrive)
         halved = states == ("stands still", "runs") and not under_way and not has_all
-        return Situation(*states, under_way=under_way, split=halved, deaf=halved, sent=may_have_run, whole=has_all)
+        return Situation(
+            *states, under_way=under_way, split=halved, deaf=halved, sent=may_have_run, whole=has_all,
+            not_two=why_not_two(*self._hosts),
+        )  # fmt: skip
 
     def _may_have_run(self) -> bool:
         """Whether the destination may have gone on: it says so, or has told the source; one that does not answer, or has
