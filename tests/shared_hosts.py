@@ -107,6 +107,8 @@ class SharedHosts:
             "name": name,
             "a": {"libvirt": self.a.uri, "address": "10.0.0.1"}, "b": {"libvirt": self.b.uri, "address": "10.0.0.2"},
             "storage": "/srv/shared", "guest_address": "10.0.0.100/24",
+            # Processors are a subject of their own (tests/unit/engines/test_cpus.py).
+            "accelerator": "tcg",
         })  # fmt: skip
 
     def install(self, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -128,7 +128,7 @@ def need_possible(spec: CampaignSpec, plans: Sequence[Plan], store: ImageStore) 
 def estimate_trial_s(spec: CampaignSpec) -> float:
     """About how long a trial takes, in seconds."""
     observe = spec.observe
-    rate = min(spec.link_rate_bytes_per_s, spec.migration.bandwidth_bytes_per_s or spec.link_rate_bytes_per_s)
+    rate = min(spec.link_rate_bytes_per_s, spec.migration.bandwidth_set_bytes_per_s or spec.link_rate_bytes_per_s)
     moving_s = spec.guest.memory_bytes * _SHARE_OF_MEMORY_IN_USE / rate
     return _AROUND_A_TRIAL_S + observe.at_rest_s + observe.before_s + observe.after_s + moving_s
 

@@ -110,7 +110,7 @@ class MoveError(WhimbrelError):
 
 
 class ReservationError(MoveError):
-    """The destination cannot set aside what the guest needs; nothing was moved."""
+    """The destination cannot set aside what the guest needs, or its processor lacks it; nothing was moved."""
 
     code = "reservation"
 

@@ -15,8 +15,8 @@ from tests.fakes import FakeJournal
 from tests.lab.test_bad_days import in_guest_after
 from tests.lab.test_storage import images
 from tests.saboteur import kill_program, power_cut, set_link
-from whimbrel.deployment.aborting import ask_to_abort
-from whimbrel.deployment.moving import request_for
+from whimbrel.deployment.moving import ask_to_abort
+from whimbrel.deployment.standing import request_for
 from whimbrel.errors import ReservationError, UnsafeStateError
 from whimbrel.guests.states import StateStore
 from whimbrel.lab.lab import Lab

@@ -17,9 +17,9 @@ from tests.deployments import Deployed, put_up
 from tests.labs import QUICK
 from tests.saboteur import processes, set_link
 from tests.snapshot import snapshot
-from whimbrel.deployment.aborting import ask_to_abort
 from whimbrel.deployment.bringing_up import bring_up, take_down
 from whimbrel.deployment.deployed import one_arm_of
+from whimbrel.deployment.moving import ask_to_abort
 from whimbrel.engines.guest_agent import GuestAgent
 from whimbrel.errors import UnsafeStateError, UsageError
 from whimbrel.guests.carrier import CONTAINER

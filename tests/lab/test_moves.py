@@ -10,6 +10,7 @@ import pytest
 from tests.labs import quick
 from tests.trials import make_trial, no_guest_runs
 from whimbrel.analysis.figures import derive, figures_of
+from whimbrel.engines.cpus import compare, cpu_of
 from whimbrel.engines.libvirt import Connection
 from whimbrel.errors import ReservationError
 from whimbrel.guests import guest as the_guest
@@ -108,7 +109,7 @@ def test_auto_converge_says_how_much_it_took(lab: Lab, states: StateStore, tmp_p
     "options",
     [("auto_converge=true",), ("compression=xbzrle",), ("connections=2",), ("connections=2", "compression=zstd"),
      ("max_downtime=1 ms", "raise_downtime={to: 2 s, steps: 5, every: 500 ms}"),
-     ("bandwidth=20 MiB/s", "timeout=3 s", "on_timeout=post-copy")],
+     ("bandwidth=170 Mbit/s", "timeout=3 s", "on_timeout=post-copy")],
     ids=lambda options: " ".join(options),
 )  # fmt: skip
 def test_tunables(lab: Lab, states: StateStore, options: tuple[str, ...], tmp_path: Path) -> None:
@@ -122,6 +123,11 @@ def test_tunables(lab: Lab, states: StateStore, options: tuple[str, ...], tmp_pa
         "compression=xbzrle": "xbzrle" in (record.move.capabilities or []),
         "compression=zstd": record.move.parameters["multifd-compression"] == "zstd",
         "connections=2": record.move.parameters["multifd-channels"] == 2,
+        # What tables and predictions give is what QEMU was told.
+        "bandwidth=170 Mbit/s": record.move.parameters["max-bandwidth"]
+        == record.move.parameters["max-postcopy-bandwidth"]
+        == record.spec.migration.bandwidth_set_bytes_per_s
+        == 20 * 2**20,
         # Nothing fits into 1 ms: without a limit that is raised it would take as many rounds as there may be.
         "max_downtime=1 ms": any(event.name == "pause limit" for event in record.events),
         "on_timeout=post-copy": any(event.data.get("status") == "postcopy-active" for event in record.events),
@@ -297,3 +303,18 @@ def test_disk_space_and_memory_of_a_server_are_its_own(lab: Lab) -> None:
     capacity = lab.hosts["b"].capacity()
     assert capacity.memory_bytes == lab.spec.servers["b"].memory_bytes
     assert capacity.disk_bytes > 2**30
+
+
+def test_processors_are_compared_as_libvirt_does(lab: Lab) -> None:
+    """On real libvirts: what a server lacks of a processor with one feature more is named."""
+    with Connection.open(lab.hosts["a"].libvirt_uri) as a, Connection.open(lab.hosts["b"].libvirt_uri) as b:
+        ours = cpu_of(a)
+        if ours is None:
+            pytest.skip("no KVM here to give a processor to guests")
+        assert compare(ours.description, b).result == "same"
+        # Too new for this libvirt, for a reason of its own.
+        assert compare(ours.description.replace("</cpu>", '<feature policy="require" name="none-such"/></cpu>'), b).said
+        absent = sorted({"amx-tile", "avx512-fp16", "vmx", "svm"} - ours.features)[:1]
+        found = compare(ours.description.replace("</cpu>", f'<feature policy="require" name="{absent[0]}"/></cpu>'), b)
+    assert (found.result, found.lacking) == ("less", tuple(absent))
+    assert absent[0] in found.said

@@ -97,7 +97,7 @@ def _arm(trials: list[Trialled]) -> ArmSummary:
         name=record.plan.arm,
         scenario=scenario.name,
         title=scenario.title,
-        particulars=arm.particulars,
+        particulars=record.spec.particulars_of(arm),
         viewers=record.plan.viewers,
         hls_viewers=record.plan.hls_viewers,
         trials=len(trials),

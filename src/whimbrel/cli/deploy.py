@@ -16,7 +16,7 @@ from whimbrel.cli.terminal import notice
 from whimbrel.deployment.bringing_up import bring_up, guest_of, refuse_name, take_down
 from whimbrel.deployment.deployed import Deployment, find, one_arm_of, others_beside
 from whimbrel.deployment.deployed import deployed as everything_deployed
-from whimbrel.deployment.moving import places_of
+from whimbrel.deployment.standing import places_of
 from whimbrel.errors import UsageError, WhimbrelError
 from whimbrel.images.store import ImageStore
 from whimbrel.migrate.journal import DamagedJournalError, read_history

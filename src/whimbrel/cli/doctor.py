@@ -17,11 +17,14 @@ from whimbrel.hosts.preflight.guests import probe_ledger
 from whimbrel.hosts.preflight.wanted import wanted_by
 from whimbrel.hosts.remote import examine_hosts
 from whimbrel.images.store import ImageStore
+from whimbrel.lab.cpu_split import are_apart, describe, split
 from whimbrel.lab.criu_check import what_is_known
 from whimbrel.spec.campaign import CampaignSpec
 from whimbrel.spec.hosts import HostsSpec
 from whimbrel.spec.load import load_campaign
 from whimbrel.system.capabilities import Finding, examine
+from whimbrel.system.cgroups import machine_cpus
+from whimbrel.system.topology import cores_of, write_list
 
 _MISSING = CapabilityError.exit_code
 _MARKS = {"blocks": "BLOCKS", "warns": "warns", "unseen": "not seen"}
@@ -34,7 +37,7 @@ def doctor(
     """Tries everything that a lab needs on this machine, or that a file's hosts must do; exit code 3 when it is missing."""
     campaign = load_campaign(file) if file is not None else None
     if campaign is None or campaign.hosts is None:
-        tried = [*examine(), *what_is_known(ImageStore())]
+        tried = [*examine(), _processors(), *what_is_known(ImageStore())]
         found = None
     else:
         tried = examine_hosts(campaign.hosts)
@@ -55,6 +58,14 @@ def _against_a_move(campaign: CampaignSpec, hosts: HostsSpec, tried: list[Findin
     ledger = probe_ledger(hosts)
     with Interrupts(ledger):
         return examine_all(hosts, wanted_by(campaign), ledger)
+
+
+def _processors() -> Finding:
+    """Whether two servers can have processors of their own, and like ones."""
+    cores = cores_of(machine_cpus())
+    halves = split(cores, ("a", "b"))
+    gets = ", ".join(f"{name} gets {write_list(cpus)}" for name, cpus in halves.items())
+    return Finding("processors for two servers", are_apart(halves, cores), False, f"{gets}; {describe(halves, cores)}")
 
 
 def _as_json(tried: list[Finding], found: list[preflight.Finding] | None, missing: bool) -> object:

@@ -22,10 +22,10 @@ from whimbrel.cli.goals import how_it_turned_out, migration_of, parse_goal, pick
 from whimbrel.cli.held import held
 from whimbrel.cli.streams import say_at_once
 from whimbrel.cli.terminal import complain, notice
-from whimbrel.deployment.aborting import ask_to_abort
 from whimbrel.deployment.deployed import Deployment, find
-from whimbrel.deployment.moving import Moved, Progress, move, refuse_while_moved
+from whimbrel.deployment.moving import Moved, Progress, ask_to_abort, move
 from whimbrel.deployment.recovering import bring_back
+from whimbrel.deployment.standing import refuse_while_moved
 from whimbrel.errors import MoveError, UnsafeStateError, UsageError
 from whimbrel.migrate.journal import DamagedJournalError
 from whimbrel.migrate.techniques import promises_of
@@ -89,6 +89,8 @@ def migrate(
             migration = migration_of(deployment, choice.candidate)
         if set_clock:
             migration = migration_with(migration, None, ["after=set-clock"])
+        if migration.bandwidth_note:
+            complain(f"bandwidth: {migration.bandwidth_note}")
         watcher = _Watcher()
         progress = Progress(notice(), watcher.show if watch else lambda _: None, watcher.end)
         moved = move(deployment, site, to, migration, folder, origin, progress)

@@ -40,6 +40,8 @@ def predict_guest(name: str, to: HostName, seconds: str, sets: list[str], learn_
         print(json.dumps(content, indent=1))
         return
     _tell(found, overheads, migration.max_downtime_s)
+    if migration.bandwidth_note:
+        print(f"bandwidth: {migration.bandwidth_note}")
 
 
 def _tell(found: Expectation, overheads: Overheads, limit_s: float) -> None:

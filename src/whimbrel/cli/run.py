@@ -100,6 +100,8 @@ def run(
         if spec.hosts is None:
             need_capabilities()
             need_possible(spec, plans, ImageStore(complain))
+        for line in _held_back(spec, plans):
+            complain(line)
         if resume is not None and ledger.entries and not ledger.kept:
             complain("removing what the interrupted run left on this machine")
             ledger.undo_all()
@@ -150,10 +152,19 @@ def _print_plan(spec: CampaignSpec, plans: list[Plan], as_json: bool) -> None:
         way = f"{plan.source} to {plan.destination}" if plan.moves else f"stays on {plan.source}"
         block = f"block {plan.block:3d}" if plan.counts else "warm-up  "
         print(f"{plan.order:4d}  {block}  {plan.arm:30s} {way:10s}  saved state {plan.state_boot}")
+    for line in _held_back(spec, plans):
+        print(line)
     print(
         f"{len(plans)} trials, about {format_duration(total_s)};"
         f" missing saved states and profiles: up to {format_duration(states_s)} more"
     )
+
+
+def _held_back(spec: CampaignSpec, plans: list[Plan]) -> list[str]:
+    """A line for each arm whose moves get less bandwidth than was asked for."""
+    arms = dict.fromkeys(plan.arm for plan in plans if plan.moves)
+    notes = {name: spec.in_arm(spec.find_arm(name)[1]).migration.bandwidth_note for name in arms}
+    return [f"bandwidth of arm {name}: {note}" for name, note in notes.items() if note]
 
 
 class _Run:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from whimbrel.analysis.phases import phase_reached
-from whimbrel.deployment.bringing_up import AnySite, guest_of, vms_of
+from whimbrel.deployment.bringing_up import AnySite, vms_of
 from whimbrel.deployment.deployed import Deployment, plan_of
+from whimbrel.deployment.standing import places_of, refuse_destination, request_for, where_it_runs
 from whimbrel.engines.guest_agent import GuestAgent
 from whimbrel.engines.libvirt import Connection
 from whimbrel.errors import (
@@ -23,13 +24,10 @@ from whimbrel.errors import (
     WhimbrelError,
 )
 from whimbrel.guests import guest as the_guest
-from whimbrel.guests.carrier import Carrier, VmCarrier
 from whimbrel.guests.ends import EndWatch
-from whimbrel.guests.forms import start_again
 from whimbrel.guests.last_words import End, LastWords
-from whimbrel.hosts.host import Host, Place
+from whimbrel.hosts.host import Host
 from whimbrel.hosts.identity import GuestIdentity
-from whimbrel.hosts.inside import NothingInside
 from whimbrel.hosts.one_host import refuse_hosts_that_are_one
 from whimbrel.migrate.carry_out import carry_out, is_gone, running_on
 from whimbrel.migrate.journal import WrittenJournal, note_end, note_left, read_history
@@ -44,7 +42,7 @@ from whimbrel.spec.campaign import CampaignSpec
 from whimbrel.spec.fields import HostName
 from whimbrel.spec.migration import MigrationSpec
 from whimbrel.system.clock import read_pair
-from whimbrel.system.deadline import attend, attending, undisturbed
+from whimbrel.system.deadline import attend, attending, pause, undisturbed
 from whimbrel.system.instrument import Instrument
 from whimbrel.trial.guest_clock import clock_after, clock_before
 from whimbrel.trial.instruments import Instruments, watch
@@ -55,86 +53,8 @@ from whimbrel.trial.testimony import judge, listen, testimony
 
 _WATCH_AFTER_S = 3.0
 _HEARING_S = 10.0
+_LOOK_EVERY_S = 0.25
 _LINES_SAID = 5
-
-
-def places_of(deployment: Deployment, site: AnySite, holding: ExitStack) -> Mapping[HostName, Place]:
-    """Where a copy of it may be, by host; carriers are reached for as long as ``holding`` is open."""
-    if not deployment.moves_container:
-        return site.hosts
-    found: dict[HostName, Place] = {}
-    vms = vms_of(deployment, site)
-    for host in site.hosts.values():
-        vm = vms[host.name]
-        domain = None if host.gone else holding.enter_context(Connection.open(host.libvirt_uri)).find(vm.uuid)
-        inside = NothingInside(f"the carrier on host {host.name}") if domain is None else GuestAgent(domain)
-        found[host.name] = VmCarrier(host, inside, vm.address, vm)
-    return found
-
-
-def request_for(
-    deployment: Deployment,
-    site: AnySite,
-    migration: MigrationSpec,
-    way: tuple[HostName, HostName],
-    places: Mapping[HostName, Place],
-) -> MoveRequest:
-    """What is asked of the technique; ``way`` is from where to where."""
-    carriers = [place for name in way if isinstance(place := places[name], Carrier)]
-    here, there = site.hosts[way[0]], site.hosts[way[1]]
-    lies_shared = deployment.spec.migration.storage == "shared"
-    if lies_shared != (migration.storage == "shared"):
-        raise UsageError(
-            f"the disk of {deployment.name} lies where {'both hosts see it' if lies_shared else 'only its host sees it'}",
-            resolution="deploy it with the 'migration.storage' that it is to be moved with",
-        )
-
-    def start_service_again(agent: GuestAgent) -> None:
-        spec, scenario = deployment.spec, deployment.spec.scenarios[0]
-        form = deployment.arm.form or scenario.form
-        start_again(agent, form, scenario.service, spec.guest.dirtier, spec.observe.witness)
-
-    return MoveRequest(
-        guest=guest_of(deployment, site),
-        source=here,
-        destination=there,
-        memory_bytes=deployment.spec.guest.memory_bytes,
-        disk_bytes=deployment.spec.guest.disk_bytes,
-        spec=migration,
-        carriers=(carriers[0], carriers[1]) if carriers else None,
-        disks=None if lies_shared else the_guest.own_disks(site, guest_of(deployment, site), here, there),
-        after_boot=start_service_again,
-        told_to_abort=deployment.abort_file.exists,
-    )
-
-
-def refuse_while_moved(deployment: Deployment) -> None:
-    """UsageError while somebody else moves it."""
-    history = read_history(deployment.journal_file)
-    if history is not None and history.driven:
-        raise UsageError(
-            f"{deployment.name} is being moved by process {history.intent.pid}",
-            resolution=f"wait for it, or 'whimbrel abort {deployment.name}'",
-        )
-
-
-def where_it_runs(deployment: Deployment, site: AnySite, places: Mapping[HostName, Place]) -> HostName:
-    """The host on which its one copy runs; UsageError when a move was interrupted, UnsafeStateError when nobody can say."""
-    history = read_history(deployment.journal_file)
-    if history is not None and history.ended is None:
-        raise UsageError(
-            f"a move of {deployment.name} was interrupted (last step: {history.last})",
-            resolution=f"'whimbrel recover {deployment.name}'",
-        )
-    return exactly_one(guest_of(deployment, site), list(places.values()))
-
-
-def refuse_destination(deployment: Deployment, site: AnySite, source: HostName, to: HostName) -> None:
-    """UsageError when it cannot be moved there, as there is no such host, or it is where it runs."""
-    if to not in site.hosts:
-        raise UsageError(f"there is no host {to!r}", resolution=f"those of {deployment.name}: {', '.join(site.hosts)}")
-    if source == to:
-        raise UsageError(f"{deployment.name} runs on host {to} already")
 
 
 @dataclass(frozen=True)
@@ -398,3 +318,24 @@ class _Attempt:
 
     def _vm_on(self, host: Host) -> GuestIdentity:
         return self._vms[0 if host is self._request.source else 1]
+
+
+def ask_to_abort(deployment: Deployment) -> str:
+    """Asks whoever moves it to abort, and waits for the end of the move; how it ended.
+
+    UsageError when nothing moves it.
+    """
+    history = read_history(deployment.journal_file)
+    if history is None or history.ended is not None:
+        raise UsageError(f"{deployment.name} is not being moved")
+    if not history.driven:
+        raise UsageError(
+            f"nobody drives the move of {deployment.name} any more (last step: {history.last})",
+            resolution=f"'whimbrel recover {deployment.name}'",
+        )
+    deployment.abort_file.touch()
+    # Past its point of no return a move takes as long as it gets on; whoever drives it knows when it does not.
+    while history.driven:
+        pause(_LOOK_EVERY_S)
+        history = read_history(deployment.journal_file) or history
+    return history.ended or "unsafe"

@@ -13,6 +13,7 @@ from whimbrel.predict.move import limits_of, link_range
 from whimbrel.predict.overheads import Overheads, learn
 from whimbrel.records.store import CampaignFolder
 from whimbrel.spec.campaign import CampaignSpec
+from whimbrel.spec.migration import whole_mib_per_s
 from whimbrel.trial.foresight import seen_in
 from whimbrel.units import format_duration
 
@@ -32,11 +33,14 @@ def candidates_for(profiled: Profiled, spec: CampaignSpec, overheads: Overheads)
         for limit_s in _PAUSE_LIMITS_S
     ]  # fmt: skip
     for share in _SHARES:
-        rate_bytes_per_s = link.middle * share
+        mib_per_s = whole_mib_per_s(link.middle * share)
+        if not mib_per_s:
+            # Less than any limit that a move can be given.
+            continue
         found.append(
             Candidate(f"pre-copy at {share:.0%} of the link",
-                      {"technique": "pre-copy", "bandwidth": f"{rate_bytes_per_s:.0f} B/s"},
-                      expect(profile, link, replace(limits, pause_s=_USUAL_PAUSE_S), overheads, (), rate_bytes_per_s), share)
+                      {"technique": "pre-copy", "bandwidth": f"{mib_per_s} MiB/s"},
+                      expect(profile, link, replace(limits, pause_s=_USUAL_PAUSE_S), overheads, (), mib_per_s * 2.0**20), share)
         )  # fmt: skip
     found.append(Candidate("paused", {"technique": "paused"}, expect_standing_still(profile, link, limits, overheads), 1.0))
     found.append(Candidate("post-copy", {"technique": "post-copy"}, expect_post_copy(profile, link, overheads), 1.0))

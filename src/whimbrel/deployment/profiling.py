@@ -11,7 +11,7 @@ from pathlib import Path
 
 from whimbrel.deployment.bringing_up import AnySite, guest_of
 from whimbrel.deployment.deployed import Deployment, plan_of
-from whimbrel.deployment.moving import places_of, refuse_destination, where_it_runs
+from whimbrel.deployment.standing import places_of, refuse_destination, where_it_runs
 from whimbrel.errors import UsageError
 from whimbrel.observe.dirty_profile import profile_guest
 from whimbrel.predict.profile import Profile

@@ -8,7 +8,7 @@ from contextlib import ExitStack, suppress
 
 from whimbrel.deployment.bringing_up import AnySite, guest_of
 from whimbrel.deployment.deployed import Deployment
-from whimbrel.deployment.moving import places_of, refuse_while_moved, request_for
+from whimbrel.deployment.standing import places_of, refuse_while_moved, request_for
 from whimbrel.durable import put_aside
 from whimbrel.errors import SilentError, UnsafeStateError
 from whimbrel.guests import guest as the_guest

@@ -55,6 +55,26 @@ class LifecycleEvent:
         return known[self.detail] if 0 <= self.detail < len(known) else str(self.detail)
 
 
+@dataclass(frozen=True)
+class HostMemory:
+    """A host's memory. What libvirt calls cached has shared memory in it, which is not given back, and is told nowhere else."""
+
+    total_bytes: int
+    free_bytes: int
+    buffers_bytes: int
+    cached_bytes: int
+
+    @property
+    def free_for_sure_bytes(self) -> int:
+        """What is free, or will be when asked for, if all that is cached were shared memory."""
+        return self.free_bytes + self.buffers_bytes
+
+    @property
+    def free_at_most_bytes(self) -> int:
+        """The same if none of it were."""
+        return self.free_for_sure_bytes + self.cached_bytes
+
+
 _LIFECYCLE = (
     "defined",
     "undefined",
@@ -222,20 +242,19 @@ class Connection:
             found = ET.fromstring(self._raw.getCapabilities()).findtext("./host/uuid")
             return found or "", str(self._raw.getHostname())
 
-    def free_memory_bytes(self) -> int:
-        """Memory that is free on the host, or could be: page cache is given back when asked for."""
+    def memory(self) -> HostMemory:
+        """The host's memory, as its libvirt tells it."""
         with self._explained("tell its free memory"):
             stats = self._raw.getMemoryStats(libvirt.VIR_NODE_MEMORY_STATS_ALL_CELLS)
-        return int(sum(stats.get(name, 0) for name in ("free", "buffers", "cached"))) * 1024
+        return HostMemory(*(int(stats.get(name, 0)) * 1024 for name in ("total", "free", "buffers", "cached")))
 
     def host_statistics(self) -> dict[str, int]:
-        """CPU time in ns and memory in bytes of the whole host."""
+        """CPU time in ns and memory in bytes of the whole host; shared memory counts as page cache (``HostMemory``)."""
         with self._explained("tell the host's statistics"):
             cpu = self._raw.getCPUStats(libvirt.VIR_NODE_CPU_STATS_ALL_CPUS)
-            memory = self._raw.getMemoryStats(libvirt.VIR_NODE_MEMORY_STATS_ALL_CELLS)
-        free = sum(memory.get(name, 0) for name in ("free", "buffers", "cached"))
-        return {"cpu_ns": cpu["user"] + cpu["kernel"], "memory_bytes": (memory["total"] - free) * 1024,
-                "cache_bytes": memory.get("cached", 0) * 1024}  # fmt: skip
+        memory = self.memory()
+        return {"cpu_ns": cpu["user"] + cpu["kernel"], "memory_bytes": memory.total_bytes - memory.free_at_most_bytes,
+                "cache_bytes": memory.cached_bytes}  # fmt: skip
 
     def guest_statistics(self) -> dict[str, dict[str, int]]:
         """Statistics of every active domain by its name, as libvirt reports them (virConnectGetAllDomainStats).

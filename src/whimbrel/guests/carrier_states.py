@@ -15,6 +15,7 @@ from whimbrel.errors import GuestError
 from whimbrel.guests import carrier
 from whimbrel.guests import guest as the_guest
 from whimbrel.guests.domain_xml import DomainPlan, domain_xml
+from whimbrel.guests.processors import processor_of
 from whimbrel.guests.saving import make_disk, make_state
 from whimbrel.hosts.identity import GuestIdentity
 from whimbrel.hosts.site import Accelerator, Site
@@ -81,6 +82,7 @@ class CarrierStates:
         self._base = store.guest_disk(guest.disk_bytes)
         self._film = store.film(stream.bitrate_bytes_per_s, stream.length_s)
         self.accelerator = site.accelerator(self._base)
+        self._processor = processor_of(site, self.accelerator)
 
     def plan(self, host: HostName) -> tuple[DomainPlan, Path]:
         """The description of a host's carrier, and the image that its disk lies over."""
@@ -98,7 +100,7 @@ class CarrierStates:
         plan, below = self.plan(host)
         content = {"domain": domain_xml(plan), "server": self._site.platform, "disk": below.parent.name, "role": role,
                    "boot": boot, "container": self._site.guest.address, "criu_aid": aid.parent.name,
-                   "maker_version": carrier.MAKER_VERSION}  # fmt: skip
+                   "maker_version": carrier.MAKER_VERSION, **self._processor}  # fmt: skip
         name = f"state-{vm.name}-{role}-{boot}-{content_hash(content)}"
 
         def prepare(agent: GuestAgent) -> dict[str, Any]:

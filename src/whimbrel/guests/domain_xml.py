@@ -9,6 +9,7 @@ import xml.etree.ElementTree as ET
 from dataclasses import dataclass, field
 from typing import Literal
 
+from whimbrel.engines.cpus import named
 from whimbrel.errors import GuestError
 from whimbrel.hosts.site import Accelerator
 
@@ -40,6 +41,7 @@ class DomainPlan:
     console_log: str
     emulator: str
     disks: tuple[Disk, ...] = field(default=())
+    cpu_model: str | None = None
 
 
 def domain_xml(plan: DomainPlan) -> str:
@@ -57,8 +59,7 @@ def domain_xml(plan: DomainPlan) -> str:
     _text(system, "cmdline", " ".join(plan.kernel_options))
     features = ET.SubElement(domain, "features")
     ET.SubElement(features, "acpi")
-    # Emulation offers what it can emulate; KVM what the CPU has and can be migrated.
-    ET.SubElement(domain, "cpu", mode="host-passthrough" if kvm else "maximum", migratable="on")
+    _cpu(domain, plan.cpu_model if kvm else None, kvm)
     ET.SubElement(domain, "clock", offset="utc")
     # A guest that ends stays ended: a trial must see it, not a fresh boot.
     for event in ("on_poweroff", "on_reboot", "on_crash"):
@@ -66,6 +67,14 @@ def domain_xml(plan: DomainPlan) -> str:
     _devices(ET.SubElement(domain, "devices"), plan)
     ET.indent(domain)
     return ET.tostring(domain, encoding="unicode")
+
+
+def _cpu(domain: ET.Element, model: str | None, kvm: bool) -> None:
+    """Emulation offers what it can emulate; KVM what the CPU has and can be migrated, or the processor of this name."""
+    if model is None:
+        ET.SubElement(domain, "cpu", mode="host-passthrough" if kvm else "maximum", migratable="on")
+        return
+    domain.append(ET.fromstring(named(model)))
 
 
 def _devices(devices: ET.Element, plan: DomainPlan) -> None:

@@ -90,7 +90,7 @@ class EndWatch:
         self._stack.close()
 
     def _hear(self, host: str, event: MonitorEvent | LifecycleEvent) -> None:
-        """Takes in one event, on libvirt's thread."""
+        """Takes an event, on the thread on which libvirt tells it."""
         if event.domain not in self._names:
             return
         if goes_on(event):

@@ -18,6 +18,7 @@ from whimbrel.hosts.inside import Inside
 from whimbrel.hosts.site import Accelerator, OwnDisk, Site
 from whimbrel.spec.service import DirtierSpec, GuestSpec
 from whimbrel.system.deadline import Deadline, wait_until
+from whimbrel.system.memory import read_meminfo
 
 _BOOT_S = 300.0
 _CHUNK_BYTES = 4 * 2**20
@@ -67,6 +68,7 @@ def plan_domain(
         emulator=site.emulator,
         console_log=f"/var/log/libvirt/qemu/{identity.name}-console.log",
         disks=tuple(disks),
+        cpu_model=site.cpu_model,
     )  # fmt: skip
 
 
@@ -232,8 +234,6 @@ def start_beside(inside: Inside, dirtier: DirtierSpec | None, witness: bool) -> 
 
 def memory_of(inside: Inside) -> Memory:
     """What the guest says of its memory."""
-    table = {}
-    for line in inside.shell("cat /proc/meminfo").splitlines():
-        key, _, value = line.partition(":")
-        table[key] = int(value.split()[0]) * 1024
-    return Memory(table["MemTotal"], table["MemAvailable"], table["Cached"])
+    table = read_meminfo(inside.shell("cat /proc/meminfo"))
+    # Shared memory is among what is cached, and cannot be given up.
+    return Memory(table["MemTotal"], table["MemAvailable"], table["Cached"] - table["Shmem"])

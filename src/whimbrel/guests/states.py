@@ -16,6 +16,7 @@ from whimbrel.errors import GuestError
 from whimbrel.guests import guest as the_guest
 from whimbrel.guests.domain_xml import domain_xml
 from whimbrel.guests.forms import FORMS, engine_versions, import_container, start_engine, wait_for_service
+from whimbrel.guests.processors import processor_of
 from whimbrel.guests.saving import make_disk, make_state
 from whimbrel.hosts.site import Accelerator, Site
 from whimbrel.images.recipes import content_hash
@@ -51,6 +52,7 @@ class StateStore:
         self._base = store.guest_disk(guest.disk_bytes)
         self._film = store.film(stream.bitrate_bytes_per_s, stream.length_s)
         self.accelerator = site.accelerator(self._base)
+        self._processor = processor_of(site, self.accelerator)
 
     def get(self, form: FormName, service: ServiceName, boot: int, engine: EngineName = "none") -> StateInfo:
         """The state number ``boot`` (from 1) of a form; with an ``engine`` that idles in it, where one is asked for."""
@@ -68,6 +70,7 @@ class StateStore:
             "service": service,
             "boot": boot,
             "maker_version": 1,
+            **self._processor,
         }
         if engine != "none":
             content["engine"] = engine

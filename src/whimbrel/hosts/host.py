@@ -14,10 +14,15 @@ GuestState = Literal["runs", "stands still", "absent"]
 
 @dataclass(frozen=True)
 class Capacity:
-    """What a host could still give a guest."""
+    """What a host could still give a guest.
+
+    Where memory is only known within bounds ``memory_bytes`` is the upper one and ``sure_memory_bytes`` the lower; else that is
+    None.
+    """
 
     memory_bytes: int
     disk_bytes: int
+    sure_memory_bytes: int | None = None
 
 
 @dataclass(frozen=True)

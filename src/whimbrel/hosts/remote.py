@@ -18,6 +18,7 @@ from whimbrel.hosts.host import Capacity, GuestState, Host, SamplePoints
 from whimbrel.hosts.identity import GuestIdentity, HostIdentity, Owner
 from whimbrel.hosts.inside import Cell
 from whimbrel.hosts.one_host import refuse_hosts_that_are_one
+from whimbrel.hosts.processors import need_processors
 from whimbrel.hosts.remote_files import RemoteFiles, SharedStorage
 from whimbrel.hosts.site import Accelerator, OwnDisk
 from whimbrel.images.recipes import content_hash
@@ -25,6 +26,7 @@ from whimbrel.images.store import ImageStore
 from whimbrel.spec.fields import HostName
 from whimbrel.spec.hosts import HostsSpec, RemoteHostSpec
 from whimbrel.spec.libvirt_uri import is_address, split_libvirt_uri
+from whimbrel.system import memory
 from whimbrel.system.capabilities import Finding, attempt
 from whimbrel.system.installation import installation_id
 from whimbrel.system.ledger import Ledger, register_undo
@@ -94,9 +96,17 @@ class RemoteHost:
         return libvirt_state_of(self.libvirt_uri, what)
 
     def capacity(self) -> Capacity:
-        """Free memory as its libvirt says, and what is free in the shared storage."""
+        """Free memory as its libvirt says, or the kernel where it is this machine's, and what is free in the shared storage."""
         with Connection.open(self.libvirt_uri) as connection, pool(connection, self._storage, self._label) as storage:
-            return Capacity(connection.free_memory_bytes(), storage.free_bytes())
+            told, disk_bytes = connection.memory(), storage.free_bytes()
+        if self._is_here and told.total_bytes == memory.total_bytes():
+            return Capacity(memory.available_bytes(), disk_bytes)
+        return Capacity(told.free_at_most_bytes, disk_bytes, told.free_for_sure_bytes)
+
+    @property
+    def _is_here(self) -> bool:
+        """Whether its libvirtd is reached by a socket of this machine; another machine's may be passed on to one."""
+        return split_libvirt_uri(self.libvirt_uri).local
 
     def sample_points(self) -> SamplePoints | None:
         """Its libvirt is all that can be asked."""
@@ -118,10 +128,14 @@ class RemoteHost:
     @property
     def unmeasured(self) -> dict[str, str]:
         """What libvirt does not tell."""
-        return {
+        found = {
             f"network of host {self.name}": "libvirt tells the traffic of guests, not that of the host",
             f"console of the guest on host {self.name}": "it is written to a file on the host, which we cannot read",
         }
+        if not self._is_here:
+            # Where it is here the kernel says what is free.
+            found[f"shared memory of host {self.name}"] = "libvirt counts it as page cache: what is free is an upper bound"
+        return found
 
     def logs(self) -> dict[str, str]:
         """They lie on the host."""
@@ -162,6 +176,7 @@ class RemoteSite:
         self.vantage = Here()
         self._sent: set[str] = set()
         self.bridge = spec.bridge
+        self.cpu_model = spec.cpu
         address, _, length = spec.guest_address.partition("/")
         self.prefix_length = int(length)
         self.guest = owner.identity("guest", address)
@@ -176,6 +191,7 @@ class RemoteSite:
             removes = "'whimbrel undeploy' ends it" if self.ledger.kept else "'whimbrel gc' removes it"
             raise UsageError(f"something of ours is still on the hosts {self.name!r}", resolution=removes)
         refuse_hosts_that_are_one(self.hosts.values())
+        need_processors(self.spec)
         prove_shared_storage(self.spec, self._storage)
         try:
             Claims(self.spec, self._storage, self.ledger).take(self.guests, self._take_over)
@@ -241,6 +257,11 @@ class RemoteSite:
     def cpu_placement(self) -> dict[str, list[int]]:
         """It is unknown: which CPUs a host uses is its owner's business."""
         return {}
+
+    @property
+    def cpu_split(self) -> None:
+        """Each is a machine of its own."""
+        return None
 
     def files_of(self, guest: GuestIdentity) -> RemoteFiles:
         """The files of this VM."""
@@ -315,7 +336,8 @@ def _versions(host: RemoteHost) -> str:
 
 def _room(host: RemoteHost) -> str:
     room = host.capacity()
-    return f"{format_bytes(room.memory_bytes)} of memory, {format_bytes(room.disk_bytes)} in the shared storage"
+    sure = f" ({format_bytes(room.sure_memory_bytes)} for sure)" if room.sure_memory_bytes is not None else ""
+    return f"{format_bytes(room.memory_bytes)} of memory{sure}, {format_bytes(room.disk_bytes)} in the shared storage"
 
 
 def _shared(spec: HostsSpec) -> str:

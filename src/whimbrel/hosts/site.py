@@ -140,7 +140,11 @@ class Site(Protocol):
 
     @property
     def emulator(self) -> str:
-        """Where host A has the QEMU that runs the guest; host B must have one there too."""
+        """Where the first host has the QEMU that runs the guest; the others must have one there too."""
+
+    @property
+    def cpu_model(self) -> str | None:
+        """The processor that guests in KVM are given, by libvirt's name; None for all of their host's."""
 
     @property
     def platform(self) -> str:
@@ -153,6 +157,10 @@ class Site(Protocol):
     @property
     def cpu_placement(self) -> dict[str, list[int]]:
         """Which CPUs each member may use, where that is known."""
+
+    @property
+    def cpu_split(self) -> str | None:
+        """How the hosts' CPUs stand to each other, in words; None where they are on machines of their own."""
 
     def shape_links(self, rate_bytes_per_s: float) -> None:
         """Gives each host's link this rate, each way; UsageError where links are not ours to shape."""

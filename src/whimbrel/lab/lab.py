@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-import itertools
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ from whimbrel.hosts.site import Accelerator
 from whimbrel.images.store import ImageStore
 from whimbrel.lab.accelerator import choose_accelerator
 from whimbrel.lab.cell import LabCell
+from whimbrel.lab.cpu_split import describe, split_as_asked
 from whimbrel.lab.own_disk import LabOwnDisk
 from whimbrel.lab.server import Server, ServerPlace
 from whimbrel.spec.fields import HostName
@@ -27,6 +27,7 @@ from whimbrel.system.places import home, make_private
 from whimbrel.system.provenance import machine as machine_facts
 from whimbrel.system.root import need_root
 from whimbrel.system.standby_memory import StandbyMemory
+from whimbrel.system.topology import cores_of
 from whimbrel.units import format_bytes
 
 _LEDGER_PREFIX = "lab-"
@@ -117,6 +118,8 @@ class Lab:
     bridge = _GUEST_BRIDGE
     # As the servers' tree has it.
     emulator = "/usr/bin/qemu-system-x86_64"
+    # All servers have one processor.
+    cpu_model = None
 
     def __init__(self, spec: LabSpec, store: ImageStore, ledger: Ledger, number: int = 1) -> None:
         self.spec = spec
@@ -130,11 +133,9 @@ class Lab:
         self.gateway_address = spec.address(_VANTAGE)
         tree = store.server_tree(spec.suite)
         self._positions = {name: position for position, name in enumerate(spec.servers)}
-        cpus = default_cpus(len(spec.servers), cgroups.machine_cpus())
-        self.hosts = {
-            name: self._server(name, asked, tree, asked.cpus or usual)
-            for (name, asked), usual in zip(spec.servers.items(), cpus, strict=True)
-        }
+        self._cores = cores_of(cgroups.machine_cpus())
+        self._cpus = split_as_asked(self._cores, {name: asked.cpus for name, asked in spec.servers.items()})
+        self.hosts = {name: self._server(name, asked, tree, self._cpus[name]) for name, asked in spec.servers.items()}
         self.instruments = Cgroup(f"{spec.name}/instruments")
         self._vantage_cpus = spec.vantage.cpus or tuple(cgroups.machine_cpus())
         self._vantage_cgroup = Cgroup(f"{spec.name}/vantage")
@@ -348,21 +349,11 @@ class Lab:
         servers = {name: list(server.place.cpus) for name, server in self.hosts.items()}
         return {**servers, "vantage": list(self._vantage_cpus)}
 
+    @property
+    def cpu_split(self) -> str:
+        """How the servers' CPUs stand to each other."""
+        return describe(self._cpus, self._cores)
+
     def _make_group(self, group: Cgroup, cpus: Sequence[int]) -> None:
         self.ledger.add("cgroup", group.name)
         group.create(cpus=cpus, memory_bytes=None)
-
-
-def default_cpus(servers: int, machine: Sequence[int]) -> list[tuple[int, ...]]:
-    """An equal part of the machine for each server, so that none slows another; servers take turns where there are too few CPUs.
-
-    Two servers on 2 CPUs: one each. Three on 2: the third shares with the first.
-    """
-    if len(machine) < servers:
-        return (
-            [(machine[position % len(machine)],) for position in range(servers)]
-            if len(machine) > 1
-            else [tuple(machine)] * servers
-        )
-    edges = [len(machine) * position // servers for position in range(servers + 1)]
-    return [tuple(machine[first:last]) for first, last in itertools.pairwise(edges)]

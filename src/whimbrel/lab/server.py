@@ -16,7 +16,7 @@ from whimbrel.hosts.by_libvirt import libvirt_state_of
 from whimbrel.hosts.host import Capacity, GuestState, SamplePoints
 from whimbrel.hosts.identity import GuestIdentity, HostIdentity
 from whimbrel.spec.lab import QEMU_OVERHEAD_BYTES
-from whimbrel.system import netns
+from whimbrel.system import memory, netns
 from whimbrel.system.certificates import Authority, equip_host
 from whimbrel.system.cgroups import Cgroup
 from whimbrel.system.deadline import Deadline, wait_until
@@ -193,11 +193,11 @@ class Server:
         return Path(f"/proc/{self.init().pid}/root{path}")
 
     def capacity(self) -> Capacity:
-        """Memory that no guest has taken, and disk that is free, in bytes."""
+        """Memory that no guest has taken, as far as the machine has it, and disk that is free, in bytes."""
         with Connection.open(self.libvirt_uri) as connection:
             taken_bytes = sum(domain.memory_bytes + QEMU_OVERHEAD_BYTES for domain in connection.running())
         disk = run(["df", "--output=avail", "-B1", self.place.shared]).stdout.split()[-1]
-        return Capacity(memory_bytes=self.place.memory_bytes - taken_bytes, disk_bytes=int(disk))
+        return Capacity(min(self.place.memory_bytes - taken_bytes, memory.available_bytes()), disk_bytes=int(disk))
 
     @property
     def shares_our_clock(self) -> bool:

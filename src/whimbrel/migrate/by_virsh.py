@@ -15,11 +15,10 @@ from whimbrel.engines.libvirt import Connection
 from whimbrel.errors import EngineError, NoGuestError
 from whimbrel.migrate.live import completed_job, find_running
 from whimbrel.migrate.technique import Journal, MoveReport, MoveRequest
-from whimbrel.spec.migration import MigrationSpec
+from whimbrel.spec.migration import MigrationSpec, whole_mib_per_s
 from whimbrel.system.deadline import Deadline
 from whimbrel.system.process import start
 
-_MIB = 2**20
 _LOOK_EVERY_S = 0.05
 _ABORT_PATIENCE_S = 60.0
 
@@ -112,5 +111,5 @@ def _options(spec: MigrationSpec) -> list[str]:
     words += ["--parallel", "--parallel-connections", str(spec.connections)] if spec.connections > 1 else []
     words += ["--tls"] if spec.tls else []
     if spec.bandwidth_bytes_per_s is not None:
-        words += ["--bandwidth", str(int(spec.bandwidth_bytes_per_s / _MIB))]
+        words += ["--bandwidth", str(whole_mib_per_s(spec.bandwidth_bytes_per_s))]
     return words

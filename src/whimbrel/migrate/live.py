@@ -19,12 +19,12 @@ from whimbrel.engines.libvirt import Connection
 from whimbrel.errors import EngineError, MoveError
 from whimbrel.hosts.identity import GuestIdentity
 from whimbrel.migrate.attempt import Attempt
+from whimbrel.migrate.processors import refuse_lesser_processor
 from whimbrel.migrate.reservation import reserved
 from whimbrel.migrate.storage import disk_to_book_bytes, disk_to_move, fit_for_both, make_room
 from whimbrel.migrate.technique import Journal, MoveReport, MoveRequest
-from whimbrel.spec.migration import TechniqueName
+from whimbrel.spec.migration import TechniqueName, whole_mib_per_s
 
-_MIB = 2**20
 # Beyond any link. Left unsaid, QEMU would limit itself to 128 MiB/s.
 _AS_FAST_AS_IT_GOES_MIB_PER_S = 1_000_000
 
@@ -39,6 +39,7 @@ class LiveMove:
 
     def move(self, request: MoveRequest, journal: Journal) -> MoveReport:
         """Moves the guest; see ``Technique.move``."""
+        refuse_lesser_processor(request)
         called_ns = journal.mark("move called")
         destination = request.destination
         disk = disk_to_move(request)
@@ -67,11 +68,11 @@ class LiveMove:
 def options_of(request: MoveRequest, resume: bool = False) -> MoveOptions:
     """What libvirt is told; with ``resume``, to go on with a post-copy move that has stopped in the middle."""
     spec = request.spec
-    bandwidth = spec.bandwidth_bytes_per_s
+    bandwidth = spec.bandwidth_set_bytes_per_s
     return MoveOptions(
         peer_uri=request.destination.peer_uri,
         move_uri=request.destination.move_uri,
-        bandwidth_mib_per_s=int(bandwidth / _MIB) if bandwidth is not None else _AS_FAST_AS_IT_GOES_MIB_PER_S,
+        bandwidth_mib_per_s=whole_mib_per_s(bandwidth) if bandwidth is not None else _AS_FAST_AS_IT_GOES_MIB_PER_S,
         live=spec.technique != "paused",
         post_copy=spec.ends_as_post_copy,
         auto_converge=spec.auto_converge,

@@ -46,6 +46,8 @@ class Booking:
         return ProcessId(self.pid, self.start_ticks).alive
 
 
+# Hosts of which was said that they may lack memory: a campaign's moves say it once.
+_WARNED: set[str] = set()
 _BOOKINGS = TypeAdapter(list[Booking])
 
 
@@ -83,6 +85,15 @@ def _check(host: Host, wanted: Booking, others: list[Booking]) -> None:
                 details=f"free: {format_bytes(max(0, available))}; booked by others: {claims or 'nothing'}",
                 resolution="free some on the host, or wait for the other move; nothing was moved",
             )
+    if free.sure_memory_bytes is not None:
+        sure_bytes = max(0, free.sure_memory_bytes - sum(other.memory_bytes for other in others))
+        if wanted.memory_bytes > sure_bytes and host.libvirt_uri not in _WARNED:
+            _WARNED.add(host.libvirt_uri)
+            log.warning(
+                "host %s may lack memory: %s are set aside for %s, of which %s are free for sure; the rest is page cache, which"
+                " is given back when asked for, or shared memory, which is not: libvirt does not tell them apart",
+                host.name, format_bytes(wanted.memory_bytes), wanted.guest, format_bytes(sure_bytes),
+            )  # fmt: skip
 
 
 @contextmanager

@@ -27,8 +27,13 @@ from whimbrel.system.child import Looks, holes_of, jitter_of
 
 log = logging.getLogger(__name__)
 
+# Each look is work for libvirtd and QEMU on the source, which is counted as what the move takes there: near a millisecond.
 _LOOK_EVERY_S = 0.05
-# After the guest has stopped QEMU soon goes, and with it the only copy of its own downtime figure.
+# There are no rounds any more to be told apart.
+_LOOK_AFTER_STOP_EVERY_S = 0.25
+# All has been sent, or nearly: QEMU soon says that it is done, and where that comes late a look may still be in time.
+_LOOK_NEAR_END_EVERY_S = 0.01
+# Once it has said so it goes within 10 to 50 ms, and with it the only copy of its own downtime figure.
 _LOOK_AT_END_EVERY_S = 0.005
 _LOOKS_FOR_OUTLOOK = 40
 _HOLE_S = 0.5
@@ -64,6 +69,8 @@ class MigrationEvents:
         self._job: list[dict[str, int | None]] = []
         self._end = threading.Event()
         self._stopped = threading.Event()
+        self._completed = threading.Event()
+        self._wake = threading.Event()
         self._failure: BaseException | None = None
         self._thread: threading.Thread | None = None
         self._lateness: list[float] = []
@@ -105,6 +112,7 @@ class MigrationEvents:
 
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
         self._end.set()
+        self._wake.set()
         assert self._thread is not None
         self._thread.join(10)
         self._stack.close()
@@ -116,8 +124,7 @@ class MigrationEvents:
             if event.domain == guest.name:
                 self._add(Event(source="qemu", host=host, name=event.name, realtime_ns=event.realtime_ns,
                                 seen_ns=event.seen_monotonic_ns, data=event.data))  # fmt: skip
-                if event.name == "STOP" and host == self._hosts[0].name:
-                    self._stopped.set()
+                self._note_end(host, event)
 
         def on_lifecycle(event: LifecycleEvent) -> None:
             if event.domain == guest.name:
@@ -126,6 +133,18 @@ class MigrationEvents:
 
         connection.on_monitor_event(on_monitor)
         connection.on_lifecycle(on_lifecycle)
+
+    def _note_end(self, host: HostName, event: MonitorEvent) -> None:
+        """What says that the end is near; when either QEMU is done, the source's is, and the next look is taken at once."""
+        at_source = host == self._hosts[0].name
+        if event.name == "STOP" and at_source:
+            self._stopped.set()
+        elif event.name == "RESUME" and at_source:
+            # It did not move.
+            self._stopped.clear()
+        elif event.name == "MIGRATION" and event.data.get("status") == "completed":
+            self._completed.set()
+            self._wake.set()
 
     def _add(self, event: Event) -> None:
         with self._lock:
@@ -171,12 +190,18 @@ class MigrationEvents:
                 except RefusedError:
                     # libvirt is busy with it: what was not seen is a hole in the series.
                     log.debug("a look at the job was refused", exc_info=True)
-                self._wait(_LOOK_AT_END_EVERY_S if self._stopped.is_set() and self.qemu_downtime_ms is None else _LOOK_EVERY_S)
+                self._wait(self._until_next_look_s())
         except BaseException as error:  # a thread has nobody to raise to: kept for __exit__
             self._failure = error
 
     def _look_once(self, domain: Domain) -> None:
         """NoGuestError once the guest has gone from the source."""
+        if self._waits_for_end and self._until_next_look_s() < _LOOK_AFTER_STOP_EVERY_S:
+            self._read_downtime(domain.monitor("query-migrate"))
+            if self._completed.is_set() and self.qemu_downtime_ms is None:
+                # On a crowded machine an answer takes as long as QEMU still has: nothing else is asked before this one is had.
+                self._looks.note()
+                return
         stats = domain.job_stats()
         self._looks.note()
         if stats is not None:
@@ -188,8 +213,23 @@ class MigrationEvents:
                 self.capabilities = domain.capabilities_in_use()
                 self._parameters_final = bool(stats.get("memory_processed"))
         self._on_look(self)
-        if self._stopped.is_set() and self.qemu_downtime_ms is None:
-            self._read_downtime(domain.monitor("query-migrate"))
+
+    @property
+    def _waits_for_end(self) -> bool:
+        """Whether nothing is left to be learned but QEMU's downtime."""
+        return self._stopped.is_set() and self.qemu_downtime_ms is None
+
+    def _until_next_look_s(self) -> float:
+        """Ever shorter towards the end, as the source's QEMU must be asked between its last word and its end."""
+        if not self._waits_for_end:
+            return _LOOK_EVERY_S
+        if self._completed.is_set():
+            return _LOOK_AT_END_EVERY_S
+        row = self.job or {}
+        left_s = 0.0 if row.get("transferred_bytes") and row.get("remaining_bytes") == 0 else self.outlook.left_s
+        if left_s is None:
+            return _LOOK_AFTER_STOP_EVERY_S
+        return min(_LOOK_AFTER_STOP_EVERY_S, max(_LOOK_NEAR_END_EVERY_S, left_s / 2))
 
     def _renew_outlook(self) -> None:
         """Writes down, once a round, how much longer the move will take as things are then."""
@@ -211,8 +251,9 @@ class MigrationEvents:
 
     def _wait(self, seconds: float) -> None:
         due_s = time.monotonic() + seconds
-        if not self._end.wait(seconds):
+        if not self._wake.wait(seconds):
             self._lateness.append(max(0.0, time.monotonic() - due_s))
+        self._wake.clear()
         self._cpu_s = time.thread_time()
 
     @property

@@ -37,7 +37,7 @@ def expectation_of(
 ) -> Expectation:
     """What to expect of a move for which ``why_not`` has no reason; ``tried_bytes_per_s`` as for ``link_range``."""
     link = link_range(tried_bytes_per_s, spec.link_rate_bytes_per_s)
-    most_bytes_per_s = migration.bandwidth_bytes_per_s or math.inf
+    most_bytes_per_s = migration.bandwidth_set_bytes_per_s or math.inf
     limits, buffers_s = limits_of(migration, overheads), spec.stream.player_buffers_s
     if migration.technique == "paused":
         return expect_standing_still(profile, link.at_most(most_bytes_per_s), limits, overheads, buffers_s)

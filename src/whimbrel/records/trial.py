@@ -280,7 +280,8 @@ class InstrumentCost(Record):
 class Provenance(Record):
     """On what the trial ran; a version is None for a program that had no part in it.
 
-    ``accelerator`` is "none" for a container on the hosts themselves, which nothing virtualises.
+    ``accelerator`` is "none" for a container on the hosts themselves, which nothing virtualises. ``cpu_split`` says in words how
+    the servers' CPUs stand to each other; None in older records, and of hosts that are machines of their own.
     """
 
     whimbrel: str
@@ -292,6 +293,7 @@ class Provenance(Record):
     machine_memory_bytes: int
     accelerator: Literal["kvm", "tcg", "none"]
     cpu_placement: dict[str, list[int]]
+    cpu_split: str | None = None
     versions: dict[str, str | None]
     saved_state: str
     images: list[str]

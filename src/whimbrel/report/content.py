@@ -13,6 +13,7 @@ from whimbrel.records.store import CampaignFolder
 from whimbrel.report.load import ReportedTrial, Told, load_trials
 from whimbrel.report.problems import failures_of, problems_of
 from whimbrel.report.table import Table, instrument_table, main_table, rest_table
+from whimbrel.spec.migration import MigrationSpec
 from whimbrel.units import format_bytes, format_duration, format_rate
 
 _ACCELERATORS = {
@@ -94,6 +95,7 @@ def _environment(trials: list[ReportedTrial]) -> list[tuple[str, str]]:
         ("kernel", where.machine_kernel),
         ("accelerator", accelerator),
         ("CPU placement", "; ".join(f"{who}: {', '.join(map(str, cpus))}" for who, cpus in where.cpu_placement.items())),
+        ("CPUs of servers", where.cpu_split or ""),
         ("links", f"{format_rate(spec.link_rate_bytes_per_s)} each way"),
         ("guest", f"{format_bytes(spec.guest.memory_bytes)}, {spec.guest.vcpus} vCPU, "
          f"{format_bytes(spec.guest.disk_bytes)} of disk"),
@@ -101,6 +103,7 @@ def _environment(trials: list[ReportedTrial]) -> list[tuple[str, str]]:
         ("storage", spec.migration.storage),
         ("move", f"{spec.migration.technique}, at most {format_duration(spec.migration.max_downtime_s)} of downtime planned, "
                  f"{spec.migration.max_rounds} rounds, {format_duration(spec.migration.timeout_s)}"),
+        ("bandwidth", _bandwidth(spec.migration)),
         ("versions", ", ".join(f"{name} {version}" for name, version in sorted(_versions(trials).items()))),
         ("whimbrel", f"{where.whimbrel}, commit {', '.join(commits)}"),
         ("seed", str(spec.seed)),
@@ -108,6 +111,14 @@ def _environment(trials: list[ReportedTrial]) -> list[tuple[str, str]]:
         ("not measured", unseen),
     ]  # fmt: skip
     return [(name, text) for name, text in lines if text]
+
+
+def _bandwidth(migration: MigrationSpec) -> str:
+    """What was asked for, and what moves were held to where that is less; empty where nothing was."""
+    asked = migration.bandwidth_bytes_per_s
+    if asked is None:
+        return ""
+    return f"at most {format_rate(asked)}" + (f", {migration.bandwidth_note}" if migration.bandwidth_note else "")
 
 
 def _versions(trials: list[ReportedTrial]) -> dict[str, str]:

@@ -218,7 +218,7 @@ def _trial_row(campaign: str, trial: ReportedTrial) -> dict[str, Any]:
         "dirty_rate_bytes_per_s": spec.guest.dirtier.rate_bytes_per_s if spec.guest.dirtier else None,
         "bitrate_bytes_per_s": spec.stream.bitrate_bytes_per_s,
         "link_rate_bytes_per_s": spec.link_rate_bytes_per_s,
-        "bandwidth_bytes_per_s": spec.migration.bandwidth_bytes_per_s,
+        "bandwidth_bytes_per_s": spec.migration.bandwidth_set_bytes_per_s,
         "accelerator": where.accelerator,
         "machine_cpu": where.machine_cpu,
         "machine_kernel": where.machine_kernel,

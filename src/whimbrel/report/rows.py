@@ -125,7 +125,7 @@ def total_intervals(rows: Rows) -> Rows:
 def _series(trial: ReportedTrial) -> str:
     """The scenario, and what its arm has of its own besides viewers."""
     record = trial.stored.record
-    particulars = record.spec.find_arm(record.plan.arm)[1].particulars
+    particulars = record.spec.particulars_of(record.spec.find_arm(record.plan.arm)[1])
     return f"{record.plan.scenario} ({particulars})" if particulars else record.plan.scenario
 
 

@@ -11,7 +11,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from whimbrel.spec.arms import ArmSpec, crossed
+from whimbrel.spec.arms import SHORT_NAMES, ArmSpec, crossed
 from whimbrel.spec.evidence import EvidenceSpec, Thresholds
 from whimbrel.spec.fields import RECORD, Count, HostName, MisfitError, Name, PositiveSeconds, Seconds, Spec, Words, first_double
 from whimbrel.spec.hosts import HostsSpec
@@ -281,3 +281,8 @@ class CampaignSpec(Spec):
                 place = place[step]
             place[last] = value
         return CampaignSpec.model_validate(content, context=RECORD).model_copy(update=others)
+
+    def particulars_of(self, arm: ArmSpec) -> str:
+        """The particulars of the arm that this campaign is for (``in_arm``), and what is set where that is not what was asked."""
+        note = self.migration.bandwidth_note if SHORT_NAMES["bandwidth"] in arm.settings else None
+        return arm.particulars + (f" ({note})" if note else "")

@@ -87,7 +87,9 @@ class HostsSpec(Spec):
     """Hosts, and what a guest needs on each: a folder that they share, a bridge, and an address for the guest.
 
     ``servers`` are the hosts by name, two or more; a campaign moves between the first two. Hosts called ``a`` and ``b`` may be
-    written without ``servers``. ``link_rate`` is what their link gives, for estimates only.
+    written without ``servers``. ``link_rate`` is what their link gives, for estimates only. ``cpu`` is a processor that guests in
+    KVM are given, by libvirt's name for it, such as EPYC-Rome; without it they are given all of their host's, and move to hosts
+    that have all of that.
     """
 
     name: LabName = "hosts"
@@ -96,6 +98,7 @@ class HostsSpec(Spec):
     bridge: Annotated[str, AfterValidator(_link_name)] = "br0"
     guest_address: Annotated[str, AfterValidator(_interface)]
     accelerator: Literal["kvm", "tcg"] = "kvm"
+    cpu: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,59}$")] | None = None
     link_rate_bytes_per_s: BytesPerSecond = Field(alias="link_rate", default=125e6)
 
     @model_validator(mode="before")
@@ -117,6 +120,8 @@ class HostsSpec(Spec):
                     )
             if _normal(first.address) == _normal(second.address):
                 raise MisfitError(f"is the same as that of host {one}", "servers", other, "address")
+        if self.cpu is not None and self.accelerator != "kvm":
+            raise MisfitError("is for guests in KVM: emulated ones are given what QEMU emulates, wherever they are", "cpu")
         if self.guest_address.partition("/")[0] in {_normal(host.address) for host in self.servers.values()}:
             raise MisfitError("is that of a host", "guest_address")
         return self

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal, Self, get_args
 
 from pydantic import Field, model_validator
 
 from whimbrel.spec.fields import BytesPerSecond, Count, MisfitError, PositiveSeconds, Spec
+from whimbrel.units import format_rate
 
 TechniqueName = Literal["cold", "paused", "pre-copy", "post-copy", "pre-post-copy"]
 # What may be the same after a move as before it: memory, a counter in it that never goes back, a file that was written with
@@ -19,6 +21,12 @@ ContainerTechniqueName = Literal["checkpoint", "pre-copy", "post-copy", "restart
 
 # What QEMU plans for when nobody says anything (migration/options.c).
 _QEMU_DOWNTIME_S = 0.3
+_MIB = 2**20
+
+
+def whole_mib_per_s(rate_bytes_per_s: float) -> int:
+    """A limit as libvirt takes it (VIR_MIGRATE_PARAM_BANDWIDTH), in MiB/s: a limit is kept, so what is over is cut off."""
+    return int(rate_bytes_per_s // _MIB)
 
 
 class RaiseDowntimeSpec(Spec):
@@ -31,6 +39,8 @@ class RaiseDowntimeSpec(Spec):
 
 class MigrationSpec(Spec):
     """A technique and its limits; ``bandwidth`` None means as fast as the link goes.
+
+    QEMU is told ``bandwidth`` by libvirt, in whole MiB/s: ``bandwidth_set_bytes_per_s`` is what a move is held to.
 
     After ``max_rounds`` passes over memory the guest is stopped and the rest is copied, however much it is.
     When ``timeout`` has passed, ``on_timeout`` says whether to abort the move, to stop and copy, or to go on as post-copy.
@@ -47,7 +57,7 @@ class MigrationSpec(Spec):
     moves: Literal["vm", "container"] = "vm"
     # One list of names rather than a union of two, of which each would be a problem of its own in an error.
     technique: Literal[TechniqueName, ContainerTechniqueName] = "pre-copy"
-    bandwidth_bytes_per_s: BytesPerSecond | None = Field(alias="bandwidth", default=None, ge=2**20)
+    bandwidth_bytes_per_s: BytesPerSecond | None = Field(alias="bandwidth", default=None, ge=_MIB)
     max_downtime_s: PositiveSeconds = Field(alias="max_downtime", default=_QEMU_DOWNTIME_S, ge=0.001, le=2000)
     raise_downtime: RaiseDowntimeSpec | None = None
     max_rounds: Count = Field(default=30, ge=1, le=1000)
@@ -62,6 +72,22 @@ class MigrationSpec(Spec):
     storage: StorageName = "shared"
     after: Literal["nothing", "set-clock"] = "nothing"
     by: Literal["whimbrel", "virsh"] = "whimbrel"
+
+    @property
+    def bandwidth_set_bytes_per_s(self) -> float | None:
+        """What a move is held to; None for no limit. Of ``cold`` only a disk is sent, by qemu-img, which takes any rate."""
+        asked = self.bandwidth_bytes_per_s
+        if asked is None or self.technique == "cold":
+            return asked
+        return float(whole_mib_per_s(asked) * _MIB)
+
+    @property
+    def bandwidth_note(self) -> str | None:
+        """Where a move is held to less than was asked for, that it is; None where it is not."""
+        asked, found = self.bandwidth_bytes_per_s, self.bandwidth_set_bytes_per_s
+        if asked is None or found is None or math.isclose(asked, found):
+            return None
+        return f"held to {format_rate(found)}: libvirt takes whole MiB/s"
 
     @property
     def ends_as_post_copy(self) -> bool:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from whimbrel.errors import CapabilityError, WhimbrelError
-from whimbrel.system import cgroups, kvm_memo, links, netns
+from whimbrel.system import cgroups, kvm_memo, links, memory, netns
 from whimbrel.system.cgroups import Cgroup
 from whimbrel.system.ledger import Ledger
 from whimbrel.system.places import home, make_private
@@ -121,15 +121,10 @@ def _libvirt_python() -> str:
 
 
 def _memory() -> str:
-    for line in Path("/proc/meminfo").read_text().splitlines():
-        if line.startswith("MemAvailable:"):
-            available = int(line.split()[1]) * 1024
-            if available < _LAB_MEMORY_BYTES:
-                raise _AbsentError(
-                    f"{format_bytes(available)} free; a lab with guests of 1 GiB takes {format_bytes(_LAB_MEMORY_BYTES)}"
-                )
-            return f"{format_bytes(available)} free"
-    raise _AbsentError("/proc/meminfo does not say")
+    available = memory.available_bytes()
+    if available < _LAB_MEMORY_BYTES:
+        raise _AbsentError(f"{format_bytes(available)} free; a lab with guests of 1 GiB takes {format_bytes(_LAB_MEMORY_BYTES)}")
+    return f"{format_bytes(available)} free"
 
 
 def _disk() -> str:

@@ -38,7 +38,7 @@ class Hierarchies:
 
 @dataclass(frozen=True)
 class Usage:
-    """What a group has used so far; None where the kernel does not say."""
+    """What a group has used so far; None where the kernel does not say. Shared memory is memory, not page cache."""
 
     cpu_s: float | None
     memory_bytes: int | None
@@ -156,10 +156,10 @@ class Cgroup:
         if self._where.unified:
             stat = _table(memory / "memory.stat")
             cpu = _table(memory / "cpu.stat").get("usage_usec")
-            return Usage(cpu / 1e6 if cpu is not None else None, stat.get("anon"), stat.get("file"))
+            return Usage(cpu / 1e6 if cpu is not None else None, *_apart(stat, "anon", "file", "shmem"))
         stat = _table(memory / "memory.stat")
         cpu_ns = _number(self.folder("cpuacct") / "cpuacct.usage")
-        return Usage(cpu_ns / 1e9 if cpu_ns is not None else None, stat.get("total_rss"), stat.get("total_cache"))
+        return Usage(cpu_ns / 1e9 if cpu_ns is not None else None, *_apart(stat, "total_rss", "total_cache", "total_shmem"))
 
     def kill(self, patience_s: float = 15.0) -> None:
         """Ends every process of the group: first the inits of PID namespaces, which take the rest with them."""
@@ -185,6 +185,14 @@ class Cgroup:
                     break
                 with contextlib.suppress(OSError):
                     parent.rmdir()
+
+
+def _apart(stat: dict[str, int], own: str, cached: str, shared: str) -> tuple[int | None, int | None]:
+    """Memory, and page cache: the kernel counts shared memory and what lies in a tmpfs as cache, which cannot be given up."""
+    if own not in stat or cached not in stat:
+        return None, None
+    kept = stat.get(shared, 0)
+    return stat[own] + kept, stat[cached] - kept
 
 
 def _inherit_cpuset(folder: Path) -> None:

@@ -8,6 +8,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from whimbrel.system import memory
 from whimbrel.system.process import run
 
 
@@ -28,8 +29,7 @@ def machine() -> Machine:
         if line.startswith("model name"):
             model = line.partition(":")[2].strip()
             break
-    total_kib = int(Path("/proc/meminfo").read_text().split(maxsplit=2)[1])
-    return Machine(platform.release(), model, os.cpu_count() or 1, total_kib * 1024)
+    return Machine(platform.release(), model, os.cpu_count() or 1, memory.total_bytes())
 
 
 def commit() -> str | None:

@@ -181,6 +181,7 @@ class Notes:
             machine_memory_bytes=here.memory_bytes,
             accelerator=state.accelerator,
             cpu_placement=site.cpu_placement,
+            cpu_split=site.cpu_split,
             versions=_NO_PART | self.host_versions | state.versions,
             saved_state=state.id,
             images=_images(site, spec, plan),

@@ -15,8 +15,9 @@ from tests.fakes import FakeHost
 from whimbrel.cli.deploy import undeploy
 from whimbrel.deployment.bringing_up import guest_of, refuse_name, take_down, vms_of
 from whimbrel.deployment.deployed import Deployment, deployed, find, one_arm_of, plan_of
-from whimbrel.deployment.moving import Progress, move, request_for
+from whimbrel.deployment.moving import Progress, move
 from whimbrel.deployment.recovering import bring_back
+from whimbrel.deployment.standing import request_for
 from whimbrel.errors import CleanUpError, EngineError, UnsafeStateError, UsageError
 from whimbrel.hosts.identity import GuestIdentity, Owner, identity_in_lab
 from whimbrel.lab.lab import Lab

@@ -1,24 +1,40 @@
 from __future__ import annotations
 
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 
+from whimbrel.engines.libvirt import Connection
 from whimbrel.hosts.site import DiskFacts
-from whimbrel.lab.lab import default_cpus
 from whimbrel.lab.own_disk import disk_facts
+from whimbrel.lab.server import Server
+from whimbrel.system import memory
 
 
-@pytest.mark.parametrize(
-    ("servers", "machine", "expected"),
-    [
-        (2, [0, 1], [(0,), (1,)]),
-        (2, [3], [(3,), (3,)]),
-        (2, [0, 1, 2, 3, 4], [(0, 1), (2, 3, 4)]),
-        (3, [0, 1], [(0,), (1,), (0,)]),
-        (3, [0, 1, 2, 3, 5, 6, 7, 8], [(0, 1), (2, 3, 5), (6, 7, 8)]),
-    ],
-)
-def test_servers_get_equal_parts(servers: int, machine: list[int], expected: list[tuple[int, ...]]) -> None:
-    assert default_cpus(servers, machine) == expected
+class NoGuests:
+    def __enter__(self) -> NoGuests:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def running(self) -> list[object]:
+        return []
+
+
+@pytest.mark.parametrize(("available_gib", "free_gib"), [(20, 6), (2, 2)])
+def test_a_server_can_give_no_more_memory_than_the_machine_has(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, available_gib: int, free_gib: int
+) -> None:
+    (tmp_path / "meminfo").write_text(f"MemAvailable: {available_gib * 2**20} kB\n")
+    monkeypatch.setattr(memory, "_MEMINFO", tmp_path / "meminfo")
+    monkeypatch.setattr(Connection, "open", lambda _: NoGuests())
+    place: Any = SimpleNamespace(
+        name="b", address="192.0.2.3", cgroup="lab/b", memory_bytes=6 * 2**30, shared=tmp_path, folder=tmp_path
+    )
+    assert Server(place).capacity().memory_bytes == free_gib * 2**30
 
 
 def test_what_qemu_img_says_of_a_disk() -> None:

@@ -74,3 +74,25 @@ def test_processes_of_groups_within_are_the_groups_too(monkeypatch: pytest.Monke
     within.mkdir(parents=True)
     (within / "cgroup.procs").write_text(f"{os.getpid()}\n")
     assert [process.pid for process in Cgroup("one").processes()] == [os.getpid()]
+
+
+@pytest.mark.parametrize(
+    ("unified", "stat", "found"),
+    [
+        (True, "anon 100\nfile 900\nshmem 700\n", (800, 200)),
+        (False, "rss 1\ncache 1\ntotal_rss 100\ntotal_cache 900\ntotal_shmem 700\n", (800, 200)),
+        # A kernel that does not say it apart.
+        (False, "total_rss 100\ntotal_cache 900\n", (100, 900)),
+        (True, "", (None, None)),
+    ],
+)
+def test_shared_memory_is_memory_and_not_page_cache(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, unified: bool, stat: str, found: tuple[int | None, int | None]
+) -> None:
+    where = Hierarchies(unified, dict.fromkeys(("cpuacct", "cpuset", "memory"), tmp_path), tmp_path)
+    monkeypatch.setattr(cgroups, "hierarchies", lambda: where)
+    folder = tmp_path / "whimbrel" / "one"
+    folder.mkdir(parents=True)
+    (folder / "memory.stat").write_text(stat)
+    usage = Cgroup("one").usage()
+    assert (usage.memory_bytes, usage.cache_bytes) == found
