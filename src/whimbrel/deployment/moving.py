@@ -29,7 +29,7 @@ from whimbrel.guests.last_words import End, LastWords
 from whimbrel.hosts.host import Host
 from whimbrel.hosts.identity import GuestIdentity
 from whimbrel.hosts.one_host import refuse_hosts_that_are_one
-from whimbrel.migrate.carry_out import carry_out, running_on
+from whimbrel.migrate.carry_out import carry_out, is_gone, running_on
 from whimbrel.migrate.journal import WrittenJournal, note_end, note_left, read_history
 from whimbrel.migrate.storage import MAKING_DISK, keep_only_copy
 from whimbrel.migrate.technique import MoveRequest
@@ -42,7 +42,7 @@ from whimbrel.spec.campaign import CampaignSpec
 from whimbrel.spec.fields import HostName
 from whimbrel.spec.migration import MigrationSpec
 from whimbrel.system.clock import read_pair
-from whimbrel.system.deadline import attending, pause, undisturbed
+from whimbrel.system.deadline import attend, attending, pause, undisturbed
 from whimbrel.system.instrument import Instrument
 from whimbrel.trial.guest_clock import clock_after, clock_before
 from whimbrel.trial.instruments import Instruments, watch
@@ -171,6 +171,8 @@ class _Attempt:
                 with undisturbed():
                     error = self._carry_out(events)
                 self._progress.ended()
+                # What ended the guest in its move did so before what comes next.
+                attend()
                 self._say("watching after the move")
                 watch(_WATCH_AFTER_S, running)
             finally:
@@ -188,15 +190,20 @@ class _Attempt:
         """What is said of a guest that has ended by itself, before its move, in it, or after it."""
         notes, name = self.notes, self._deployment.name
         notes.end = self._last_words.of(end, self._doing)
-        notes.runs_on = list(running_on(self._request.guest, self._request.places))
+        gone = is_gone(self._request)
+        notes.runs_on = [] if gone else list(running_on(self._request.guest, self._request.places))
         if self._why is not None:
             return self._why
         details = "\n".join(notes.end.console[-_LINES_SAID:] or ([] if isinstance(failed, GuestEndedError) else [str(failed)]))
-        resolution = f"'whimbrel recover {name} --boot-anew' starts it from its disk; what was in its memory is lost"
+        resolution = (
+            f"its console and the logs say why; 'whimbrel recover {name} --boot-anew' starts it from its disk,"
+            " without what was in its memory" if gone else f"'whimbrel recover {name}' looks at both hosts"
+        )  # fmt: skip
         if notes.result == "not made" or notes.runs_on:
             return GuestEndedError(f"{end}, while: {self._doing}", details=details, resolution=resolution)
         notes.result = "unsafe"
-        return UnsafeStateError(f"{name} had moved, but then {end}; no copy is left", details=details, resolution=resolution)
+        left = "no copy is left" if gone else "what is left is unknown"
+        return UnsafeStateError(f"{name} had moved, but then {end}; {left}", details=details, resolution=resolution)
 
     def _not_measured(self, failed: TrialError) -> WhimbrelError:
         """What is said where an instrument failed. A move that failed as well comes first: its end is known, and matters more."""

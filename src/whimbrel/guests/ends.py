@@ -34,8 +34,6 @@ _BY_LIBVIRT = {
     ("stopped", "destroyed"): "was destroyed from outside",
     ("stopped", "saved"): "was saved and stopped from outside",
     ("stopped", "from snapshot"): "was stopped from outside, for a snapshot",
-    ("suspended", "ioerror"): "was stopped by a fault of its disk",
-    ("suspended", "watchdog"): "was stopped by its watchdog",
 }
 # A guest that is started, not as the receiver of a move; and one that goes on where it stood still.
 _BEGINS = {"booted", "restored", "from snapshot"}

@@ -14,7 +14,7 @@ from whimbrel.hosts.identity import GuestIdentity
 from whimbrel.hosts.one_host import refuse_one_host
 from whimbrel.migrate.storage import MAKING_DISK, keep_only_copy
 from whimbrel.migrate.technique import Journal, MoveReport, MoveRequest, Technique
-from whimbrel.migrate.verify import exactly_one, find_copies, in_carriers
+from whimbrel.migrate.verify import Copies, exactly_one, find_copies, in_carriers
 from whimbrel.migrate.why import NOTHING_IS_LOST, Why, why
 from whimbrel.system.deadline import Deadline, pause
 
@@ -65,13 +65,13 @@ def carry_out(technique: Technique, request: MoveRequest, journal: Journal, phas
     places = request.places
     said = str(failure) if failure is not None else None
     how = request.ended()
-    if how is not None and not in_carriers(places):
+    if how is not None and not in_carriers(places) and is_gone(request):
         return _lost(how, request, report, said, phase())
     try:
         where = exactly_one(request.guest, places, request.ended)
     except UnsafeStateError as error:
         how = request.ended()
-        if how is not None and not in_carriers(places):
+        if how is not None and not in_carriers(places) and is_gone(request):
             return _lost(how, request, report, said, phase())
         return _unsafe(request, report, error, _reason(steps, report, request, failure, began_s), phase())
     keep_only_copy(request, where, made=MAKING_DISK in steps.taken)
@@ -87,7 +87,7 @@ def _unsafe(request: MoveRequest, report: MoveReport | None, error: UnsafeStateE
     told = UnsafeStateError(
         f"after the move had come to the phase {phase}, {error.brief}",
         cause=reason.cause,
-        details=evidence(request.places, error.details, reason.said),
+        details=evidence(request.places, request.ended(), error.details, reason.said),
         resolution=error.resolution,
     )
     return Ending("unsafe", running_on(request.guest, request.places), report, told, reason.known or None)
@@ -118,19 +118,26 @@ def _was_aborted(report: MoveReport | None) -> bool:
     return report is not None and report.result == "aborted"
 
 
-def _lost(how: str, request: MoveRequest, report: MoveReport | None, said: str | None, phase: str) -> Ending:
-    """Of a VM that has ended by itself: nothing is left to go on, but what ended it may take a moment to be gone."""
+def is_gone(request: MoveRequest) -> bool:
+    """Whether it is certain that no place has anything of the guest any more; what has just ended may take a moment for that."""
     deadline = Deadline(_GOING_S)
-    while running_on(request.guest, request.places) and not deadline.passed:
-        pause(_LOOK_EVERY_S)
-    runs_on = running_on(request.guest, request.places)
-    left = f"a copy still runs on {' and '.join(runs_on)}" if runs_on else "no copy is left"
+    with contextlib.suppress(WhimbrelError):
+        while find_copies(request.guest, request.places) != Copies([], []):
+            if deadline.passed:
+                return False
+            pause(_LOOK_EVERY_S)
+        return True
+    return False
+
+
+def _lost(how: str, request: MoveRequest, report: MoveReport | None, said: str | None, phase: str) -> Ending:
+    """Of a VM that has ended by itself and is nowhere: nobody waits for a copy to go on."""
     told = UnsafeStateError(
-        f"in the phase {phase} of its move {how}; {left}",
+        f"in the phase {phase} of its move {how}; no copy is left",
         details=evidence(request.places, said),
-        resolution="start it anew from its disk; what was in its memory is lost. Its console and the logs say why it ended",
+        resolution="its console and the logs say why it ended; started anew from its disk it is without what was in its memory",
     )
-    return Ending("unsafe", runs_on, report, told)
+    return Ending("unsafe", [], report, told)
 
 
 class _Steps:

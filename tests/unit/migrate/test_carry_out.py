@@ -12,6 +12,7 @@ import pytest
 from tests.fakes import GUEST, FakeHost, FakeJournal, FakeTechnique
 from whimbrel.errors import EngineError, MoveError, RefusedError, ReservationError, UnsafeStateError, UsageError
 from whimbrel.hosts.host import GuestState
+from whimbrel.migrate import carry_out as carry_out_module
 from whimbrel.migrate import verify
 from whimbrel.migrate.carry_out import Ending, carry_out
 from whimbrel.migrate.technique import Journal, MoveReport, MoveRequest
@@ -292,3 +293,13 @@ def test_an_end_that_is_heard_of_late_is_named_too(pair: Pair, monkeypatch: pyte
     assert (ending.result, ending.runs_on) == ("unsafe", [])
     assert ending.error is not None
     assert ending.error.brief == "in the phase pre-copy of its move the guest guest was lost, on host a; no copy is left"
+
+
+def test_nothing_is_called_lost_of_which_a_copy_stands_still(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(carry_out_module, "_GOING_S", 0.1)
+    monkeypatch.setattr(verify, "_GOING_S", 0.1)
+    ending = pair.move(pair.leave("stands still", "absent"), ended=lambda: "the guest guest was ended, on host b")
+    assert isinstance(ending.error, UnsafeStateError)
+    assert "runs on no host; a copy stands still on a" in ending.error.brief
+    assert "the guest guest was ended, on host b" in ending.error.details
+    assert "from its disk" not in ending.error.resolution
