@@ -288,10 +288,12 @@ FAILURES: tuple[Failure, ...] = (
          Sign(_FAILED, _FROM_QEMU, words="Lost connection to destination")),
     ),
     Failure(
-        "host-lost", "source", "we lost the libvirt that makes the move: libvirtd ended there, or the network to it is cut",
+        "host-lost", "source", "our own connection to a host's libvirt broke: libvirtd ended there, or the network to it is cut",
         "see that libvirtd runs there, why it ended ('journalctl -u libvirtd' or -u virtqemud), and that it is reached from here;"
         " then move the guest again",
-        (Sign(_INTERNAL, _FROM_RPC, words="client socket is closed|keepalive timeout", silent=True),),
+        (Sign(_INTERNAL, _FROM_RPC, words="client socket is closed|keepalive timeout", silent=True),
+         Sign(_SYSTEM, _FROM_RPC, silent=True, words=r"^(End of file while reading|Cannot (recv|write)) data: "
+              "(Input/output error|Connection reset by peer|Broken pipe)$")),
     ),
     Failure(
         "stream-broken", "destination", "the guest's QEMU there ended, or the connection to it broke, in the middle of the move",
