@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import ssl
 import sys
 from collections.abc import Iterator
@@ -105,6 +106,7 @@ class _Dns(asyncio.DatagramProtocol):
 
 
 async def main() -> None:
+    parent = os.getppid()
     address = sys.argv[1] if len(sys.argv) > 1 else "127.0.0.1"
     http = await asyncio.start_server(_http, address, 0, backlog=1024)
     echo = await asyncio.start_server(_echo, address, 0, backlog=1024)
@@ -121,7 +123,9 @@ async def main() -> None:
         secure = await asyncio.start_server(_http, address, 0, ssl=context)
         ports["https"] = secure.sockets[0].getsockname()[1]
     print(json.dumps(ports), flush=True)
-    await asyncio.Event().wait()
+    # A test that is killed cannot end it.
+    while os.getppid() == parent:
+        await asyncio.sleep(0.5)
 
 
 class Service:
