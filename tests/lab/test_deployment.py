@@ -77,7 +77,7 @@ def test_as_a_user_does_it(tmp_path: Path) -> None:
         # Somebody else's campaign does not end what was put up here.
         refused = whimbrel("run", QUICK, "--only", "vm", *options, "--out", tmp_path / "campaign")
         assert refused.returncode == 2
-        assert "host a already has the guest guest" in refused.stderr
+        assert "something is deployed: web" in refused.stderr
     finally:
         assert whimbrel("undeploy", "web").returncode == 0
     assert snapshot() == before
