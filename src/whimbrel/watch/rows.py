@@ -12,6 +12,7 @@ from whimbrel.analysis.answers import CheckFigures, Window
 from whimbrel.units import format_duration
 from whimbrel.watch.findings import Findings
 
+_SHORTEST_S = 1e-4
 UNKNOWN = "–"
 COLUMNS = {
     "check": "its name; its URL where it has no other",
@@ -67,7 +68,12 @@ def _gap(found: CheckFigures) -> str:
 
 
 def _duration(figure_s: float | None) -> str:
-    return UNKNOWN if figure_s is None else format_duration(figure_s)
+    if figure_s is None:
+        return UNKNOWN
+    if figure_s < _SHORTEST_S:
+        return f"< {format_duration(_SHORTEST_S)}"
+    # More digits would be of chance.
+    return f"{figure_s * 1e3:.3g} ms" if figure_s < 1 else format_duration(figure_s)
 
 
 def timeline_rows(findings: Findings) -> list[dict[str, Any]]:
