@@ -1,22 +1,88 @@
-"""``hls:URL``: not there yet, and says so: today's HLS player plays nothing but the film of a lab."""
+"""``hls:URL``: plays a playlist as an HLS player does; each segment that comes with media in it is an answer.
+
+So the usual silence is the length of a segment, and a gap is known to no less than that.
+"""
 
 from __future__ import annotations
 
-from whimbrel.checks.check import Asker, Check, Listener, Tools
+import asyncio
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import urlsplit
+
+from whimbrel.checks.check import Asker, Check, Failed, Listener, Tools
+from whimbrel.units import parse_duration
+
+# Little, so that a silence of the server's is one here too.
+_BUFFER = "500ms"
+
+
+class _Events:
+    """What the viewer tells of its stream: that it was lost, or is over, ends the listening. Implements ``hls_viewer.Teller``."""
+
+    def __init__(self) -> None:
+        self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def say(self, what: str, **details: Any) -> None:
+        """Takes one event of the viewer's."""
+        if what == "lost":
+            self._end(f"{details['reason']}")
+        elif what == "film ended":
+            self._end("the stream has ended")
+
+    def _end(self, words: str) -> None:
+        if not self.ended.done():
+            self.ended.set_exception(Failed("wrong-answer", words))
+
+
+class HlsListener:
+    """Plays one playlist, and hears when segments stop coming."""
+
+    def __init__(self, check: Check) -> None:
+        self._url = check.url.removeprefix("hls:")
+        parts = urlsplit(self._url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise check.wrong("it names no playlist", "write hls:https://HOST/PATH.m3u8")
+        try:
+            self._buffer_s = parse_duration(check.option("buffer", _BUFFER))
+        except ValueError as error:
+            raise check.wrong(str(error)) from error
+
+    async def listen(self, heard: Callable[[int], None]) -> None:
+        """Plays until the stream is lost, or has ended."""
+        # Only those who watch such a stream need what reads its segments.
+        from whimbrel.stream.hls_viewer import HlsViewer
+        from whimbrel.stream.segment_tracks import TrackFinder
+
+        events = _Events()
+        viewer = HlsViewer(1, self._url, self._buffer_s, events, TrackFinder(), heard)
+        playing = asyncio.create_task(viewer.run())
+        try:
+            await asyncio.wait([playing, events.ended], return_when=asyncio.FIRST_COMPLETED)
+            if not events.ended.done():
+                playing.result()  # what nobody foresaw
+            await events.ended
+        finally:
+            playing.cancel()
+            events.ended.cancel()
+            await asyncio.gather(playing, return_exceptions=True)
+
+    async def close(self) -> None:
+        """Nothing stays."""
 
 
 class _Hls:
     schemes = ("hls",)
     prefix = "hls:"
+    # So often a stream that is lost is opened anew.
     rate_per_s = 1.0
-    options: dict[str, str] = {}  # noqa: RUF012
+    options = {"buffer": "how much of the film is held, such as 2s; default: 500ms"}  # noqa: RUF012
 
     def listens(self, check: Check) -> bool:
-        return False
+        return True
 
     def open(self, check: Check, tools: Tools) -> Asker | Listener:
-        address = check.url.removeprefix("hls:")
-        raise check.wrong("HLS cannot be watched yet", f"watch its playlist meanwhile: --http '{address}#text=%23EXTM3U'")
+        return HlsListener(check)
 
 
 KIND = _Hls()

@@ -47,7 +47,7 @@ def watch(
     dns: Annotated[list[str] | None, _urls("a name, or //SERVER/NAME, by DNS")] = None,
     ws: Annotated[list[str] | None, _urls("a WebSocket")] = None,
     rtmp: Annotated[list[str] | None, _urls("a stream by RTMP")] = None,
-    hls: Annotated[list[str] | None, _urls("a stream by HLS (not there yet)")] = None,
+    hls: Annotated[list[str] | None, _urls("a stream by HLS, such as hls:https://tv.example/live.m3u8")] = None,
     exec_: Annotated[
         list[str] | None,
         typer.Option("--exec", metavar="COMMAND", help="Check by a shell command, each time anew; several times."),

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple, Protocol
 
@@ -74,15 +75,27 @@ class _Track:
 
 
 class HlsViewer:
-    """One client; ``rows`` is its log, a row per request for a segment and one per segment that is missing."""
+    """One client; ``rows`` is its log, a row per request for a segment and one per segment that is missing.
 
-    def __init__(self, number: int, url: str, buffer_s: float, teller: Teller, finder: TrackFinder) -> None:
+    ``heard`` is told when a segment has come (ns of the monotonic clock).
+    """
+
+    def __init__(
+        self,
+        number: int,
+        url: str,
+        buffer_s: float,
+        teller: Teller,
+        finder: TrackFinder,
+        heard: Callable[[int], None] = lambda _: None,
+    ) -> None:
         self.number = number
         self.rows: list[Row] = []
         self._url = url
         self._buffer_s = buffer_s
         self._teller = teller
         self._finder = finder
+        self._heard = heard
         self._connection = 0
         self._asker = Asker()
         self._tracks: list[_Track] = []
@@ -233,6 +246,7 @@ class HlsViewer:
             answer, tracks = await self._ask(track, segment)
             self._note(track, segment, answer, tracks)
             if answer.came and tracks != 0:
+                self._heard(answer.arrived_ns)
                 self._receive(track, segment)
                 return
             tries += 1

@@ -115,7 +115,8 @@ def test_a_url_of_another_kind(kind: str, text: str) -> None:
         ("ws://", "names nothing"),
         ("rtmp://a.example/live", "names no stream"),
         ("exec:x#lines=2", "yes or no"),
-        ("hls:https://a.example/x.m3u8", "cannot be watched yet"),
+        ("hls:a.example/x.m3u8", "names no playlist"),
+        ("hls:https://a.example/x.m3u8#buffer=2", "is no duration"),
     ],
 )
 def test_what_a_kind_refuses(text: str, said: str) -> None:
