@@ -411,7 +411,8 @@ def test_a_service_that_is_restarted(tmp_path: Path) -> None:
         assert check["failures"]["refused"] >= 20
         assert set(check["failures"]) <= {"refused", "reset"}
         assert 0 < check["first_good_after_s"] < 10
-        assert check["connections_lost"] == (1 if check["name"] == "kept" else 0), check
+        # The one that is kept, and the one beside it where a question was on its way while the other was busy.
+        assert check["connections_lost"] in ((1, 2) if check["name"] == "kept" else (0,)), check
     # It was watched until all was as before.
     assert found["watched_s"] - found["command"]["ended_s"] >= 2
     assert any("something it started still runs" in note for note in found["notes"])
