@@ -17,6 +17,7 @@ import pytest
 from benchmarks.origin import URL, Origin, native_origin
 
 from tests.calibration.table import say
+from tests.lengths import some_long
 from tests.service import Service, running_service
 from whimbrel.system.deadline import Deadline, wait_until
 from whimbrel.system.process import run, start
@@ -82,7 +83,7 @@ def kinds(service: Service, rate: int) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("pause_ms", PAUSES_MS)
+@pytest.mark.parametrize("pause_ms", some_long(PAUSES_MS, short=[30]))
 def test_a_service_that_is_stopped(service: Service, pause_ms: int, tmp_path: Path) -> None:
     pid = service.running.pid
     # After three seconds of questions the service, one process in Python, has its own time to answer them all.
@@ -178,7 +179,7 @@ def across_checks(service: Service) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("pause_ms", PAUSES_MS)
+@pytest.mark.parametrize("pause_ms", some_long(PAUSES_MS, short=[300]))
 def test_a_way_that_swallows(across: tuple[list[str], list[str], Service], pause_ms: int, tmp_path: Path) -> None:
     """What is sent into it never arrives: packets are lost, and TCP sends them again in its own time."""
     here, there, service = across
@@ -197,7 +198,7 @@ def test_a_way_that_swallows(across: tuple[list[str], list[str], Service], pause
         assert abs(lost - least_s * RATE) <= RATE * (most_s - least_s + 0.03), (name, lost, least_s)
 
 
-@pytest.mark.parametrize("pause_ms", PAUSES_MS)
+@pytest.mark.parametrize("pause_ms", some_long(PAUSES_MS, short=[300]))
 def test_a_way_that_is_gone(across: tuple[list[str], list[str], Service], pause_ms: int, tmp_path: Path) -> None:
     here, _, service = across
     found, least_s, most_s = watched(
@@ -234,7 +235,7 @@ def test_a_firewall_that_rejects(across: tuple[list[str], list[str], Service], t
             assert check["connections_lost"] == (1 if name == "http" else 0), (name, check)
 
 
-@pytest.mark.parametrize("pause_ms", PAUSES_MS)
+@pytest.mark.parametrize("pause_ms", some_long(PAUSES_MS, short=[300]))
 def test_a_stream_of_a_real_nginx_that_is_stopped(pause_ms: int, tmp_path: Path) -> None:
     with native_origin(tmp_path, 125e3, 60.0) as origin:
         workers = " ".join(map(str, nginx_workers(origin)))

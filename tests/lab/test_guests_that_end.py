@@ -12,6 +12,7 @@ import pytest
 from tests.bad_days import A_TRY, assert_a_new_try_succeeds, mended, where_it_runs
 from tests.deployments import Deployed, deployed
 from tests.labs import quick
+from tests.lengths import some_long
 from tests.trials import make_trial
 from whimbrel.deployment.moving import Progress, move
 from whimbrel.engines.libvirt import Connection
@@ -83,7 +84,7 @@ HOWS = {POWER_OFF: ("shut down", "Power down"), REBOOT: ("rebooted", "Restarting
         PANIC: ("panicked", "sysrq_handle_crash"), "reset": ("was reset from outside", "")}  # fmt: skip
 
 
-@pytest.mark.parametrize("command", list(HOWS))
+@pytest.mark.parametrize("command", some_long(list(HOWS), short=[PANIC, "reset"]))
 def test_a_guest_that_ends_at_rest(mended: Lab, states: StateStore, command: str, tmp_path: Path) -> None:
     stored = ended_trial(mended, states, Ender(mended, "at rest", command), tmp_path / "ended", "observe.at_rest=20 s")
     end = stored.record.end
@@ -95,7 +96,7 @@ def test_a_guest_that_ends_at_rest(mended: Lab, states: StateStore, command: str
     assert (stored.record.outcome.result, stored.record.outcome.runs_on) == ("not made", [])
 
 
-@pytest.mark.parametrize("command", [POWER_OFF, PANIC])
+@pytest.mark.parametrize("command", some_long([POWER_OFF, PANIC], short=[POWER_OFF]))
 def test_a_guest_that_ends_while_viewers_start(mended: Lab, states: StateStore, command: str, tmp_path: Path) -> None:
     ender = Ender(mended, "waiting for 2 viewers", command, 0.0)
     stored = ended_trial(mended, states, ender, tmp_path / "ended")
@@ -106,7 +107,7 @@ def test_a_guest_that_ends_while_viewers_start(mended: Lab, states: StateStore, 
     assert end.during in ("waiting for 2 viewers to play", "watching before the move")
 
 
-@pytest.mark.parametrize("command", [POWER_OFF, REBOOT, PANIC])
+@pytest.mark.parametrize("command", some_long([POWER_OFF, REBOOT, PANIC], short=[PANIC]))
 def test_a_guest_that_ends_during_pre_copy(mended: Lab, states: StateStore, command: str, tmp_path: Path) -> None:
     stored = ended_trial(mended, states, Ender(mended, "moving", command, 2.0), tmp_path / "ended", *SLOW)
     end, outcome = stored.record.end, stored.record.outcome
@@ -118,7 +119,7 @@ def test_a_guest_that_ends_during_pre_copy(mended: Lab, states: StateStore, comm
     assert_a_new_try_succeeds(mended, states, tmp_path / "again")
 
 
-@pytest.mark.parametrize("command", [POWER_OFF, REBOOT, PANIC])
+@pytest.mark.parametrize("command", some_long([POWER_OFF, REBOOT, PANIC], short=[REBOOT]))
 def test_a_guest_that_ends_after_its_move(mended: Lab, states: StateStore, command: str, tmp_path: Path) -> None:
     ender = Ender(mended, "watching after the move", command, host="b")
     stored = ended_trial(mended, states, ender, tmp_path / "ended", "observe.after=20 s")

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.lengths import some_long
 from tests.saboteur import kill, processes
 from tests.their_hosts import ENVIRONMENT, TheirHosts
 from whimbrel.engines.libvirt import Connection
@@ -202,7 +203,10 @@ def doctor_in_the_middle(theirs: TheirHosts) -> Iterator[subprocess.Popen[str]]:
         yield running
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
+SIGNALS = some_long([signal.SIGINT, signal.SIGTERM, signal.SIGHUP], short=[signal.SIGINT])
+
+
+@pytest.mark.parametrize("number", SIGNALS, ids=lambda number: number.name)
 def test_a_signal_ends_it_and_leaves_nothing(theirs: TheirHosts, number: signal.Signals) -> None:
     with doctor_in_the_middle(theirs) as running:
         running.send_signal(number)
