@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.campaigns import RECORDED
 from tests.fakes import GUEST, FakeHost
 from tests.unit.test_expectation import LINK, guest
 from whimbrel.analysis.counting import Trialled
@@ -98,9 +100,10 @@ def test_a_goal_is_offered_what_can_be_set(link_bytes_per_s: float, offered: lis
         MigrationSpec.model_validate(each.options)
 
 
-def test_tables_and_page_give_what_was_set() -> None:
+def test_tables_and_page_give_what_was_set(tmp_path: Path) -> None:
     """The recorded trials as they would be, had an arm of their file asked for it."""
-    trials = load_trials(CampaignFolder.open(PROJECT / "tests" / "recorded" / "campaign"))
+    # What is derived of them is kept beside them.
+    trials = load_trials(CampaignFolder.open(Path(shutil.copytree(RECORDED, tmp_path / "campaign"))))
     records = [asking(trial.stored.record) for trial in trials]
     asked = [replace(trial, stored=replace(trial.stored, record=record)) for trial, record in zip(trials, records, strict=True)]
     assert tables_of("c", asked)["trials"]["bandwidth_bytes_per_s"].to_list() == [2.0**20] * 3
