@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
@@ -195,24 +195,10 @@ class RemoteSite:
         prove_shared_storage(self.spec, self._storage)
         try:
             Claims(self.spec, self._storage, self.ledger).take(self.guests, self._take_over)
-            self._list_guests()
+            list_guests({host.name: host.libvirt_uri for host in self.hosts.values()}, self.guests, self.ledger)
         except BaseException:
             self.ledger.undo_all()
             raise
-
-    def _list_guests(self) -> None:
-        """Before the first is started: from now on they are ours to end."""
-        for host in self.hosts.values():
-            with Connection.open(host.libvirt_uri) as connection:
-                for guest in self.guests:
-                    if connection.find(guest.uuid) is not None:
-                        raise UsageError(
-                            f"host {host.name} already has the guest {guest} (UUID {guest.uuid}), which is in no ledger",
-                            resolution="find out who uses it, and have it ended",
-                        )
-            for guest in self.guests:
-                content = {"uri": host.libvirt_uri, "name": guest.name, "uuid": guest.uuid}
-                self.ledger.add("domain", json.dumps(content))
 
     def down(self) -> None:
         """Removes everything that we put on the hosts."""
@@ -283,6 +269,23 @@ class RemoteSite:
     def mend(self) -> list[str]:
         """Hosts of somebody else's are not ours to start."""
         return []
+
+
+def list_guests(uris: Mapping[HostName, str], guests: Sequence[GuestIdentity], ledger: Ledger) -> None:
+    """Before the first is there; each may come to be on any of the hosts. From now on they are ours to end.
+
+    UsageError when one is there already.
+    """
+    for name, uri in uris.items():
+        with Connection.open(uri) as connection:
+            for guest in guests:
+                if connection.find(guest.uuid) is not None:
+                    raise UsageError(
+                        f"host {name} already has the guest {guest} (UUID {guest.uuid}), which is in no ledger",
+                        resolution="find out who uses it, and have it ended",
+                    )
+        for guest in guests:
+            ledger.add("domain", json.dumps({"uri": uri, "name": guest.name, "uuid": guest.uuid}))
 
 
 def prove_shared_storage(spec: HostsSpec, storage: SharedStorage) -> None:

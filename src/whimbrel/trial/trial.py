@@ -167,9 +167,12 @@ class Trial:
                 instrument.tell_to_end()
             if witness is not None:
                 self._check_witness(witness)
-        notes.costs = [InstrumentCost(name=instrument.name, **instrument.cost) for instrument in running]
-        notes.costs.append(InstrumentCost(name="migration events", **events.cost))
+        self._keep_costs(running, events)
         notes.events = [event for event in notes.events if "player" not in event.source] + said_by(player, hls_player)
+
+    def _keep_costs(self, running: list[Instrument], events: MigrationEvents) -> None:
+        costs = [(instrument.name, instrument.cost) for instrument in running] + [("migration events", events.cost)]
+        self._notes.costs = [InstrumentCost(name=name, **cost) for name, cost in costs]
 
     def _make_memory_change(self, inside: Inside) -> None:
         if self._spec.guest.dirtier is not None:

@@ -6,20 +6,17 @@ named and asked for by UUIDs of our own. After a kill ``whimbrel gc`` finds that
 
 from __future__ import annotations
 
-import json
 import xml.etree.ElementTree as ET
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TypeAlias
 
 from whimbrel.engines.capabilities import ARCHITECTURE, Machine, kind_of
 from whimbrel.engines.cpus import named
-from whimbrel.engines.libvirt import Connection
-from whimbrel.errors import UsageError
 from whimbrel.hosts.claims import Claims, confirm
 from whimbrel.hosts.identity import GuestIdentity
 from whimbrel.hosts.preflight.wanted import Wanted
-from whimbrel.hosts.remote import hosts_ledger, owner_of
+from whimbrel.hosts.remote import hosts_ledger, list_guests, owner_of
 from whimbrel.hosts.remote_files import SharedStorage
 from whimbrel.spec.fields import HostName
 from whimbrel.spec.hosts import HostsSpec
@@ -54,25 +51,10 @@ def held_guests(spec: HostsSpec, pair: Pair, ledger: Ledger) -> Iterator[dict[Ho
                 confirm(site)
             else:
                 Claims(spec, SharedStorage(spec, ledger, owner.label), ledger).take(list(guests.values()), take_over=False)
-            _list(spec, guests, ledger)
+            list_guests({name: spec.servers[name].libvirt for name in pair}, list(guests.values()), ledger)
             yield guests
         finally:
             ledger.undo_all()
-
-
-def _list(spec: HostsSpec, guests: Mapping[HostName, GuestIdentity], ledger: Ledger) -> None:
-    """Before the first is there; either may be on both hosts. From now on they are ours to end."""
-    for name in guests:
-        uri = spec.servers[name].libvirt
-        with Connection.open(uri) as connection:
-            for guest in guests.values():
-                if connection.find(guest.uuid) is not None:
-                    raise UsageError(
-                        f"host {name} already has the guest {guest} (UUID {guest.uuid}), which is in no ledger",
-                        resolution="find out who uses it, and have it ended",
-                    )
-        for guest in guests.values():
-            ledger.add("domain", json.dumps({"uri": uri, "name": guest.name, "uuid": guest.uuid}))
 
 
 def guest_xml(guest: GuestIdentity, wanted: Wanted, machine: Machine, on_bridge: bool) -> str:
