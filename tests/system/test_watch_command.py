@@ -392,6 +392,8 @@ def test_a_service_that_is_restarted(tmp_path: Path) -> None:
     (tmp_path / "server.py").write_text(
         "import http.server, sys\n"
         "http.server.SimpleHTTPRequestHandler.protocol_version = 'HTTP/1.1'\n"
+        # Room for all who ask while it starts: with Python's five, the kernel lets some wait until they time out.
+        "http.server.ThreadingHTTPServer.request_queue_size = 1024\n"
         "http.server.ThreadingHTTPServer(('127.0.0.1', int(sys.argv[1])), http.server.SimpleHTTPRequestHandler).serve_forever()\n"
     )
     serve = f"exec {sys.executable} {tmp_path}/server.py {port} </dev/null >/dev/null 2>&1"
