@@ -1,4 +1,4 @@
-"""Which finding it is when a guest of ours did not start, or did not move: by the failure that ``engines.failures`` tells. Pure."""
+"""Which finding it is when a guest of ours did not start or move: by the failure that ``engines.failures`` tells. Pure."""
 
 from __future__ import annotations
 
