@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from whimbrel.engines.domain import MoveOptions
-from whimbrel.errors import EngineError, MoveError, NoGuestError, RefusedError, SilentError, ToolError, WhimbrelError
+from whimbrel.errors import EngineError, GuestError, MoveError, NoGuestError, RefusedError, SilentError, ToolError, WhimbrelError
 from whimbrel.guests.carrier import container_at
 from whimbrel.guests.forms import Identity
 from whimbrel.hosts.host import Capacity, GuestState, SamplePoints
@@ -241,6 +241,42 @@ class FakeDisk:
 
     def remove(self) -> None:
         self.image = None
+
+
+class FakeCell:
+    """A cell that says what it is told to; implements ``hosts.inside.Cell``."""
+
+    def __init__(self, events: str = "") -> None:
+        self.events = events
+        self.gone = False
+        self.silent = False
+        self.files: dict[str, str] = {}
+
+    def run(self, command: Sequence[str], *, timeout_s: float = 60, check: bool = True) -> str:
+        if self.gone or self.silent:
+            raise GuestError("the cell does not answer")
+        return self.events
+
+    def shell(self, script: str, *, timeout_s: float = 60, check: bool = True) -> str:
+        return self.run(["/bin/sh", "-c", script])
+
+    def write(self, path: str, text: str) -> None:
+        self.files[path] = text
+
+    def read(self, path: str) -> bytes:
+        return self.files[path].encode()
+
+    def start_job(self, name: str, command: Sequence[str], errors: str) -> None:
+        raise NotImplementedError
+
+    def job_runs(self, name: str) -> bool:
+        return False
+
+    def end_job(self, name: str) -> None:
+        return None
+
+    def close(self) -> None:
+        self.gone = True
 
 
 class FakeVantage:

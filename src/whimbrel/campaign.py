@@ -8,17 +8,16 @@ from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 
 from whimbrel.analysis.exclusion import spoilt
-from whimbrel.errors import CapabilityError, UnsafeStateError, UsageError
+from whimbrel.errors import UnsafeStateError, UsageError
 from whimbrel.hosts.site import Site
 from whimbrel.images.store import ImageStore
-from whimbrel.lab.criu_check import examine_criu
-from whimbrel.migrate.techniques import lacks
+from whimbrel.moves.fresh import Start
 from whimbrel.moves.making import make_states
 from whimbrel.moves.needs import wanted_of
 from whimbrel.moves.notes import Origin
 from whimbrel.moves.place import workplace
+from whimbrel.moves.possible import need_container_techniques
 from whimbrel.moves.starts import Starts
-from whimbrel.moves.subject import Start
 from whimbrel.records.store import CampaignFolder, StoredTrial
 from whimbrel.records.trial import Plan
 from whimbrel.spec.arms import ArmSpec
@@ -123,17 +122,8 @@ class _Member:
 
 def need_possible(spec: CampaignSpec, plans: Sequence[Plan], store: ImageStore) -> None:
     """CapabilityError when this machine cannot make a move that is planned; tried only where that depends on the machine."""
-    arms = {plan.arm for plan in plans if plan.form == "container" and plan.moves}
-    findings = examine_criu(store) if arms else []
-    for arm in sorted(arms):
-        technique = spec.in_arm(spec.find_arm(arm)[1]).migration.technique
-        reason = lacks(technique, findings)
-        if reason is not None:
-            raise CapabilityError(
-                f"a container cannot be moved between servers by {technique} here, as arm {arm!r} wants it",
-                details=reason,
-                resolution="'whimbrel techniques' lists what can be done; the form 'nested' moves it between VMs",
-            )
+    arms = sorted({plan.arm for plan in plans if plan.form == "container" and plan.moves})
+    need_container_techniques({f"arm {arm!r}": spec.in_arm(spec.find_arm(arm)[1]).migration.technique for arm in arms}, store)
 
 
 def estimate_trial_s(spec: CampaignSpec) -> float:

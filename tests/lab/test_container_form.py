@@ -74,7 +74,7 @@ def cells(lab: Lab, fresh: FreshContainer) -> Iterator[Cells]:
         def on(host: Host) -> CellCarrier:
             cell = lab.open_cell(host)
             stack.callback(cell.close)
-            in_cells.prepare(cell, fresh, lab.guest.address, lab.prefix_length)
+            in_cells.prepare(cell, fresh.parts, lab.guest.address, lab.prefix_length)
             return CellCarrier(host, cell, urlsplit(host.move_uri).hostname or host.address, cell)
 
         found = Cells(lab, on(lab.hosts["a"]), on(lab.hosts["b"]))

@@ -24,6 +24,7 @@ from whimbrel.migrate.verify import Copies, find_copies
 from whimbrel.moves.making import make_images
 from whimbrel.moves.needs import wanted_of
 from whimbrel.moves.place import is_up, ledger_for, site_for
+from whimbrel.moves.possible import need_container_techniques
 from whimbrel.spec.load import load_campaign
 from whimbrel.system.capabilities import need_capabilities
 from whimbrel.system.root import need_root
@@ -55,12 +56,14 @@ def deploy(
     with ledger_for(spec) as ledger, Interrupts(ledger):
         if spec.hosts is None:
             need_capabilities()
+        store = ImageStore(notice())
+        plan = plan_of(spec, on, next(host for host in spec.host_names if host != on))
+        if plan.form == "container":
+            need_container_techniques({f"arm {plan.arm!r}": spec.migration.technique}, store)
         left_up = is_up(spec, ledger)
         beside = others_beside(spec, name)
         number = next(number for number in itertools.count(1) if number not in {each.number for each in beside})
-        store = ImageStore(notice())
-        other = next(host for host in spec.host_names if host != on)
-        make_images(wanted_of(spec, [plan_of(spec, on, other)]), store, ledger, notice())
+        make_images(wanted_of(spec, [plan]), store, ledger, notice())
         site = site_for(spec, store, ledger, take_over, number)
         with ExitStack() as undo:
             if not left_up:

@@ -8,7 +8,7 @@ from contextlib import ExitStack, suppress
 
 from whimbrel.deployment.bringing_up import AnySite, guest_of
 from whimbrel.deployment.deployed import Deployment
-from whimbrel.deployment.standing import places_of, refuse_while_moved, request_for
+from whimbrel.deployment.standing import places_of, refuse_while_moved, subject_of
 from whimbrel.durable import put_aside
 from whimbrel.errors import SilentError, UnsafeStateError
 from whimbrel.guests import guest as the_guest
@@ -50,7 +50,7 @@ def bring_back(deployment: Deployment, site: AnySite, boot_anew: bool, told: Cal
     with ExitStack() as holding:
         places = places_of(deployment, site, holding)
         migration = interrupted.intent.spec if interrupted is not None else deployment.spec.migration
-        request = request_for(deployment, site, migration, _way(deployment, site, history), places)
+        request = subject_of(deployment, site, migration, _way(deployment, site, history), places).request
         _refuse_a_third_copy(deployment, site, request, places)
         where = _bring_back(deployment, request, history, boot_anew, told)
     if interrupted is not None:

@@ -20,16 +20,23 @@ _AS_ROOT = "sed -i 's/^user .*/user root;/' /etc/nginx/nginx.conf; "
 
 
 @dataclass(frozen=True)
+class ContainerParts:
+    """What the container is made from: its root file system, its film, and the library for CRIU, where the hosts find them."""
+
+    root: str
+    film: str
+    criu_aid: str
+
+
+@dataclass(frozen=True)
 class FreshContainer:
-    """From what a trial of this form starts: its root file system, its film, and the library for CRIU, where the hosts find them.
+    """From what a trial of this form starts.
 
     A process of the host cannot be saved and restored as often as a VM can, so nothing is saved.
     """
 
     id: str
-    root: str
-    film: str
-    criu_aid: str
+    parts: ContainerParts
     versions: dict[str, str]
 
     @property
@@ -46,30 +53,34 @@ class FreshContainer:
         """It is None: nothing is saved."""
 
 
+def parts_of(site: Site, stream: StreamSpec) -> ContainerParts:
+    """What the container of this site and stream is made from."""
+    store, files = site.store, site.files_of(site.guest)
+    film = store.film(stream.bitrate_bytes_per_s, stream.length_s)
+    return ContainerParts(files.image(store.container_tree()), files.image(film), files.image(store.criu_aid()))
+
+
 def fresh_container(site: Site, stream: StreamSpec) -> FreshContainer:
     """The container of this site and stream; CapabilityError or UsageError when its hosts have no room for one."""
-    store, files = site.store, site.files_of(site.guest)
-    tree, film = store.container_tree(), store.film(stream.bitrate_bytes_per_s, stream.length_s)
+    parts = parts_of(site, stream)
     cell = site.open_cell(first_host(site))
     try:
         versions = carrier.versions(cell)
     finally:
         cell.close()
-    return FreshContainer(
-        f"fresh-{tree.parent.name}", files.image(tree), files.image(film), files.image(store.criu_aid()), versions
-    )
+    return FreshContainer(f"fresh-{site.store.container_tree().parent.name}", parts, versions)
 
 
-def prepare(cell: Cell, state: FreshContainer, address: str, prefix_length: int) -> None:
+def prepare(cell: Cell, parts: ContainerParts, address: str, prefix_length: int) -> None:
     """Makes everything that the container needs in a cell, and warm what a move needs; nothing runs yet."""
     cell.shell(
         f"""set -e
         mkdir -p {HOME}/upper {HOME}/work {HOME}/bundle/rootfs /srv/film
-        ln -s {state.root} {HOME}/lower
-        mount --bind {state.film} /srv/film
+        ln -s {parts.root} {HOME}/lower
+        mount --bind {parts.film} /srv/film
         """
     )
-    carrier.put_bundle(cell, carrier.place_of(address, prefix_length, state.criu_aid), _AS_ROOT, _open_files())
+    carrier.put_bundle(cell, carrier.place_of(address, prefix_length, parts.criu_aid), _AS_ROOT, _open_files())
     carrier.make_network(cell, address, prefix_length)
 
 

@@ -217,6 +217,10 @@ class RemoteSite:
         """libvirt opens no door to a host itself."""
         raise UsageError("containers do not move between hosts by URI yet", resolution="move the VM, or use a lab")
 
+    def find_cell(self, host: Host) -> None:
+        """None, as nobody can open one."""
+        return
+
     @property
     def platform(self) -> str:
         """Versions of libvirt and QEMU on the first host, and where its files lie."""

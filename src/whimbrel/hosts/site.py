@@ -130,6 +130,9 @@ class Site(Protocol):
     def open_cell(self, host: Host) -> Cell:
         """Room for a container on the host itself; UsageError when there is none to be had, or somebody has it."""
 
+    def find_cell(self, host: Host) -> Cell | None:
+        """The cell that was opened on this host and left; None where there is none."""
+
     @property
     def prefix_length(self) -> int:
         """Of the guest's network."""

@@ -167,6 +167,10 @@ class Lab:
         """A cell of the server."""
         return LabCell.open(self.hosts[host.name])
 
+    def find_cell(self, host: Host) -> LabCell | None:
+        """The cell of the server, where there is one."""
+        return LabCell.find(self.hosts[host.name])
+
     @property
     def prefix_length(self) -> int:
         """Of the lab's network."""

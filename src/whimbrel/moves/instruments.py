@@ -161,13 +161,20 @@ def _playing(said: Sequence[Line]) -> set[int]:
     return {line["viewer"] for line in said if line["say"] == "playing"}
 
 
-def said_by(player: Instrument | None, hls_player: Instrument | None) -> list[Event]:
+def said_by(running: Sequence[Instrument]) -> list[Event]:
     """What the viewers of each protocol told of themselves, as events."""
-    return [*_events("player", player), *_events("hls player", hls_player)]
+    return [event for instrument in running for event in _events(instrument)]
 
 
-def _events(source: Literal["player", "hls player"], player: Instrument | None) -> Iterator[Event]:
-    for line in player.said if player is not None else ():
+def _events(instrument: Instrument) -> Iterator[Event]:
+    source: Literal["player", "hls player"]
+    if instrument.name == "player":
+        source = "player"
+    elif instrument.name == "hls player":
+        source = "hls player"
+    else:
+        return
+    for line in instrument.said:
         if "t_ns" in line:
             data = {key: value for key, value in line.items() if key not in ("say", "t_ns")}
             yield Event(source=source, host=None, name=line["say"], realtime_ns=None, seen_ns=line["t_ns"], data=data)
