@@ -95,7 +95,9 @@ def test_a_hypervisor_is_a_door() -> None:
         if file.relative_to(SOURCE).parts[0] == "engines":
             continue
         text = file.read_text()
-        assert "libvirt" not in {name.split(".")[0] for name in _plain_imports(file)}, file
+        # Doctor tries whether it is installed.
+        if file != SOURCE / "system" / "capabilities.py":
+            assert "libvirt" not in {name.split(".")[0] for name in _plain_imports(file)}, file
         assert not re.search(r"\bVIR_[A-Z]+_[A-Z]|libvirtError|\.monitor\(|XMLDesc", _code_of(file)), file
         opens += [file.name] * text.count("hypervisor_at(")
         for name in imported(file):
