@@ -249,6 +249,11 @@ def test_a_stream_of_a_real_nginx_that_is_stopped(pause_ms: int, tmp_path: Path)
         check
     )
     assert (check["failed"], check["connections_lost"]) == (0, 0)
+    # nginx sends a second ahead, and the player holds what it is sent: it shows what is left of the pause.
+    stream = check["stream"]
+    say("stall of a player of that stream, buffer 1 s", max(0.0, least_s - 1) * 1e3, (stream["stalled_s"] or 0) * 1e3, "ms")
+    assert stream["stalled_s"] == pytest.approx(max(0.0, pause_ms / 1e3 - 1.1), abs=0.25), stream
+    assert (stream["stalls"], stream["stalling_mos"] == 5) == ((1, False) if pause_ms > 1000 else (0, True)), stream
 
 
 def nginx_workers(origin: Origin) -> list[int]:
