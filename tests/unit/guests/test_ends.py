@@ -59,7 +59,7 @@ def libvirt(monkeypatch: pytest.MonkeyPatch) -> Libvirt:
     found = Libvirt()
     monkeypatch.setattr(ends, "Connection", found)
     monkeypatch.setattr(last_words, "Connection", found)
-    monkeypatch.setattr(ends, "_LATE_S", 0.05)
+    monkeypatch.setattr(ends, "LATE_S", 0.05)
     return found
 
 

@@ -31,7 +31,7 @@ class Source:
         self.told: list[Callable[[MonitorEvent], None]] = []
         self.asked = 0
         self.done = self.gone = False
-        self._left_bytes = left_bytes
+        self.left_bytes = left_bytes
         self._began_s = time.monotonic()
 
     @contextmanager
@@ -59,7 +59,7 @@ class Source:
     def job_stats(self) -> dict[str, int]:
         self._answer()
         sent = round((time.monotonic() - self._began_s) * RATE_BYTES_PER_S)
-        return {"memory_processed": sent + 1, "memory_remaining": max(0, self._left_bytes - sent), "memory_iteration": 1}
+        return {"memory_processed": sent + 1, "memory_remaining": max(0, self.left_bytes - sent), "memory_iteration": 1}
 
     def monitor(self, command: str) -> dict[str, Any]:
         self._answer()
@@ -86,7 +86,7 @@ def watching() -> MigrationEvents:
 @pytest.fixture
 def seldom(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever only waits for the next look comes too late."""
-    monkeypatch.setattr(migration_events, "_LOOK_AFTER_STOP_EVERY_S", 60.0)
+    monkeypatch.setattr(migration_events, "LOOK_AFTER_STOP_EVERY_S", 60.0)
 
 
 def asked_within(source: Source, seconds: float) -> int:
@@ -132,7 +132,7 @@ def test_the_downtime_is_read_between_qemus_last_word_and_its_end(source: Source
 
 
 def test_it_is_looked_for_near_the_end_though_no_word_comes(source: Source, seldom: None) -> None:
-    source._left_bytes = RATE_BYTES_PER_S
+    source.left_bytes = RATE_BYTES_PER_S
     with watching() as events:
         time.sleep(0.3)
         source.say("STOP")
