@@ -1,7 +1,7 @@
 """A command in one of the stages of a campaign, made of what the real ones are made of: ``python -m tests.stages STAGE FOLDER``.
 
-It says something again and again until there is a file ``enough``. It makes the file ``ready`` when it has come that far, ``told``
-when a signal has come, ``removed`` when a clean-up has come to its end, and ``done`` at the end of all.
+It says something again and again until there is a file ``enough``. It makes the file ``ready`` when it has come that far,
+``told`` when a signal has come, ``removed`` when a clean-up has come to its end, and ``done`` at the end of all.
 """
 
 from __future__ import annotations
