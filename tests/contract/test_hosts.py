@@ -27,7 +27,7 @@ def host(request: pytest.FixtureRequest, lab: Lab) -> Host:
 
 @pytest.fixture(params=["lab", "fake"])
 def vantage(request: pytest.FixtureRequest, lab: Lab) -> Vantage:
-    return lab.vantage if request.param == "lab" else FakeVantage()
+    return lab.network.vantage if request.param == "lab" else FakeVantage()
 
 
 def test_a_host_has_a_name_and_an_address(host: Host) -> None:

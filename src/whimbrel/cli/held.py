@@ -6,16 +6,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from whimbrel.cli.interrupts import Interrupts
-from whimbrel.deployment.bringing_up import AnySite
 from whimbrel.deployment.deployed import Deployment
 from whimbrel.errors import UsageError
 from whimbrel.hosts.claims import confirm
+from whimbrel.hosts.site import Site
 from whimbrel.images.store import ImageStore
 from whimbrel.moves.place import ledger_for, site_for
 
 
 @contextmanager
-def held(deployment: Deployment, when_interrupted: str) -> Iterator[AnySite]:
+def held(deployment: Deployment, when_interrupted: str) -> Iterator[Site]:
     """The place, which nobody else may change meanwhile."""
     with ledger_for(deployment.spec) as ledger, Interrupts(ledger, when_interrupted):
         if not ledger.entries:

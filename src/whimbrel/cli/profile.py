@@ -16,10 +16,10 @@ from whimbrel.cli.deploy import Deployed
 from whimbrel.cli.held import held
 from whimbrel.cli.quantities import duration_s
 from whimbrel.cli.terminal import complain
-from whimbrel.deployment.bringing_up import AnySite
 from whimbrel.deployment.deployed import Deployment, find
 from whimbrel.deployment.profiling import Profiled
 from whimbrel.deployment.profiling import profile as profile_it
+from whimbrel.hosts.site import Site
 from whimbrel.observe.dirty_profile import USUAL_SAMPLE, expected_s
 from whimbrel.predict.profile import PAGE_BYTES
 from whimbrel.records.caller import write_file
@@ -56,7 +56,7 @@ def profile(
     _tell(found, as_json)
 
 
-def profile_with_bar(deployment: Deployment, site: AnySite, to: HostName | None, seconds: str, sample: int) -> Profiled:
+def profile_with_bar(deployment: Deployment, site: Site, to: HostName | None, seconds: str, sample: int) -> Profiled:
     """Profiles it, and shows how far that has come; UsageError when ``seconds`` is no duration."""
     longest_s = duration_s("--for", seconds, _LEAST_S)
     takes_s = expected_s(longest_s, by_qemu=deployment.spec.hosts is not None)

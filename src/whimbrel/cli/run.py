@@ -28,9 +28,8 @@ from whimbrel.cli.terminal import Steps, complain, print_table
 from whimbrel.deployment.deployed import others_beside
 from whimbrel.errors import UsageError, WhimbrelError
 from whimbrel.guests.guest import what_is_left
-from whimbrel.hosts.remote import RemoteSite
+from whimbrel.hosts.site import Site
 from whimbrel.images.store import ImageStore
-from whimbrel.lab.lab import Lab
 from whimbrel.moves.making import make_images
 from whimbrel.moves.needs import wanted_of
 from whimbrel.moves.notes import Origin
@@ -234,7 +233,7 @@ class _Run:
             steps.step("writing the report")
             return write_report(folder, figures=True)
 
-    def _leave(self, site: Lab | RemoteSite, left_up: bool, succeeded: bool) -> None:
+    def _leave(self, site: Site, left_up: bool, succeeded: bool) -> None:
         """Takes the lab down, or clears the hosts, unless it was up before us, or a failure is to be looked at."""
         interrupted = isinstance(sys.exception(), KeyboardInterrupt)
         if self._keep_on_failure and not succeeded and not interrupted and self._ledger.entries and self._spec.hosts is None:
@@ -250,7 +249,7 @@ class _Run:
         if interrupted and (self._path / "campaign.json").exists():
             complain(f"to go on: {shlex.join([*_HOW_TO_CALL, 'run', '--resume', str(self._path)])}")
 
-    def _what_is_left(self, site: Lab | RemoteSite) -> str:
+    def _what_is_left(self, site: Site) -> str:
         """Of the last trial's guest: what is on the hosts now, not what we last knew."""
         last = self._last
         if last is not None and last.record.plan.form == "container":
