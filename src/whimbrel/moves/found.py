@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 
 from whimbrel.engines.guest_agent import GuestAgent
-from whimbrel.engines.libvirt import Connection
 from whimbrel.guests.carrier import CellCarrier, VmCarrier
 from whimbrel.hosts.host import Host, Place
 from whimbrel.hosts.identity import GuestIdentity
@@ -22,7 +21,7 @@ def find_carriers(site: Site, vms: Mapping[HostName, GuestIdentity], holding: Ex
     found = {}
     for host in site.hosts.values():
         vm = vms[host.name]
-        domain = None if host.gone else holding.enter_context(Connection.open(host.libvirt_uri)).find(vm.uuid)
+        domain = None if host.gone else holding.enter_context(host.hypervisor()).find(vm.uuid)
         inside = NothingInside(f"the carrier on host {host.name}") if domain is None else GuestAgent(domain)
         found[host.name] = VmCarrier(host, inside, vm.address, vm)
     return found

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Protocol
 from urllib.parse import urlsplit
 
-from whimbrel.engines.libvirt import Connection
 from whimbrel.errors import WhimbrelError
 from whimbrel.guests import carrier, in_cells
 from whimbrel.guests import guest as the_guest
@@ -64,7 +63,7 @@ class FreshVm:
     def bring_up(self, holding: ExitStack) -> BroughtUp:
         """Restores it on the source."""
         setting, guest = self._subject.setting, self._subject.what
-        connection = holding.enter_context(Connection.open(setting.source.libvirt_uri))
+        connection = holding.enter_context(setting.source.hypervisor())
         own: OwnDisk | None = None
         if setting.spec.migration.storage != "shared":
             own, left_over = the_guest.own_disks(setting.site, guest, *setting.hosts)
@@ -98,7 +97,7 @@ class FreshInnerContainer:
         return BroughtUp(InnerContainer(setting, (serving, waiting)), serving.inside, took_s)
 
     def _restore(self, host: Host, state: CarrierState, holding: ExitStack) -> tuple[VmCarrier, float]:
-        connection = holding.enter_context(Connection.open(host.libvirt_uri))
+        connection = holding.enter_context(host.hypervisor())
         agent, took_s = the_guest.restore(self._setting.site, connection, state.vm, state.folder)
         return VmCarrier(host, agent, state.vm.address, state.vm), took_s
 

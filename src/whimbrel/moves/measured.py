@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from whimbrel.analysis.phases import phase_reached
-from whimbrel.engines.libvirt import Connection
 from whimbrel.errors import EngineError, GuestEndedError, GuestError, WhimbrelError, interrupted
 from whimbrel.guests.ends import EndWatch
 from whimbrel.guests.last_words import LastWords
@@ -121,7 +120,7 @@ class MeasuredMove:
     def begin(self, subject: Subject) -> None:
         """What is to be known of it before it moves. One whose own clock cannot be read is moved all the same."""
         self._subject = subject
-        with Connection.open(self.setting.source.libvirt_uri) as connection:
+        with self.setting.source.hypervisor() as connection:
             self.notes.host_versions = connection.versions()
         self.notes.clocks |= clocks_on(subject, self.setting.source)
         with self._noting_clock(), ExitStack() as holding:
@@ -189,7 +188,7 @@ class MeasuredMove:
             instrument.tell_to_end()
 
     def record(self, start: Started, origin: Origin) -> TrialRecord:
-        """All that was noted."""
+        """All that was noted, as a record."""
         setting = self.setting
         return self.notes.record(setting.spec, setting.plan, start, setting.site, origin, read_pair())
 

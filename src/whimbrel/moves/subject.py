@@ -108,7 +108,7 @@ class WholeVm:
 
     @property
     def places(self) -> tuple[Host, Host]:
-        """The hosts themselves."""
+        """Both hosts, as they are."""
         return self.setting.hosts
 
     @property
@@ -174,7 +174,7 @@ class InnerContainer(_Container):
 
     @property
     def vms(self) -> tuple[GuestIdentity, GuestIdentity]:
-        """The carriers."""
+        """The carriers, source first."""
         return self.places[0].vm, self.places[1].vm
 
     def memory_at_rest(self, inside: Inside) -> tuple[int, int | None]:
