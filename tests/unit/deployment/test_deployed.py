@@ -13,7 +13,7 @@ from uuid import UUID
 import pytest
 
 from tests.fakes import FakeCell, FakeHost
-from whimbrel.cli.deploy import undeploy
+from whimbrel.api.service import undeploy
 from whimbrel.deployment.bringing_up import bring_up, guest_of, refuse_name, take_down, vms_of
 from whimbrel.deployment.deployed import Deployment, deployed, find, one_arm_of, plan_of
 from whimbrel.deployment.moving import Progress, move
@@ -185,7 +185,7 @@ def test_an_undeploying_that_failed_can_be_done_again(monkeypatch: pytest.Monkey
             raise EngineError("host b does not answer")
 
     monkeypatch.setitem(ledgers._undo_elsewhere, "domain", end)
-    monkeypatch.setattr("whimbrel.cli.deploy.need_root", lambda what: None)
+    monkeypatch.setattr("whimbrel.api.service.need_root", lambda what: None)
     with ledger_for(deployment.spec) as ledger:
         ledger.add("record", str(deployment.folder))
         ledger.add("domain", "on b")
