@@ -13,7 +13,6 @@ import pytest
 import whimbrel
 from tests.documented import examples
 from tests.labs import PROJECT
-from tests.snapshot import snapshot
 from whimbrel.errors import UsageError
 from whimbrel.lab.lab import ledger_of
 
@@ -22,14 +21,12 @@ from whimbrel.lab.lab import ledger_of
 def nothing_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     (tmp_path / "scenarios").symlink_to(PROJECT / "scenarios")
     monkeypatch.chdir(tmp_path)
-    before = snapshot()
     yield
     for name in ("notebook", "mytests"):
         with ledger_of(name) as ledger:
             left = ledger.entries
             ledger.undo_all()
         assert left == []
-    assert snapshot() == before
 
 
 def test_a_guest_goes_from_north_to_west_to_east_measured(capsys: pytest.CaptureFixture[str]) -> None:
