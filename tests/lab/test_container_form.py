@@ -75,7 +75,7 @@ def cells(lab: Lab, fresh: FreshContainer) -> Iterator[Cells]:
             cell = lab.cells.open(host)
             stack.callback(cell.close)
             in_cells.prepare(cell, fresh.parts, lab.guest.address, lab.network.prefix_length)
-            return CellCarrier(host, cell, urlsplit(host.move_uri).hostname or host.address, cell)
+            return CellCarrier(host, cell, urlsplit(host.peering.move_uri).hostname or host.address, cell)
 
         found = Cells(lab, on(lab.hosts["a"]), on(lab.hosts["b"]))
         carrier.start(found.a.cell)

@@ -14,7 +14,7 @@ from whimbrel.engines.hypervisor import Hypervisor
 from whimbrel.engines.libvirt_storage import folder_at, pool
 from whimbrel.errors import CapabilityError, UsageError
 from whimbrel.hosts.claims import Claims
-from whimbrel.hosts.host import Capacity, GuestState, Host, SamplePoints
+from whimbrel.hosts.host import Capacity, GuestState, Host, Peering, SamplePoints
 from whimbrel.hosts.identity import GuestIdentity, HostIdentity, Owner
 from whimbrel.hosts.one_host import refuse_hosts_that_are_one
 from whimbrel.hosts.processors import need_processors
@@ -54,6 +54,7 @@ class RemoteHost:
         self._spec = spec
         self._storage = storage
         self._label = label
+        self.sight = SightByLibvirt(name, spec.libvirt, self._is_here)
 
     @property
     def libvirt_uri(self) -> str:
@@ -65,29 +66,25 @@ class RemoteHost:
         return hypervisor_at(self.libvirt_uri)
 
     @property
-    def peer_uri(self) -> str:
-        """How the other host reaches it: as we do, but with its own certificates and sockets; nobody can be asked there."""
-        return without_asking(self._spec.peer_libvirt or urlunsplit(urlsplit(self._spec.libvirt)._replace(query="")))
-
-    @property
-    def move_uri(self) -> str:
-        """Where a peer sends a guest's memory."""
-        return f"tcp://[{self.address}]" if ":" in self.address else f"tcp://{self.address}"
+    def peering(self) -> Peering:
+        """As we reach it, but with its own certificates and sockets; nobody can be asked there."""
+        peer_uri = without_asking(self._spec.peer_libvirt or urlunsplit(urlsplit(self._spec.libvirt)._replace(query="")))
+        move_uri = f"tcp://[{self.address}]" if ":" in self.address else f"tcp://{self.address}"
+        return Peering(peer_uri, move_uri, self._certificate_name(peer_uri))
 
     def identity(self) -> HostIdentity:
         """What its libvirt says."""
         with self.hypervisor() as connection:
             return HostIdentity(*connection.host_identity())
 
-    @property
-    def certificate_name(self) -> str | None:
+    def _certificate_name(self, peer_uri: str) -> str | None:
         """What the file says; else, for a host with an address only, the name by which its libvirt is reached over TLS.
 
         That name is in the certificate of its libvirt already, and QEMU's is usually the same. A name that only ssh knows is not.
         """
         if self._spec.certificate_name is not None or not is_address(self.address):
             return self._spec.certificate_name
-        peer = split_libvirt_uri(self.peer_uri)
+        peer = split_libvirt_uri(peer_uri)
         return peer.host if peer.transport == "tls" and not is_address(peer.host) else None
 
     @property
@@ -112,13 +109,22 @@ class RemoteHost:
         """Whether its libvirtd is reached by a socket of this machine; another machine's may be passed on to one."""
         return split_libvirt_uri(self.libvirt_uri).local
 
+
+class SightByLibvirt:
+    """What libvirt tells of a host: little beside its guests. Implements ``hosts.host.Sight``."""
+
+    def __init__(self, name: str, uri: str, is_here: bool) -> None:
+        self._name = name
+        self._uri = uri
+        self._is_here = is_here
+
     def sample_points(self) -> SamplePoints | None:
         """Its libvirt is all that can be asked."""
         return None
 
     def command(self, argv: Sequence[str]) -> Sequence[str]:
         """libvirt runs no commands."""
-        raise CapabilityError(f"{argv[0]} cannot be run on host {self.name}, of which we have only the URI of its libvirt")
+        raise CapabilityError(f"{argv[0]} cannot be run on host {self._name}, of which we have only the URI of its libvirt")
 
     def process_of(self, guest: GuestIdentity) -> int | None:
         """None: QEMU's process is on the host, not here."""
@@ -133,17 +139,17 @@ class RemoteHost:
     def unmeasured(self) -> dict[str, str]:
         """What libvirt does not tell."""
         found = {
-            f"network of host {self.name}": "libvirt tells the traffic of guests, not that of the host",
-            f"console of the guest on host {self.name}": "it is written to a file on the host, which we cannot read",
+            f"network of host {self._name}": "libvirt tells the traffic of guests, not that of the host",
+            f"console of the guest on host {self._name}": "it is written to a file on the host, which we cannot read",
         }
         if not self._is_here:
             # Where it is here the kernel says what is free.
-            found[f"shared memory of host {self.name}"] = "libvirt counts it as page cache: what is free is an upper bound"
+            found[f"shared memory of host {self._name}"] = "libvirt counts it as page cache: what is free is an upper bound"
         return found
 
     def logs(self) -> dict[str, str]:
         """They lie on the host."""
-        return {f"{self.name}-logs.log": f"the logs of {self.libvirt_uri} lie on the host: /var/log/libvirt\n"}
+        return {f"{self._name}-logs.log": f"the logs of {self._uri} lie on the host: /var/log/libvirt\n"}
 
 
 class Here:
@@ -339,7 +345,7 @@ def examine_hosts(spec: HostsSpec) -> list[Finding]:
         findings.append(attempt("shared storage", True, lambda: _shared(spec)))
     if findings[-1].works:
         findings.append(attempt("use by others", True, lambda: _unused(spec)))
-    findings += [Finding(what, False, False, why) for host in hosts for what, why in host.unmeasured.items()]
+    findings += [Finding(what, False, False, why) for host in hosts for what, why in host.sight.unmeasured.items()]
     return findings
 
 

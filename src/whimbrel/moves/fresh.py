@@ -161,7 +161,7 @@ def make_carrier(site: Site, host: Host, parts: ContainerParts) -> CellCarrier:
 
 def carrier_in(cell: Cell, host: Host) -> CellCarrier:
     """A cell as a container's place; its images take the way that a guest's memory takes."""
-    return CellCarrier(host, cell, urlsplit(host.move_uri).hostname or host.address, cell)
+    return CellCarrier(host, cell, urlsplit(host.peering.move_uri).hostname or host.address, cell)
 
 
 def _take_power_away(host: Host, guest: GuestIdentity) -> None:
