@@ -86,8 +86,6 @@ def move_slowly(lab: Lab, held: ExitStack) -> None:
     assert guest is not None
     there = lab.hosts["b"].peering
     options = MoveOptions(peer_uri=there.peer_uri, move_uri=there.move_uri, bandwidth_mib_per_s=1)
-        peer_uri=lab.hosts["b"].peering.peer_uri, move_uri=lab.hosts["b"].peering.move_uri, bandwidth_mib_per_s=1
-    )
 
     def move() -> None:
         with contextlib.suppress(EngineError):
