@@ -173,7 +173,7 @@ class _Run:
         if is_kept and self._ledger.entries:
             name = self._spec.lab.name
             self._ledger.keep(self._spec.lab.model_dump_json())
-            self._observer.note(f"the lab is left up: {left_words(site, self._last)}")
+            self._observer.note(f"the lab is left up: {left_of(site, self._last)}")
             self._observer.note(f"look with 'whimbrel lab exec {name} {next(iter(site.hosts))} -- virsh list --all'")
             self._observer.note(f"remove it with 'whimbrel lab down {name}'")
         elif not left_up:
@@ -235,7 +235,7 @@ def _refuse_what_is_deployed(spec: CampaignSpec) -> None:
         )
 
 
-def left_words(site: Site, last: StoredTrial | None) -> str:
+def left_of(site: Site, last: StoredTrial | None) -> str:
     """What is left of the last trial's guest: what is on the hosts now, not what we last knew."""
     if last is not None and last.record.plan.form == "container":
         return "the container was left as it was, in the cells of its servers"
