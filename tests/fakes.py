@@ -14,7 +14,7 @@ from whimbrel.engines.hypervisor import Hypervisor, MoveOptions, MoveStage, Prog
 from whimbrel.errors import EngineError, GuestError, MoveError, NoGuestError, RefusedError, SilentError, ToolError, WhimbrelError
 from whimbrel.guests.carrier import container_at
 from whimbrel.guests.forms import Identity
-from whimbrel.hosts.host import Capacity, GuestState, SamplePoints
+from whimbrel.hosts.host import Capacity, GuestState, Peering, SamplePoints
 from whimbrel.hosts.identity import GuestIdentity, HostIdentity, identity_in_lab
 from whimbrel.hosts.inside import Inside
 from whimbrel.hosts.site import DiskFacts
@@ -29,6 +29,8 @@ ORIGIN = container_at("192.0.2.100")
 
 class FakeHost:
     """A host with as much room as it is told; implements ``hosts.host.Host``."""
+
+    shares_our_clock = True
 
     def __init__(self, name: str = "b", memory_bytes: int = 4 * 2**30, disk_bytes: int = 100 * 2**30) -> None:
         self.name = name
@@ -50,21 +52,17 @@ class FakeHost:
         return hypervisor_at(self.libvirt_uri)
 
     @property
-    def peer_uri(self) -> str:
-        return f"qemu+tcp://{self.name}/system"
+    def peering(self) -> Peering:
+        return Peering(f"qemu+tcp://{self.name}/system", f"tcp://{self.address}")
 
     @property
-    def move_uri(self) -> str:
-        return f"tcp://{self.address}"
+    def sight(self) -> FakeSight:
+        return FakeSight(self)
 
     def identity(self) -> HostIdentity:
         if self.silent:
             raise SilentError(f"host {self.name} does not answer")
         return self.machine
-
-    @property
-    def certificate_name(self) -> str | None:
-        return None
 
     @property
     def gone(self) -> bool:
@@ -78,25 +76,32 @@ class FakeHost:
     def capacity(self) -> Capacity:
         return self._capacity
 
+
+class FakeSight:
+    """What is seen of a fake host; implements ``hosts.host.Sight``."""
+
+    def __init__(self, host: FakeHost) -> None:
+        self._host = host
+
     @property
     def shares_our_clock(self) -> bool:
-        return True
+        return self._host.shares_our_clock
 
     @property
     def unmeasured(self) -> dict[str, str]:
         return {}
 
     def sample_points(self) -> SamplePoints:
-        return SamplePoints(host=self.name, cgroup=f"fake/{self.name}", init_pid=1)
+        return SamplePoints(host=self._host.name, cgroup=f"fake/{self._host.name}", init_pid=1)
 
     def command(self, argv: Sequence[str]) -> Sequence[str]:
         return argv
 
     def process_of(self, guest: GuestIdentity) -> int | None:
-        return 1 if self.guests.get(guest.uuid) == "runs" else None
+        return 1 if self._host.guests.get(guest.uuid) == "runs" else None
 
     def logs(self) -> dict[str, str]:
-        return {f"{self.name}-libvirtd.log": "nothing happened\n", **self.told}
+        return {f"{self._host.name}-libvirtd.log": "nothing happened\n", **self._host.told}
 
 
 @dataclass

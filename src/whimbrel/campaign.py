@@ -209,7 +209,7 @@ class Campaign:
         done: list[StoredTrial] = []
         try:
             # A lab that was left up may have the rate of another campaign's last arm.
-            self._site.shape_links(self._rate_bytes_per_s)
+            self._site.network.shape_links(self._rate_bytes_per_s)
             while len(done) < len(self._plans):
                 plan = self._plans[len(done)]
                 known = before.get(plan.order)
@@ -278,5 +278,5 @@ class Campaign:
 
     def _shape(self, spec: CampaignSpec) -> None:
         if spec.link_rate_bytes_per_s != self._rate_bytes_per_s:
-            self._site.shape_links(spec.link_rate_bytes_per_s)
+            self._site.network.shape_links(spec.link_rate_bytes_per_s)
             self._rate_bytes_per_s = spec.link_rate_bytes_per_s

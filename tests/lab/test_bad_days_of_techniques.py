@@ -261,7 +261,7 @@ def test_each_is_aborted_while_the_guest_stands_still(
     deployed: Deployed, technique: str, sets: tuple[str, ...], word: str
 ) -> None:
     # What is sent while the guest stands still is sent as fast as the link goes, whatever 'bandwidth' says.
-    deployed.lab.shape_links(4e6)
+    deployed.lab.network.shape_links(4e6)
     try:
         moving = deployed.begin("b", technique, *sets)
         deployed.come_to(word)
@@ -269,7 +269,7 @@ def test_each_is_aborted_while_the_guest_stands_still(
         assert ask_to_abort(deployed.deployment) == "aborted"
         moving.join(400)
     finally:
-        deployed.lab.shape_links(deployed.lab.spec.link_rate_bytes_per_s)
+        deployed.lab.network.shape_links(deployed.lab.spec.link_rate_bytes_per_s)
     assert deployed.copies() == ["a"]
     assert deployed.move("b", technique).error is None
 

@@ -112,7 +112,7 @@ def go_on(campaign: CampaignFolder, stored: list[StoredTrial], said: list[str]) 
         said.append(f"{trials} more")
         raise EndedError
 
-    site = cast("Site", SimpleNamespace(shape_links=lambda rate: None))
+    site = cast("Site", SimpleNamespace(network=SimpleNamespace(shape_links=lambda rate: None)))
     folder = cast("CampaignFolder", SimpleNamespace(trials=lambda: stored))
     progress = Progress(said.append, lambda plan: None, lambda stored: None, more)
     running = Campaign(campaign.spec, campaign.plans, site, folder, Origin("a test", None), progress)

@@ -13,16 +13,13 @@ from whimbrel.guests.carrier import container_at
 from whimbrel.guests.ends import noticed
 from whimbrel.hosts.host import Host
 from whimbrel.hosts.identity import GuestIdentity, identity_before_names
-from whimbrel.hosts.remote import RemoteSite
-from whimbrel.lab.lab import Lab
+from whimbrel.hosts.site import Site, carrier_on, cells_of
 from whimbrel.moves.fresh import fresh
 from whimbrel.moves.starts import Starts
 from whimbrel.moves.subject import Setting
 from whimbrel.spec.campaign import CampaignSpec
 from whimbrel.spec.fields import HostName
 from whimbrel.system.places import make_private
-
-AnySite = Lab | RemoteSite
 
 
 def refuse_name(name: str) -> None:
@@ -33,7 +30,7 @@ def refuse_name(name: str) -> None:
         raise UsageError(f"{name!r} is deployed already", resolution=f"'whimbrel undeploy {name}', or choose another --name")
 
 
-def bring_up(site: AnySite, spec: CampaignSpec, name: str, on: HostName, made_lab: bool, number: int = 1) -> Deployment:
+def bring_up(site: Site, spec: CampaignSpec, name: str, on: HostName, made_lab: bool, number: int = 1) -> Deployment:
     """Starts the service from a saved state and waits until it answers; ``spec`` is of one arm, and ``number`` the site's."""
     the_guest.refuse_another(site)
     plan = plan_of(spec, on, next(name for name in site.hosts if name != on))
@@ -62,7 +59,7 @@ def bring_up(site: AnySite, spec: CampaignSpec, name: str, on: HostName, made_la
     return deployment
 
 
-def take_down(site: AnySite, deployment: Deployment) -> None:
+def take_down(site: Site, deployment: Deployment) -> None:
     """Ends the service wherever it is, then forgets it; the lab stays. CleanUpError, and nothing forgotten, when it may run."""
     failures = []
     for host in site.hosts.values():
@@ -82,41 +79,41 @@ def take_down(site: AnySite, deployment: Deployment) -> None:
             site.ledger.undo(entry)
 
 
-def _end_on(host: Host, site: AnySite, deployment: Deployment) -> None:
+def _end_on(host: Host, site: Site, deployment: Deployment) -> None:
     if deployment.form != "container":
         the_guest.take_power_away(host, vms_of(deployment, site)[host.name])
         return
-    cell = site.find_cell(host)
+    cell = cells_of(site).find(host)
     if cell is not None:
         cell.close()
 
 
-def _refuse_another_container(site: AnySite) -> None:
+def _refuse_another_container(site: Site) -> None:
     """UsageError when a server has one: a server has room for one cell, and whoever ends a container ends all cells."""
     for host in site.hosts.values():
-        if site.find_cell(host) is not None:
+        if cells_of(site).find(host) is not None:
             raise UsageError(
                 f"host {host.name} already has a container: a lab has room for one on its servers",
                 resolution="'whimbrel undeploy' it, or deploy into another lab: --set lab.name=...",
             )
 
 
-def vms_of(deployment: Deployment, site: AnySite) -> Mapping[HostName, GuestIdentity]:
+def vms_of(deployment: Deployment, site: Site) -> Mapping[HostName, GuestIdentity]:
     """Its VM on each host; none where there are no VMs."""
     if deployment.vms is not None:
         return deployment.vms
     return {name: identity_before_names(guest.address) for name, guest in _new_vms(site, deployment.spec).items()}
 
 
-def _new_vms(site: AnySite, spec: CampaignSpec) -> dict[HostName, GuestIdentity]:
+def _new_vms(site: Site, spec: CampaignSpec) -> dict[HostName, GuestIdentity]:
     scenario = spec.scenarios[0]
     if (scenario.every_arm[0].form or scenario.form) == "container":
         return {}
     is_inside = spec.migration.moves == "container"
-    return {name: site.carrier(name) if is_inside else site.guest for name in site.hosts}
+    return {name: carrier_on(site, name) if is_inside else site.guest for name in site.hosts}
 
 
-def guest_of(deployment: Deployment, site: AnySite) -> GuestIdentity:
+def guest_of(deployment: Deployment, site: Site) -> GuestIdentity:
     """What moves: its container, or its VM, which is the same one on every host."""
     return container_at(site.guest.address) if deployment.moves_container else vms_of(deployment, site)[deployment.on]
 

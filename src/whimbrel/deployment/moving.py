@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from whimbrel.deployment.bringing_up import AnySite
 from whimbrel.deployment.deployed import Deployment
 from whimbrel.deployment.standing import places_of, refuse_destination, subject_of, where_it_runs
 from whimbrel.errors import EngineError, InstrumentError, TrialError, UsageError, WhimbrelError
@@ -16,6 +15,7 @@ from whimbrel.guests.carrier import CellCarrier
 from whimbrel.guests.in_cells import parts_of
 from whimbrel.hosts.host import Place
 from whimbrel.hosts.one_host import refuse_hosts_that_are_one
+from whimbrel.hosts.site import Site
 from whimbrel.migrate.carry_out import Ending, carry_out
 from whimbrel.migrate.journal import WrittenJournal, note_end, note_left, read_history
 from whimbrel.migrate.storage import MAKING_DISK, keep_only_copy
@@ -57,7 +57,7 @@ class Moved:
 
 
 def move(
-    deployment: Deployment, site: AnySite, to: HostName, migration: MigrationSpec, out: Path, origin: Origin, progress: Progress
+    deployment: Deployment, site: Site, to: HostName, migration: MigrationSpec, out: Path, origin: Origin, progress: Progress
 ) -> Moved:
     """Moves it to a host; writes a campaign of this one move into ``out``."""
     with ExitStack() as holding:
@@ -86,17 +86,17 @@ def move(
         return Moved(folder.commit(place, measured.record(deployment, origin)), error)
 
 
-def _with_a_cell(deployment: Deployment, site: AnySite, place: Place) -> Place:
+def _with_a_cell(deployment: Deployment, site: Site, place: Place) -> Place:
     """The place; of a container on the servers themselves with a cell that waits for it, on a host that has none yet."""
     if isinstance(place, CellCarrier) and place.cell.gone and not place.host.gone:
         return make_carrier(site, place.host, parts_of(site, deployment.spec.stream))
     return place
 
 
-def _refuse_what_cannot_be_done(deployment: Deployment, site: AnySite, migration: MigrationSpec) -> None:
+def _refuse_what_cannot_be_done(deployment: Deployment, site: Site, migration: MigrationSpec) -> None:
     """CapabilityError when this machine cannot move a container between its servers so; the file's own way was tried before."""
     if deployment.form == "container" and migration.technique != deployment.spec.migration.technique:
-        need_container_techniques({deployment.name: migration.technique}, site.store)
+        need_container_techniques({deployment.name: migration.technique}, site.files.store)
 
 
 def _course(measured: MeasuredMove, subject: Subject, step: Callable[[str], None], watching: ExitStack) -> None:

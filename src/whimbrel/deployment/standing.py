@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import ExitStack
 
-from whimbrel.deployment.bringing_up import AnySite, guest_of, vms_of
+from whimbrel.deployment.bringing_up import guest_of, vms_of
 from whimbrel.deployment.deployed import Deployment, plan_of
 from whimbrel.errors import UsageError
 from whimbrel.hosts.host import Place
+from whimbrel.hosts.site import Site
 from whimbrel.migrate.journal import read_history
 from whimbrel.migrate.verify import exactly_one
 from whimbrel.moves.found import find_carriers, find_cells, subject_found
@@ -17,7 +18,7 @@ from whimbrel.spec.fields import HostName
 from whimbrel.spec.migration import MigrationSpec
 
 
-def places_of(deployment: Deployment, site: AnySite, holding: ExitStack) -> Mapping[HostName, Place]:
+def places_of(deployment: Deployment, site: Site, holding: ExitStack) -> Mapping[HostName, Place]:
     """Where a copy of it may be, by host; carriers are reached for as long as ``holding`` is open."""
     if not deployment.moves_container:
         return site.hosts
@@ -26,7 +27,7 @@ def places_of(deployment: Deployment, site: AnySite, holding: ExitStack) -> Mapp
 
 def subject_of(
     deployment: Deployment,
-    site: AnySite,
+    site: Site,
     migration: MigrationSpec,
     way: tuple[HostName, HostName],
     places: Mapping[HostName, Place],
@@ -52,7 +53,7 @@ def refuse_while_moved(deployment: Deployment) -> None:
         )
 
 
-def where_it_runs(deployment: Deployment, site: AnySite, places: Mapping[HostName, Place]) -> HostName:
+def where_it_runs(deployment: Deployment, site: Site, places: Mapping[HostName, Place]) -> HostName:
     """The host on which its one copy runs; UsageError when a move was interrupted, UnsafeStateError when nobody can say."""
     history = read_history(deployment.journal_file)
     if history is not None and history.ended is None:
@@ -63,7 +64,7 @@ def where_it_runs(deployment: Deployment, site: AnySite, places: Mapping[HostNam
     return exactly_one(guest_of(deployment, site), list(places.values()))
 
 
-def refuse_destination(deployment: Deployment, site: AnySite, source: HostName, to: HostName) -> None:
+def refuse_destination(deployment: Deployment, site: Site, source: HostName, to: HostName) -> None:
     """UsageError when it cannot be moved there, as there is no such host, or it is where it runs."""
     if to not in site.hosts:
         raise UsageError(f"there is no host {to!r}", resolution=f"those of {deployment.name}: {', '.join(site.hosts)}")

@@ -11,7 +11,7 @@ from whimbrel.guests import carrier
 from whimbrel.guests.carrier import CONTAINER, HOME
 from whimbrel.guests.oci import MOST_OPEN_FILES
 from whimbrel.hosts.inside import Cell, Inside
-from whimbrel.hosts.site import Site, first_host
+from whimbrel.hosts.site import Site, cells_of, first_host
 from whimbrel.spec.service import StreamSpec
 
 # Without CAP_SYS_RESOURCE CRIU may ask for the limits of its own user's processes only (prlimit(2)), so the whole service is
@@ -55,7 +55,7 @@ class FreshContainer:
 
 def parts_of(site: Site, stream: StreamSpec) -> ContainerParts:
     """What the container of this site and stream is made from."""
-    store, files = site.store, site.files_of(site.guest)
+    store, files = site.files.store, site.files.of(site.guest)
     film = store.film(stream.bitrate_bytes_per_s, stream.length_s)
     return ContainerParts(files.image(store.container_tree()), files.image(film), files.image(store.criu_aid()))
 
@@ -63,12 +63,12 @@ def parts_of(site: Site, stream: StreamSpec) -> ContainerParts:
 def fresh_container(site: Site, stream: StreamSpec) -> FreshContainer:
     """The container of this site and stream; CapabilityError or UsageError when its hosts have no room for one."""
     parts = parts_of(site, stream)
-    cell = site.open_cell(first_host(site))
+    cell = cells_of(site).open(first_host(site))
     try:
         versions = carrier.versions(cell)
     finally:
         cell.close()
-    return FreshContainer(f"fresh-{site.store.container_tree().parent.name}", parts, versions)
+    return FreshContainer(f"fresh-{site.files.store.container_tree().parent.name}", parts, versions)
 
 
 def prepare(cell: Cell, parts: ContainerParts, address: str, prefix_length: int) -> None:

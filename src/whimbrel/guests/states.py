@@ -48,11 +48,11 @@ class StateStore:
     def __init__(self, site: Site, guest: GuestSpec, stream: StreamSpec) -> None:
         self._site = site
         self._guest = guest
-        self._files = site.files_of(site.guest)
-        store = site.store
+        self._files = site.files.of(site.guest)
+        store = site.files.store
         self._base = store.guest_disk(guest.disk_bytes)
         self._film = store.film(stream.bitrate_bytes_per_s, stream.length_s)
-        self.accelerator = site.accelerator(self._base)
+        self.accelerator = site.platform.accelerator(self._base)
         self._processor = processor_of(site, self.accelerator)
 
     def get(self, form: FormName, service: ServiceName, boot: int, engine: EngineName = "none") -> StateInfo:
@@ -63,7 +63,7 @@ class StateStore:
         if form == "nested":
             self._files.image(disk / "disk.qcow2")
         name, content = self._content(form, service, boot, engine)
-        folder = self._site.store.ensure_named(
+        folder = self._site.files.store.ensure_named(
             name, content, f"{_what(form, service, boot, engine)} (a boot of its own)",
             lambda out, _: self._make(out, form, service, disk, engine),
         )  # fmt: skip
@@ -88,7 +88,7 @@ class StateStore:
         plan = the_guest.plan_domain(self._site, self._site.guest, self._guest, self.accelerator, self._base, self._film)
         content = {
             "domain": domain_xml(plan),
-            "server": self._site.platform,
+            "server": self._site.platform.id,
             "disk": self._nested_content()[0] if form == "nested" else self._base.name,
             "form": form,
             "service": service,
@@ -103,16 +103,16 @@ class StateStore:
     def _nested_content(self) -> tuple[str, dict[str, Any]]:
         content = {
             "base": self._base.name,
-            "payload": self._site.store.container_payload().name,
-            "server": self._site.platform,
+            "payload": self._site.files.store.container_payload().name,
+            "server": self._site.platform.id,
         }
         return f"nested-{content_hash(content)}", content
 
     def _nested_disk(self) -> Path:
         """The guest's disk with the container's image already in its Docker engine."""
-        payload = self._site.store.container_payload()
+        payload = self._site.files.store.container_payload()
         name, content = self._nested_content()
-        return self._site.store.ensure_named(
+        return self._site.files.store.ensure_named(
             name, content, "the nested guest's disk (boots once to import the container)",
             lambda out, _: self._import(out, payload),
         )  # fmt: skip

@@ -7,13 +7,15 @@ whoever kills that ends everything inside, as taking its power away ends a VM.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 
 from whimbrel.durable import replace_text
 from whimbrel.errors import CapabilityError, GuestError, ToolError, UsageError
+from whimbrel.hosts.host import Host
 from whimbrel.lab.server import Server
+from whimbrel.spec.fields import HostName
 from whimbrel.system import cgroups
 from whimbrel.system.deadline import Deadline, wait_until
 from whimbrel.system.process import ProcessId, Running, run, start
@@ -180,6 +182,21 @@ class LabCell:
         if self._running is not None:
             self._running.stop(ask=self._init is None)
         self._server.cgroup.remove_inner(_GROUP)
+
+
+class LabCells:
+    """Cells on the servers of a lab. Implements ``hosts.site.Cells``."""
+
+    def __init__(self, servers: Mapping[HostName, Server]) -> None:
+        self._servers = servers
+
+    def open(self, host: Host) -> LabCell:
+        """A new cell of the server."""
+        return LabCell.open(self._servers[host.name])
+
+    def find(self, host: Host) -> LabCell | None:
+        """The cell of the server, where there is one."""
+        return LabCell.find(self._servers[host.name])
 
 
 def _pid_file(name: str) -> str:

@@ -10,7 +10,7 @@ from whimbrel.guests.carrier import CellCarrier, VmCarrier
 from whimbrel.hosts.host import Host, Place
 from whimbrel.hosts.identity import GuestIdentity
 from whimbrel.hosts.inside import Cell, NoCell, NothingInside
-from whimbrel.hosts.site import Site
+from whimbrel.hosts.site import Site, cells_of
 from whimbrel.moves.fresh import carrier_in
 from whimbrel.moves.subject import InnerContainer, OuterContainer, Setting, Subject, WholeVm
 from whimbrel.spec.fields import HostName
@@ -33,7 +33,7 @@ def find_cells(site: Site) -> dict[HostName, CellCarrier]:
 
 
 def _cell(site: Site, host: Host) -> Cell:
-    return (None if host.gone else site.find_cell(host)) or NoCell(f"the cell on host {host.name}")
+    return (None if host.gone else cells_of(site).find(host)) or NoCell(f"the cell on host {host.name}")
 
 
 def subject_found(setting: Setting, guest: GuestIdentity, places: Mapping[HostName, Place]) -> Subject:

@@ -20,7 +20,7 @@ from whimbrel.guests.states import StateInfo
 from whimbrel.hosts.host import Host
 from whimbrel.hosts.identity import GuestIdentity
 from whimbrel.hosts.inside import Cell, Inside
-from whimbrel.hosts.site import OwnDisk, Site
+from whimbrel.hosts.site import OwnDisk, Site, cells_of
 from whimbrel.moves.subject import InnerContainer, OuterContainer, Setting, Subject, WholeVm
 
 log = logging.getLogger(__name__)
@@ -150,9 +150,9 @@ def fresh(setting: Setting, start: Start, keep_when_it_crashes: bool = False) ->
 
 def make_carrier(site: Site, host: Host, parts: ContainerParts) -> CellCarrier:
     """A new cell on a host, with all that the container needs in it; nothing runs there yet, and none is left on failure."""
-    cell = site.open_cell(host)
+    cell = cells_of(site).open(host)
     try:
-        in_cells.prepare(cell, parts, site.guest.address, site.prefix_length)
+        in_cells.prepare(cell, parts, site.guest.address, site.network.prefix_length)
     except BaseException:
         cell.close()
         raise
@@ -161,7 +161,7 @@ def make_carrier(site: Site, host: Host, parts: ContainerParts) -> CellCarrier:
 
 def carrier_in(cell: Cell, host: Host) -> CellCarrier:
     """A cell as a container's place; its images take the way that a guest's memory takes."""
-    return CellCarrier(host, cell, urlsplit(host.move_uri).hostname or host.address, cell)
+    return CellCarrier(host, cell, urlsplit(host.peering.move_uri).hostname or host.address, cell)
 
 
 def _take_power_away(host: Host, guest: GuestIdentity) -> None:

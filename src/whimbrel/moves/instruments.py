@@ -28,6 +28,8 @@ class Instruments:
 
     def __init__(self, site: Site, spec: CampaignSpec, plan: Plan, hosts: Sequence[Host], workplace: Path) -> None:
         self._site = site
+        self._counted_apart = site.accounting.instruments_procs
+        self._with_viewers = site.network.vantage.procs_files
         self._spec = spec
         self._plan = plan
         self._hosts = hosts
@@ -55,18 +57,18 @@ class Instruments:
     def sampler(self) -> Instrument:
         """Samples the hosts. Runs in the vantage's network, which it so sees as its own."""
         # Also those that have no part in the move: what they take is not the machine's other work.
-        points = [*(host.sample_points() for host in self._site.hosts.values()), self._site.vantage.sample_points()]
+        points = [*(host.sight.sample_points() for host in self._site.hosts.values()), self._site.network.vantage.sample_points()]
         configuration = {
             "points": [{"host": point.host, "cgroup": point.cgroup, "init_pid": point.init_pid} for point in points if point],
-            "libvirt": {host.name: host.libvirt_uri for host in self._hosts if host.sample_points() is None},
+            "libvirt": {host.name: host.libvirt_uri for host in self._hosts if host.sight.sample_points() is None},
             "every_s": self._spec.observe.sample_every_s,
         }
-        return self._instrument("sampler", "whimbrel.observe.sampler", configuration, "hosts", self._site.instruments_procs)
+        return self._instrument("sampler", "whimbrel.observe.sampler", configuration, "hosts", self._counted_apart)
 
     def probe(self, every_s: float) -> Instrument:
         """Asks the guest's address every so often."""
         configuration = {"address": self._site.guest.address, "every_s": every_s}
-        return self._instrument("probe", "whimbrel.observe.probe", configuration, "probe", self._site.instruments_procs)
+        return self._instrument("probe", "whimbrel.observe.probe", configuration, "probe", self._counted_apart)
 
     def player(self) -> Instrument:
         """As many RTMP viewers as the plan says."""
@@ -77,13 +79,12 @@ class Instruments:
             "read_ahead_s": stream.read_ahead_s,
             "length_s": stream.length_s,
         }
-        return self._instrument("player", "whimbrel.stream.player", configuration, "packets", self._site.vantage.procs_files)
+        return self._instrument("player", "whimbrel.stream.player", configuration, "packets", self._with_viewers)
 
     def witness(self) -> Instrument:
         """Keeps a connection to the witness in the guest."""
         configuration = {"address": self._site.guest.address, "port": WITNESS_PORT}
-        procs_files = self._site.vantage.procs_files
-        return self._instrument("witness", "whimbrel.observe.witness", configuration, "witness", procs_files)
+        return self._instrument("witness", "whimbrel.observe.witness", configuration, "witness", self._with_viewers)
 
     def hls_player(self) -> Instrument:
         """As many HLS viewers as the plan says."""
@@ -92,8 +93,7 @@ class Instruments:
             "viewers": self._plan.hls_viewers,
             "buffer_s": self._spec.stream.hls_buffer_s,
         }
-        procs_files = self._site.vantage.procs_files
-        return self._instrument("hls player", "whimbrel.stream.hls_player", configuration, "segments", procs_files)
+        return self._instrument("hls player", "whimbrel.stream.hls_player", configuration, "segments", self._with_viewers)
 
     def _instrument(
         self,
@@ -113,20 +113,20 @@ class Instruments:
             output=self._workplace / f"{series}.parquet",
             log_file=self._workplace / f"{name}.log",
             procs_files=procs_files,
-            wrap=list if here else self._site.vantage.command,
+            wrap=list if here else self._site.network.vantage.command,
         )
 
     def try_link(self, meanwhile: ExitStack) -> Callable[[], float | None]:
         """Starts a short transfer between the hosts; its result is the rate, None where their networks are not ours to enter."""
-        points = [host.sample_points() for host in self._hosts]
+        points = [host.sight.sample_points() for host in self._hosts]
         for_s = self._spec.observe.link_for_s
         source, destination = (point.init_pid if point else None for point in points)
         if source is None or destination is None or for_s is None:
             return lambda: None
-        address = urlsplit(self._hosts[1].move_uri).hostname
+        address = urlsplit(self._hosts[1].peering.move_uri).hostname
         asked = {"from_pid": source, "to_pid": destination, "address": address, "for_s": for_s}
         check = meanwhile.enter_context(
-            self._instrument("link check", "whimbrel.observe.link_check", asked, "link", self._site.instruments_procs, here=True)
+            self._instrument("link check", "whimbrel.observe.link_check", asked, "link", self._counted_apart, here=True)
         )
 
         def rate() -> float | None:

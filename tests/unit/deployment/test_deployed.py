@@ -13,7 +13,7 @@ from uuid import UUID
 import pytest
 
 from tests.fakes import FakeCell, FakeHost
-from whimbrel.cli.deploy import undeploy
+from whimbrel.api.service import undeploy
 from whimbrel.deployment.bringing_up import bring_up, guest_of, refuse_name, take_down, vms_of
 from whimbrel.deployment.deployed import Deployment, deployed, find, one_arm_of, plan_of
 from whimbrel.deployment.moving import Progress, move
@@ -114,13 +114,15 @@ def test_a_move_of_it_is_planned_from_where_it_is() -> None:
     assert kept.with_migration(MigrationSpec(technique="paused")).migration.technique == "paused"
 
 
-def lab(*hosts: FakeHost, **more: object) -> Lab:
+def lab(*hosts: FakeHost, cells: dict[str, FakeCell] | None = None, **more: object) -> Lab:
     """What is asked of one here."""
     more["hosts"] = {host.name: host for host in hosts or (FakeHost("a"), FakeHost("b"))}
     vms = {
         side: identity_in_lab(f"carrier-{side}", position, f"10.0.0.{position}") for side, position in (("a", 101), ("b", 102))
     }
-    return cast("Lab", SimpleNamespace(guest=identity_in_lab("guest", 100, "10.0.0.100"), carrier=vms.__getitem__, **more))
+    found = SimpleNamespace(find=lambda host: (cells or {}).get(host.name))
+    guest = identity_in_lab("guest", 100, "10.0.0.100")
+    return cast("Lab", SimpleNamespace(guest=guest, network=SimpleNamespace(carriers=vms), cells=found, **more))
 
 
 def test_one_that_an_older_whimbrel_deployed_is_found_by_the_names_of_then() -> None:
@@ -183,7 +185,7 @@ def test_an_undeploying_that_failed_can_be_done_again(monkeypatch: pytest.Monkey
             raise EngineError("host b does not answer")
 
     monkeypatch.setitem(ledgers.undo_elsewhere, "domain", end)
-    monkeypatch.setattr("whimbrel.cli.deploy.need_root", lambda what: None)
+    monkeypatch.setattr("whimbrel.api.service.need_root", lambda what: None)
     with ledger_for(deployment.spec) as ledger:
         ledger.add("record", str(deployment.folder))
         ledger.add("domain", "on b")
@@ -226,7 +228,7 @@ def test_what_may_still_run_stays_known_and_every_host_is_tried(monkeypatch: pyt
 def container_on(*hosts: FakeHost, **cells: FakeCell) -> tuple[Deployment, Lab]:
     """A container that was deployed, where these hosts have these cells."""
     kept = deploy("web", one("checkpoint", "servers")).model_copy(update={"vms": {}, "accelerator": "none"})
-    return kept, lab(*hosts, find_cell=lambda host: cells.get(host.name))
+    return kept, lab(*hosts, cells=cells)
 
 
 RUNS, NOTHING = "populated 1\nfrozen 0\n", "populated 0\n"
