@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,10 +14,12 @@ import pytest
 
 from tests.lab.test_command_line import whimbrel
 from tests.labs import PROJECT
+from whimbrel.deployment.deployed import find
 from whimbrel.images.store import ImageStore
 from whimbrel.lab.criu_check import examine_criu
 from whimbrel.lab.lab import ledger_of
 from whimbrel.migrate.techniques import lacks
+from whimbrel.system.deadline import Deadline, wait_until
 
 pytestmark = pytest.mark.alone
 
@@ -74,3 +79,28 @@ def test_a_container_goes_round_three_servers_with_what_it_knows(tmp_path: Path)
     assert (done.returncode, "box runs on host west, and nowhere else" in done.stdout) == (0, True), done.stderr
     assert whimbrel("undeploy", "box").returncode == 0
     assert ledger_of("cells").entries == []
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("step", ["reserved", "leave"])
+def test_a_container_whose_mover_was_killed_is_found_running_once(step: str, tmp_path: Path) -> None:
+    done = whimbrel("deploy", SERVERS, "--arm", "checkpoint", "--name", "box", "--on", "north", *HERE)
+    assert done.returncode == 0, done.stderr
+    with subprocess.Popen(
+        [sys.executable, "-m", "whimbrel", "migrate", "box", "--to", "east"],
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        env={**os.environ, "PYTHONPATH": str(PROJECT / "src")},
+    ) as mover:  # fmt: skip
+        journal = find("box").journal_file
+        wait_until(
+            lambda: (True, "") if journal.exists() and f'"{step}"' in journal.read_text() else (None, "not yet"),
+            f"the step {step}", Deadline(60),
+        )  # fmt: skip
+        mover.kill()
+    assert "interrupted: recover it" in whimbrel("deployed", "--json").stdout
+    done = whimbrel("recover", "box")
+    assert done.returncode == 0, done.stderr
+    [host] = where("box")
+    # The two sides settle it among themselves: once it was told to leave it may have gone, or not.
+    assert host == "north" or step == "leave"
+    assert migrate("west")["kept"] == ["connection", "counter", "file", "memory"]

@@ -148,7 +148,8 @@ class MeasuredMove:
     def make(self, watching: ExitStack, after_s: float, once_moved: Callable[[], None] = lambda: None) -> None:
         """Moves it, or lets it stay where the plan says so; watches for so long after it, and reads the clocks there.
 
-        ``once_moved`` is called before that. A move that failed is watched to its end as well, and its failure raised then.
+        ``once_moved`` is called before that, of a move that went well. One that failed is watched as well, and its failure raised
+        then.
         """
         subject, plan = self.subject, self.setting.plan
         events = self._events = watching.enter_context(MigrationEvents(subject.vms, *self.setting.hosts))
@@ -160,32 +161,26 @@ class MeasuredMove:
                 self._stay()
             # What ended the guest in its move did so before what comes next.
             attend()
-            once_moved()
+            if self._why is None:
+                once_moved()
             self.say("watching after the move")
             self.watch(after_s)
             if self._why is None:
                 self.notes.clocks |= clocks_on(subject, self.end)
         finally:
             self.notes.keep(events, self._workplace, said_by(self.running))
-        try:
-            if self._why is not None:
-                raise self._why
-            if plan.moves:
-                self._see_to_clock()
-        except WhimbrelError:
-            self._end_instruments()
-            raise
+        if self._why is not None:
+            raise self._why
+        if plan.moves:
+            self._see_to_clock()
 
     def judge(self) -> None:
         """Ends the instruments and asks the witness, where there is one, for what was promised."""
-        self._end_instruments()
+        for instrument in self.running:
+            instrument.tell_to_end()
         if self._witness is not None:
             self.notes.witness = testimony(self._witness)
             judge(promises_of(self.setting.spec.migration) if self.setting.plan.moves else EVERYTHING, self.notes.witness)
-
-    def _end_instruments(self) -> None:
-        for instrument in self.running:
-            instrument.tell_to_end()
 
     def record(self, start: Started, origin: Origin) -> TrialRecord:
         """All that was noted, as a record."""
