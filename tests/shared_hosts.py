@@ -16,7 +16,6 @@ import pytest
 from whimbrel.engines import libvirt_storage
 from whimbrel.engines.libvirt import Connection
 from whimbrel.errors import EngineError
-from whimbrel.hosts import remote
 from whimbrel.spec.hosts import HostsSpec
 
 
@@ -116,8 +115,7 @@ class SharedHosts:
     def install(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """In libvirt's place."""
         monkeypatch.setattr(Connection, "open", self.open)
-        for using_pools in (libvirt_storage, remote):
-            monkeypatch.setattr(using_pools, "pool", self._pool)
+        monkeypatch.setattr(libvirt_storage, "pool", self._pool)
 
     @contextmanager
     def open(self, uri: str) -> Iterator[FakeLibvirt]:

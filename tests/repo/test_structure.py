@@ -15,7 +15,7 @@ SOURCE = PROJECT / "src" / "whimbrel"
 # Top to bottom; a module imports from rooms below its own, and within its own.
 LAYERS = [
     {"cli"},
-    {"deployment", "watch"},
+    {"deployment", "own", "watch"},
     {"campaign", "report"},
     {"trial"},
     {"moves"},

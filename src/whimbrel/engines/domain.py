@@ -57,6 +57,8 @@ def flags_of(options: MoveOptions) -> int:
         (options.connections > 1, libvirt.VIR_MIGRATE_PARALLEL),
         (options.tls, libvirt.VIR_MIGRATE_TLS),
         (options.resume, libvirt.VIR_MIGRATE_POSTCOPY_RESUME),
+        (options.persist, libvirt.VIR_MIGRATE_PERSIST_DEST),
+        (options.undefine_source, libvirt.VIR_MIGRATE_UNDEFINE_SOURCE),
         (options.storage == "full", libvirt.VIR_MIGRATE_NON_SHARED_DISK),
         (options.storage == "incremental", libvirt.VIR_MIGRATE_NON_SHARED_INC),
     ):
@@ -361,3 +363,54 @@ class Domain:
         """Its description as text, as a destination may be given it (``destination_xml``)."""
         with self._explained(f"describe {self.name}"):
             return str(self._raw.XMLDesc(libvirt.VIR_DOMAIN_XML_MIGRATABLE))
+
+    @property
+    def persistent(self) -> bool:
+        """Whether libvirt keeps its description when it is off."""
+        with self._explained(f"tell whether it keeps {self.name}"):
+            return bool(self._raw.isPersistent())
+
+    @property
+    def definition(self) -> str:
+        """The description that libvirt keeps."""
+        with self._explained(f"describe {self.name}"):
+            return str(self._raw.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE))
+
+    @property
+    def autostart(self) -> bool:
+        """Whether libvirt starts it when it starts itself."""
+        with self._explained(f"tell whether {self.name} starts by itself"):
+            return bool(self._raw.autostart())
+
+    def set_autostart(self, on: bool) -> None:
+        """Has libvirt start it when it starts itself, or not."""
+        with self._explained(f"let {self.name} start by itself"):
+            self._raw.setAutostart(int(on))
+
+    def read_note(self, namespace: str) -> str | None:
+        """An element of the metadata of the running domain."""
+        return self._note(namespace, libvirt.VIR_DOMAIN_AFFECT_LIVE)
+
+    def _note(self, namespace: str, where: int) -> str | None:
+        try:
+            with self._explained(f"read the metadata of {self.name}"):
+                return str(self._raw.metadata(libvirt.VIR_DOMAIN_METADATA_ELEMENT, namespace, where))
+        except RefusedError as error:
+            if error.number == libvirt.VIR_ERR_NO_DOMAIN_METADATA:
+                return None
+            raise
+
+    def write_note(self, namespace: str, prefix: str, element: str) -> None:
+        """Into the metadata of the running domain."""
+        self._write(namespace, prefix, element, libvirt.VIR_DOMAIN_AFFECT_LIVE)
+
+    def remove_note(self, namespace: str) -> None:
+        """A destination that keeps the description of a domain takes it over from the running one, note and all."""
+        if self.active and self._note(namespace, libvirt.VIR_DOMAIN_AFFECT_LIVE) is not None:
+            self._write(namespace, None, None, libvirt.VIR_DOMAIN_AFFECT_LIVE)
+        if self.persistent and self._note(namespace, libvirt.VIR_DOMAIN_AFFECT_CONFIG) is not None:
+            self._write(namespace, None, None, libvirt.VIR_DOMAIN_AFFECT_CONFIG)
+
+    def _write(self, namespace: str, prefix: str | None, element: str | None, where: int) -> None:
+        with self._explained(f"write the metadata of {self.name}"):
+            self._raw.setMetadata(libvirt.VIR_DOMAIN_METADATA_ELEMENT, element, prefix, namespace, where)
