@@ -46,7 +46,7 @@ def guest_to_move(host: Hypervisor, name: str) -> Guest:
         how = "is off" if not found.active else "has crashed" if found.crashed else "is paused"
         raise UsageError(
             f"{name!r} {how} on {host.uri}: only a guest that runs is moved",
-            resolution="start it, or let it go on ('virsh start', 'virsh resume'), and move it then",
+            resolution="see first that no other host runs it; once it is started, or goes on ('virsh resume'), it can be moved",
         )
     return found
 

@@ -9,10 +9,9 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 
 from whimbrel.analysis.phases import between, phase_reached
-from whimbrel.engines.hypervisor import Hypervisor
+from whimbrel.engines.hypervisor import Guest, Hypervisor
 from whimbrel.errors import EngineError, UsageError, WhimbrelError
 from whimbrel.guests.ends import EndWatch
-from whimbrel.hosts.identity import GuestIdentity
 from whimbrel.hosts.one_host import refuse_one_host
 from whimbrel.migrate.carry_out import Ending, carry_out
 from whimbrel.migrate.driven import refuse_while_driven
@@ -24,7 +23,7 @@ from whimbrel.observe.host_clock import clock_of
 from whimbrel.observe.migration_events import MigrationEvents
 from whimbrel.own.claim import claim, give_back
 from whimbrel.own.figures import OwnFigures, figures_from
-from whimbrel.own.guest import describe, difference, guest_to_move
+from whimbrel.own.guest import describe, difference, find_guest, guest_to_move
 from whimbrel.own.standing import OwnMove, Side, find_move, is_open
 from whimbrel.records.trial import ClockReading, HostClock
 from whimbrel.spec.migration import MigrationSpec
@@ -67,10 +66,11 @@ def move_own(asked: Asked) -> OwnMoved:
     source, destination = asked.source.host, asked.destination.host
     refuse_one_host(source, destination)
     with source.hypervisor() as here, destination.hypervisor() as there:
+        # First: of a guest that was moved nobody must hear that it could be started here.
+        _refuse_unfinished(asked.name)
+        _refuse_where_it_is(there, find_guest(here, asked.name), asked)
         guest = guest_to_move(here, asked.name)
         known = describe(guest)
-        _refuse_where_it_is(there, known.identity, asked.destination.name)
-        _refuse_unfinished(known.identity)
         keep_there = known.persistent if asked.persistent is None else asked.persistent
         move = OwnMove(
             guest=known.identity, source=asked.source, destination=asked.destination, memory_bytes=known.memory_bytes,
@@ -99,30 +99,30 @@ def _refuse_what_does_not_go(spec: MigrationSpec) -> None:
         raise UsageError("a guest of your own is moved with its disk where both hosts see it, by whimbrel itself")
 
 
-def _refuse_where_it_is(there: Hypervisor, guest: GuestIdentity, host: str) -> None:
-    arrived = there.find(guest.uuid)
+def _refuse_where_it_is(there: Hypervisor, here: Guest | None, asked: Asked) -> None:
+    """``here`` is what the source has of it."""
+    host = asked.destination.name
+    arrived = there.find(here.uuid) if here is not None else find_guest(there, asked.name)
     if arrived is not None and arrived.active:
         raise UsageError(
-            f"{guest} is on host {host} already",
-            resolution="look at both hosts; 'whimbrel recover' mends a move that was interrupted. Nothing was moved",
+            f"{asked.name} is on host {host} already",
+            resolution="look at both hosts before anything is started on either. Nothing was moved",
         )
-    namesake = there.find_named(guest.name)
-    if namesake is not None and namesake.uuid != guest.uuid:
+    namesake = there.find_named(here.name) if here is not None else None
+    if here is not None and namesake is not None and namesake.uuid != here.uuid:
         raise UsageError(
-            f"host {host} has another guest called {guest} (UUID {namesake.uuid})",
+            f"host {host} has another guest called {here.name} (UUID {namesake.uuid})",
             resolution="rename one of them while it is off ('virsh domrename'); nothing was moved",
         )
 
 
-def _refuse_unfinished(guest: GuestIdentity) -> None:
-    before = find_move(guest.uuid)
+def _refuse_unfinished(name: str) -> None:
+    before = find_move(name)
     if before is None:
         return
-    refuse_while_driven(guest.name, before.journal_file)
+    refuse_while_driven(name, before.journal_file)
     if is_open(before):
-        raise UsageError(
-            f"an earlier move of {guest} was interrupted", resolution=f"'whimbrel recover {guest}'; nothing was moved"
-        )
+        raise UsageError(f"an earlier move of {name} was interrupted", resolution=f"'whimbrel recover {name}'; nothing was moved")
 
 
 class _Attempt:
