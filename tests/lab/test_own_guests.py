@@ -1,4 +1,4 @@
-"""A guest that whimbrel did not deploy, on a lab's servers that are used by URI alone: an ordinary user moves it there and back."""
+"""A guest that whimbrel did not deploy, on servers of a lab that are used by URI: an ordinary user moves it there and back."""
 
 from __future__ import annotations
 
