@@ -22,6 +22,7 @@ from whimbrel.cli import (
     migrate,
     plan,
     predict,
+    preflight,
     profile,
     reports,
     run,
@@ -81,6 +82,7 @@ app.command()(deploy.deployed)
 app.command()(migrate.migrate)
 app.command()(migrate.abort)
 app.command()(migrate.recover)
+app.command()(preflight.preflight)
 app.command()(plan.plan)
 app.command()(reports.report)
 app.command()(reports.show)

@@ -39,6 +39,11 @@ class Domain:
         return explained(what, self._raw.connect(), self._raw)
 
     @property
+    def raw(self) -> Any:
+        """libvirt's own domain, for the other modules of this room."""
+        return self._raw
+
+    @property
     def uuid(self) -> str:
         """What tells it from another of the same name."""
         return str(self._raw.UUIDString())
@@ -108,6 +113,13 @@ class Domain:
         if answer.get("status") != "completed":
             return None
         return MoveFigures(int(answer["downtime"]) if "downtime" in answer else None, answer.get("ram"))
+
+    def move_blockers(self) -> tuple[str, ...] | None:
+        """QEMU's own reasons not to move it (query-migrate, since QEMU 6.0); None where it does not say."""
+        try:
+            return tuple(map(str, self.monitor("query-migrate").get("blocked-reasons", ())))
+        except RefusedError:
+            return None
 
     def settings(self) -> tuple[dict[str, Any], list[str]]:
         """QEMU's migration parameters, and those of its migration capabilities that are on."""
