@@ -18,6 +18,7 @@ from whimbrel.cli import (
     doctor,
     explain,
     images,
+    inventory,
     lab,
     migrate,
     plan,
@@ -83,6 +84,8 @@ app.command()(migrate.migrate)
 app.command()(migrate.abort)
 app.command()(migrate.recover)
 app.command()(preflight.preflight)
+app.command()(inventory.hosts)
+app.command()(inventory.guests)
 app.command()(plan.plan)
 app.command()(reports.report)
 app.command()(reports.show)

@@ -63,7 +63,7 @@ _FIGURES = ("total_s", "qemu_downtime_ms", "libvirt_downtime_ms", "blackout_ms",
 
 def migrate(
     name: Deployed,
-    to: Annotated[str, typer.Option(metavar="HOST", help="The host it is moved to, by its name in the file; a URI with --from.")],
+    to: Annotated[str, typer.Option(metavar="HOST", help="The host it is moved to, by its name; with --from a URI does, too.")],
     from_: From = None,
     technique: Annotated[str | None, typer.Option(help="How ('whimbrel techniques'); default: as its file says.")] = None,
     set_: Annotated[

@@ -18,7 +18,7 @@ from whimbrel.report.quantities import spoken, written
 
 From = Annotated[
     str | None,
-    typer.Option("--from", metavar="URI", help="The libvirt where GUEST runs, any of yours; --to is then a URI, too. No root."),
+    typer.Option("--from", metavar="URI|HOST", help="The libvirt where GUEST runs, or its name in hosts.yaml."),
 ]
 Persistent = Annotated[
     bool | None,

@@ -22,8 +22,8 @@ _BLOCKED = CapabilityError.exit_code
 
 def preflight(
     name: Annotated[str, typer.Argument(metavar="GUEST", help="The name or UUID of any libvirt guest.")],
-    from_: Annotated[str, typer.Option("--from", metavar="URI", help="The libvirt where it runs.")],
-    to: Annotated[str, typer.Option(metavar="URI", help="The libvirt that it is to move to.")],
+    from_: Annotated[str, typer.Option("--from", metavar="URI|HOST", help="The libvirt where it runs, or a name of hosts.yaml.")],
+    to: Annotated[str, typer.Option(metavar="URI|HOST", help="The libvirt that it is to move to.")],
     technique: Annotated[str | None, typer.Option(help="How it is to move ('whimbrel techniques'); default: pre-copy.")] = None,
     peer: Peer = None,
     address: Address = None,

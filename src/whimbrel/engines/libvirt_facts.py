@@ -18,6 +18,8 @@ from whimbrel.errors import RefusedError
 
 T = TypeVar("T")
 GuestState = Literal["runs", "paused", "crashed", "off"]
+# virDomainState; whatever else an active domain is, it stands still.
+_STATES: dict[int, GuestState] = {1: "runs", 2: "runs", 5: "off", 6: "crashed"}
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,41 @@ class GuestFacts:
     snapshots: int
     checkpoints: int
     blockers: tuple[str, ...] | None
+
+
+@dataclass(frozen=True)
+class ListedGuest:
+    """A guest in a list; ``persistent``: its host keeps its description when it is off."""
+
+    name: str
+    uuid: str
+    state: GuestState
+    memory_bytes: int
+    vcpus: int
+    persistent: bool
+
+
+def list_guests(host: Hypervisor) -> list[ListedGuest]:
+    """Every guest of the host by its name, running or not, in one call, however many there are."""
+    raw = host.raw
+    kinds = libvirt.VIR_DOMAIN_STATS_STATE | libvirt.VIR_DOMAIN_STATS_BALLOON | libvirt.VIR_DOMAIN_STATS_VCPU
+    with explained("list its guests", raw):
+        told = raw.getAllDomainStats(kinds, libvirt.VIR_CONNECT_GET_ALL_DOMAINS_STATS_NOWAIT)
+        kept = {domain.UUIDString() for domain in raw.listAllDomains(libvirt.VIR_CONNECT_LIST_DOMAINS_PERSISTENT)}
+    found = [
+        ListedGuest(
+            domain.name(), domain.UUIDString(), _STATES.get(stats.get("state.state", -1), "paused"),
+            int(stats.get("balloon.maximum", 0)) * 1024, int(stats.get("vcpu.maximum", 0)), domain.UUIDString() in kept,
+        )
+        for domain, stats in told
+    ]  # fmt: skip
+    return sorted(found, key=lambda guest: guest.name)
+
+
+def processors(host: Hypervisor) -> int:
+    """How many processors guests of the host can run on."""
+    with explained("tell its processors", host.raw):
+        return int(host.raw.getInfo()[2])
 
 
 def guest_facts(guest: Guest) -> GuestFacts:

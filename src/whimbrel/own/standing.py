@@ -31,11 +31,12 @@ class Side(BaseModel):
     uri: str
     address: str
     peer_uri: str | None = None
+    certificate_name: str | None = None
 
     @property
     def host(self) -> UriHost:
         """What can be asked."""
-        return UriHost(self.name, self.uri, self.address, self.peer_uri)
+        return UriHost(self.name, self.uri, self.address, self.peer_uri, self.certificate_name)
 
 
 class OwnMove(BaseModel):

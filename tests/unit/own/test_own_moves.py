@@ -5,6 +5,7 @@ from __future__ import annotations
 import xml.etree.ElementTree as ET
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -266,10 +267,10 @@ def test_hosts_by_their_uris(source: str, destination: str, peer: str | None, na
         (FROM, "qemu:///system", {}, "--to qemu:///system means the machine that opens it"),
         (FROM, TO, {"peer": "qemu:///system"}, "--peer qemu:///system means"),
         (FROM, TO, {"address": "127.0.1.1"}, "--address 127.0.1.1 means"),
-        ("two", TO, {}, "--from: 'two' is no libvirt URI"),
+        ("xen://two/system", TO, {}, "--from: 'xen://two/system' is no libvirt URI"),
     ],
 )
-def test_hosts_that_cannot_be_reached_so_are_refused(source: str, destination: str, more: dict[str, str], said: str) -> None:
+def test_hosts_that_cannot_be_reached_so_are_refused(source: str, destination: str, more: dict[str, Any], said: str) -> None:
     with pytest.raises(UsageError, match=said):
         sides_of(source, destination, **more)
 

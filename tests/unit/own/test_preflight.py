@@ -207,7 +207,8 @@ FAULTS: dict[str, tuple[Callable[[Scene], None], Said]] = {
     "a screen at the host's own address": (with_device(screen(address="10.0.0.1")), ("graphics-address", "blocks", "b")),
     "a screen at a port that is taken": (taken, ("graphics-port", "blocks", "b")),
     "3D": (
-        with_device('<video><model type="virtio"><acceleration accel3d="yes"/></model></video>'), ("graphics-by-gpu", "blocks", "a"),
+        with_device('<video><model type="virtio"><acceleration accel3d="yes"/></model></video>'),
+        ("graphics-by-gpu", "blocks", "a"),
     ),
     "SPICE with GL": (with_device('<graphics type="spice"><gl enable="yes"/></graphics>'), ("graphics-by-gpu", "blocks", "a")),
     "serial to a file": (with_device('<serial type="file"><source path="/var/log/x"/></serial>'), ("host-file", "warns", "b")),
