@@ -102,8 +102,9 @@ class Shop:
     def runs_on(self) -> list[str]:
         return [name for name in self.servers if UUID in self.virsh(name, "list", "--uuid", "--state-running")]
 
-    def kept(self, name: str) -> str:
-        return self.virsh(name, "dumpxml", "--inactive", "shop")
+    def kept(self, name: str) -> list[str]:
+        """libvirt indents what is in <metadata> further each time that it reads it."""
+        return [line.strip() for line in self.virsh(name, "dumpxml", "--inactive", "shop").splitlines() if line.strip()]
 
     def starts_itself(self, name: str) -> bool:
         return "shop" in self.virsh(name, "list", "--all", "--autostart", "--name")

@@ -19,7 +19,7 @@ from whimbrel.system.deadline import pause
 NAMESPACE = "urn:whimbrel:claim:1"
 _PREFIX = "whimbrel"
 # Of two that claim it at the same time the one who wrote last has it: by now the other one has read that.
-_SETTLES_S = 0.3
+SETTLES_S = 0.3
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def claim(guest: Guest, token: str, take_over: bool) -> None:
         _refuse(guest, theirs, take_over)
     ours = OwnClaim(getpass.getuser(), platform.node(), f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC", token)
     guest.write_note(NAMESPACE, _PREFIX, ET.tostring(ET.Element("claim", vars(ours)), encoding="unicode"))
-    pause(_SETTLES_S)
+    pause(SETTLES_S)
     now = read_claim(guest)
     if now is None or now.token != token:
         raise UsageError(

@@ -32,7 +32,7 @@ THEIRS = '<claim user="eve" machine="elsewhere" since="today" token="theirs"/>'
 def hosts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> OwnHosts:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     monkeypatch.setenv("WHIMBREL_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr(claims, "_SETTLES_S", 0.0)
+    monkeypatch.setattr(claims, "SETTLES_S", 0.0)
     return OwnHosts(monkeypatch)
 
 
@@ -79,8 +79,8 @@ def test_a_description_that_libvirt_has_rewritten_is_shown(hosts: OwnHosts) -> N
     hosts.guest.meanwhile = lambda: setattr(hosts.guest, "kept", DEFINITION.replace("kvm", "qemu"))
     changed = move_own(asked()).changed
     assert [line[:13] for line in changed if "domain type" in line] == ["-<domain type", "+<domain type"]
-    assert difference("a\n", "a\n") == []
-    assert difference("a\n", "a") == ["they differ in white space at the ends of lines"]
+    assert difference("<a>\n  <b/>\n</a>\n", "<a>\n\n      <b/>\n</a>") == []
+    assert difference("<a/>", "<b/>")[-2:] == ["-<a/>", "+<b/>"]
 
 
 def test_a_move_that_fails_leaves_all_as_it_was(hosts: OwnHosts) -> None:
@@ -209,8 +209,8 @@ def test_the_claim_of_somebody_else_is_not_given_back(hosts: OwnHosts) -> None:
 def test_a_guest_that_is_nowhere_is_not_called_moved(hosts: OwnHosts, monkeypatch: pytest.MonkeyPatch) -> None:
     from whimbrel.migrate import carry_out, verify
 
-    monkeypatch.setattr(verify, "_PATIENCE_S", 0.1)
-    monkeypatch.setattr(carry_out, "_GOING_S", 0.1)
+    monkeypatch.setattr(verify, "PATIENCE_S", 0.1)
+    monkeypatch.setattr(carry_out, "GOING_S", 0.1)
     hosts.guest.meanwhile = lambda: setattr(hosts.guest, "runs", False)
     hosts.guest.trouble = RefusedError("libvirt could not move it", details="gone", number=1)
     moved = move_own(asked())
