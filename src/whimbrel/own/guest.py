@@ -76,5 +76,5 @@ def difference(before: str, after: str) -> list[str]:
 
     libvirt indents what others have put into ``<metadata>`` a little further each time that it reads it.
     """
-    lines = ([line.strip() for line in text.splitlines() if line.strip()] for text in (before, after))
-    return list(difflib.unified_diff(*lines, "before", "after", lineterm="", n=1))
+    was, now = ([line.strip() for line in text.splitlines() if line.strip()] for text in (before, after))
+    return list(difflib.unified_diff(was, now, "before", "after", lineterm="", n=1))
