@@ -54,7 +54,7 @@ class FakeHost:
         return f"tcp://{self.address}"
 
     def identity(self) -> HostIdentity:
-        if self.silent:
+        if self.dead or self.silent:
             raise SilentError(f"host {self.name} does not answer")
         return self.machine
 
@@ -89,7 +89,7 @@ class FakeHost:
         return argv
 
     def process_of(self, guest: GuestIdentity) -> int | None:
-        return 1 if self.guests.get(guest.uuid) == "runs" else None
+        return 1 if self.state_of(guest) != "absent" else None
 
     def logs(self) -> dict[str, str]:
         return {f"{self.name}-libvirtd.log": "nothing happened\n", **self.told}

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from whimbrel.engines.libvirt import HostMemory
-from whimbrel.errors import EngineError
+from whimbrel.errors import EngineError, SilentError
 from whimbrel.hosts import by_libvirt, claims, remote, remote_files
 from whimbrel.spec.hosts import HostsSpec
 
@@ -34,6 +34,7 @@ class FakeDomain:
 
     def destroy(self) -> None:
         self.host.domains.pop(self.uuid, None)
+        self.active = self.executing = False
 
 
 @dataclass
@@ -132,7 +133,7 @@ class SharedHosts:
     def open(self, uri: str) -> Iterator[FakeLibvirt]:
         found = next(host for host in (self.a, self.b) if host.uri == uri)
         if found.away:
-            raise EngineError(f"libvirt could not connect to {uri}")
+            raise SilentError(f"libvirt could not connect to {uri}")
         yield found
 
     @staticmethod
