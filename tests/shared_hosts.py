@@ -13,9 +13,11 @@ from typing import Any
 
 import pytest
 
-from whimbrel.engines.libvirt import HostMemory
+from whimbrel.engines import libvirt_storage
+from whimbrel.engines.hypervisor import HostMemory
+from whimbrel.engines.libvirt import Connection
 from whimbrel.errors import EngineError, SilentError
-from whimbrel.hosts import by_libvirt, claims, remote, remote_files
+from whimbrel.hosts import remote
 from whimbrel.spec.hosts import HostsSpec
 
 
@@ -124,9 +126,8 @@ class SharedHosts:
 
     def install(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """In libvirt's place."""
-        for module in (by_libvirt, claims, remote, remote_files):
-            monkeypatch.setattr(module, "Connection", self)
-        for using_pools in (claims, remote, remote_files):
+        monkeypatch.setattr(Connection, "open", self.open)
+        for using_pools in (libvirt_storage, remote):
             monkeypatch.setattr(using_pools, "pool", self._pool)
 
     @contextmanager

@@ -10,6 +10,8 @@ import pytest
 from pydantic import ValidationError
 
 from tests.fakes import GUEST, FakeDomain, FakeHost, FakeJournal
+from whimbrel.engines.hypervisor import Progress
+from whimbrel.engines.libvirt import Connection
 from whimbrel.migrate import by_virsh
 from whimbrel.migrate.by_virsh import ByVirsh, virsh_words
 from whimbrel.migrate.technique import MoveRequest
@@ -84,12 +86,12 @@ def test_after_ctrl_c_only_what_can_be_aborted_is_left_after_a_while(
     trouble: str | None, left: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What nobody can say of is not known to be abortable."""
-    guest = FakeDomain(job={"memory_processed": 5})
+    guest = FakeDomain(job=Progress(transferred_bytes=5))
     virsh = Virsh(5, begun=lambda: None if trouble is None else setattr(guest, trouble, True))
     monkeypatch.setattr(by_virsh, "start", lambda *_, **__: virsh)
     monkeypatch.setattr(by_virsh, "ABORT_PATIENCE_S", 0.0)
     connection = nullcontext(SimpleNamespace(find=lambda uuid: guest))
-    monkeypatch.setattr(by_virsh, "Connection", SimpleNamespace(open=lambda uri: connection))
+    monkeypatch.setattr(Connection, "open", lambda uri: connection)
     spec = MigrationSpec.model_validate({"by": "virsh", "technique": "pre-post-copy"})
     with pytest.raises(KeyboardInterrupt):
         ByVirsh("pre-post-copy").move(MoveRequest(GUEST, FakeHost("a"), FakeHost("b"), 2**30, 2**30, spec), FakeJournal())

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from tests.fakes import GUEST, FakeDisk, FakeHost, FakeJournal
+from whimbrel.engines.libvirt import Connection
 from whimbrel.errors import GuestError, SilentError, UnsafeStateError
-from whimbrel.guests import guest as the_guest
 from whimbrel.hosts.identity import GuestIdentity
 from whimbrel.hosts.site import DiskFacts
 from whimbrel.migrate import cold
@@ -140,8 +140,7 @@ def move(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Move:
             if troubles:
                 troubles.pop(0)()
 
-    for module in (cold, the_guest):
-        monkeypatch.setattr(module, "Connection", type("Opened", (), {"open": staticmethod(lambda uri: by_uri[uri].open())}))
+    monkeypatch.setattr(Connection, "open", lambda uri: by_uri[uri].open())
     monkeypatch.setattr(cold, "GuestAgent", Agent)
     for name in ("LOOK_EVERY_S", "PAUSE_S"):
         monkeypatch.setattr(cold, name, 0.0)
