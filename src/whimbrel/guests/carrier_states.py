@@ -64,12 +64,12 @@ class CarrierPair:
 
     @property
     def disk_used_bytes(self) -> int:
-        """By the serving one."""
+        """What the serving carrier uses of its disk."""
         return self.serving.disk_used_bytes
 
     @property
     def folder(self) -> Path:
-        """Of the serving one."""
+        """The folder of the serving carrier's saved state."""
         return self.serving.folder
 
 

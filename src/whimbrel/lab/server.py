@@ -89,7 +89,7 @@ class Server:
         return f"qemu+unix:///system?socket={quote(str(self.place.folder / 'run' / 'libvirt-sock'))}"
 
     def hypervisor(self) -> Hypervisor:
-        """What answers at its socket."""
+        """A connection to the hypervisor at its socket."""
         return hypervisor_at(self.libvirt_uri)
 
     @property

@@ -84,7 +84,7 @@ def _abort(domain: GuestMove) -> None:
 
 
 def _memory_follows(domain: GuestMove) -> bool:
-    """Also while nobody can say."""
+    """Whether the guest's memory follows it; True while nobody can say."""
     try:
         return domain.move_stage in ("memory follows", "broken off")
     except NoGuestError:

@@ -56,7 +56,7 @@ class AskHowFar:
 
 @dataclass(frozen=True)
 class Abort:
-    """End it, for this reason."""
+    """The action that aborts the move, with its reason."""
 
     why: str
 

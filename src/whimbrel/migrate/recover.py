@@ -210,7 +210,7 @@ class VmSides:
                 actor.destroy()
 
     def clear(self) -> None:
-        """libvirt removes what it made."""
+        """There is nothing to clear: libvirt removes what it made."""
 
     def _resume(self) -> None:
         """Begins to take the move up again, once; EngineError when that was refused, and it may be tried again."""
