@@ -12,7 +12,7 @@ from whimbrel.engines.events import GuestEvent
 from whimbrel.engines.hypervisor import GuestMove, MoveOptions
 from whimbrel.errors import EngineError, UnsafeStateError
 from whimbrel.migrate.call import MoveCall
-from whimbrel.migrate.course import Abort, Action, AskHowFar, Course, Order, RaiseLimit, Sight, Switch
+from whimbrel.migrate.course import Abort, AskHowFar, Course, CourseAction, Order, RaiseLimit, Sight, Switch
 from whimbrel.migrate.technique import Journal, MoveRequest
 from whimbrel.system.deadline import Deadline, pause
 
@@ -106,7 +106,7 @@ class Attempt:
                 resolution="look at the guest on both hosts ('virsh list --all') before starting it anywhere",
             )
 
-    def _do(self, action: Action, elapsed_s: float) -> bool:
+    def _do(self, action: CourseAction, elapsed_s: float) -> bool:
         """Does it; False when the move was aborted and there is nothing more to do."""
         match action:
             case RaiseLimit(seconds):
