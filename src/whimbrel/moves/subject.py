@@ -207,7 +207,7 @@ class InnerContainer:
         return _request(self._setting, self.what, self.places, after_boot)
 
     def discard(self) -> None:
-        """Destroys both carriers."""
+        """Destroys both of the carriers."""
         _take_power_away((self._setting.source, self._setting.destination), self.vms)
 
 
