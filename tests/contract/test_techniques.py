@@ -37,14 +37,6 @@ class Stage:
     copies: Callable[[], list[str]]
     reserves: bool = True
 
-    def of_a_vm(self) -> None:
-        if self.technique.moves != "vm":
-            pytest.skip("a container is known by its carrier")
-
-    def with_reservation(self) -> None:
-        if not self.reserves:
-            pytest.skip("it reserves nothing")
-
 
 def fake_stage() -> Stage:
     a, b = FakeHost("a"), FakeHost("b")
@@ -74,14 +66,15 @@ def container_stage(lab: Lab, fresh: FreshContainer, technique: Technique) -> It
         yield Stage(technique, cells.request(), lambda: cells.states, reserves=False)
 
 
+# A cold move boots the guest, which takes minutes where it is emulated.
 REAL = [
-    *(f"vm {name}" for name in TECHNIQUES),
+    *(pytest.param(f"vm {name}", marks=pytest.mark.long if name == "cold" else ()) for name in TECHNIQUES),
     *(f"virsh {name}" for name in BY_VIRSH),
     *(f"container {name}" for name in CONTAINER_TECHNIQUES),
 ]
 
 
-@pytest.fixture(scope="module", params=["fake", *REAL])
+@pytest.fixture(params=["fake", *REAL])
 def stage(request: pytest.FixtureRequest, lab: Lab, states: StateStore) -> Iterator[Stage]:
     what, _, name = request.param.partition(" ")
     if what == "fake":
@@ -101,16 +94,18 @@ def stage(request: pytest.FixtureRequest, lab: Lab, states: StateStore) -> Itera
             yield found
 
 
-# All of one stage, in this order: only the last moves it.
+def test_it_refuses_before_anything_is_done_ends_where_it_began_when_it_is_not_wanted_and_moves(stage: Stage) -> None:
+    """All in one, as a guest is restored once for it."""
+    if stage.reserves:
+        refuses_a_destination_without_room(stage)
+    if stage.technique.moves == "vm":
+        # A container is known by its carrier.
+        refuses_a_guest_that_does_not_run_there(stage)
+    ends_where_it_began_when_it_is_not_wanted(stage)
+    moves_and_says_what_it_took(stage)
 
 
-def test_it_says_what_it_is(stage: Stage) -> None:
-    assert stage.technique.moves in ("vm", "container")
-    assert stage.technique.name
-
-
-def test_a_destination_without_room_refuses_and_nothing_moves(stage: Stage) -> None:
-    stage.with_reservation()
+def refuses_a_destination_without_room(stage: Stage) -> None:
     journal = FakeJournal()
     with pytest.raises(ReservationError, match="cannot set aside"):
         stage.technique.move(replace(stage.request, memory_bytes=2**60), journal)
@@ -118,25 +113,21 @@ def test_a_destination_without_room_refuses_and_nothing_moves(stage: Stage) -> N
     assert stage.copies() == ["runs", "absent"]
 
 
-def test_a_guest_that_does_not_run_there_is_refused(stage: Stage) -> None:
-    stage.of_a_vm()
+def refuses_a_guest_that_does_not_run_there(stage: Stage) -> None:
     other = identity_in_lab("somebody", 99, "192.0.2.99")
     with pytest.raises(MoveError, match="somebody does not run on host a"):
         stage.technique.move(replace(stage.request, guest=other), FakeJournal())
     assert stage.copies() == ["runs", "absent"]
 
 
-def test_one_that_is_not_wanted_any_more_ends_where_it_began(stage: Stage) -> None:
-    if stage.technique.name == "cold":
-        pytest.skip("it would boot again, for minutes: tests/lab/test_bad_days_of_techniques.py")
-    journal = FakeJournal()
-    report = stage.technique.move(replace(stage.request, told_to_abort=lambda: True), journal)
+def ends_where_it_began_when_it_is_not_wanted(stage: Stage) -> None:
+    report = stage.technique.move(replace(stage.request, told_to_abort=lambda: True), FakeJournal())
     assert report.result == "aborted"
     assert report.error is not None
     assert stage.copies() == ["runs", "absent"]
 
 
-def test_a_move_leaves_one_copy_on_the_destination_and_says_what_it_took(stage: Stage) -> None:
+def moves_and_says_what_it_took(stage: Stage) -> None:
     journal = FakeJournal()
     report = stage.technique.move(stage.request, journal)
     assert (report.result, report.error) == ("moved", None)
