@@ -50,7 +50,7 @@ class UriHost:
         return f"tcp://[{self.address}]" if ":" in self.address else f"tcp://{self.address}"
 
     def identity(self) -> HostIdentity:
-        """What its libvirt says."""
+        """Which machine it is, as its libvirt says."""
         with self.hypervisor() as connection:
             return HostIdentity(*connection.host_identity())
 
@@ -92,7 +92,7 @@ class UriHost:
         return None
 
     def command(self, argv: Sequence[str]) -> Sequence[str]:
-        """libvirt runs no commands."""
+        """Raises CapabilityError: libvirt runs no commands."""
         raise CapabilityError(f"{argv[0]} cannot be run on host {self.name}, of which we have only the URI of its libvirt")
 
     def process_of(self, guest: GuestIdentity) -> int | None:
@@ -101,7 +101,7 @@ class UriHost:
 
     @property
     def shares_our_clock(self) -> bool:
-        """Its clocks are its own."""
+        """It is False: the host's clocks are its own."""
         return False
 
     @property
@@ -117,5 +117,5 @@ class UriHost:
         return found
 
     def logs(self) -> dict[str, str]:
-        """They lie on the host."""
+        """Says where the logs lie: on the host, where we cannot read them."""
         return {f"{self.name}-logs.log": f"the logs of {self.libvirt_uri} lie on the host: /var/log/libvirt\n"}
