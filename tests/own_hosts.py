@@ -35,6 +35,8 @@ class OwnedGuest(FakeDomain):
     runs: bool = True
     uuid: str = UUID
     trouble: EngineError | None = None
+    # Called when it is asked how far its move has come.
+    on_progress: Callable[[], None] = lambda: None
     # What is done in the middle of its move, before it arrives.
     meanwhile: Callable[[], None] = lambda: None
 
@@ -86,6 +88,11 @@ class OwnedGuest(FakeDomain):
         self.kept = None
         assert self.host is not None
         self.host.guests.pop(self.uuid)
+
+    def progress(self) -> Progress | None:
+        if self.job is not None:
+            self.on_progress()
+        return super().progress()
 
     def settings(self) -> tuple[dict[str, Any], list[str]]:
         return {}, []

@@ -67,12 +67,12 @@ def test_a_host_has_room(host: Host) -> None:
 
 
 def test_a_host_can_be_sampled_and_keeps_logs(host: Host) -> None:
-    points = host.sight.sample_points()
+    points = host.access.sample_points()
     assert points is not None
     assert points.host == host.name
     assert points.cgroup
-    assert all(name.startswith(host.name) and isinstance(text, str) for name, text in host.sight.logs().items())
-    assert host.sight.logs()
+    assert all(name.startswith(host.name) and isinstance(text, str) for name, text in host.access.logs().items())
+    assert host.access.logs()
 
 
 def test_a_command_at_the_vantage_runs(vantage: Vantage) -> None:
@@ -81,7 +81,7 @@ def test_a_command_at_the_vantage_runs(vantage: Vantage) -> None:
 
 
 def test_a_command_on_a_host_runs(host: Host) -> None:
-    assert subprocess.run(host.sight.command(["echo", "there"]), capture_output=True, text=True, check=True).stdout == "there\n"
+    assert subprocess.run(host.access.command(["echo", "there"]), capture_output=True, text=True, check=True).stdout == "there\n"
 
 
 @dataclass
@@ -123,13 +123,13 @@ def staged(request: pytest.FixtureRequest, lab: Lab) -> Iterator[Staged]:
 
 def test_a_host_says_whether_a_guest_runs_stands_still_or_is_absent(staged: Staged) -> None:
     host, guest = staged.host, staged.guest
-    process = host.sight.process_of(guest)
+    process = host.access.process_of(guest)
     assert (host.state_of(guest), host.gone) == ("runs", False)
     assert process is not None
     staged.suspend()
-    assert (host.state_of(guest), host.sight.process_of(guest)) == ("stands still", process)
+    assert (host.state_of(guest), host.access.process_of(guest)) == ("stands still", process)
     staged.destroy()
-    assert (host.state_of(guest), host.sight.process_of(guest)) == ("absent", None)
+    assert (host.state_of(guest), host.access.process_of(guest)) == ("absent", None)
     assert host.state_of(replace(guest, uuid=str(uuid.uuid4()))) == "absent"
 
 

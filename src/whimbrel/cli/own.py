@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import Annotated
 
 import typer
 
+from whimbrel.cli.interrupts import Interrupts
 from whimbrel.cli.terminal import complain
+from whimbrel.deployment.deployed import folder_of
 from whimbrel.errors import UnsafeStateError, UsageError
 from whimbrel.migrate.driven import ask_to_abort
 from whimbrel.own.moving import Asked, OwnMoved, move_own
@@ -53,7 +56,8 @@ def keeping(persistent: bool | None, undefine_source: bool | None) -> bool | Non
 
 def migrate_own(asked: Asked, as_json: bool) -> int:
     """Moves it and says what that took."""
-    moved = move_own(asked)
+    with Interrupts(None, "aborting the move"):
+        moved = move_own(asked)
     _tell(moved, as_json)
     if moved.ending.error is not None:
         if isinstance(moved.ending.error, UnsafeStateError):
@@ -91,7 +95,8 @@ def _tell_changes(changed: list[str]) -> None:
 def own_move(name: str) -> OwnMove | None:
     """The move of a guest of the user's own that ``abort`` and ``recover`` mean by this name; None: what is deployed."""
     found = find_move(name)
-    return found if found is not None and is_open(found) else None
+    deployed = os.geteuid() == 0 and folder_of(name).exists()
+    return found if found is not None and (is_open(found) or not deployed) else None
 
 
 def abort_own(move: OwnMove) -> str:
@@ -101,6 +106,7 @@ def abort_own(move: OwnMove) -> str:
 
 def recover_own(move: OwnMove, boot_anew: bool) -> None:
     """Brings it to one running copy and says where that is."""
-    where, changed = bring_back_own(move, boot_anew, lambda decision: complain(f"{decision.step}: {decision.why}"))
+    with Interrupts(None, "stopping; recover it again later"):
+        where, changed = bring_back_own(move, boot_anew, lambda decision: complain(f"{decision.step}: {decision.why}"))
     print(f"{move.guest} runs on host {where}, and nowhere else")
     _tell_changes(changed)

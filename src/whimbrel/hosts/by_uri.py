@@ -29,7 +29,7 @@ class UriHost:
         self._uri = uri
         self._peer_uri = peer_uri
         self._certificate_name = certificate_name
-        self.sight = SightByLibvirt(name, uri)
+        self.access = AccessByLibvirt(name, uri)
 
     @property
     def libvirt_uri(self) -> str:
@@ -48,7 +48,7 @@ class UriHost:
         return Peering(peer_uri, move_uri, self._name_in_certificate(peer_uri))
 
     def identity(self) -> HostIdentity:
-        """What its libvirt says."""
+        """Which machine it is, as its libvirt says."""
         with self.hypervisor() as connection:
             return HostIdentity(*connection.host_identity())
 
@@ -85,8 +85,8 @@ class UriHost:
         return split_libvirt_uri(self.libvirt_uri).local
 
 
-class SightByLibvirt:
-    """What libvirt tells of a host: little beside its guests. Implements ``hosts.host.Sight``."""
+class AccessByLibvirt:
+    """What libvirt tells of a host: little beside its guests. Implements ``hosts.host.Access``."""
 
     def __init__(self, name: str, uri: str) -> None:
         self._name = name
@@ -97,7 +97,7 @@ class SightByLibvirt:
         return None
 
     def command(self, argv: Sequence[str]) -> Sequence[str]:
-        """libvirt runs no commands."""
+        """Raises CapabilityError: libvirt runs no commands."""
         raise CapabilityError(f"{argv[0]} cannot be run on host {self._name}, of which we have only the URI of its libvirt")
 
     def process_of(self, guest: GuestIdentity) -> int | None:
@@ -106,7 +106,7 @@ class SightByLibvirt:
 
     @property
     def shares_our_clock(self) -> bool:
-        """Its clocks are its own."""
+        """It is False: the host's clocks are its own."""
         return False
 
     @property
@@ -122,5 +122,5 @@ class SightByLibvirt:
         return found
 
     def logs(self) -> dict[str, str]:
-        """They lie on the host."""
+        """Says where the logs lie: on the host, where we cannot read them."""
         return {f"{self._name}-logs.log": f"the logs of {self._uri} lie on the host: /var/log/libvirt\n"}

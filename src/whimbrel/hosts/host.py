@@ -66,7 +66,7 @@ class Place(Protocol):
         """Whether a copy of this is there, and executes; EngineError when nobody answers there."""
 
 
-class Sight(Protocol):
+class Access(Protocol):
     """What can be seen of a host from here, and done there."""
 
     @property
@@ -106,7 +106,7 @@ class Host(Place, Protocol):
         """How another host reaches it."""
 
     @property
-    def sight(self) -> Sight:
+    def access(self) -> Access:
         """What can be seen of it from here, and done there."""
 
     def hypervisor(self) -> Hypervisor:

@@ -249,7 +249,7 @@ def examine_hosts(spec: HostsSpec) -> list[Finding]:
         findings.append(attempt("shared storage", True, lambda: _shared(spec)))
     if findings[-1].works:
         findings.append(attempt("use by others", True, lambda: _unused(spec)))
-    findings += [Finding(what, False, False, why) for host in hosts for what, why in host.sight.unmeasured.items()]
+    findings += [Finding(what, False, False, why) for host in hosts for what, why in host.access.unmeasured.items()]
     return findings
 
 

@@ -82,7 +82,7 @@ class Server:
         self.address = place.address
         self.cgroup = Cgroup(place.cgroup)
         self._running: Running | None = None
-        self.sight = ServerSight(self)
+        self.access = ServerAccess(self)
 
     @property
     def libvirt_uri(self) -> str:
@@ -199,8 +199,8 @@ class Server:
         return Capacity(min(self.place.memory_bytes - taken_bytes, memory.available_bytes()), disk_bytes=int(disk))
 
 
-class ServerSight:
-    """All of a server can be seen: it is on this machine. Implements ``hosts.host.Sight``."""
+class ServerAccess:
+    """All of a server can be seen: it is on this machine. Implements ``hosts.host.Access``."""
 
     def __init__(self, server: Server) -> None:
         self._server = server

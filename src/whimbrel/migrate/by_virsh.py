@@ -56,7 +56,7 @@ class ByVirsh:
         aborted = False
         with tempfile.TemporaryDirectory(prefix="whimbrel-") as folder:
             words = Path(folder) / "virsh.log"
-            running = start(request.source.sight.command(virsh_words(request)), log_file=words)
+            running = start(request.source.access.command(virsh_words(request)), log_file=words)
             try:
                 while running.wait(_LOOK_EVERY_S) is None:
                     if aborted or deadline.passed or request.why_abort is not None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 import uuid
 from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from whimbrel.analysis.phases import between, phase_reached
 from whimbrel.engines.hypervisor import Guest, Hypervisor
-from whimbrel.errors import EngineError, UsageError, WhimbrelError
+from whimbrel.errors import EngineError, InstrumentError, UsageError, WhimbrelError
 from whimbrel.guests.ends import EndWatch
 from whimbrel.hosts.one_host import refuse_one_host
 from whimbrel.migrate.carry_out import Ending, carry_out
@@ -72,6 +72,11 @@ def move_own(asked: Asked) -> OwnMoved:
         guest = guest_to_move(here, asked.name)
         known = describe(guest)
         keep_there = known.persistent if asked.persistent is None else asked.persistent
+        if known.autostart and not keep_there:
+            raise UsageError(
+                f"host {asked.source.name} would keep {asked.name} and start it with itself: a second copy of a guest that runs",
+                resolution=f"leave out --transient, or 'virsh autostart --disable {asked.name}' first; nothing was moved",
+            )
         move = OwnMove(
             guest=known.identity, source=asked.source, destination=asked.destination, memory_bytes=known.memory_bytes,
             persistent=known.persistent, keep_there=keep_there, autostart=known.autostart, description=known.description,
@@ -79,14 +84,15 @@ def move_own(asked: Asked) -> OwnMoved:
         )  # fmt: skip
         move.write()
         move.abort_file.unlink(missing_ok=True)
-        claim(guest, move.token, asked.take_over)
-    try:
-        return _Attempt(move, asked).make()
-    except WhimbrelError:
-        # Nothing was moved, or nobody knows; then its journal says so.
-        if not is_open(move):
-            _give_back_where_it_is(move, move.source)
-        raise
+        try:
+            claim(guest, move.token, asked.take_over)
+            return _Attempt(move, asked).make()
+        except BaseException:
+            # Nothing was moved, or nobody knows; then its journal says so.
+            if not is_open(move):
+                with suppress(EngineError):
+                    give_back(guest, move.token)
+            raise
 
 
 def _refuse_what_does_not_go(spec: MigrationSpec) -> None:
@@ -141,11 +147,17 @@ class _Attempt:
         move, request = self._move, self._request
         before = read_pair()
         self._read_clock(move.source)
-        with ExitStack() as watching:
-            watching.enter_context(self._ends)
-            events = watching.enter_context(MigrationEvents((move.guest, move.guest), request.source, request.destination))
-            events.on_look(self._asked.looked)
-            ending = self._carry_out(events)
+        ending: Ending | None = None
+        events = MigrationEvents((move.guest, move.guest), request.source, request.destination)
+        events.on_look(self._asked.looked)
+        try:
+            with self._ends, events:
+                ending = self._carry_out(events)
+        except InstrumentError as failed:
+            # How it ended is known, and matters more.
+            if ending is None:
+                raise
+            log.warning("the move was not measured to its end: %s", failed)
         if ending.result == "moved":
             self._read_clock(move.destination)
         figures = figures_from(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import xml.etree.ElementTree as ET
 from dataclasses import replace
 from pathlib import Path
@@ -69,6 +70,36 @@ def test_who_asks_for_it_leaves_what_is_kept_where_it_was(hosts: OwnHosts) -> No
     assert (hosts.runs_on, hosts.kept_on) == (["two"], ["one"])
 
 
+def test_one_that_starts_with_its_host_is_not_left_behind_to_be_started_there(hosts: OwnHosts) -> None:
+    hosts.guest.starts_itself = True
+    with pytest.raises(UsageError, match="host one would keep shop and start it with itself: a second copy"):
+        move_own(asked(persistent=False))
+    assert (hosts.runs_on, hosts.notes) == (["one"], [])
+
+
+def test_ctrl_c_while_it_is_claimed_leaves_no_claim(hosts: OwnHosts, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(_: float) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(claims, "pause", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        move_own(asked())
+    assert (hosts.runs_on, hosts.notes) == (["one"], [])
+
+
+def test_a_move_that_could_not_be_watched_to_its_end_is_seen_to_all_the_same(
+    hosts: OwnHosts, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail() -> None:
+        raise ValueError("a fault of the watch")
+
+    hosts.guest.on_progress = fail
+    hosts.guest.meanwhile = lambda: time.sleep(0.3)
+    assert move_own(asked()).ending.result == "moved"
+    assert (hosts.runs_on, hosts.kept_on, hosts.notes) == (["two"], ["two"], [])
+    assert "the move was not measured to its end" in caplog.text
+
+
 def test_one_that_nobody_kept_may_be_kept_there(hosts: OwnHosts) -> None:
     hosts.guest.kept = None
     move_own(asked(persistent=True))
@@ -102,7 +133,6 @@ def test_one_that_somebody_else_moves_is_left_to_them(hosts: OwnHosts) -> None:
     with pytest.raises(UsageError, match="shop is claimed by eve on elsewhere since today"):
         move_own(asked())
     assert (hosts.runs_on, hosts.notes) == (["one"], [THEIRS])
-    assert own_move("shop") is None
     hosts.guest.job = Progress(transferred_bytes=1)
     with pytest.raises(UsageError, match="claimed by eve") as caught:
         move_own(asked(take_over=True))
@@ -188,7 +218,8 @@ def test_an_interrupted_move_that_has_come_over_is_seen_to_the_end(hosts: OwnHos
     assert (where, changed) == ("two", [])
     assert (hosts.runs_on, hosts.kept_on, hosts.notes) == (["two"], ["two"], [])
     assert hosts.two.guests[UUID].autostart
-    assert own_move("shop") is None
+    assert move.history is not None
+    assert move.history.ended == "moved"
 
 
 def test_an_interrupted_move_that_stayed_is_given_back(hosts: OwnHosts) -> None:
@@ -204,6 +235,13 @@ def test_the_claim_of_somebody_else_is_not_given_back(hosts: OwnHosts) -> None:
     hosts.guest.notes[NAMESPACE] = THEIRS
     bring_back_own(move, boot_anew=False, told=lambda _: None)
     assert hosts.notes == [THEIRS]
+
+
+def test_a_recovery_is_of_use_also_after_a_move_that_has_ended(hosts: OwnHosts) -> None:
+    move_own(asked())
+    move = own_move("shop")
+    assert move is not None
+    assert bring_back_own(move, boot_anew=False, told=lambda _: None) == ("two", [])
 
 
 def test_a_guest_that_is_nowhere_is_not_called_moved(hosts: OwnHosts, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -259,7 +259,7 @@ FAULTS: dict[str, tuple[Callable[[Scene], None], Said]] = {
     "paused": (guest(state="paused"), ("guest-not-running", "blocks", "a")),
     "off": (guest(state="off"), ("guest-not-running", "blocks", "a")),
     "crashed": (guest(state="crashed"), ("guest-not-running", "blocks", "a")),
-    "a job": (guest(job=True), ("job-under-way", "blocks", "a")),
+    "a job": (guest(job=True), ("guest-job", "blocks", "a")),
     "claimed": (lambda scene: setattr(scene, "claimed_by", "eve on x since y"), ("guest-claimed", "blocks", "a")),
     "already there": (there(guests={"shop": UUID}, active=frozenset({UUID})), ("guest-already-there", "blocks", "b")),
     "known there": (there(guests={"shop": UUID}), ("description-there", "warns", "b")),
@@ -334,7 +334,7 @@ def test_what_libvirt_does_not_say_is_unseen_and_never_taken_for_well() -> None:
 def test_an_old_qemu_cannot_give_up_its_cache() -> None:
     scene = Scene(HEALTHY["a cached disk"])
     scene.here = scene.there = replace(HOST, versions={"qemu": (2, 11, 0), "libvirt": (4, 0, 0)})
-    assert said(scene.examine()) == {("cache-mode", "blocks", "a")}
+    assert said(scene.examine()) == {("disk-cached", "blocks", "a")}
     scene.xml = HEALTHY["a shared disk of a cluster"].replace('cache="none"', 'cache="writeback"')
     assert scene.examine() == []
 

@@ -15,7 +15,7 @@ def examine_state(it: Subject, spec: MigrationSpec, claimed_by: str | None) -> l
         how = {"off": "it is off", "paused": "it is paused", "crashed": "it has crashed"}[guest.state]
         found.append(finding("guest-not-running", here, how))
     if guest.job:
-        found.append(finding("job-under-way", here, "libvirt has a job for it"))
+        found.append(finding("guest-job", here, "libvirt has a job for it"))
     if claimed_by is not None:
         found.append(finding("guest-claimed", here, f"claimed by {claimed_by}"))
     if guest.uuid in there.facts.active:

@@ -52,7 +52,7 @@ def _disk(it: Subject, disk: ET.Element) -> list[Finding]:
     if cache not in ("none", "directsync") and disk.find("readonly") is None and disk.find("shareable") is None and (
         it.source.facts.versions["qemu"] < _GIVES_UP_CACHE
     ):  # fmt: skip
-        found.append(finding("cache-mode", it.source.name, f"{_name(disk)}: cache={cache}"))
+        found.append(finding("disk-cached", it.source.name, f"{_name(disk)}: cache={cache}"))
     return found
 
 
