@@ -56,11 +56,11 @@ class FakeHost:
         return Peering(f"qemu+tcp://{self.name}/system", f"tcp://{self.address}")
 
     @property
-    def sight(self) -> FakeSight:
-        return FakeSight(self)
+    def access(self) -> FakeAccess:
+        return FakeAccess(self)
 
     def identity(self) -> HostIdentity:
-        if self.silent:
+        if self.dead or self.silent:
             raise SilentError(f"host {self.name} does not answer")
         return self.machine
 
@@ -77,31 +77,31 @@ class FakeHost:
         return self._capacity
 
 
-class FakeSight:
-    """What is seen of a fake host; implements ``hosts.host.Sight``."""
+class FakeAccess:
+    """What is seen of a fake host; implements ``hosts.host.Access``."""
 
     def __init__(self, host: FakeHost) -> None:
-        self._host = host
+        self.host = host
 
     @property
     def shares_our_clock(self) -> bool:
-        return self._host.shares_our_clock
+        return self.host.shares_our_clock
 
     @property
     def unmeasured(self) -> dict[str, str]:
         return {}
 
     def sample_points(self) -> SamplePoints:
-        return SamplePoints(host=self._host.name, cgroup=f"fake/{self._host.name}", init_pid=1)
+        return SamplePoints(host=self.host.name, cgroup=f"fake/{self.host.name}", init_pid=1)
 
     def command(self, argv: Sequence[str]) -> Sequence[str]:
         return argv
 
     def process_of(self, guest: GuestIdentity) -> int | None:
-        return 1 if self._host.guests.get(guest.uuid) == "runs" else None
+        return 1 if self.host.state_of(guest) != "absent" else None
 
     def logs(self) -> dict[str, str]:
-        return {f"{self._host.name}-libvirtd.log": "nothing happened\n", **self._host.told}
+        return {f"{self.host.name}-libvirtd.log": "nothing happened\n", **self.host.told}
 
 
 @dataclass
@@ -336,7 +336,7 @@ class FakeTechnique:
     def __init__(
         self, hosts: Sequence[FakeHost], trouble: Callable[[MoveRequest], str | EngineError | None] = lambda _: None
     ) -> None:
-        self._hosts = {host.name: host for host in hosts}
+        self.hosts = {host.name: host for host in hosts}
         self._trouble = trouble
 
     def move(self, request: MoveRequest, journal: Journal) -> MoveReport:
@@ -344,19 +344,21 @@ class FakeTechnique:
         disk = disk_to_move(request)
         disk_bytes = disk_to_book_bytes(request, disk)
         with reserved(request.destination, request.guest.name, request.memory_bytes, disk_bytes) as booking:
-            source, destination = self._hosts[request.source.name], self._hosts[request.destination.name]
+            journal.mark("reserved", memory_bytes=booking.memory_bytes, disk_bytes=booking.disk_bytes)
+            source, destination = self.hosts[request.source.name], self.hosts[request.destination.name]
             if source.guests.get(request.guest.uuid) != "runs":
                 raise MoveError(f"{request.guest} does not run on host {source.name}")
             make_room(request, disk, journal)
             error = self._trouble(request)
-            if error is None:
+            aborted = request.why_abort if error is None else None
+            if error is None and aborted is None:
                 del source.guests[request.guest.uuid]
                 destination.guests[request.guest.uuid] = "runs"
             return MoveReport(
                 called_ns=called_ns,
                 returned_ns=journal.note("move returned"),
-                result="moved" if error is None else "failed",
-                error=RefusedError(error) if isinstance(error, str) else error,
+                result="aborted" if aborted is not None else "moved" if error is None else "failed",
+                error=MoveError(f"aborted: {aborted}") if aborted else RefusedError(error) if isinstance(error, str) else error,
                 reserved_memory_bytes=booking.memory_bytes,
                 reserved_disk_bytes=booking.disk_bytes,
                 completed=None,

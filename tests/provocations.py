@@ -460,7 +460,7 @@ def provoke(scene: Scene, name: str) -> Said:
     try:
         provocation(scene)
     except EngineError as error:
-        log = words_since(scene.b.sight.logs().get(f"b-{NAME}.log", ""), began_s)
+        log = words_since(scene.b.access.logs().get(f"b-{NAME}.log", ""), began_s)
         return Said(
             name, failure, _HERE, isinstance(error, SilentError), error.number, error.origin, error.errno, error.details, log
         )

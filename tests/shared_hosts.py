@@ -16,8 +16,7 @@ import pytest
 from whimbrel.engines import libvirt_storage
 from whimbrel.engines.hypervisor import HostMemory
 from whimbrel.engines.libvirt import Connection
-from whimbrel.errors import EngineError
-from whimbrel.hosts import remote
+from whimbrel.errors import EngineError, SilentError
 from whimbrel.spec.hosts import HostsSpec
 
 
@@ -36,6 +35,7 @@ class FakeDomain:
 
     def destroy(self) -> None:
         self.host.domains.pop(self.uuid, None)
+        self.active = self.executing = False
 
 
 @dataclass
@@ -126,14 +126,13 @@ class SharedHosts:
     def install(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """In libvirt's place."""
         monkeypatch.setattr(Connection, "open", self.open)
-        for using_pools in (libvirt_storage, remote):
-            monkeypatch.setattr(using_pools, "pool", self._pool)
+        monkeypatch.setattr(libvirt_storage, "pool", self._pool)
 
     @contextmanager
     def open(self, uri: str) -> Iterator[FakeLibvirt]:
         found = next(host for host in (self.a, self.b) if host.uri == uri)
         if found.away:
-            raise EngineError(f"libvirt could not connect to {uri}")
+            raise SilentError(f"libvirt could not connect to {uri}")
         yield found
 
     @staticmethod

@@ -16,7 +16,7 @@ SOURCE = PROJECT / "src" / "whimbrel"
 LAYERS = [
     {"cli"},
     {"api"},
-    {"deployment", "watch"},
+    {"deployment", "own", "watch"},
     {"campaign", "report"},
     {"trial"},
     {"moves"},

@@ -18,10 +18,12 @@ from whimbrel.cli import (
     doctor,
     explain,
     images,
+    inventory,
     lab,
     migrate,
     plan,
     predict,
+    preflight,
     profile,
     reports,
     run,
@@ -81,6 +83,9 @@ app.command()(deploy.deployed)
 app.command()(migrate.migrate)
 app.command()(migrate.abort)
 app.command()(migrate.recover)
+app.command()(preflight.preflight)
+app.command()(inventory.hosts)
+app.command()(inventory.guests)
 app.command()(plan.plan)
 app.command()(reports.report)
 app.command()(reports.show)

@@ -171,7 +171,7 @@ class Connection:
         return Abilities(_TECHNIQUES, moves_disk=True, resumes_post_copy=resumes)
 
     def clock_stamps(self, guest: Guest, tries: int) -> tuple[list[tuple[int, int]], list[int]]:
-        """By QEMU's own stamps."""
+        """Reads the host's clock from the time stamps of QEMU's events."""
         return qemu_clock.clock_stamps(qemu_of(guest), self.on_event, tries)
 
     def versions(self) -> dict[str, str]:
@@ -219,6 +219,14 @@ class Connection:
         try:
             with self._explained(f"look for the guest {uuid}"):
                 return Domain(self._raw.lookupByUUIDString(uuid))
+        except NoGuestError:
+            return None
+
+    def find_named(self, name: str) -> Domain | None:
+        """The domain of this name, running or not; None when there is none."""
+        try:
+            with self._explained(f"look for the guest {name}"):
+                return Domain(self._raw.lookupByName(name))
         except NoGuestError:
             return None
 

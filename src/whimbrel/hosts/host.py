@@ -18,11 +18,11 @@ class Capacity:
     """What a host could still give a guest.
 
     Where memory is only known within bounds ``memory_bytes`` is the upper one and ``sure_memory_bytes`` the lower; else that is
-    None.
+    None. ``disk_bytes`` None: nobody knows where a disk would lie.
     """
 
     memory_bytes: int
-    disk_bytes: int
+    disk_bytes: int | None
     sure_memory_bytes: int | None = None
 
 
@@ -66,7 +66,7 @@ class Place(Protocol):
         """Whether a copy of this is there, and executes; EngineError when nobody answers there."""
 
 
-class Sight(Protocol):
+class Access(Protocol):
     """What can be seen of a host from here, and done there."""
 
     @property
@@ -106,7 +106,7 @@ class Host(Place, Protocol):
         """How another host reaches it."""
 
     @property
-    def sight(self) -> Sight:
+    def access(self) -> Access:
         """What can be seen of it from here, and done there."""
 
     def hypervisor(self) -> Hypervisor:

@@ -21,8 +21,8 @@ def find_carriers(site: Site, vms: Mapping[HostName, GuestIdentity], holding: Ex
     found = {}
     for host in site.hosts.values():
         vm = vms[host.name]
-        domain = None if host.gone else holding.enter_context(host.hypervisor()).find(vm.uuid)
-        inside = NothingInside(f"the carrier on host {host.name}") if domain is None else GuestAgent(domain)
+        guest = None if host.gone else holding.enter_context(host.hypervisor()).find(vm.uuid)
+        inside = NothingInside(f"the carrier on host {host.name}") if guest is None else GuestAgent(guest)
         found[host.name] = VmCarrier(host, inside, vm.address, vm)
     return found
 

@@ -57,10 +57,13 @@ class Instruments:
     def sampler(self) -> Instrument:
         """Samples the hosts. Runs in the vantage's network, which it so sees as its own."""
         # Also those that have no part in the move: what they take is not the machine's other work.
-        points = [*(host.sight.sample_points() for host in self._site.hosts.values()), self._site.network.vantage.sample_points()]
+        points = [
+            *(host.access.sample_points() for host in self._site.hosts.values()),
+            self._site.network.vantage.sample_points(),
+        ]
         configuration = {
             "points": [{"host": point.host, "cgroup": point.cgroup, "init_pid": point.init_pid} for point in points if point],
-            "libvirt": {host.name: host.libvirt_uri for host in self._hosts if host.sight.sample_points() is None},
+            "libvirt": {host.name: host.libvirt_uri for host in self._hosts if host.access.sample_points() is None},
             "every_s": self._spec.observe.sample_every_s,
         }
         return self._instrument("sampler", "whimbrel.observe.sampler", configuration, "hosts", self._counted_apart)
@@ -118,7 +121,7 @@ class Instruments:
 
     def try_link(self, meanwhile: ExitStack) -> Callable[[], float | None]:
         """Starts a short transfer between the hosts; its result is the rate, None where their networks are not ours to enter."""
-        points = [host.sight.sample_points() for host in self._hosts]
+        points = [host.access.sample_points() for host in self._hosts]
         for_s = self._spec.observe.link_for_s
         source, destination = (point.init_pid if point else None for point in points)
         if source is None or destination is None or for_s is None:

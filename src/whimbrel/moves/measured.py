@@ -109,7 +109,7 @@ class MeasuredMove:
                 failed = self._said_of(error)
                 self.notes.failure = str(failed)
         for host in self.setting.hosts:
-            self.notes.unmeasured |= host.sight.unmeasured
+            self.notes.unmeasured |= host.access.unmeasured
         return failed
 
     def say(self, step: str) -> None:

@@ -128,7 +128,7 @@ class WholeVm:
         return FORMS["vm" if self.setting.service == "none" else self.setting.plan.form].identity(inside)
 
     def memory_at_rest(self, inside: Inside) -> tuple[int, int | None]:
-        """What the guest says."""
+        """The memory that the guest says it uses, and its page cache."""
         return _memory_of_vm(inside)
 
     def wait_until_it_serves(self, inside: Inside) -> None:
@@ -162,7 +162,7 @@ class _Container:
         return None
 
     def wait_until_it_serves(self, inside: Inside) -> None:
-        """In its own network."""
+        """Waits until the container answers in its own network."""
         carrier.wait_until_it_serves(inside)
 
 

@@ -185,7 +185,7 @@ class Trial:
         folder = self._workplace / "logs"
         folder.mkdir(exist_ok=True)
         for host in self._setting.hosts:
-            for name, text in host.sight.logs().items():
+            for name, text in host.access.logs().items():
                 (folder / name).write_text(text)
 
 
