@@ -221,9 +221,10 @@ class Domain:
         """The running job's statistics as reported; None when there is no job."""
         return self._stats(0)
 
-    def completed_job_stats(self) -> JobStats | None:
-        """The statistics of the last completed job, None when there is none; read once, as libvirt forgets them."""
-        return self._stats(libvirt.VIR_DOMAIN_JOB_STATS_COMPLETED)
+    def completed_job_stats(self, keep: bool = False) -> JobStats | None:
+        """The statistics of the last completed job, None when there is none; libvirt forgets them unless they are to ``keep``."""
+        kept = libvirt.VIR_DOMAIN_JOB_STATS_KEEP_COMPLETED if keep else 0
+        return self._stats(libvirt.VIR_DOMAIN_JOB_STATS_COMPLETED | kept)
 
     def _stats(self, flags: int) -> JobStats | None:
         with self._explained(f"read the job of {self.name}"):

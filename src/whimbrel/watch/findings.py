@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, replace
 import polars as pl
 
 from whimbrel.analysis.answers import PHASES, CheckFigures, figures_of
+from whimbrel.analysis.engines import EngineFigures, engine_figures
 from whimbrel.analysis.streams import StreamFigures, packet_figures, segment_figures
 from whimbrel.analysis.thresholds import Tick
 from whimbrel.checks.check import HLS_BUFFER, NOT_SENT, RTMP_BUFFER, Check
@@ -21,11 +22,15 @@ _LATE_S = 0.01
 
 @dataclass(frozen=True)
 class Findings:
-    """One move that was watched, its figures check by check, and for each check what makes its figures doubtful (``flags``)."""
+    """One move that was watched, its figures check by check, and for each check what makes its figures doubtful (``flags``).
+
+    ``engines`` is what libvirt and QEMU said of it, where they were listened to.
+    """
 
     watched: Watched
     figures: list[CheckFigures]
     flags: list[list[str]]
+    engines: EngineFigures | None = None
 
 
 def findings_of(watched: Watched) -> Findings:
@@ -40,7 +45,15 @@ def findings_of(watched: Watched) -> Findings:
         figures.append(found)
         of_check = _flags(check, found, watched.words[position], frame, watched.window.began_ns)
         flags.append(of_check + _stream_flags(found.stream, watched.holes))
-    return Findings(watched, figures, flags)
+    return Findings(watched, figures, flags, _engines(watched))
+
+
+def _engines(watched: Watched) -> EngineFigures | None:
+    if watched.engines is None:
+        return None
+    good = watched.questions.filter(pl.col("outcome").is_in(["good", "heard"])).sort("ended_ns")
+    answers = [good.filter(pl.col("check") == at).get_column("ended_ns").to_list() for at in range(len(watched.plan.checks))]
+    return engine_figures(watched.engines, watched.window.move, answers)
 
 
 def _stream(check: Check, film: pl.DataFrame | None, watched: Watched) -> StreamFigures | None:
@@ -133,7 +146,26 @@ def as_json(findings: Findings) -> dict[str, object]:
         "watched_s": since(watched.window.ended_ns),
         "marks": [{"t_s": since(mark.t_ns), "text": mark.text} for mark in watched.marks],
         "notes": watched.notes,
+        "engines": _engines_json(findings.engines, began_ns),
     }
+
+
+def _engines_json(engines: EngineFigures | None, began_ns: int) -> dict[str, object] | None:
+    if engines is None:
+        return None
+
+    def since(moment_ns: int | None) -> float | None:
+        return (moment_ns - began_ns) / 1e9 if moment_ns is not None else None
+
+    phases = [
+        {"name": each.name, "from_s": since(each.from_ns), "to_s": since(each.to_ns), "length_s": each.length_s}
+        for each in engines.phases
+    ]
+    passes = [
+        {"number": each.number, "from_s": since(each.from_ns), "to_s": since(each.to_ns), "bytes": each.transferred_bytes}
+        for each in engines.rounds
+    ]
+    return {**asdict(engines), "phases": phases, "rounds": passes}
 
 
 def _check_json(check: Check, found: CheckFigures, flags: list[str], began_ns: int) -> dict[str, object]:

@@ -153,6 +153,43 @@ def timeline_rows(findings: Sequence[Findings]) -> list[dict[str, Any]]:
     return rows
 
 
+def phase_rows(findings: Sequence[Findings]) -> list[dict[str, Any]]:
+    """The phases of each move, and its rounds, by libvirt's and QEMU's words: those that were seen from begin to end."""
+    began_ns = whole_window(findings).began_ns
+    rows: list[dict[str, Any]] = []
+    for engines in (each.engines for each in findings if each.engines is not None):
+        parts = [(phase.name, phase.from_ns, phase.to_ns) for phase in engines.phases]
+        parts += [("rounds", each.from_ns, each.to_ns) for each in engines.rounds]
+        rows += [
+            {"check": name, "from_s": (from_ns - began_ns) / 1e9, "to_s": (to_ns - began_ns) / 1e9, "part": "phase", "count": 1}
+            for name, from_ns, to_ns in parts
+            if from_ns is not None and to_ns is not None
+        ]
+    return rows
+
+
+def engine_words(findings: Findings) -> str:
+    """What libvirt and QEMU said of a move, in a line; empty where they were not listened to."""
+    engines = findings.engines
+    if engines is None:
+        return ""
+    if engines.destination is None:
+        return f"libvirt: the guest was on {engines.source or 'no host'} before, and was not seen on another afterwards"
+    known = [(each.name, each.length_s) for each in engines.phases]
+    words = [
+        f"from {engines.source or 'nowhere'} to {engines.destination}",
+        f"blackout {_ms(engines.blackout_ms)}",
+        f"libvirt's downtime {_ms(engines.libvirt_downtime_ms)}",
+        f"{len(engines.rounds)} rounds",
+        *(f"{name} {duration(length_s)}" for name, length_s in known if name != "stop-and-copy"),
+    ]
+    return f"libvirt: {', '.join(words)}"
+
+
+def _ms(figure_ms: float | None) -> str:
+    return duration(figure_ms / 1e3 if figure_ms is not None else None)
+
+
 def _notable(found: CheckFigures, window: Window) -> list[dict[str, Any]]:
     stalls = found.stream.moments if found.stream is not None else ()
     parts = [("gap", gap.from_ns / 1e9, gap.to_ns / 1e9) for gap in found.disturbances]
