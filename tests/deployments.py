@@ -22,10 +22,10 @@ from whimbrel.lab.lab import Lab
 from whimbrel.migrate.journal import History, read_history
 from whimbrel.migrate.recovery import Decision
 from whimbrel.migrate.verify import find_copies
+from whimbrel.moves.notes import Origin
 from whimbrel.spec.fields import HostName
 from whimbrel.spec.overrides import migration_with
 from whimbrel.system.deadline import Deadline, pause, wait_until
-from whimbrel.trial.notes import Origin
 
 QUIET = Progress(lambda _: None, lambda _: None)
 
@@ -81,7 +81,7 @@ class Deployed:
     def come_to_memory(self) -> None:
         """Waits until memory is sent: what came before it, a disk for one, is over."""
         with self.at_the_source() as guest:
-            self.wait_for(lambda: (guest.job_stats() or {}).get("memory_processed", 0) > 0, "memory on its way")
+            self.wait_for(lambda: (found := guest.progress()) is not None and bool(found.transferred_bytes), "memory on its way")
 
     def wait_for(self, true: Callable[[], bool], what: str) -> None:
         wait_until(lambda: (True, "") if true() else (None, "not yet"), what, Deadline(120))

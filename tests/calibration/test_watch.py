@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import shlex
 import signal
 import sys
 import time
@@ -71,6 +72,7 @@ def service() -> Iterator[Service]:
 
 def kinds(service: Service, rate: int) -> list[str]:
     """A check of every kind that a service of ours answers, and of each way to use connections."""
+    lines = [sys.executable, "-u", str(Path(__file__).with_name("lines.py")), service.address, str(service.ports["echo"])]
     return [
         f"{service.url('http')}#http,rate={rate}",
         f"{service.url('http')}#http-fresh,rate={rate},connection=fresh",
@@ -79,7 +81,7 @@ def kinds(service: Service, rate: int) -> list[str]:
         f"{service.url('ws')}#ws,rate={rate}",
         f"{service.url('ws')}#ws-fresh,rate={rate},connection=fresh",
         f"{service.url('dns', 'a.example')}#dns,rate={rate}",
-        f"exec:{sys.executable} -u {Path(__file__).with_name('lines.py')} {service.address} {service.ports['echo']}#lines",
+        f"exec:{shlex.join(lines)}#lines",
     ]
 
 

@@ -29,6 +29,7 @@ from whimbrel.deployment.standing import refuse_while_moved
 from whimbrel.errors import MoveError, UnsafeStateError, UsageError
 from whimbrel.migrate.journal import DamagedJournalError
 from whimbrel.migrate.techniques import promises_of
+from whimbrel.moves.notes import Origin
 from whimbrel.observe.migration_events import MigrationEvents
 from whimbrel.predict.goals import Choice, Goal
 from whimbrel.predict.outlook import Outlook
@@ -38,7 +39,6 @@ from whimbrel.report.quantities import spoken, written
 from whimbrel.spec.overrides import migration_with
 from whimbrel.system.provenance import commit
 from whimbrel.system.root import need_root
-from whimbrel.trial.notes import Origin
 from whimbrel.units import format_bytes, format_duration
 
 _SHOW_EVERY_S = 0.5

@@ -15,8 +15,9 @@ from dataclasses import dataclass, field
 import polars as pl
 
 from whimbrel.analysis.engines import Seen
-from whimbrel.engines.domain import Domain
-from whimbrel.engines.libvirt import Connection, LifecycleEvent, MonitorEvent
+from whimbrel.engines.door import hypervisor_at
+from whimbrel.engines.events import GuestEvent
+from whimbrel.engines.hypervisor import Guest, Hypervisor
 from whimbrel.errors import EngineError, NoGuestError, RefusedError, UsageError
 from whimbrel.observe.migration_events import job_row
 from whimbrel.observe.sampler import LibvirtReader, Row
@@ -36,7 +37,7 @@ class _Host:
     """A host as we reach it; ``round_trip_ns`` is how long an answer takes, None where its clock is ours."""
 
     name: str
-    connection: Connection
+    connection: Hypervisor
     round_trip_ns: int | None
     rows: list[Row] = field(default_factory=list)
     lost: str = ""
@@ -62,7 +63,7 @@ class Bystander:
         """Connects to all hosts; EngineError when one cannot be reached, UsageError when the guest runs on none of them."""
         with self._stack:
             for name, uri in self._uris.items():
-                connection = self._stack.enter_context(Connection.open(uri))
+                connection = self._stack.enter_context(hypervisor_at(uri))
                 host = _Host(name, connection, None if _is_here(uri) else _round_trip_ns(connection))
                 self._hosts.append(host)
                 self._listen(host)
@@ -76,33 +77,23 @@ class Bystander:
             self._threads.append(threading.Thread(target=self._sample, args=(host,), name=f"sample {host.name}", daemon=True))
             self._threads[-1].start()
 
-    def _where(self) -> tuple[_Host, Domain] | None:
+    def _where(self) -> tuple[_Host, Guest] | None:
         """The host on which the guest executes, else the one that has it active."""
-        found = []
+        found: list[tuple[_Host, Guest]] = []
         for host in self._hosts:
             with contextlib.suppress(EngineError):
-                domain = host.connection.named(self._guest)
-                if domain is not None and domain.active:
-                    found.append((host, domain))
+                found += [(host, guest) for guest in host.connection.running() if guest.name == self._guest]
         return next((each for each in found if each[1].executing), found[0] if found else None)
 
     def _listen(self, host: _Host) -> None:
-        def on_monitor(event: MonitorEvent) -> None:
-            if event.domain == self._guest:
+        def on_event(event: GuestEvent) -> None:
+            if event.guest == self._guest:
                 self._events.append(
-                    Event(source="qemu", host=host.name, name=event.name, realtime_ns=event.realtime_ns,
+                    Event(source=event.source, host=host.name, name=event.name, realtime_ns=event.realtime_ns,
                           seen_ns=event.seen_monotonic_ns, data=event.data)
                 )  # fmt: skip
 
-        def on_lifecycle(event: LifecycleEvent) -> None:
-            if event.domain == self._guest:
-                self._events.append(
-                    Event(source="libvirt", host=host.name, name=event.name, realtime_ns=None, seen_ns=event.seen_monotonic_ns,
-                          data={"detail": event.detail, "reason": event.reason})
-                )  # fmt: skip
-
-        host.connection.on_monitor_event(on_monitor)
-        host.connection.on_lifecycle(on_lifecycle)
+        host.connection.on_event(on_event)
 
     def begin(self) -> None:
         """The move is about to be called."""
@@ -119,18 +110,18 @@ class Bystander:
             self._looking = threading.Thread(target=self._look, args=(found[1],), name="watched job", daemon=True)
             self._looking.start()
 
-    def _look(self, domain: Domain) -> None:
+    def _look(self, guest: Guest) -> None:
         with contextlib.suppress(EngineError):
             while not self._moved.wait(_LOOK_S):
                 try:
-                    stats = domain.job_stats()
+                    progress = guest.progress()
                 except NoGuestError:
                     return
                 except RefusedError:
                     # libvirt is busy with it: what was not seen is a hole in the series.
                     continue
-                if stats is not None:
-                    self._job.append(job_row(time.monotonic_ns(), stats))
+                if progress is not None:
+                    self._job.append(job_row(time.monotonic_ns(), progress))
 
     def end(self) -> Seen:
         """The move has ended and what follows was watched: everything that was seen of it."""
@@ -168,7 +159,7 @@ class Bystander:
                 return
 
     def close(self) -> None:
-        """Ends all listening."""
+        """Ends all listening, and the connections."""
         self._ended.set()
         self._moved.set()
         for thread in self._threads:
@@ -184,7 +175,7 @@ def _is_here(uri: str) -> bool:
         return False
 
 
-def _round_trip_ns(connection: Connection) -> int:
+def _round_trip_ns(connection: Hypervisor) -> int:
     def once() -> int:
         before_ns = time.monotonic_ns()
         connection.host_statistics()
@@ -200,7 +191,7 @@ def _reading() -> ClockReading:
 
 @contextlib.contextmanager
 def bystander(uris: Mapping[str, str], guest: str) -> Iterator[Bystander]:
-    """One that is open."""
+    """One that listens for as long as this is entered."""
     made = Bystander(uris, guest)
     made.open()
     try:

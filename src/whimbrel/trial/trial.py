@@ -10,7 +10,6 @@ from pathlib import Path
 
 from whimbrel.analysis.phases import phase_reached
 from whimbrel.engines.guest_agent import GuestAgent
-from whimbrel.engines.libvirt import Connection
 from whimbrel.errors import GuestEndedError, GuestError, TrialError, UnsafeStateError, WhimbrelError, interrupted
 from whimbrel.guests import guest as the_guest
 from whimbrel.guests.ends import EndWatch
@@ -21,6 +20,11 @@ from whimbrel.hosts.site import Site
 from whimbrel.migrate.carry_out import carry_out, evidence, running_on
 from whimbrel.migrate.techniques import EVERYTHING, promises_of, technique_of
 from whimbrel.migrate.verify import exactly_one
+from whimbrel.moves.guest_clock import clock_after, clock_before
+from whimbrel.moves.instruments import Instruments, play, said_by, watch
+from whimbrel.moves.notes import Notes, Origin, count_reach, now
+from whimbrel.moves.subject import Setting, Start, names_of, subject_of
+from whimbrel.moves.testimony import judge, listen, testimony
 from whimbrel.observe.migration_events import MigrationEvents
 from whimbrel.records.trial import InstrumentCost, Plan, RestRecord, StayRecord, TrialRecord
 from whimbrel.spec.campaign import CampaignSpec
@@ -28,11 +32,6 @@ from whimbrel.system.clock import read_pair
 from whimbrel.system.deadline import attending, undisturbed
 from whimbrel.system.instrument import Instrument
 from whimbrel.trial.foresight import Foretell
-from whimbrel.trial.guest_clock import clock_after, clock_before
-from whimbrel.trial.instruments import Instruments, play, said_by, watch
-from whimbrel.trial.notes import Notes, Origin, count_reach, now
-from whimbrel.trial.subject import Setting, Start, names_of, subject_of
-from whimbrel.trial.testimony import judge, listen, testimony
 from whimbrel.units import format_duration
 
 log = logging.getLogger(__name__)
@@ -123,7 +122,7 @@ class Trial:
         observe = self._spec.observe
         self._say("restoring the saved state" if self._state.folder is not None else "starting the container")
         with ExitStack() as holding, ExitStack() as instruments:
-            notes.host_versions = holding.enter_context(Connection.open(self._source.libvirt_uri)).versions()
+            notes.host_versions = holding.enter_context(self._source.hypervisor()).versions()
             inside, notes.restored_in_s = self._subject.bring_up(holding)
             self._instruments.load(instruments)
             notes.identity_before = self._subject.identity(inside)

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from whimbrel.engines.libvirt import LifecycleEvent, MonitorEvent
+from whimbrel.engines.events import GuestEvent, libvirt_event, qemu_event
+from whimbrel.engines.hypervisor import Progress
 from whimbrel.errors import NoGuestError, SilentError, UsageError
 from whimbrel.observe import bystander as module
 from whimbrel.observe.bystander import Bystander, bystander
@@ -21,32 +22,29 @@ URIS = {"a": "qemu+unix:///system?socket=/nowhere/a", "b": "qemu+unix:///system?
 class Libvirt:
     """One host's libvirt: a guest that is there or not, and a job."""
 
-    def __init__(self, active: bool) -> None:
-        self.active = self.executing = active
-        self.defined = active
+    name = "shop"
+
+    def __init__(self, executing: bool) -> None:
+        self.executing = executing
         self.silent = False
         self.monitor_commands = 0
         self.kept: list[bool] = []
         self.sent = 0
-        self.on_monitor: Callable[[MonitorEvent], None] = lambda _: None
-        self.on_life: Callable[[LifecycleEvent], None] = lambda _: None
+        self.told: Callable[[GuestEvent], None] = lambda _: None
 
-    def named(self, name: str) -> Libvirt | None:
+    def running(self) -> list[Libvirt]:
         if self.silent:
             raise SilentError("no answer")
-        return self if name == "shop" and self.defined else None
+        return [self] if self.executing else []
 
-    def on_monitor_event(self, told: Callable[[MonitorEvent], None]) -> None:
-        self.on_monitor = told
+    def on_event(self, told: Callable[[GuestEvent], None]) -> None:
+        self.told = told
 
-    def on_lifecycle(self, told: Callable[[LifecycleEvent], None]) -> None:
-        self.on_life = told
-
-    def job_stats(self) -> dict[str, int] | None:
-        if not self.defined:
+    def progress(self) -> Progress | None:
+        if not self.executing:
             raise NoGuestError("gone")
         self.sent += 1000
-        return {"memory_processed": self.sent, "memory_iteration": 1}
+        return Progress(iteration=1, transferred_bytes=self.sent)
 
     def completed_job_stats(self, keep: bool = False) -> dict[str, int]:
         self.kept.append(keep)
@@ -61,12 +59,11 @@ class Libvirt:
             raise SilentError("libvirt could not tell the host's statistics")
         return {"cpu_ns": time.monotonic_ns() // 4, "memory_bytes": 1 << 30, "cache_bytes": 1 << 20}
 
-    def say(self, name: str, domain: str = "shop", **data: str | int) -> None:
-        self.on_monitor(MonitorEvent(domain, name, time.time_ns(), time.monotonic_ns(), data))
+    def say(self, name: str, guest: str = "shop", **data: str | int) -> None:
+        self.told(qemu_event(guest, name, time.time_ns(), time.monotonic_ns(), data))
 
     def move_to(self, other: Libvirt) -> None:
-        self.active = self.executing = self.defined = False
-        other.active = other.executing = other.defined = True
+        self.executing, other.executing = False, True
 
 
 @pytest.fixture
@@ -77,7 +74,7 @@ def hosts(monkeypatch: pytest.MonkeyPatch) -> dict[str, Libvirt]:
     def open_one(uri: str) -> Iterator[Libvirt]:
         yield found[uri[-1]]
 
-    monkeypatch.setattr(module, "Connection", type("Connections", (), {"open": staticmethod(open_one)}))
+    monkeypatch.setattr(module, "hypervisor_at", open_one)
     monkeypatch.setattr(module, "_SAMPLE_S", 0.02)
     return found
 
@@ -88,18 +85,18 @@ def test_a_move_and_the_way_back(hosts: dict[str, Libvirt]) -> None:
         for source, destination, names in ((a, b, ("a", "b")), (b, a, ("b", "a"))):
             listening.begin()
             source.say("STOP")
-            source.say("STOP", domain="other")
+            source.say("STOP", guest="other")
             time.sleep(0.15)
             source.move_to(destination)
             destination.say("RESUME")
-            destination.on_life(LifecycleEvent("shop", "resumed", 1, time.monotonic_ns()))
+            destination.told(libvirt_event("shop", 4, 1, time.monotonic_ns()))
             seen = listening.end()
             assert (seen.source, seen.destination) == names
             assert [(event.source, event.host, event.name) for event in seen.events] == [
                 ("whimbrel", None, "move called"), ("qemu", names[0], "STOP"), ("qemu", names[1], "RESUME"),
                 ("libvirt", names[1], "resumed"),
             ]  # fmt: skip
-            assert seen.events[-1].data == {"detail": 1, "reason": "migrated"}
+            assert seen.events[-1].data == {"detail": 1}
             assert seen.completed == {"downtime": 41, "memory_processed": 7_000_000}
             sent = seen.job.get_column("transferred_bytes").to_list()
             assert sent
@@ -121,7 +118,7 @@ def test_a_guest_that_stays_was_not_moved(hosts: dict[str, Libvirt]) -> None:
 def test_a_guest_that_is_nowhere_is_said_before_anything_is_done(hosts: dict[str, Libvirt]) -> None:
     with pytest.raises(UsageError, match="the guest other runs on none of a, b"):
         Bystander(URIS, "other").open()
-    hosts["a"].active = False
+    hosts["a"].executing = False
     with pytest.raises(UsageError):
         Bystander(URIS, "shop").open()
 
