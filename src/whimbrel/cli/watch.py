@@ -73,6 +73,10 @@ def watch(
         typer.Option(metavar="NAME=URI", help="Listen to a host's libvirt about '--guest', whoever moves it; twice or more."),
     ] = None,
     guest: Annotated[str | None, typer.Option(metavar="DOMAIN", help="The guest that '--libvirt' is asked about.")] = None,
+    host: Annotated[
+        list[str] | None,
+        typer.Option(metavar="[USER@]HOST", help="Sample a host's CPU, memory and network by ssh; several times."),
+    ] = None,
     limit: Annotated[
         list[str] | None,
         typer.Option(
@@ -120,6 +124,7 @@ def watch(
         warm_up=warm_up,
         libvirt=_libvirt(libvirt or [], guest, command),
         guest=guest or "",
+        hosts=tuple(dict.fromkeys(host or [])),
     )
     findings = [findings_of(watched) for watched in watch_it(plan, notice())]
     ticks = ticks_of(limits, plan.checks, [each.figures for each in counting(findings) or findings])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 
 import polars as pl
 
@@ -11,8 +11,10 @@ from whimbrel.analysis.answers import PHASES, CheckFigures, figures_of
 from whimbrel.analysis.engines import EngineFigures, engine_figures
 from whimbrel.analysis.streams import StreamFigures, packet_figures, segment_figures
 from whimbrel.analysis.thresholds import Tick
+from whimbrel.analysis.watched_hosts import HostFigures, host_figures
 from whimbrel.checks.check import HLS_BUFFER, NOT_SENT, RTMP_BUFFER, Check
 from whimbrel.checks.registry import kind_listens
+from whimbrel.observe.ssh_host import HOLE_S as SSH_HOLE_S
 from whimbrel.units import format_duration
 from whimbrel.watch.plan import Watched
 
@@ -24,13 +26,14 @@ _LATE_S = 0.01
 class Findings:
     """One move that was watched, its figures check by check, and for each check what makes its figures doubtful (``flags``).
 
-    ``engines`` is what libvirt and QEMU said of it, where they were listened to.
+    ``engines`` is what libvirt and QEMU said of it, where they were listened to; ``hosts`` is what was sampled by SSH.
     """
 
     watched: Watched
     figures: list[CheckFigures]
     flags: list[list[str]]
     engines: EngineFigures | None = None
+    hosts: list[HostFigures] = field(default_factory=list)
 
 
 def findings_of(watched: Watched) -> Findings:
@@ -45,7 +48,8 @@ def findings_of(watched: Watched) -> Findings:
         figures.append(found)
         of_check = _flags(check, found, watched.words[position], frame, watched.window.began_ns)
         flags.append(of_check + _stream_flags(found.stream, watched.holes))
-    return Findings(watched, figures, flags, _engines(watched))
+    hosts = [host_figures(name, watched.hosts, watched.window, SSH_HOLE_S) for name in watched.plan.hosts]
+    return Findings(watched, figures, flags, _engines(watched), hosts)
 
 
 def _engines(watched: Watched) -> EngineFigures | None:
@@ -147,7 +151,24 @@ def as_json(findings: Findings) -> dict[str, object]:
         "marks": [{"t_s": since(mark.t_ns), "text": mark.text} for mark in watched.marks],
         "notes": watched.notes,
         "engines": _engines_json(findings.engines, began_ns),
+        "hosts": [_host_json(each, began_ns) for each in findings.hosts],
     }
+
+
+def _host_json(host: HostFigures, began_ns: int) -> dict[str, object]:
+    found = asdict(host)
+    holes = [{"from_s": (from_ns - began_ns) / 1e9, "to_s": (to_ns - began_ns) / 1e9} for from_ns, to_ns in found.pop("holes_ns")]
+    return {**found, "holes": holes}
+
+
+def host_notes(findings: Findings) -> list[str]:
+    """When hosts were silent: nothing is known of them then."""
+    began_ns = findings.watched.window.began_ns
+    return [
+        f"the host {host.name} was silent from {(from_ns - began_ns) / 1e9:.1f} s to {(to_ns - began_ns) / 1e9:.1f} s"
+        for host in findings.hosts
+        for from_ns, to_ns in host.holes_ns
+    ]
 
 
 def _engines_json(engines: EngineFigures | None, began_ns: int) -> dict[str, object] | None:

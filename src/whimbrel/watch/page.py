@@ -12,8 +12,17 @@ from whimbrel.analysis.thresholds import Tick
 from whimbrel.records.caller import write_file
 from whimbrel.report.charts import WIDTH, NamedChart, inline, named
 from whimbrel.report.layout import bundle, inlined, templates
-from whimbrel.watch.findings import Findings
-from whimbrel.watch.rows import columns_of, engine_words, lines_of, phase_rows, timeline_rows, whole_window
+from whimbrel.watch.findings import Findings, host_notes
+from whimbrel.watch.rows import (
+    HOST_COLUMNS,
+    columns_of,
+    engine_words,
+    host_lines,
+    lines_of,
+    phase_rows,
+    timeline_rows,
+    whole_window,
+)
 from whimbrel.watch.several_rows import several_columns, several_lines
 
 PAGE = "report.html"
@@ -43,6 +52,8 @@ def write_page(folder: Path, findings: Sequence[Findings], ticks: Sequence[Tick]
             for way, words in sorted(said.items())
         ],
         engines=[(each.watched.turn, words) for each in findings if (words := engine_words(each))],
+        host_columns=HOST_COLUMNS,
+        host_lines=[line for each in findings for line in host_lines(each)],
         ticks=ticks,
         chart=chart,
         bundle=bundle(),
@@ -59,7 +70,7 @@ def _flags(findings: Findings) -> list[str]:
     of_checks = [
         f"{check.name}: {flag}" for check, flags in zip(watched.plan.checks, findings.flags, strict=True) for flag in flags
     ]
-    return [f"{before}{line}" for line in [*watched.notes, *of_checks]]
+    return [f"{before}{line}" for line in [*host_notes(findings), *watched.notes, *of_checks]]
 
 
 def _moments(findings: Sequence[Findings], began_ns: int) -> list[tuple[str, list[dict[str, object]]]]:

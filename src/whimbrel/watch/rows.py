@@ -186,6 +186,25 @@ def engine_words(findings: Findings) -> str:
     return f"libvirt: {', '.join(words)}"
 
 
+HOST_COLUMNS = ["host", "CPU before", "CPU during", "CPU after", "memory before", "memory during", "sent", "received"]
+
+
+def host_lines(findings: Findings) -> list[list[str]]:
+    """A line per host that was sampled by SSH: processors in use, the most memory, and what went over its links in the move."""
+    turn = findings.watched.turn
+    return [
+        [f"{turn.words}: {host.name}" if findings.watched.plan.several else host.name]
+        + [f"{cores:.2f} cores" if cores is not None else UNKNOWN for cores in host.cpu_cores.values()]
+        + [_mib(host.memory_bytes[phase]) for phase in ("before", "during")]
+        + [_mib(host.sent_bytes), _mib(host.received_bytes)]
+        for host in findings.hosts
+    ]
+
+
+def _mib(size_bytes: int | None) -> str:
+    return f"{size_bytes / 2**20:.4g} MiB" if size_bytes is not None else UNKNOWN
+
+
 def _ms(figure_ms: float | None) -> str:
     return duration(figure_ms / 1e3 if figure_ms is not None else None)
 

@@ -20,6 +20,8 @@ from whimbrel.analysis.answers import Window
 from whimbrel.analysis.engines import Seen
 from whimbrel.analysis.steadiness import Recent, as_before, span_ns, steady
 from whimbrel.errors import InstrumentError, UsageError
+from whimbrel.observe.ssh_host import SshHost
+from whimbrel.records.series import HOSTS_SCHEMA
 from whimbrel.units import format_duration
 from whimbrel.watch.asking import Asking
 from whimbrel.watch.command import Reserve, WatchedCommand, need_command, raise_descriptor_limit
@@ -76,6 +78,7 @@ class _Course:
         self._command: WatchedCommand | None = None
         self._ended_with: int | None = None
         self._bystander: Bystander | None = None
+        self._hosts = [SshHost(name) for name in plan.hosts]
         self._span_ns = [span_ns(check.rate_per_s) for check in plan.checks]
 
     async def go(self) -> list[Watched]:
@@ -88,6 +91,7 @@ class _Course:
         self._asking = asking
         try:
             await self._listen_to_engines()
+            await self._sample_hosts()
             await self._try()
             since_ns = time.monotonic_ns()
             asking.start()
@@ -102,6 +106,7 @@ class _Course:
             self._reserve.release()
             if self._bystander is not None:
                 await asyncio.to_thread(self._bystander.close)
+            await asyncio.gather(*(asyncio.to_thread(host.close) for host in self._hosts))
         questions, films = whole_frame(asking.logs), asking.films()
         return [self._watched(each, since_ns, questions, films) for each in made]
 
@@ -123,6 +128,7 @@ class _Course:
             turn=made.turn,
             since_ns=since_ns,
             engines=made.engines,
+            hosts=pl.DataFrame([row for host in self._hosts for row in host.rows], schema=HOSTS_SCHEMA),
         )
 
     async def _listen_to_engines(self) -> None:
@@ -134,6 +140,11 @@ class _Course:
             bystander = Bystander(self._plan.libvirt, self._plan.guest)
             await asyncio.to_thread(bystander.open)
             self._bystander = bystander
+
+    async def _sample_hosts(self) -> None:
+        if self._plan.hosts:
+            self._say(f"connecting to {' and '.join(self._plan.hosts)} by ssh")
+            await asyncio.gather(*(asyncio.to_thread(host.open) for host in self._hosts))
 
     async def _all_moves(self) -> list[_Made]:
         """One after the other, no more once one has failed or the user has had enough."""
