@@ -547,3 +547,22 @@ def test_a_host_that_does_not_answer_is_said_before_the_command_is_started(servi
     assert "the host me@gone does not answer by ssh" in stderr
     assert "Permission denied (publickey)" in stderr
     assert not (tmp_path / "moved").exists()
+
+
+def test_it_needs_no_more_than_is_installed_for_it(service: Service, tmp_path: Path) -> None:
+    """With a page and statistics too: whatever requirements-watch.txt does not name must not be there."""
+    named = set((PROJECT / "requirements-watch.txt").read_text().split())
+    locked = {line.partition("==")[0] for line in (PROJECT / "requirements.lock").read_text().splitlines() if "==" in line}
+    missing = sorted(name.replace("-", "_") for name in locked - named)
+    assert {"pandas", "duckdb", "statsmodels", "pytest"} <= set(missing)
+    code = (
+        f"import sys; sys.modules.update(dict.fromkeys({missing!r})); from whimbrel.cli import app;"
+        "sys.argv = ['whimbrel', 'watch', *sys.argv[1:]]; app.main()"
+    )
+    arguments = ["--http", service.url("http"), *SHORT, "--repeat", "2", "--out", str(tmp_path / "out"), "--", "true"]
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, timeout=60, check=False,
+        env={**os.environ, "PYTHONPATH": str(PROJECT / "src")}, stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "out" / "report.html").exists()
