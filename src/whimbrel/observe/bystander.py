@@ -27,13 +27,13 @@ from whimbrel.spec.libvirt_uri import split_libvirt_uri
 from whimbrel.system.clock import read_pair
 
 _LOOK_S = 0.05
-_SAMPLE_S = 0.5
+SAMPLE_S = 0.5
 _ROUND_TRIPS = 5
 _JOIN_S = 5.0
 
 
 @dataclass
-class _Host:
+class WatchedHost:
     """A host as we reach it; ``round_trip_ns`` is how long an answer takes, None where its clock is ours."""
 
     name: str
@@ -49,7 +49,8 @@ class Bystander:
     def __init__(self, uris: Mapping[str, str], guest: str) -> None:
         self._uris, self._guest = uris, guest
         self._stack = contextlib.ExitStack()
-        self._hosts: list[_Host] = []
+        # Those that are listened to.
+        self.hosts: list[WatchedHost] = []
         self._events: list[Event] = []
         self._job: list[dict[str, int | None]] = []
         self._ended = threading.Event()
@@ -64,8 +65,8 @@ class Bystander:
         with self._stack:
             for name, uri in self._uris.items():
                 connection = self._stack.enter_context(hypervisor_at(uri))
-                host = _Host(name, connection, None if _is_here(uri) else _round_trip_ns(connection))
-                self._hosts.append(host)
+                host = WatchedHost(name, connection, None if _is_here(uri) else _round_trip_ns(connection))
+                self.hosts.append(host)
                 self._listen(host)
             if self._where() is None:
                 raise UsageError(
@@ -73,19 +74,19 @@ class Bystander:
                     resolution="'virsh -c URI list' shows what runs there",
                 )
             self._stack = self._stack.pop_all()
-        for host in self._hosts:
+        for host in self.hosts:
             self._threads.append(threading.Thread(target=self._sample, args=(host,), name=f"sample {host.name}", daemon=True))
             self._threads[-1].start()
 
-    def _where(self) -> tuple[_Host, Guest] | None:
+    def _where(self) -> tuple[WatchedHost, Guest] | None:
         """The host on which the guest executes, else the one that has it active."""
-        found: list[tuple[_Host, Guest]] = []
-        for host in self._hosts:
+        found: list[tuple[WatchedHost, Guest]] = []
+        for host in self.hosts:
             with contextlib.suppress(EngineError):
                 found += [(host, guest) for guest in host.connection.running() if guest.name == self._guest]
         return next((each for each in found if each[1].executing), found[0] if found else None)
 
-    def _listen(self, host: _Host) -> None:
+    def _listen(self, host: WatchedHost) -> None:
         def on_event(event: GuestEvent) -> None:
             if event.guest == self._guest:
                 self._events.append(
@@ -139,17 +140,17 @@ class Bystander:
             destination=found[0].name if found is not None and found[0].name != self._source else None,
             events=sorted(self._events, key=lambda event: event.seen_ns),
             job=pl.DataFrame(self._job, schema=JOB_SCHEMA),
-            hosts=pl.DataFrame([row for host in self._hosts for row in list(host.rows)], schema=HOSTS_SCHEMA).sort("t_ns"),
+            hosts=pl.DataFrame([row for host in self.hosts for row in list(host.rows)], schema=HOSTS_SCHEMA).sort("t_ns"),
             completed=completed,
             clock_before=self._before,
             clock_after=_reading(),
-            round_trips_ns={host.name: host.round_trip_ns for host in self._hosts if host.round_trip_ns is not None},
-            notes=[f"libvirt of host {host.name} fell silent: {host.lost}" for host in self._hosts if host.lost],
+            round_trips_ns={host.name: host.round_trip_ns for host in self.hosts if host.round_trip_ns is not None},
+            notes=[f"libvirt of host {host.name} fell silent: {host.lost}" for host in self.hosts if host.lost],
         )
 
-    def _sample(self, host: _Host) -> None:
-        reader = LibvirtReader(host.name, host.connection, round(_SAMPLE_S * 1e9))
-        while not self._ended.wait(_SAMPLE_S):
+    def _sample(self, host: WatchedHost) -> None:
+        reader = LibvirtReader(host.name, host.connection, round(SAMPLE_S * 1e9))
+        while not self._ended.wait(SAMPLE_S):
             try:
                 host.rows += list(reader.host_rows(time.monotonic_ns()))
             except RefusedError:

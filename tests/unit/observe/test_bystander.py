@@ -75,7 +75,7 @@ def hosts(monkeypatch: pytest.MonkeyPatch) -> dict[str, Libvirt]:
         yield found[uri[-1]]
 
     monkeypatch.setattr(module, "hypervisor_at", open_one)
-    monkeypatch.setattr(module, "_SAMPLE_S", 0.02)
+    monkeypatch.setattr(module, "SAMPLE_S", 0.02)
     return found
 
 
@@ -127,7 +127,7 @@ def test_a_host_that_falls_silent_is_said_and_ends_nothing(hosts: dict[str, Libv
     with bystander(URIS, "shop") as listening:
         listening.begin()
         hosts["b"].silent = True
-        wait_until(lambda: (any(host.lost for host in listening._hosts) or None, ""), "a host lost", Deadline(5))
+        wait_until(lambda: (any(host.lost for host in listening.hosts) or None, ""), "a host lost", Deadline(5))
         seen = listening.end()
     assert (seen.source, seen.destination) == ("a", None)
     assert seen.notes == ["libvirt of host b fell silent: libvirt could not tell the host's statistics"]
