@@ -65,7 +65,8 @@ def test_plain_virsh_there_and_back_with_every_kind_of_check(deployed: Deployed,
         assert 0 < engines["source_cpu_s"] < 10 * (ended_s - began_s)
         for name, check in by_name.items():
             assert check["longest_gap_s"] is not None, (name, check)
-            assert check["failed"] == 0, (name, check)
+            # What is sent to a guest that stands still is lost; TCP sends it again, so that it is late only.
+            assert set(check["failures"]) <= ({"timed-out"} if name == "icmp" else set()), (name, check)
         # Nobody is answered while no copy executes.
         for name in ("icmp", "http"):
             gap_ms, known_ms = by_name[name]["longest_gap_s"] * 1e3, by_name[name]["gap_resolution_s"] * 1e3
