@@ -78,8 +78,8 @@ def _ours(origin: Origin, folder: Path, checks: Sequence[str], name: str) -> tup
     total_s = BEGIN_S + MEASURED_S + END_S
     watch = [sys.executable, "-m", "whimbrel", "watch", "--json", "--checks", str(file), "--for", f"{total_s:.0f}s"]
     cores, said = _run(origin, watch, folder, name)
-    checks: list[dict[str, Any]] = json.loads(said[said.index("{") :])["checks"]
-    return cores, checks
+    found: list[dict[str, Any]] = json.loads(said[said.index("{") :])["checks"]
+    return cores, found
 
 
 def ask(origin: Origin, folder: Path) -> Asked:
