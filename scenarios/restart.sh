@@ -2,7 +2,7 @@
 # A web server on loopback for scenarios/restart.yaml:  up, down, and two ways to restart it: stop-first, start-first.
 set -eu
 port=8742
-file=${TMPDIR:-/tmp}/whimbrel-restart-$(id -u).pid
+file=${XDG_RUNTIME_DIR:-$HOME}/.whimbrel-restart.pid
 
 serve() { # two servers may listen at once (SO_REUSEPORT), so that a new one can begin before the old one ends
     python3 -c "

@@ -539,6 +539,21 @@ def test_hosts_are_sampled_by_ssh_and_a_silent_one_is_said(service: Service, tmp
     assert called.count("me@a") == 1
 
 
+def test_libvirt_that_does_not_answer_is_said_before_the_command_is_started(service: Service, tmp_path: Path) -> None:
+    libvirt = [
+        "--libvirt",
+        f"a=qemu+unix:///system?socket={tmp_path}/a",
+        "--libvirt",
+        f"b=qemu+unix:///system?socket={tmp_path}/b",
+    ]
+    words = ["--http", service.url("http"), *libvirt, "--guest", "shop", "--host", "me@a", "--", "touch", str(tmp_path / "moved")]
+    code, _, stderr = watch(*words)
+    assert code != 0
+    assert "libvirt could not connect to qemu+unix" in stderr
+    assert "Traceback" not in stderr
+    assert not (tmp_path / "moved").exists()
+
+
 def test_a_host_that_does_not_answer_is_said_before_the_command_is_started(service: Service, tmp_path: Path) -> None:
     path = an_ssh(tmp_path / "bin", "echo 'me@gone: Permission denied (publickey).' >&2; exit 255")
     process = watching("--http", service.url("http"), "--host", "me@gone", "--", "touch", str(tmp_path / "moved"), path=path)

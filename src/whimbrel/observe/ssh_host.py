@@ -95,7 +95,8 @@ class SshHost:
         if self._running is not None:
             with suppress(OSError):
                 self._running.kill_all()
-        self._thread.join(_JOIN_S)
+        if self._thread.is_alive():
+            self._thread.join(_JOIN_S)
 
 
 class _Sample:

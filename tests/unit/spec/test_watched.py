@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from whimbrel.campaign import plan_trials
-from whimbrel.errors import SpecError
+from whimbrel.errors import SpecError, UsageError
+from whimbrel.moves.place import ledger_for
 from whimbrel.spec.campaign import CampaignSpec
 from whimbrel.spec.fields import RECORD
 from whimbrel.spec.load import load_campaign
@@ -92,6 +93,11 @@ def test_a_lab_takes_neither_commands_nor_the_form_of_no_lab(tmp_path: Path) -> 
         load(tmp_path, lab)
     with pytest.raises(SpecError, match="hosts: none"):
         load(tmp_path, lab.replace("migration: {by: command, there: ./x}\n", "").replace("form: vm", "form: elsewhere"))
+
+
+def test_no_lab_is_made_for_it(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no place of ours"):
+        ledger_for(load(tmp_path, FILE))
 
 
 def test_the_scenario_that_is_shipped_is_one() -> None:
