@@ -151,6 +151,7 @@ def test_a_url_that_never_answers_is_said_before_the_command_is_started(tmp_path
         (["--http", "http://127.0.0.1:1/", "--libvirt", "qemu:///system", "--guest", "x", "--", "true"], "is no name of a host"),
         (["--http", "http://127.0.0.1:1/", "--libvirt", "a=", "--guest", "x", "--", "true"], "names no URI"),
         (["--http", "http://127.0.0.1:1/", "--host", "-oProxyCommand=x", "--", "true"], "is no host"),
+        (["--http", "http://127.0.0.1:1/", "--container", "-x", "--", "true"], "no name of a container"),
         (["--http", "http://127.0.0.1:1/", "--repeat", "2"], "--repeat"),
         (["--http", "http://127.0.0.1:1/", "--repeat", "0", "--", "true"], "--repeat"),
         (["--http", "http://127.0.0.1:1/", "--back", " ", "--", "true"], "--back"),
@@ -581,3 +582,51 @@ def test_it_needs_no_more_than_is_installed_for_it(service: Service, tmp_path: P
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "out" / "report.html").exists()
+
+
+# As podman-events(1) prints them, one a line, until it is ended; it tells of what is written to a file.
+_PODMAN = """#!/bin/sh
+case "$1 $2" in
+"container inspect") [ "$3" = shop ] ;;
+events*) [ "$3" = container=shop ] && [ "$5" = json ] && exec tail -n 0 -f {told} ;;
+esac
+"""
+_RUNC = """#!/bin/sh
+[ "$1 $2" = "state cell" ] && [ -e {told} ] && cat {told}
+"""
+
+
+@pytest.mark.parametrize(("program", "container", "script"), [("podman", "shop", _PODMAN), ("runc", "cell", _RUNC)])
+def test_what_happens_to_a_container_is_marked(
+    service: Service, tmp_path: Path, program: str, container: str, script: str
+) -> None:
+    told, folder = tmp_path / "told", tmp_path / "bin"
+    folder.mkdir()
+    (folder / program).write_text(script.format(told=told))
+    (folder / program).chmod(0o755)
+    if program == "podman":
+        told.touch()
+        lines = [json.dumps({"Name": "shop", "Status": word, "Type": "container"}) for word in ("checkpoint", "exec", "restore")]
+        moves = "; sleep 0.4; ".join(f"echo {shlex.quote(line)} >> {told}" for line in lines)
+        expected = ["shop: checkpoint", "shop: restore"]
+    else:
+        told.write_text('{"id": "cell", "status": "running"}')
+        moves = f'rm {told}; sleep 1; echo \'{{"status": "running"}}\' > {told}.new; mv {told}.new {told}'
+        expected = ["cell: absent", "cell: running"]
+    process = watching(
+        "--json", "--http", service.url("http"), "--container", container, *SHORT, "--", "sh", "-c", moves, path=folder
+    )
+    stdout, stderr = process.communicate(timeout=60)
+    assert process.returncode == 0, stderr
+    found = json.loads(stdout)
+    assert [mark["text"] for mark in found["marks"]] == expected
+    first_s, second_s = (mark["t_s"] for mark in found["marks"])
+    assert found["command"]["started_s"] <= first_s < second_s
+    assert 0.5 <= second_s - first_s < 3
+
+
+def test_a_container_that_is_nowhere_is_said(service: Service, tmp_path: Path) -> None:
+    code, _, stderr = watch("--http", service.url("http"), "--container", "no-such-container", "--", "touch", str(tmp_path / "x"))
+    assert code == 2
+    assert "there is no container 'no-such-container'" in stderr
+    assert not (tmp_path / "x").exists()

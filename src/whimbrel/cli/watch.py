@@ -77,6 +77,10 @@ def watch(
         list[str] | None,
         typer.Option(metavar="[USER@]HOST", help="Sample a host's CPU, memory and network by ssh; several times."),
     ] = None,
+    container: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Mark what podman, docker or runc says of a container of this machine; several times."),
+    ] = None,
     limit: Annotated[
         list[str] | None,
         typer.Option(
@@ -125,6 +129,7 @@ def watch(
         libvirt=_libvirt(libvirt or [], guest, command),
         guest=guest or "",
         hosts=tuple(dict.fromkeys(host or [])),
+        containers=tuple(dict.fromkeys(container or [])),
     )
     findings = [findings_of(watched) for watched in watch_it(plan, notice())]
     ticks = ticks_of(limits, plan.checks, [each.figures for each in counting(findings) or findings])

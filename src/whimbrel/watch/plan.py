@@ -37,7 +37,7 @@ class WatchPlan:
     ``before_s`` and ``after_s`` are None where the steady state is to be found; ``for_s`` is how long it goes on without a
     command, None: until it is interrupted. The command is run ``repeat`` times after ``warm_up`` times that do not count, each
     time followed by ``back`` where there is one. ``libvirt`` are URIs of hosts by name, to be listened to about
-    ``guest``; ``hosts`` are sampled by SSH.
+    ``guest``; ``hosts`` are sampled by SSH; what happens to ``containers`` of this machine is marked.
     """
 
     checks: tuple[Check, ...]
@@ -55,6 +55,7 @@ class WatchPlan:
     libvirt: Mapping[str, str] = field(default_factory=dict)
     guest: str = ""
     hosts: tuple[str, ...] = ()
+    containers: tuple[str, ...] = ()
 
     @property
     def turns(self) -> list[Turn]:

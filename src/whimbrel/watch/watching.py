@@ -20,6 +20,7 @@ from whimbrel.analysis.answers import Window
 from whimbrel.analysis.engines import Seen
 from whimbrel.analysis.steadiness import Recent, as_before, span_ns, steady
 from whimbrel.errors import InstrumentError, UsageError
+from whimbrel.observe.container_events import ContainerEvents
 from whimbrel.observe.ssh_host import SshHost
 from whimbrel.records.series import HOSTS_SCHEMA
 from whimbrel.units import format_duration
@@ -79,6 +80,7 @@ class _Course:
         self._ended_with: int | None = None
         self._bystander: Bystander | None = None
         self._hosts = [SshHost(name) for name in plan.hosts]
+        self._containers = [ContainerEvents(name) for name in plan.containers]
         self._span_ns = [span_ns(check.rate_per_s) for check in plan.checks]
 
     async def go(self) -> list[Watched]:
@@ -92,6 +94,7 @@ class _Course:
         try:
             await self._listen_to_engines()
             await self._sample_hosts()
+            await asyncio.gather(*(asyncio.to_thread(container.open) for container in self._containers))
             await self._try()
             since_ns = time.monotonic_ns()
             asking.start()
@@ -106,7 +109,8 @@ class _Course:
             self._reserve.release()
             if self._bystander is not None:
                 await asyncio.to_thread(self._bystander.close)
-            await asyncio.gather(*(asyncio.to_thread(host.close) for host in self._hosts))
+            closing = [*(host.close for host in self._hosts), *(container.close for container in self._containers)]
+            await asyncio.gather(*map(asyncio.to_thread, closing))
         questions, films = whole_frame(asking.logs), asking.films()
         return [self._watched(each, since_ns, questions, films) for each in made]
 
@@ -119,7 +123,7 @@ class _Course:
             window=self._window(made),
             questions=questions,
             ran=made.ran,
-            marks=[mark for mark in self._marks if not self._plan.several or made.began_ns <= mark.t_ns < made.ended_ns],
+            marks=[mark for mark in self._all_marks() if not self._plan.several or made.began_ns <= mark.t_ns < made.ended_ns],
             holes=self._asking.looks.holes,
             words=[dict(log.words) for log in self._logs],
             films=films,
@@ -130,6 +134,11 @@ class _Course:
             engines=made.engines,
             hosts=pl.DataFrame([row for host in self._hosts for row in host.rows], schema=HOSTS_SCHEMA),
         )
+
+    def _all_marks(self) -> list[Mark]:
+        """The user's, and what happened to containers."""
+        told = [Mark(at_ns, f"{each.name}: {word}") for each in self._containers for at_ns, word in each.seen]
+        return sorted([*self._marks, *told], key=lambda mark: mark.t_ns)
 
     async def _listen_to_engines(self) -> None:
         if self._plan.libvirt:
