@@ -82,6 +82,7 @@ def run(
     A trial that fails is in the results; what stops the campaign is raised.
     """
     spec = scenario_of(scenario)
+    _refuse_watched(spec)
     plans = plan_trials(spec, frozenset(only), repeat)
     folder = Path(out) if out is not None else usual_folder(spec)
     wanted = Campaigning(spec, plans, folder.absolute(), f"whimbrel.run({spec.name!r})", keep_on_failure=keep_on_failure)
@@ -92,9 +93,16 @@ def run(
 def resume(folder: Path | str, *, told: Told = nobody) -> Results:
     """Goes on with a campaign that was interrupted, whose results lie in ``folder``."""
     begun = CampaignFolder.open(Path(folder))
+    _refuse_watched(begun.spec)
     wanted = Campaigning(begun.spec, begun.plans, begun.folder.absolute(), f"whimbrel.resume({str(folder)!r})", resumed=True)
     make_campaign(wanted, Observer(told, told))
     return Results(CampaignFolder.open(begun.folder))
+
+
+def _refuse_watched(spec: CampaignSpec) -> None:
+    """UsageError for a service that is only watched: its movers are commands, whose output is for a terminal."""
+    if spec.watched:
+        raise UsageError(f"{spec.name} watches moves by other commands", resolution="'whimbrel run FILE' makes its trials")
 
 
 def usual_folder(spec: CampaignSpec) -> Path:

@@ -8,9 +8,10 @@ from typing import Annotated
 
 import typer
 
-from whimbrel.api.running import Campaigning, Observer, held_back, make_campaign, usual_folder
+from whimbrel.api.running import Campaigning, Observer, held_back, make_campaign, usual_folder, write_report
 from whimbrel.campaign import estimate_campaign_s, estimate_profiles_s, estimate_states_s, plan_trials
 from whimbrel.cli.interrupts import Interrupts
+from whimbrel.cli.run_watched import run_watched
 from whimbrel.cli.terminal import Steps, complain, print_table
 from whimbrel.cli.typed import as_typed, called
 from whimbrel.errors import UsageError, interrupted
@@ -65,6 +66,9 @@ def run(
     if dry_run:
         _print_plan(spec, plans, as_json)
         return 0
+    if spec.watched:
+        made = run_watched(spec, plans, folder.absolute(), resume is not None, as_typed())
+        return _tell(write_report(made, figures=True), folder, junit, as_json)
     need_root("a trial")
     if junit is not None and not junit.absolute().parent.is_dir():
         raise UsageError(f"--junit {junit}: there is no folder {junit.absolute().parent}")
@@ -131,13 +135,12 @@ def _print_plan(spec: CampaignSpec, plans: list[Plan], as_json: bool) -> None:
     for plan in plans:
         way = f"{plan.source} to {plan.destination}" if plan.moves else f"stays on {plan.source}"
         block = f"block {plan.block:3d}" if plan.counts else "warm-up  "
-        print(f"{plan.order:4d}  {block}  {plan.arm:30s} {way:10s}  saved state {plan.state_boot}")
+        start = "" if spec.watched else f" {way:10s}  saved state {plan.state_boot}"
+        print(f"{plan.order:4d}  {block}  {plan.arm:30s}{start}".rstrip())
     for line in held_back(spec, plans):
         print(line)
-    print(
-        f"{len(plans)} trials, about {format_duration(total_s)};"
-        f" missing saved states and profiles: up to {format_duration(states_s)} more"
-    )
+    more = f"; missing saved states and profiles: up to {format_duration(states_s)} more" if not spec.watched else ""
+    print(f"{len(plans)} trials, about {format_duration(total_s)}{more}")
 
 
 def print_findings(report: Report) -> None:
