@@ -66,12 +66,13 @@ def run(
     if dry_run:
         _print_plan(spec, plans, as_json)
         return 0
+    if not spec.watched:
+        need_root("a trial")
+    if junit is not None and not junit.absolute().parent.is_dir():
+        raise UsageError(f"--junit {junit}: there is no folder {junit.absolute().parent}")
     if spec.watched:
         made = run_watched(spec, plans, folder.absolute(), resume is not None, as_typed())
         return _tell(write_report(made, figures=True), folder, junit, as_json)
-    need_root("a trial")
-    if junit is not None and not junit.absolute().parent.is_dir():
-        raise UsageError(f"--junit {junit}: there is no folder {junit.absolute().parent}")
     wanted = Campaigning(spec, plans, folder.absolute(), as_typed(), resume is not None, keep_on_failure, take_over)
     return _tell(_made(wanted), wanted.folder, junit, as_json)
 
