@@ -27,6 +27,7 @@ from whimbrel.lab.lab import Lab
 from whimbrel.migrate.container.move import ContainerMove
 from whimbrel.migrate.technique import MoveReport, MoveRequest
 from whimbrel.migrate.techniques import lacks
+from whimbrel.services.nginx import STREAM
 from whimbrel.spec.migration import ContainerTechniqueName, MigrationSpec
 from whimbrel.system.capabilities import Finding
 from whimbrel.system.deadline import pause
@@ -64,7 +65,7 @@ def findings(lab: Lab) -> list[Finding]:
 
 @pytest.fixture(scope="module")
 def fresh(lab: Lab) -> FreshContainer:
-    return in_cells.fresh_container(lab, quick().stream)
+    return in_cells.fresh_container(lab, STREAM, quick().stream)
 
 
 @pytest.fixture

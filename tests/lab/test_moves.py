@@ -208,7 +208,7 @@ def test_a_move_that_takes_too_long_is_aborted_and_the_guest_stays(lab: Lab, sta
     assert record.outcome.result == "aborted"
     assert record.outcome.runs_on == ["a"]
     assert any(event.name == "abort" for event in record.events)
-    figures = derive(record, None, None, None, None)
+    figures = derive(record, {})
     assert figures.total_s is None
     logs = {file.name: file.read_text() for file in (tmp_path / "results/trials/0001-vm-1/logs").iterdir()}
     assert "a-start.log" in logs

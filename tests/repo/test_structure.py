@@ -28,6 +28,7 @@ LAYERS = [
     {"engines"},
     {"system"},
     {"analysis", "predict"},
+    {"services"},
     {"records"},
     {"spec"},
     {"units", "errors", "durable", "plain_text"},

@@ -20,7 +20,7 @@ from whimbrel.analysis.figures import SERIES, TrialFigures, figures_of
 from whimbrel.records.store import StoredTrial, write_json
 
 # All that a figure comes from, but for the record itself.
-_CODE = ("analysis", "records", "spec", "units.py")
+_CODE = ("analysis", "records", "services", "spec", "units.py")
 
 
 class KeptFigures(TrialFigures):

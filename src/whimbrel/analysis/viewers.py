@@ -8,17 +8,17 @@ from typing import Any
 import polars as pl
 from pydantic import BaseModel, ConfigDict
 
-from whimbrel.analysis.gaps import AFTER_MOVE_NS, Gap, Recording
-from whimbrel.analysis.holes import stated_hole
+from whimbrel.analysis.gaps import AFTER_MOVE_NS, Gap
 from whimbrel.analysis.opinion import stalling_mos
 from whimbrel.analysis.phases import Moment, find
 from whimbrel.analysis.playback import Arrival, Stall, play
 from whimbrel.analysis.segments import Request, play_segments
+from whimbrel.analysis.service_gap import served_from_ns, service_gap
 from whimbrel.analysis.throughput import seconds_below
 from whimbrel.records.trial import TrialRecord
+from whimbrel.services.client import CLIENTS
 
-# A viewer's first second is left out: read-ahead comes in a burst.
-_READ_AHEAD_NS = 1_000_000_000
+_RTMP = CLIENTS["viewers"]
 # Kinds of packets that a viewer sees or hears: picture and sound. It needs both, where the stream has both.
 _TRACKS = (0, 1)
 
@@ -124,19 +124,15 @@ def _viewer(
     buffers_s: Sequence[float],
 ) -> ViewerFigure:
     arrived = packets.get_column("arrived_ns").to_numpy()
-    playing_ns = _player_time(moments, "playing", number)
+    served_ns = served_from_ns(_RTMP, number, moments)
     gap, usual_ms, low_s = Gap(None), None, None
-    if move is not None and playing_ns is not None:
+    if move is not None and served_ns is not None:
         sizes = packets.get_column("bytes").to_numpy()
-        usually = (playing_ns + _READ_AHEAD_NS, move[0])
         low_share = record.spec.stream.low_throughput
-        low_s = seconds_below(arrived, sizes, low_share, usually, (move[0], min(move[1] + AFTER_MOVE_NS, end_ns)))
-        usual_ms = Recording(arrived[arrived > playing_ns + _READ_AHEAD_NS], end_ns).usual_ms(move[0])
-        gap = Recording(arrived, end_ns).gap(*move, usual_ms)
-        silence = gap.silence
-        if silence is not None and stated_hole(record, "player", (silence.from_ns, silence.to_ns)) is not None:
-            # What came while the player did not look was taken for one arrival.
-            gap = Gap(None)
+        window = (move[0], min(move[1] + AFTER_MOVE_NS, end_ns))
+        low_s = seconds_below(arrived, sizes, low_share, (served_ns, move[0]), window)
+        assert _RTMP.heard is not None
+        gap, usual_ms = service_gap(record, _RTMP, _RTMP.heard, packets, served_ns, move, end_ns)
     span_s = (arrived.max() - arrived.min()) / 1e9 if len(arrived) > 1 else 0.0
     return ViewerFigure(
         viewer=number,

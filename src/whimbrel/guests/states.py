@@ -21,6 +21,8 @@ from whimbrel.guests.saving import make_disk, make_state
 from whimbrel.hosts.site import Accelerator, Site
 from whimbrel.images.jobs import Job
 from whimbrel.images.recipes import content_hash
+from whimbrel.services.registry import SERVICES
+from whimbrel.services.service import Installed, image_of
 from whimbrel.spec.arms import EngineName
 from whimbrel.spec.service import FormName, GuestSpec, ServiceName, StreamSpec
 
@@ -57,7 +59,7 @@ class StateStore:
 
     def get(self, form: FormName, service: ServiceName, boot: int, engine: EngineName = "none") -> StateInfo:
         """The state number ``boot`` (from 1) of a form; with an ``engine`` that idles in it, where one is asked for."""
-        disk = self._nested_disk() if form == "nested" else self._base
+        disk = self._nested_disk(image_of(SERVICES[service])) if form == "nested" else self._base
         # What the state's disk lies over must be where the hosts look for it, also when the state was made long ago.
         self._files.image(self._base / "disk.raw")
         if form == "nested":
@@ -89,7 +91,7 @@ class StateStore:
         content = {
             "domain": domain_xml(plan),
             "server": self._site.platform,
-            "disk": self._nested_content()[0] if form == "nested" else self._base.name,
+            "disk": self._nested_content(image_of(SERVICES[service]))[0] if form == "nested" else self._base.name,
             "form": form,
             "service": service,
             "boot": boot,
@@ -100,18 +102,18 @@ class StateStore:
             content["engine"] = engine
         return f"state-{form}-{service}-{boot}-{content_hash(content)}", content
 
-    def _nested_content(self) -> tuple[str, dict[str, Any]]:
+    def _nested_content(self, image: Installed) -> tuple[str, dict[str, Any]]:
         content = {
             "base": self._base.name,
-            "payload": self._site.store.container_payload().name,
+            "payload": self._site.store.container_payload(image).name,
             "server": self._site.platform,
         }
         return f"nested-{content_hash(content)}", content
 
-    def _nested_disk(self) -> Path:
+    def _nested_disk(self, image: Installed) -> Path:
         """The guest's disk with the container's image already in its Docker engine."""
-        payload = self._site.store.container_payload()
-        name, content = self._nested_content()
+        payload = self._site.store.container_payload(image)
+        name, content = self._nested_content(image)
         return self._site.store.ensure_named(
             name, content, "the nested guest's disk (boots once to import the container)",
             lambda out, _: self._import(out, payload),
@@ -129,10 +131,9 @@ class StateStore:
             if engine != "none":
                 start_engine(agent)
                 versions |= engine_versions(agent)
-            if service != "none":
-                FORMS[form].start_service(agent)
-                wait_for_service(agent, service)
-                versions |= FORMS[form].versions(agent)
+            FORMS[form].start_service(agent, SERVICES[service])
+            wait_for_service(agent, SERVICES[service])
+            versions |= FORMS[form].versions(agent, SERVICES[service])
             return {"accelerator": self.accelerator, **asdict(FORMS[form].identity(agent)), "versions": versions}
 
         below = disk / ("disk.qcow2" if form == "nested" else "disk.raw")

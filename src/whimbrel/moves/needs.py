@@ -9,6 +9,7 @@ from whimbrel.images.jobs import Job
 from whimbrel.images.store import ImageStore
 from whimbrel.moves.starts import Starts
 from whimbrel.records.trial import Plan
+from whimbrel.services.registry import service_of
 from whimbrel.spec.campaign import CampaignSpec
 
 # A trial's settings, as they are in its arm, and its plan.
@@ -32,12 +33,13 @@ def image_jobs(wanted: Sequence[Wanted], store: ImageStore) -> list[Job]:
         if spec.hosts is None:
             found.append(jobs.server_tree(store, spec.lab.suite))
     for spec, plan in wanted:
-        if plan.form == "container":
-            found += [jobs.container_tree(store), jobs.criu_aid(store)]
-        elif spec.migration.moves == "container":
-            found += [jobs.container_payload(store), jobs.criu_aid(store)]
-        elif plan.form == "nested":
-            found.append(jobs.container_payload(store))
+        image = service_of(spec, plan.arm).image
+        if image is not None and plan.form == "container":
+            found += [jobs.container_tree(store, image), jobs.criu_aid(store)]
+        elif image is not None and spec.migration.moves == "container":
+            found += [jobs.container_payload(store, image), jobs.criu_aid(store)]
+        elif image is not None and plan.form == "nested":
+            found.append(jobs.container_payload(store, image))
     found += [jobs.film(store, spec.stream.bitrate_bytes_per_s, spec.stream.length_s) for spec, _ in wanted]
     return found
 

@@ -10,6 +10,7 @@ from whimbrel.analysis.costs import instrument_costs, rest_costs
 from whimbrel.analysis.counting import Trialled
 from whimbrel.analysis.predictor import Accuracy, PredictorRecord
 from whimbrel.analysis.summary import ArmSummary, Spread, baseline_of, published_ratio, ratio_to
+from whimbrel.services.client import watched_by
 
 UNKNOWN = "–"
 _LEAST_FOR_RATE = 6
@@ -78,7 +79,7 @@ def main_table(arms: list[ArmSummary], first_scenario: str) -> Table:
         Column("destination CPU (s)", "the same of the destination"),
     ]
     base = baseline_of(arms, first_scenario)
-    looks = [(_title(arm), arm.viewers, arm.hls_viewers) for arm in arms]
+    looks = [(_title(arm), _watched(arm)) for arm in arms]
     counts = Counter(looks)
     lines = []
     for arm, look in zip(arms, looks, strict=True):
@@ -99,7 +100,7 @@ def _line(arm: ArmSummary, base: ArmSummary | None, buffers: list[float], has_pa
         f"{paper:.2f}" if paper is not None else UNKNOWN,
     )
     return [
-        str(arm.viewers) + (f" and {arm.hls_viewers} HLS" if arm.hls_viewers else ""),
+        _watched(arm),
         _success(arm),
         show(arm.total_s, ".2f"),
         f"{ratio:.2f}" if ratio is not None else UNKNOWN,
@@ -115,6 +116,12 @@ def _line(arm: ArmSummary, base: ArmSummary | None, buffers: list[float], has_pa
         show(arm.source_cpu_s, ".1f"),
         show(arm.destination_cpu_s, ".1f"),
     ]
+
+
+def _watched(arm: ArmSummary) -> str:
+    """How many viewers there were, and how many of each kind that has a name: ``1 and 2 HLS``."""
+    others = [f"{number} {client.called}" for client, number in watched_by(arm) if client.called]
+    return " and ".join([str(arm.viewers), *others])
 
 
 def _success(arm: ArmSummary) -> str:

@@ -16,7 +16,7 @@ from whimbrel.spec.arms import ArmSpec
 from whimbrel.spec.campaign import CampaignSpec
 from whimbrel.spec.document import line_of, parse_yaml, read_text, spec_error
 from whimbrel.spec.overrides import parse_override
-from whimbrel.spec.service import SENT_AHEAD_S
+from whimbrel.spec.service import EVERY_WATCHER
 from whimbrel.units import format_duration
 
 _FORMS_THAT_HAVE = {"vm": ("vm", "nested"), "container": ("nested", "container")}
@@ -88,8 +88,7 @@ def _check_film(spec: CampaignSpec, arm: ArmSpec, file: Path, document: Commente
     The origin plays a film once. It is over for a viewer when all of it has been sent, which is earlier by what is sent ahead.
     """
     stream, observe = spec.stream, spec.observe
-    ahead = {"stream.read_ahead": stream.read_ahead_s + SENT_AHEAD_S} if arm.viewers else {}
-    ahead |= {"stream.hls_buffer": stream.hls_buffer_s} if arm.hls_viewers else {}
+    ahead = dict(stream.ahead_of(key) for key in EVERY_WATCHER if getattr(arm, key))
     if not ahead:
         return
     kept, most_s = max(ahead.items(), key=lambda item: item[1])

@@ -9,7 +9,10 @@ from pydantic import Field, model_validator
 from whimbrel.spec.fields import Bytes, BytesPerSecond, Count, MisfitError, PositiveSeconds, Share, Spec
 
 FormName = Literal["vm", "nested", "container"]
-ServiceName = Literal["none", "stream"]
+ServiceName = Literal["none", "stream", "hls"]
+# By the keys of an arm: whose clients a service has.
+WATCHED_BY: dict[ServiceName, tuple[str, ...]] = {"none": (), "stream": ("viewers", "hls_viewers"), "hls": ("hls_viewers",)}
+EVERY_WATCHER = WATCHED_BY["stream"]
 
 # What nginx-rtmp sends ahead of the clock beside what a viewer says that it can hold, in seconds.
 SENT_AHEAD_S = 1.0
@@ -56,3 +59,9 @@ class StreamSpec(Spec):
     hls_buffer_s: PositiveSeconds = Field(alias="hls_buffer", default=6.0, ge=2, le=60)
     low_throughput: Share = Field(default=0.5, gt=0, lt=1)
     player_buffers_s: tuple[PositiveSeconds, ...] = Field(alias="player_buffers", default=(0.2, 1.0, 3.0), min_length=1)
+
+    def ahead_of(self, watcher: str) -> tuple[str, float]:
+        """Of an arm's key for viewers: how many seconds of the film those are ahead of the clock, and which key says so."""
+        if watcher == "hls_viewers":
+            return "stream.hls_buffer", self.hls_buffer_s
+        return "stream.read_ahead", self.read_ahead_s + SENT_AHEAD_S
