@@ -1,0 +1,44 @@
+"""What one viewer of an RTMP stream has seen, column by column, while it plays."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Sequence
+
+import polars as pl
+
+from whimbrel.records.series import PACKETS_SCHEMA
+from whimbrel.stream.rtmp import Media, RtmpError
+
+# What a hostile server may make us keep (a day of a film has 7 million).
+_MOST_ROWS = 20_000_000
+
+
+class PacketLog:
+    """A row per media message."""
+
+    def __init__(self) -> None:
+        self._connections: array[int] = array("i")
+        self._kinds: array[int] = array("b")
+        self._stream_ms: array[int] = array("q")
+        self._arrived_ns: array[int] = array("q")
+        self._sizes: array[int] = array("q")
+
+    def note(self, connection: int, arrived_ns: int, media: Sequence[Media]) -> None:
+        """What came at one moment over one connection; RtmpError when it is more than any film has."""
+        if len(self._sizes) + len(media) > _MOST_ROWS:
+            raise RtmpError(f"the server has sent more than {_MOST_ROWS} packets: this is no film")
+        for message in media:
+            self._connections.append(connection)
+            self._kinds.append(message.kind)
+            self._stream_ms.append(message.stream_ms)
+            self._arrived_ns.append(arrived_ns)
+            self._sizes.append(message.size_bytes)
+
+    def frame(self, viewer: int) -> pl.DataFrame:
+        """The log as a series (``series.PACKETS_SCHEMA``)."""
+        return pl.DataFrame(
+            {"viewer": [viewer] * len(self._sizes), "connection": self._connections, "kind": self._kinds,
+             "stream_ms": self._stream_ms, "arrived_ns": self._arrived_ns, "bytes": self._sizes},
+            schema=PACKETS_SCHEMA,
+        )  # fmt: skip
