@@ -31,11 +31,12 @@ from whimbrel.analysis.phases import (
     timeline,
 )
 from whimbrel.analysis.viewers import Derived, HlsFigure, ViewerFigure, hls_figures, viewer_figures
+from whimbrel.analysis.vlc import VlcFigure, vlc_figures
 from whimbrel.records.store import StoredTrial
 from whimbrel.records.trial import TrialRecord
 from whimbrel.services.client import CLIENTS
 
-DERIVED_VERSION = 8
+DERIVED_VERSION = 9
 # Of a trial, all that figures are derived from beside its record.
 SERIES = ("hosts", "probe", "job", *(client.series for client in CLIENTS.values()))
 
@@ -129,6 +130,7 @@ class TrialFigures(Derived):
     rounds: list[RoundFigure]
     viewers: list[ViewerFigure]
     hls_viewers: list[HlsFigure]
+    vlc_viewers: list[VlcFigure]
     machine: MachineFigure
     rest: RestFigure | None
     holes: list[HoleFigure]
@@ -197,6 +199,7 @@ def derive(record: TrialRecord, series: Mapping[str, pl.DataFrame | None], buffe
         rounds=_round_figures(_rounds(record, moments, job)),
         viewers=viewers,
         hls_viewers=hls_figures(record, moments, series.get("segments")),
+        vlc_viewers=vlc_figures(record, moments, series.get("vlc"), watched),
         machine=_machine(hosts, record),
         rest=_rest(record, hosts),
         holes=_holes(record, hosts, probe, job, interval) if measured and interval else [],

@@ -16,7 +16,7 @@ from whimbrel.analysis.segments import Request, play_segments
 from whimbrel.analysis.service_gap import served_from_ns, service_gap
 from whimbrel.analysis.throughput import seconds_below
 from whimbrel.records.trial import TrialRecord
-from whimbrel.services.client import CLIENTS
+from whimbrel.services.client import CLIENTS, Client
 
 _RTMP = CLIENTS["viewers"]
 # Kinds of packets that a viewer sees or hears: picture and sound. It needs both, where the stream has both.
@@ -139,7 +139,7 @@ def _viewer(
         service_gap_ms=gap.length_ms,
         service_gap_at_least_ms=gap.at_least_ms,
         usual_silence_ms=usual_ms,
-        connections_lost=sum(m.event.name == "lost" and m.event.data.get("viewer") == number for m in moments),
+        connections_lost=times_lost(moments, _RTMP, number) or 0,
         low_s=low_s,
         throughput_bytes_per_s=float(packets.get_column("bytes").sum()) / span_s if span_s > 0 else None,
         playbacks=_playbacks(buffers_s, _player_time(moments, "connecting", number), packets, move, end_ns),
@@ -211,7 +211,7 @@ def hls_figures(record: TrialRecord, moments: list[Moment], segments: pl.DataFra
                 failed=played.failed,
                 missing=played.missing,
                 missed_s=played.missed_s,
-                connections_lost=_times_lost(moments, number),
+                connections_lost=times_lost(moments, CLIENTS["hls_viewers"], number),
                 **watched,
             )
         )
@@ -224,6 +224,7 @@ def request_of(row: dict[str, Any]) -> Request:
     return Request(row["position"], row["length_s"], row["asked_ns"] / 1e9, row["arrived_ns"] / 1e9, row["status"], **added)
 
 
-def _times_lost(moments: list[Moment], viewer: int) -> int | None:
-    said = [moment.event for moment in moments if moment.event.source == "hls player"]
+def times_lost(moments: Sequence[Moment], client: Client, viewer: int) -> int | None:
+    """How often a client lost its stream; None when none of its kind said anything, as in older records."""
+    said = [moment.event for moment in moments if moment.event.source == client.instrument]
     return sum(event.name == "lost" and event.data.get("viewer") == viewer for event in said) if said else None

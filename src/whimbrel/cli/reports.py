@@ -11,6 +11,8 @@ import typer
 from pydantic import BaseModel
 
 from whimbrel.analysis.kept import KeptFigures
+from whimbrel.analysis.viewers import HlsFigure, PlaybackFigure
+from whimbrel.analysis.vlc import VlcFigure
 from whimbrel.cli.quantities import duration_s
 from whimbrel.cli.run import print_findings
 from whimbrel.cli.terminal import reading, waiting
@@ -107,10 +109,22 @@ def _show_trial(trial: ReportedTrial, as_json: bool) -> None:
         gap = written("service_gap_ms", viewer.service_gap_ms, viewer.service_gap_at_least_ms)
         print(f"viewer {viewer.viewer}: service gap {gap}, {viewer.connections_lost} connections lost")
         for played in viewer.playbacks:
-            startup = "never started" if played.startup_s is None else f"started after {written('startup_s', played.startup_s)}"
-            stalled = written("stalled_s", played.stalled_s, played.stalled_at_least_s)
-            print(f"  buffer {played.buffer_s:g} s: {startup}, {played.stalls} stalls, {stalled} in all")
+            print(f"  buffer {played.buffer_s:g} s: {_played(played)}")
+    for hls in figures.hls_viewers:
+        print(f"HLS viewer {hls.viewer}: {hls.segments} segments, {hls.late} late, {hls.failed} failed, {hls.missing} missing")
+        print(f"  {_played(hls)}")
+    for vlc in figures.vlc_viewers:
+        longest = written("longest_stall_s", vlc.longest_stall_s, vlc.longest_stall_at_least_s)
+        print(f"VLC viewer {vlc.viewer}: {vlc.pictures_lost} pictures and {vlc.sounds_lost} buffers of sound lost")
+        print(f"  {_played(vlc)}, longest {longest}, to within {written('resolution_s', vlc.resolution_s)}")
     print(f"records: {trial.stored.folder}")
+
+
+def _played(figure: PlaybackFigure | HlsFigure | VlcFigure) -> str:
+    """What a player showed: when it started, and how often and how long it stood still."""
+    startup = "never started" if figure.startup_s is None else f"started after {written('startup_s', figure.startup_s)}"
+    stalled = written("stalled_s", figure.stalled_s, figure.stalled_at_least_s)
+    return f"{startup}, {figure.stalls} stalls, {stalled} in all"
 
 
 def last_words(end: EndRecord) -> Iterator[str]:

@@ -32,7 +32,7 @@ from whimbrel.hosts.remote import RemoteSite
 from whimbrel.images.store import ImageStore
 from whimbrel.lab.lab import Lab
 from whimbrel.moves.making import make_images
-from whimbrel.moves.needs import wanted_of
+from whimbrel.moves.needs import need_clients, wanted_of
 from whimbrel.moves.notes import Origin
 from whimbrel.moves.place import is_up, ledger_for, site_for
 from whimbrel.records.store import CampaignFolder, StoredTrial
@@ -95,6 +95,7 @@ def run(
         _print_plan(spec, plans, as_json)
         return 0
     need_root("a trial")
+    need_clients(spec)
     if junit is not None and not junit.absolute().parent.is_dir():
         raise UsageError(f"--junit {junit}: there is no folder {junit.absolute().parent}")
     folder = folder.absolute()

@@ -19,7 +19,7 @@ from whimbrel.units import format_duration
 
 # Columns of the main table that a terminal shows; the page shows all.
 _TERMINAL_COLUMNS = ("scenario", "viewers", "succeeded", "total (s)", "ratio", "paper ratio", "QEMU downtime (ms)",
-                     "blackout (ms)", "reachability gap (ms)", "service gap (ms)")  # fmt: skip
+                     "blackout (ms)", "reachability gap (ms)", "service gap (ms)", "stalls in VLC")  # fmt: skip
 _NARROWEST_TABLE = 100
 _WIDTH_WITHOUT_TERMINAL = 160
 # Nobody wonders so long; and who does is not told more often than that.

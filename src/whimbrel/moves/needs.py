@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterable, Sequence
 
+from whimbrel.errors import CapabilityError
 from whimbrel.images import jobs
 from whimbrel.images.jobs import Job
 from whimbrel.images.store import ImageStore
 from whimbrel.moves.starts import Starts
 from whimbrel.records.trial import Plan
+from whimbrel.services.client import CLIENTS
 from whimbrel.services.registry import service_of
 from whimbrel.spec.campaign import CampaignSpec
+from whimbrel.system.capabilities import Finding
 
 # A trial's settings, as they are in its arm, and its plan.
 Wanted = tuple[CampaignSpec, Plan]
@@ -21,6 +25,27 @@ def wanted_of(spec: CampaignSpec, plans: Iterable[Plan]) -> list[Wanted]:
     unlike = {(plan.arm, plan.source, plan.state_boot): plan for plan in reversed(list(plans))}
     arms = {plan.arm: spec.in_arm(spec.find_arm(plan.arm)[1]) for plan in unlike.values()}
     return [(arms[plan.arm], plan) for plan in reversed(unlike.values())]
+
+
+def examine_clients(spec: CampaignSpec | None) -> list[Finding]:
+    """Whether other programs that clients are made of are installed here; needed where the file has viewers of theirs."""
+    arms = [arm for scenario in spec.scenarios for arm in scenario.every_arm] if spec is not None else []
+    findings = []
+    for client in CLIENTS.values():
+        if client.program is not None:
+            found = shutil.which(client.program)
+            packages = " ".join(client.packages)
+            how = f"not installed; './whimbrel run' installs it ({packages}) for a file with {client.key}"
+            needed = any(client.number_in(arm) for arm in arms)
+            findings.append(Finding(f"{client.called} for {client.key}", found is not None, needed, found or how))
+    return findings
+
+
+def need_clients(spec: CampaignSpec) -> None:
+    """CapabilityError when a program is not installed that viewers of this file are made of."""
+    for finding in examine_clients(spec):
+        if finding.needed and not finding.works:
+            raise CapabilityError(f"{finding.name}: {finding.seen}")
 
 
 def image_jobs(wanted: Sequence[Wanted], store: ImageStore) -> list[Job]:

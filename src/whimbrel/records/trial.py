@@ -24,7 +24,7 @@ class Record(BaseModel):
 
 
 # Who says that something happened.
-Source = Literal["qemu", "libvirt", "player", "hls player", "whimbrel", "carrier"]
+Source = Literal["qemu", "libvirt", "player", "hls player", "vlc player", "whimbrel", "carrier"]
 
 
 class Event(Record):
@@ -76,6 +76,7 @@ class Plan(Record):
     form: FormName
     viewers: int
     hls_viewers: int = 0
+    vlc_viewers: int = 0
     engine: EngineName = "none"
     moves: bool = True
     block: int

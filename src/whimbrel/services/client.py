@@ -27,7 +27,8 @@ class Client:
 
     ``key`` says in arms and plans how many there are; a reader calls one a ``called`` viewer. The process is ``module``, given
     ``settings`` of the file and the guest's address; it writes ``series``, and says ``playing`` of each client when it is served.
-    ``heard`` is what a gap is in what it saw; None where that knows only stalls. ``packages`` are Debian's, which it needs here.
+    ``heard`` is what a gap is in what it saw; None where that knows only stalls. ``program`` is another's that it needs on this
+    machine, from Debian's ``packages``.
     """
 
     key: str
@@ -38,6 +39,7 @@ class Client:
     series: str
     settings: Callable[[CampaignSpec, str], Mapping[str, Any]]
     heard: Heard | None = None
+    program: str | None = None
     packages: tuple[str, ...] = ()
 
     def number_in(self, plan: object) -> int:
@@ -59,6 +61,17 @@ CLIENTS = {
     for client in (
         Client("viewers", "", "rtmp", "player", "whimbrel.stream.player", "packets", _rtmp, heard=Heard("packets", "arrived_ns")),
         Client("hls_viewers", "HLS", "hls", "hls player", "whimbrel.stream.hls_player", "segments", _hls),
+        Client(
+            "vlc_viewers",
+            "VLC",
+            "rtmp",
+            "vlc player",
+            "whimbrel.stream.vlc_player",
+            "vlc",
+            _rtmp,
+            program="vlc",
+            packages=("vlc-bin", "vlc-plugin-base"),
+        ),
     )
 }
 

@@ -11,8 +11,8 @@ from whimbrel.spec.fields import Bytes, BytesPerSecond, Count, MisfitError, Posi
 FormName = Literal["vm", "nested", "container"]
 ServiceName = Literal["none", "stream", "hls"]
 # By the keys of an arm: whose clients a service has.
-WATCHED_BY: dict[ServiceName, tuple[str, ...]] = {"none": (), "stream": ("viewers", "hls_viewers"), "hls": ("hls_viewers",)}
-EVERY_WATCHER = WATCHED_BY["stream"]
+EVERY_WATCHER = ("viewers", "hls_viewers", "vlc_viewers")
+WATCHED_BY: dict[ServiceName, tuple[str, ...]] = {"none": (), "stream": EVERY_WATCHER, "hls": ("hls_viewers",)}
 
 # What nginx-rtmp sends ahead of the clock beside what a viewer says that it can hold, in seconds.
 SENT_AHEAD_S = 1.0

@@ -162,7 +162,8 @@ def test_clients_are_counted_in_words() -> None:
     class Planned:
         viewers: int = 0
         hls_viewers: int = 0
+        vlc_viewers: int = 0
 
     assert watched_by(Planned()) == []
-    assert [counted(*each) for each in watched_by(Planned(1, 2))] == ["1 viewer", "2 HLS viewers"]
+    assert [counted(*each) for each in watched_by(Planned(1, 2, 1))] == ["1 viewer", "2 HLS viewers", "1 VLC viewer"]
     assert CLIENTS["viewers"].heard == Heard("packets", "arrived_ns")
