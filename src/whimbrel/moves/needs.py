@@ -28,7 +28,7 @@ def wanted_of(spec: CampaignSpec, plans: Iterable[Plan]) -> list[Wanted]:
 
 
 def examine_clients(spec: CampaignSpec | None) -> list[Finding]:
-    """Whether other programs that clients are made of are installed here; needed where the file has viewers of theirs."""
+    """Whether other programs that viewers are made of are installed here: those that a file needs, or all where none is named."""
     arms = [arm for scenario in spec.scenarios for arm in scenario.every_arm] if spec is not None else []
     findings = []
     for client in CLIENTS.values():
@@ -37,7 +37,8 @@ def examine_clients(spec: CampaignSpec | None) -> list[Finding]:
             packages = " ".join(client.packages)
             how = f"not installed; './whimbrel run' installs it ({packages}) for a file with {client.key}"
             needed = any(client.number_in(arm) for arm in arms)
-            findings.append(Finding(f"{client.called} for {client.key}", found is not None, needed, found or how))
+            if spec is None or needed:
+                findings.append(Finding(f"{client.called} for {client.key}", found is not None, needed, found or how))
     return findings
 
 

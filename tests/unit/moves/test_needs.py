@@ -30,6 +30,7 @@ def alone(spec: CampaignSpec, name: str) -> CampaignSpec:
 
 def test_a_file_without_viewers_of_vlc_does_not_need_it(without_vlc: None) -> None:
     spec = load_campaign(PAPER)
+    assert examine_clients(alone(spec, "baseline")) == []
     need_clients(alone(spec, "baseline"))
     [finding] = examine_clients(None)
     assert (finding.name, finding.works, finding.needed) == ("VLC for vlc_viewers", False, False)
