@@ -16,7 +16,7 @@ Read = Callable[[DensityStep], float | None]
 def verdict_of(filling: Filling) -> str:
     """How many guests fit, and what ended it, in a sentence."""
     many = f"{filling.fit} guest{'' if filling.fit == 1 else 's'} of the form {filling.form}, {_watched(filling)}, fit"
-    return f"{many}; {filling.crossed}" if filling.crossed else f"at least {many}: no limit was crossed"
+    return f"{many}; {filling.crossed}" if filling.crossed else f"at least {many}; no limit was crossed"
 
 
 def fillings_table(record: DensityRecord) -> Table:
