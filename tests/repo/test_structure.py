@@ -16,7 +16,7 @@ SOURCE = PROJECT / "src" / "whimbrel"
 LAYERS = [
     {"cli"},
     {"deployment", "watch"},
-    {"campaign", "report"},
+    {"campaign", "density", "report"},
     {"trial"},
     {"moves"},
     {"checks"},

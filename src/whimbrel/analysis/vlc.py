@@ -18,8 +18,6 @@ from whimbrel.services.client import CLIENTS
 _VLC = CLIENTS["vlc_viewers"]
 # Its counters are new some four times a second: what takes less than twice that is no stall.
 _LEAST_STALL_S = 0.6
-# Not usual: its first pictures come while it fills its buffers.
-_SETTLING_NS = 2_000_000_000
 
 
 class VlcFigure(Derived):
@@ -90,10 +88,7 @@ def _shown_ns(rows: pl.DataFrame) -> Moments:
 
 
 def _usual_s(shown_ns: Moments, called_ns: int) -> float | None:
-    if not len(shown_ns):
-        return None
-    before = shown_ns[(shown_ns > shown_ns[0] + _SETTLING_NS) & (shown_ns < called_ns)]
-    between_s = np.diff(before) / 1e9
+    between_s = np.diff(shown_ns[shown_ns < called_ns]) / 1e9
     return float(max((each for each in between_s if each <= _LEAST_STALL_S), default=0.0)) or None
 
 

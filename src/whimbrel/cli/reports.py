@@ -13,11 +13,14 @@ from pydantic import BaseModel
 from whimbrel.analysis.kept import KeptFigures
 from whimbrel.analysis.viewers import HlsFigure, PlaybackFigure
 from whimbrel.analysis.vlc import VlcFigure
+from whimbrel.cli.density import show_density
+from whimbrel.cli.density import write_page as write_density_page
 from whimbrel.cli.quantities import duration_s
 from whimbrel.cli.run import print_findings
 from whimbrel.cli.terminal import reading, waiting
 from whimbrel.errors import UsageError
 from whimbrel.plain_text import visible
+from whimbrel.records.density import holds_density, read_density
 from whimbrel.records.store import CampaignFolder
 from whimbrel.records.trial import EndRecord, TrialRecord
 from whimbrel.report.as_json import summary
@@ -43,6 +46,10 @@ def report(
     as_json: AsJson = False,
 ) -> None:
     """Writes the page and the figures of a campaign anew, from its records."""
+    if holds_density(folder):
+        page = write_density_page(folder, read_density(folder))
+        print(json.dumps({"page": str(page), "figures": []}, indent=1) if as_json else page)
+        return
     from whimbrel.report.layout import write_figures, write_page  # slow to import, and only this command draws
 
     campaign = CampaignFolder.open(folder)
@@ -68,7 +75,10 @@ def show(
     buffer: Buffers = None,
     as_json: AsJson = False,
 ) -> None:
-    """Shows a campaign's summary, or everything known of one trial."""
+    """Shows a campaign's summary, or everything known of one trial; or how a server was filled."""
+    if holds_density(folder):
+        show_density(read_density(folder), as_json)
+        return
     campaign = CampaignFolder.open(folder)
     if trial is not None:
         _show_trial(load_trial(campaign, trial, _seconds(buffer)), as_json)

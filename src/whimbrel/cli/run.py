@@ -55,7 +55,7 @@ TAKE_OVER = "Take hosts by URI from an owner that has crashed: its claim goes, i
 # What k6 ends with when a threshold is crossed.
 CROSSED = 99
 # As a reader of the README calls it, so that the report's command can be pasted.
-_HOW_TO_CALL = ("sudo", "./whimbrel") if "WHIMBREL_COMMAND" in os.environ else ("sudo", "whimbrel")
+HOW_TO_CALL = ("sudo", "./whimbrel") if "WHIMBREL_COMMAND" in os.environ else ("sudo", "whimbrel")
 
 
 def run(
@@ -213,7 +213,7 @@ class _Run:
         left_up = is_up(self._spec, self._ledger)
         if left_up:
             self._refuse_what_is_deployed()
-        command = shlex.join([*_HOW_TO_CALL, *sys.argv[1:]])
+        command = shlex.join([*HOW_TO_CALL, *sys.argv[1:]])
         with self._steps as steps:
             store = ImageStore(steps.note)
             make_images(wanted_of(self._spec, self._plans), store, self._ledger, steps.note)
@@ -249,7 +249,7 @@ class _Run:
         if self._behind is not None and sys.exception() is not None:
             self._write_page(self._behind)
         if interrupted and (self._path / "campaign.json").exists():
-            complain(f"to go on: {shlex.join([*_HOW_TO_CALL, 'run', '--resume', str(self._path)])}")
+            complain(f"to go on: {shlex.join([*HOW_TO_CALL, 'run', '--resume', str(self._path)])}")
 
     def _folder(self, command: str) -> CampaignFolder:
         if not self._resumed:

@@ -31,9 +31,9 @@ def complain(text: str) -> None:
     print(f"whimbrel: {visible(text)}", file=sys.stderr, flush=True)
 
 
-def print_table(table: Table) -> None:
-    """The main table on stdout; a narrow terminal gets a block of lines per arm instead."""
-    positions = [position for position, column in enumerate(table.columns) if column.heading in _TERMINAL_COLUMNS]
+def print_table(table: Table, whole: bool = False) -> None:
+    """The main table on stdout, or another one as a ``whole``; a narrow terminal gets a block of lines per arm instead."""
+    positions = [position for position, column in enumerate(table.columns) if whole or column.heading in _TERMINAL_COLUMNS]
     console = Console(width=None if sys.stdout.isatty() else _WIDTH_WITHOUT_TERMINAL, highlight=False, markup=False)
     if console.width < _NARROWEST_TABLE:
         for line in table.lines:

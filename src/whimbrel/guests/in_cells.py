@@ -69,11 +69,11 @@ def prepare(cell: Cell, state: FreshContainer, address: str, prefix_length: int)
     )
     place = carrier.place_of(state.service, address, prefix_length, state.criu_aid)
     # Without CAP_SYS_RESOURCE CRIU may ask for the limits of its own user's processes only (prlimit(2)): all of it is root's.
-    carrier.put_bundle(cell, state.service, place, state.service.before_as_root, _open_files())
+    carrier.put_bundle(cell, state.service, place, state.service.before_as_root, open_files())
     carrier.make_network(cell, address, prefix_length)
 
 
-def _open_files() -> int:
+def open_files() -> int:
     """As many as in a VM, where that is not more than root may have here."""
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     return MOST_OPEN_FILES if most == resource.RLIM_INFINITY else min(MOST_OPEN_FILES, most)
