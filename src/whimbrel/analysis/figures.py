@@ -32,13 +32,14 @@ from whimbrel.analysis.phases import (
 )
 from whimbrel.analysis.viewers import Derived, HlsFigure, ViewerFigure, hls_figures, viewer_figures
 from whimbrel.analysis.vlc import VlcFigure, vlc_figures
+from whimbrel.analysis.watched import watched_figures
 from whimbrel.records.store import StoredTrial
 from whimbrel.records.trial import TrialRecord
 from whimbrel.services.client import CLIENTS
 
 DERIVED_VERSION = 9
 # Of a trial, all that figures are derived from beside its record.
-SERIES = ("hosts", "probe", "job", *(client.series for client in CLIENTS.values()))
+SERIES = ("hosts", "probe", "job", *(client.series for client in CLIENTS.values()), "checks")
 
 
 class PhaseFigure(Derived):
@@ -145,7 +146,11 @@ class TrialFigures(Derived):
 
 def figures_of(stored: StoredTrial, buffers_s: Sequence[float] = ()) -> TrialFigures:
     """A stored trial's figures, derived from its record and series; ``buffers_s`` as for ``derive``."""
-    return derive(stored.record, {name: stored.series(name) for name in SERIES}, buffers_s)
+    series = {name: stored.series(name) for name in SERIES}
+    found = derive(stored.record, series, buffers_s)
+    if not stored.record.spec.watched:
+        return found
+    return found.model_copy(update=watched_figures(stored.record, series["checks"]) if stored.record.outcome.succeeded else {})
 
 
 def derive(record: TrialRecord, series: Mapping[str, pl.DataFrame | None], buffers_s: Sequence[float] = ()) -> TrialFigures:

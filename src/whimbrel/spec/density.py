@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from whimbrel.spec.fields import Count, HostName, MisfitError, Name, PositiveSeconds, Seconds, Share, Spec, Words
 from whimbrel.spec.lab import QEMU_OVERHEAD_BYTES, LabSpec
-from whimbrel.spec.service import SENT_AHEAD_S, FormName, GuestSpec, StreamSpec
+from whimbrel.spec.service import SENT_AHEAD_S, GuestSpec, StreamSpec
 
 # As many as a lab's network has addresses for.
 MOST_GUESTS = 16
@@ -38,7 +38,7 @@ class DensitySpec(Spec):
     guest: GuestSpec = GuestSpec()
     stream: StreamSpec = StreamSpec()
     on: HostName | None = None
-    forms: tuple[FormName, ...] = Field(default=("vm", "nested", "container"), min_length=1)
+    forms: tuple[Literal["vm", "nested", "container"], ...] = Field(default=("vm", "nested", "container"), min_length=1)
     viewers: tuple[Literal[0, 1], ...] = Field(default=(0, 1), min_length=1)
     most: Count = Field(default=MOST_GUESTS, ge=1, le=MOST_GUESTS)
     settle_s: Seconds = Field(alias="settle", default=5.0, le=600)

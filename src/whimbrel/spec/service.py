@@ -8,7 +8,8 @@ from pydantic import Field, model_validator
 
 from whimbrel.spec.fields import Bytes, BytesPerSecond, Count, MisfitError, PositiveSeconds, Share, Spec
 
-FormName = Literal["vm", "nested", "container"]
+# "elsewhere": whoever runs the service knows in what; it is watched, and moved by commands.
+FormName = Literal["vm", "nested", "container", "elsewhere"]
 ServiceName = Literal["none", "stream", "hls"]
 # By the keys of an arm: whose clients a service has.
 EVERY_WATCHER = ("viewers", "hls_viewers", "vlc_viewers")
