@@ -50,8 +50,7 @@ def bring_up(site: Site, spec: CampaignSpec, name: str, on: HostName, made_lab: 
         brought = service.bring_up(holding)
         if not deployment.moves_container:
             the_guest.start_beside(brought.inside, spec.guest.dirtier, spec.observe.witness)
-        if spec.scenarios[0].service != "none":
-            brought.subject.wait_until_it_serves(brought.inside)
+        brought.subject.wait_until_it_serves(brought.inside)
         if not deployment.moves_container:
             deployment = deployment.model_copy(update={"description": _description(site.hosts[on], guest_of(deployment, site))})
         deployment.write()

@@ -16,6 +16,8 @@ from whimbrel.hosts.identity import GuestIdentity
 from whimbrel.hosts.site import Accelerator
 from whimbrel.records.store import read_json, write_json
 from whimbrel.records.trial import Plan
+from whimbrel.services.registry import SERVICES
+from whimbrel.services.service import Service
 from whimbrel.spec.arms import ArmSpec
 from whimbrel.spec.campaign import CampaignSpec
 from whimbrel.spec.fields import RECORD, HostName
@@ -71,6 +73,11 @@ class Deployment(BaseModel):
     def form(self) -> FormName:
         """How its service is packaged."""
         return self.arm.form or self.spec.scenarios[0].form
+
+    @property
+    def service(self) -> Service:
+        """The service that its arm has."""
+        return SERVICES[self.spec.scenarios[0].service]
 
     @property
     def moves_container(self) -> bool:

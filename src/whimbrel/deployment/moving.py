@@ -89,7 +89,7 @@ def move(
 def _with_a_cell(deployment: Deployment, site: Site, place: Place) -> Place:
     """The place; of a container on the servers themselves with a cell that waits for it, on a host that has none yet."""
     if isinstance(place, CellCarrier) and place.cell.gone and not place.host.gone:
-        return make_carrier(site, place.host, parts_of(site, deployment.spec.stream))
+        return make_carrier(site, place.host, parts_of(site, deployment.service, deployment.spec.stream))
     return place
 
 

@@ -12,17 +12,15 @@ from whimbrel.guests.carrier import CONTAINER, HOME
 from whimbrel.guests.oci import MOST_OPEN_FILES
 from whimbrel.hosts.inside import Cell, Inside
 from whimbrel.hosts.site import Site, cells_of, first_host
+from whimbrel.services.service import Service, image_of
 from whimbrel.spec.service import StreamSpec
-
-# Without CAP_SYS_RESOURCE CRIU may ask for the limits of its own user's processes only (prlimit(2)), so the whole service is
-# root's.
-_AS_ROOT = "sed -i 's/^user .*/user root;/' /etc/nginx/nginx.conf; "
 
 
 @dataclass(frozen=True)
 class ContainerParts:
     """What the container is made from: its root file system, its film, and the library for CRIU, where the hosts find them."""
 
+    service: Service
     root: str
     film: str
     criu_aid: str
@@ -53,22 +51,23 @@ class FreshContainer:
         """It is None: nothing is saved."""
 
 
-def parts_of(site: Site, stream: StreamSpec) -> ContainerParts:
-    """What the container of this site and stream is made from."""
+def parts_of(site: Site, service: Service, stream: StreamSpec) -> ContainerParts:
+    """What the container of this site, service and stream is made from."""
     store, files = site.files.store, site.files.of(site.guest)
-    film = store.film(stream.bitrate_bytes_per_s, stream.length_s)
-    return ContainerParts(files.image(store.container_tree()), files.image(film), files.image(store.criu_aid()))
+    tree, film = store.container_tree(image_of(service)), store.film(stream.bitrate_bytes_per_s, stream.length_s)
+    return ContainerParts(service, files.image(tree), files.image(film), files.image(store.criu_aid()))
 
 
-def fresh_container(site: Site, stream: StreamSpec) -> FreshContainer:
+def fresh_container(site: Site, service: Service, stream: StreamSpec) -> FreshContainer:
     """The container of this site and stream; CapabilityError or UsageError when its hosts have no room for one."""
-    parts = parts_of(site, stream)
+    parts = parts_of(site, service, stream)
+    tree = site.files.store.container_tree(image_of(service))
     cell = cells_of(site).open(first_host(site))
     try:
         versions = carrier.versions(cell)
     finally:
         cell.close()
-    return FreshContainer(f"fresh-{site.files.store.container_tree().parent.name}", parts, versions)
+    return FreshContainer(f"fresh-{tree.parent.name}", parts, versions)
 
 
 def prepare(cell: Cell, parts: ContainerParts, address: str, prefix_length: int) -> None:
@@ -80,11 +79,13 @@ def prepare(cell: Cell, parts: ContainerParts, address: str, prefix_length: int)
         mount --bind {parts.film} /srv/film
         """
     )
-    carrier.put_bundle(cell, carrier.place_of(address, prefix_length, parts.criu_aid), _AS_ROOT, _open_files())
+    place = carrier.place_of(parts.service, address, prefix_length, parts.criu_aid)
+    # Without CAP_SYS_RESOURCE CRIU may ask for the limits of its own user's processes only (prlimit(2)): all of it is root's.
+    carrier.put_bundle(cell, parts.service, place, parts.service.before_as_root, open_files())
     carrier.make_network(cell, address, prefix_length)
 
 
-def _open_files() -> int:
+def open_files() -> int:
     """As many as in a VM, where that is not more than root may have here."""
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     return MOST_OPEN_FILES if most == resource.RLIM_INFINITY else min(MOST_OPEN_FILES, most)

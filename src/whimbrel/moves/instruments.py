@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 from urllib.parse import urlsplit
 
 from whimbrel.errors import InstrumentError, TrialError
@@ -14,6 +14,7 @@ from whimbrel.guests.guest import WITNESS_PORT
 from whimbrel.hosts.host import Host
 from whimbrel.hosts.site import Site
 from whimbrel.records.trial import Event, Plan
+from whimbrel.services.client import CLIENTS, Client, watched_by
 from whimbrel.spec.campaign import CampaignSpec
 from whimbrel.system.deadline import Deadline, pause
 from whimbrel.system.instrument import Instrument, Line
@@ -41,10 +42,7 @@ class Instruments:
         wanted = [self.sampler()]
         if self._spec.observe.probe_every_s is not None:
             wanted.append(self.probe(self._spec.observe.probe_every_s))
-        if self._plan.viewers:
-            wanted.append(self.player())
-        if self._plan.hls_viewers:
-            wanted.append(self.hls_player())
+        wanted += [self.client(client) for client, _ in watched_by(self._plan)]
         for instrument in wanted:
             instrument.load(holding)
         self._loaded = {instrument.name: instrument for instrument in wanted}
@@ -73,30 +71,15 @@ class Instruments:
         configuration = {"address": self._site.guest.address, "every_s": every_s}
         return self._instrument("probe", "whimbrel.observe.probe", configuration, "probe", self._counted_apart)
 
-    def player(self) -> Instrument:
-        """As many RTMP viewers as the plan says."""
-        stream = self._spec.stream
-        configuration = {
-            "url": f"rtmp://{self._site.guest.address}/film/film.flv",
-            "viewers": self._plan.viewers,
-            "read_ahead_s": stream.read_ahead_s,
-            "length_s": stream.length_s,
-        }
-        return self._instrument("player", "whimbrel.stream.player", configuration, "packets", self._with_viewers)
+    def client(self, client: Client) -> Instrument:
+        """As many clients of this kind as the plan says."""
+        configuration = {**client.settings(self._spec, self._site.guest.address), "viewers": client.number_in(self._plan)}
+        return self._instrument(client.instrument, client.module, configuration, client.series, self._with_viewers)
 
     def witness(self) -> Instrument:
         """Keeps a connection to the witness in the guest."""
         configuration = {"address": self._site.guest.address, "port": WITNESS_PORT}
         return self._instrument("witness", "whimbrel.observe.witness", configuration, "witness", self._with_viewers)
-
-    def hls_player(self) -> Instrument:
-        """As many HLS viewers as the plan says."""
-        configuration = {
-            "url": f"http://{self._site.guest.address}/hls/film.m3u8",
-            "viewers": self._plan.hls_viewers,
-            "buffer_s": self._spec.stream.hls_buffer_s,
-        }
-        return self._instrument("hls player", "whimbrel.stream.hls_player", configuration, "segments", self._with_viewers)
 
     def _instrument(
         self,
@@ -165,22 +148,23 @@ def _playing(said: Sequence[Line]) -> set[int]:
 
 
 def said_by(running: Sequence[Instrument]) -> list[Event]:
-    """What the viewers of each protocol told of themselves, as events."""
-    return [event for instrument in running for event in _events(instrument)]
+    """What the clients of each kind told of themselves, as events; other instruments have nothing to tell of any."""
+    return [
+        Event(
+            source=client.instrument, host=None, name=line["say"], realtime_ns=None, seen_ns=line["t_ns"],
+            data={key: value for key, value in line.items() if key not in ("say", "t_ns")},
+        )
+        for client, player in _clients_among(running)
+        for line in player.said
+        if "t_ns" in line
+    ]  # fmt: skip
 
 
-def _events(instrument: Instrument) -> Iterator[Event]:
-    source: Literal["player", "hls player"]
-    if instrument.name == "player":
-        source = "player"
-    elif instrument.name == "hls player":
-        source = "hls player"
-    else:
-        return
-    for line in instrument.said:
-        if "t_ns" in line:
-            data = {key: value for key, value in line.items() if key not in ("say", "t_ns")}
-            yield Event(source=source, host=None, name=line["say"], realtime_ns=None, seen_ns=line["t_ns"], data=data)
+def _clients_among(running: Sequence[Instrument]) -> Iterator[tuple[Client, Instrument]]:
+    for instrument in running:
+        for client in CLIENTS.values():
+            if client.instrument == instrument.name:
+                yield client, instrument
 
 
 def watch(seconds: float, running: Sequence[Instrument], hosts: Sequence[Host] = ()) -> None:

@@ -28,6 +28,7 @@ from whimbrel.moves.testimony import judge, listen, testimony
 from whimbrel.moves.verdict import Verdict
 from whimbrel.observe.migration_events import MigrationEvents
 from whimbrel.records.trial import InstrumentCost, StayRecord, TrialRecord
+from whimbrel.services.client import CLIENTS
 from whimbrel.spec.fields import HostName
 from whimbrel.system.clock import read_pair
 from whimbrel.system.deadline import attend, attending, undisturbed
@@ -244,7 +245,8 @@ class MeasuredMove:
         if self._events is not None:
             costs.append(("migration events", self._events.cost))
         self.notes.costs = [InstrumentCost(name=name, **cost) for name, cost in costs]
-        told = [event for event in self.notes.events if "player" not in event.source]
+        players = {client.instrument for client in CLIENTS.values()}
+        told = [event for event in self.notes.events if event.source not in players]
         self.notes.events = [*told, *said_by(self.running)]
 
     def _said_of(self, error: WhimbrelError | OSError) -> WhimbrelError:

@@ -25,8 +25,8 @@ class ReachCheck:
     def start(self, inside: Inside) -> None:
         """Lets them begin to ask."""
         every_s = self._setting.spec.observe.reach_every_s
-        if self._setting.service != "none" and every_s is not None and self._setting.spec.migration.moves == "vm":
-            self._runs = FORMS[self._setting.plan.form].start_reach_check(inside, every_s)
+        if every_s is not None and self._setting.spec.migration.moves == "vm":
+            self._runs = FORMS[self._setting.plan.form].start_reach_check(inside, self._setting.service, every_s)
 
     def look(self, host: Host) -> None:
         """Looks, on the host where the guest is, at what was answered so far: just before the move, just after it, at the end."""

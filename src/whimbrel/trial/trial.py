@@ -18,6 +18,7 @@ from whimbrel.moves.notes import Origin
 from whimbrel.moves.reach import ReachCheck
 from whimbrel.moves.subject import Setting
 from whimbrel.records.trial import Plan, RestRecord, TrialRecord
+from whimbrel.services.client import counted, watched_by
 from whimbrel.spec.campaign import CampaignSpec
 from whimbrel.system.clock import read_pair
 from whimbrel.system.instrument import Instrument
@@ -143,13 +144,11 @@ class Trial:
             self._move.hear_witness(watching, _HEARING_S)
 
     def _start_viewers(self, watching: ExitStack) -> list[Instrument]:
-        """A player of each kind that the plan has viewers of, once all of them play."""
-        plan, instruments = self._plan, self._move.instruments
+        """A player for each kind of viewers that the plan has, once all of them play."""
         players = []
-        for make, viewers in ((instruments.player, plan.viewers), (instruments.hls_player, plan.hls_viewers)):
-            if viewers:
-                self._move.say(f"waiting for {viewers} viewer{'s' if viewers > 1 else ''} to play")
-                players.append(play(make(), viewers, watching))
+        for client, number in watched_by(self._plan):
+            self._move.say(f"waiting for {counted(client, number)} to play")
+            players.append(play(self._move.instruments.client(client), number, watching))
         self._move.running += players
         return players
 

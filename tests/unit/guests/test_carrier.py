@@ -9,6 +9,7 @@ import pytest
 from tests.fakes import ORIGIN, FakeCell, FakeHost
 from whimbrel.errors import EngineError
 from whimbrel.guests.carrier import CellCarrier, Needs, needs, put_bundle
+from whimbrel.services.nginx import STREAM
 
 
 @pytest.mark.parametrize(
@@ -42,7 +43,7 @@ def test_memory_that_nobody_counts_is_not_known(said: str, found: Needs) -> None
 def test_both_sides_run_the_same_bundle() -> None:
     cell, other = FakeCell(), FakeCell()
     for each in (cell, other):
-        put_bundle(each, "ADDRESS=192.0.2.100/24\n", "echo first; ", open_files=4096)
+        put_bundle(each, STREAM, "ADDRESS=192.0.2.100/24\n", "echo first; ", open_files=4096)
     assert cell.files == other.files
     config = json.loads(cell.files["/srv/origin/bundle/config.json"])
     assert config["process"]["args"][2].startswith("echo first; witness ")
