@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
+from tests.own_hosts import OwnHosts
 from whimbrel.engines.binding import libvirt
-from whimbrel.engines.hypervisor import HostMemory
+from whimbrel.engines.hypervisor import HostMemory, Hypervisor
 from whimbrel.engines.libvirt import Connection
 from whimbrel.engines.libvirt_facts import (
     Network,
@@ -54,24 +56,58 @@ def host(monkeypatch: pytest.MonkeyPatch) -> Iterator[TestDriver]:
     raw.close()
 
 
-def test_a_claim_is_seen_while_it_runs_and_never_in_what_is_kept(host: TestDriver) -> None:
-    guest = find_guest(host, "shop")
+@pytest.fixture(params=["libvirt", "fake"])
+def either(request: pytest.FixtureRequest, host: TestDriver, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The real one, and the one that stands in for it where guests move."""
+    return host if request.param == "libvirt" else OwnHosts(monkeypatch).one
+
+
+def test_a_claim_is_seen_while_it_runs_and_never_in_what_is_kept(either: Hypervisor) -> None:
+    guest = find_guest(either, "shop")
     assert guest is not None
     before = guest.definition
+    assert read_claim(guest) is None
     claim(guest, "ours", take_over=False)
     found = read_claim(guest)
     assert isinstance(found, OwnClaim)
     assert found.token == "ours"
-    raw = host.raw.lookupByUUIDString(UUID)
-    assert NAMESPACE in raw.XMLDesc(0)
-    assert guest.definition == before
-    assert "urn:of:others" in raw.XMLDesc(0)
+    assert NAMESPACE not in guest.definition
+    assert difference(before, guest.definition) == []
     give_back(guest, "theirs")
     assert read_claim(guest) is not None
     give_back(guest, "ours")
     assert read_claim(guest) is None
-    assert NAMESPACE not in raw.XMLDesc(0)
     assert difference(before, guest.definition) == []
+
+
+def test_a_guest_is_found_by_its_name_and_by_its_uuid(either: Hypervisor) -> None:
+    for name in ("shop", UUID):
+        found = find_guest(either, name)
+        assert found is not None
+        assert (found.name, found.uuid, found.active, found.executing, found.persistent) == ("shop", UUID, True, True, True)
+    assert find_guest(either, "till") is None
+    assert find_guest(either, UUID[:-1] + "9") is None
+    assert "shop" in {guest.name for guest in either.running()}
+
+
+def test_a_guest_starts_with_its_host_once_that_was_said(either: Hypervisor) -> None:
+    guest = find_guest(either, "shop")
+    assert guest is not None
+    assert not guest.autostart
+    guest.set_autostart(True)
+    assert guest.autostart
+
+
+def test_what_others_have_put_into_a_description_stays(host: TestDriver) -> None:
+    guest = find_guest(host, "shop")
+    assert guest is not None
+    claim(guest, "ours", take_over=False)
+    raw = host.raw.lookupByUUIDString(UUID)
+    assert NAMESPACE in raw.XMLDesc(0)
+    assert "urn:of:others" in raw.XMLDesc(0)
+    give_back(guest, "ours")
+    assert NAMESPACE not in raw.XMLDesc(0)
+    assert "urn:of:others" in raw.XMLDesc(0)
 
 
 def test_a_claim_that_a_destination_has_kept_goes_as_well(host: TestDriver) -> None:
@@ -90,9 +126,6 @@ def test_what_is_known_of_a_guest_before_it_moves(host: TestDriver) -> None:
     assert guest is not None
     known = describe(guest)
     assert (known.identity.uuid, known.memory_bytes, known.persistent, known.autostart) == (UUID, 64 * 2**20, True, False)
-    guest.set_autostart(True)
-    assert describe(guest).autostart
-    assert find_guest(host, "till") is None
     guest.destroy()
     with pytest.raises((NoGuestError, RefusedError)):
         read_claim(guest)
