@@ -173,7 +173,7 @@ class RemoteSite:
         raise UsageError("hosts by URI have no storage of their own yet", resolution="leave 'migration.storage' at shared")
 
     def accelerator(self, kernel_folder: Path) -> Accelerator:
-        """What the file says."""
+        """The accelerator that the file names."""
         return self.spec.accelerator
 
     def shape_links(self, rate_bytes_per_s: float) -> None:

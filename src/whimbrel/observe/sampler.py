@@ -216,7 +216,7 @@ class Sampling:
         self.looks = Looks(_HOLE_PERIODS * every_ns / 1e9)
 
     def sample(self) -> None:
-        """Until told to stop."""
+        """Samples until it is told to stop."""
         due_ns = time.monotonic_ns()
         while not self._child.stopping:
             t_ns = time.monotonic_ns()
