@@ -31,6 +31,8 @@ from whimbrel.trial.trial import Trial
 _AROUND_A_TRIAL_S = 6.0
 _SHARE_OF_MEMORY_IN_USE = 0.35
 _MAKING_A_STATE_S = 60.0
+# Until all is steady, and until all is as before; how long the command takes nobody knows.
+_A_WATCHED_TRIAL_S = 15.0
 
 
 def plan_trials(spec: CampaignSpec, only: frozenset[str] = frozenset(), repeat: int | None = None) -> list[Plan]:
@@ -103,7 +105,7 @@ class _Member:
     def plan(self, spec: CampaignSpec, block: int, order: int) -> Plan:
         assert self.arm.name is not None
         source, destination = spec.host_names[:2]
-        if block % 2 == 0 and block > 0:
+        if block % 2 == 0 and block > 0 and not spec.watched:
             source, destination = destination, source
         return Plan(
             scenario=self.scenario.name,
@@ -139,6 +141,8 @@ def need_possible(spec: CampaignSpec, plans: Sequence[Plan], store: ImageStore) 
 def estimate_trial_s(spec: CampaignSpec) -> float:
     """About how long a trial takes, in seconds."""
     observe = spec.observe
+    if spec.watched:
+        return _A_WATCHED_TRIAL_S
     rate = min(spec.link_rate_bytes_per_s, spec.migration.bandwidth_set_bytes_per_s or spec.link_rate_bytes_per_s)
     moving_s = spec.guest.memory_bytes * _SHARE_OF_MEMORY_IN_USE / rate
     return _AROUND_A_TRIAL_S + observe.at_rest_s + observe.before_s + observe.after_s + moving_s
@@ -161,7 +165,8 @@ def estimate_profiles_s(spec: CampaignSpec, plans: Sequence[Plan]) -> float:
 
 def estimate_states_s(plans: list[Plan]) -> float:
     """About how long making every saved state takes when none is there yet, in seconds."""
-    saved = {(plan.scenario, plan.form, plan.engine, plan.state_boot) for plan in plans if plan.form != "container"}
+    with_states = [plan for plan in plans if plan.form in ("vm", "nested")]
+    saved = {(plan.scenario, plan.form, plan.engine, plan.state_boot) for plan in with_states}
     return len(saved) * _MAKING_A_STATE_S
 
 

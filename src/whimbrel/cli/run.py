@@ -24,6 +24,7 @@ from whimbrel.campaign import (
     plan_trials,
 )
 from whimbrel.cli.interrupts import Interrupts
+from whimbrel.cli.run_watched import run_watched
 from whimbrel.cli.terminal import Steps, complain, print_table
 from whimbrel.deployment.deployed import others_beside
 from whimbrel.errors import UsageError, WhimbrelError
@@ -94,9 +95,13 @@ def run(
     if dry_run:
         _print_plan(spec, plans, as_json)
         return 0
-    need_root("a trial")
+    if not spec.watched:
+        need_root("a trial")
     if junit is not None and not junit.absolute().parent.is_dir():
         raise UsageError(f"--junit {junit}: there is no folder {junit.absolute().parent}")
+    if spec.watched:
+        made = run_watched(spec, plans, folder.absolute(), resume is not None, _command())
+        return _tell(write_report(made, figures=True), folder, junit, as_json)
     folder = folder.absolute()
     with ledger_for(spec) as ledger, Interrupts(ledger):
         if spec.hosts is None:
@@ -110,6 +115,10 @@ def run(
         campaign = _Run(spec, plans, ledger, folder, keep_on_failure, resumed=resume is not None, take_over=take_over)
         report = campaign.go()
     return _tell(report, folder, junit, as_json)
+
+
+def _command() -> str:
+    return shlex.join([*_HOW_TO_CALL, *sys.argv[1:]])
 
 
 def _tell(report: Report, folder: Path, junit: Path | None, as_json: bool) -> int:
@@ -153,13 +162,12 @@ def _print_plan(spec: CampaignSpec, plans: list[Plan], as_json: bool) -> None:
     for plan in plans:
         way = f"{plan.source} to {plan.destination}" if plan.moves else f"stays on {plan.source}"
         block = f"block {plan.block:3d}" if plan.counts else "warm-up  "
-        print(f"{plan.order:4d}  {block}  {plan.arm:30s} {way:10s}  saved state {plan.state_boot}")
+        start = "" if spec.watched else f" {way:10s}  saved state {plan.state_boot}"
+        print(f"{plan.order:4d}  {block}  {plan.arm:30s}{start}".rstrip())
     for line in _held_back(spec, plans):
         print(line)
-    print(
-        f"{len(plans)} trials, about {format_duration(total_s)};"
-        f" missing saved states and profiles: up to {format_duration(states_s)} more"
-    )
+    more = f"; missing saved states and profiles: up to {format_duration(states_s)} more" if not spec.watched else ""
+    print(f"{len(plans)} trials, about {format_duration(total_s)}{more}")
 
 
 def _held_back(spec: CampaignSpec, plans: list[Plan]) -> list[str]:
@@ -212,7 +220,7 @@ class _Run:
         left_up = is_up(self._spec, self._ledger)
         if left_up:
             self._refuse_what_is_deployed()
-        command = shlex.join([*_HOW_TO_CALL, *sys.argv[1:]])
+        command = _command()
         with self._steps as steps:
             store = ImageStore(steps.note)
             make_images(wanted_of(self._spec, self._plans), store, self._ledger, steps.note)
