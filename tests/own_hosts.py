@@ -100,7 +100,7 @@ class OwnedGuest(FakeDomain):
     def move_figures(self) -> MoveFigures | None:
         return MoveFigures(120, None)
 
-    def completed_job_stats(self) -> dict[str, int] | None:
+    def completed_job_stats(self, keep: bool = False) -> dict[str, int] | None:
         return {"downtime": 130, "memory_processed": 7}
 
     def migrate(self, options: MoveOptions) -> None:
