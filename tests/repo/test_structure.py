@@ -19,7 +19,7 @@ SOURCE = PROJECT / "src" / "whimbrel"
 LAYERS = [
     {"cli"},
     {"deployment", "own", "watch"},
-    {"campaign", "report"},
+    {"campaign", "density", "report"},
     {"trial"},
     {"moves"},
     {"checks"},
@@ -31,6 +31,7 @@ LAYERS = [
     {"engines"},
     {"system"},
     {"analysis", "predict"},
+    {"services"},
     {"records"},
     {"spec"},
     {"units", "errors", "durable", "plain_text"},

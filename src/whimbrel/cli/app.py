@@ -14,6 +14,7 @@ from typer.exceptions import TyperException
 from whimbrel import __version__
 from whimbrel.cli import (
     compare,
+    density,
     deploy,
     doctor,
     explain,
@@ -86,6 +87,7 @@ app.command()(migrate.recover)
 app.command()(preflight.preflight)
 app.command()(inventory.hosts)
 app.command()(inventory.guests)
+app.command()(density.density)
 app.command()(plan.plan)
 app.command()(reports.report)
 app.command()(reports.show)
