@@ -1,4 +1,4 @@
-"""Two hypervisors of somebody else's with guests on them, as a move of such a guest sees them; implements ``Hypervisor``.
+"""Two hypervisors of somebody else's with guests on them, with what a move of such a guest asks of ``Hypervisor`` and ``Guest``.
 
 They keep and forget descriptions as libvirt does (VIR_MIGRATE_PERSIST_DEST, VIR_MIGRATE_UNDEFINE_SOURCE).
 """

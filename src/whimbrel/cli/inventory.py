@@ -92,7 +92,9 @@ def _can_move(inventory: Inventory, uuid: str, host: str, to: str) -> tuple[bool
 
 
 def _guest_row(row: dict[str, object], moves: bool) -> list[str]:
-    said = [str(row["name"]), str(row["host"]), str(row["state"]), format_bytes(int(str(row["memory_bytes"]))), str(row["vcpus"])]
+    memory = row["memory_bytes"]
+    size = format_bytes(memory) if isinstance(memory, int) else "unknown"
+    said = [str(row["name"]), str(row["host"]), str(row["state"]), size, str(row["vcpus"] or "unknown")]
     said.append("yes" if row["persistent"] else "no")
     if moves:
         against = row["against"]

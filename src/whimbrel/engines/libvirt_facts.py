@@ -87,13 +87,13 @@ class GuestFacts:
 
 @dataclass(frozen=True)
 class ListedGuest:
-    """A guest in a list; ``persistent``: its host keeps its description when it is off."""
+    """A guest in a list; ``persistent``: its host keeps its description when it is off. None is what its host does not say."""
 
     name: str
     uuid: str
     state: GuestState
-    memory_bytes: int
-    vcpus: int
+    memory_bytes: int | None
+    vcpus: int | None
     persistent: bool
 
 
@@ -107,11 +107,15 @@ def list_guests(host: Hypervisor) -> list[ListedGuest]:
     found = [
         ListedGuest(
             domain.name(), domain.UUIDString(), _STATES.get(stats.get("state.state", -1), "paused"),
-            int(stats.get("balloon.maximum", 0)) * 1024, int(stats.get("vcpu.maximum", 0)), domain.UUIDString() in kept,
+            _kib(stats.get("balloon.maximum")), stats.get("vcpu.maximum"), domain.UUIDString() in kept,
         )
         for domain, stats in told
     ]  # fmt: skip
     return sorted(found, key=lambda guest: guest.name)
+
+
+def _kib(number: int | None) -> int | None:
+    return number * 1024 if number is not None else None
 
 
 def processors(host: Hypervisor) -> int:
@@ -168,7 +172,8 @@ def host_facts(host: Hypervisor, guest: ET.Element) -> HostFacts:
 def volume_at(host: Hypervisor, path: str) -> Volume | None:
     """What lies there, in a pool of the host; None when nothing does. RefusedError when no pool of the host holds it."""
     raw = host.raw
-    holding = [pool for pool in raw.listAllStoragePools(0) if pool.isActive() and _holds(_pool(pool), path)]
+    with explained("list its storage pools", raw):
+        holding = [pool for pool in raw.listAllStoragePools(0) if pool.isActive() and _holds(_pool(pool), path)]
     if not holding:
         raise RefusedError(f"no storage pool of the host holds {path}")
     with explained(f"look for {path}", raw):
@@ -199,7 +204,9 @@ def would_take(host: Hypervisor, description: str) -> str | None:
         with explained("read the description", host.raw):
             host.raw.domainXMLToNative("qemu-argv", description, 0)
     except RefusedError as error:
-        return error.details or error.brief
+        # Who may not ask, or cannot, has heard nothing against it.
+        unable = (libvirt.VIR_ERR_NO_SUPPORT, libvirt.VIR_ERR_OPERATION_DENIED, libvirt.VIR_ERR_ACCESS_DENIED)
+        return None if error.number in unable else error.details or error.brief
     return None
 
 

@@ -67,8 +67,9 @@ def move_own(asked: Asked) -> OwnMoved:
     refuse_one_host(source, destination)
     with source.hypervisor() as here, destination.hypervisor() as there:
         # First: of a guest that was moved nobody must hear that it could be started here.
-        _refuse_unfinished(asked.name)
-        _refuse_where_it_is(there, find_guest(here, asked.name), asked)
+        found = find_guest(here, asked.name)
+        _refuse_unfinished(asked.name, found)
+        _refuse_where_it_is(there, found, asked)
         guest = guest_to_move(here, asked.name)
         known = describe(guest)
         keep_there = known.persistent if asked.persistent is None else asked.persistent
@@ -122,8 +123,8 @@ def _refuse_where_it_is(there: Hypervisor, here: Guest | None, asked: Asked) -> 
         )
 
 
-def _refuse_unfinished(name: str) -> None:
-    before = find_move(name)
+def _refuse_unfinished(name: str, here: Guest | None) -> None:
+    before = find_move(here.uuid if here is not None else name)
     if before is None:
         return
     refuse_while_driven(name, before.journal_file)

@@ -188,11 +188,11 @@ def test_ways_that_are_not_for_guests_of_others_are_refused(hosts: OwnHosts, cha
         move_own(asked(spec=MigrationSpec.model_validate(change)))
 
 
-def interrupted(hosts: OwnHosts, guest: OwnedGuest, at: FakeHypervisor) -> OwnMove:
+def interrupted(hosts: OwnHosts, guest: OwnedGuest, at: FakeHypervisor, uuid: str = UUID) -> OwnMove:
     """A move whose driver was killed in the middle; the copy that runs is on ``at``, under the claim."""
     source, destination = sides_of(FROM, TO)
     move = OwnMove(
-        guest=GuestIdentity("shop", UUID, "52:54:00:01:02:03", ""), source=source, destination=destination, memory_bytes=2**30,
+        guest=GuestIdentity("shop", uuid, "52:54:00:01:02:03", ""), source=source, destination=destination, memory_bytes=2**30,
         persistent=True, keep_there=True, autostart=True, description=DEFINITION, definition=DEFINITION, spec=MigrationSpec(),
         token="ours",
     )  # fmt: skip
@@ -228,6 +228,12 @@ def test_an_interrupted_move_that_stayed_is_given_back(hosts: OwnHosts) -> None:
         move_own(asked())
     assert bring_back_own(move, boot_anew=False, told=lambda _: None)[0] == "one"
     assert (hosts.runs_on, hosts.kept_on, hosts.notes) == (["one"], ["one"], [])
+
+
+def test_an_interrupted_move_of_a_namesake_elsewhere_stands_in_no_way(hosts: OwnHosts) -> None:
+    interrupted(hosts, hosts.guest, hosts.one, uuid=UUID.replace("5a", "5b"))
+    hosts.guest.notes.clear()
+    assert move_own(asked()).ending.result == "moved"
 
 
 def test_the_claim_of_somebody_else_is_not_given_back(hosts: OwnHosts) -> None:

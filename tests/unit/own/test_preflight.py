@@ -113,6 +113,11 @@ def taken(scene: Scene) -> None:
     scene.ports[5955] = "till"
 
 
+def on_a_bridge_of_its_own(scene: Scene) -> None:
+    with_device(bridge("br9"))(scene)
+    scene.here = replace(scene.here, links=HOST.links and HOST.links | {"br9"})
+
+
 def firmware_of_the_source(scene: Scene) -> None:
     scene.xml = scene.xml.replace("</type>", f"</type><loader>{OVMF}</loader>")
     scene.there = replace(scene.there, firmware=frozenset())
@@ -255,7 +260,8 @@ FAULTS: dict[str, tuple[Callable[[Scene], None], Said]] = {
     "a block job": (guest(block_jobs=("vda",)), ("block-job", "blocks", "a")),
     "a network that is not there": (with_device(network("dmz")), ("network-not-there", "blocks", "b")),
     "a network of its own": (with_device(network("default")), ("network-of-its-own", "warns", "b")),
-    "a bridge that is not there": (with_device(bridge("br9")), ("link-not-there", "blocks", "b")),
+    "a bridge that is not there": (on_a_bridge_of_its_own, ("link-not-there", "blocks", "b")),
+    "a bridge that no list has": (with_device(bridge("br9")), ("link-unseen", "unseen", "b")),
     "paused": (guest(state="paused"), ("guest-not-running", "blocks", "a")),
     "off": (guest(state="off"), ("guest-not-running", "blocks", "a")),
     "crashed": (guest(state="crashed"), ("guest-not-running", "blocks", "a")),
@@ -294,7 +300,8 @@ APART = [("older QEMU there", "older libvirt there"), ("already there", "known t
          ("memory that may be shared", "no huge pages there"), ("firmware that it lacks", "firmware that nobody knows"),
          ("invariant TSC", "nested virtualization"), ("invariant TSC", "a TSC of one frequency"),
          ("pinned to what it lacks", "pinned as a whole to what it lacks"), ("few processors there", "pinned to what it lacks"),
-         ("few processors there", "pinned as a whole to what it lacks")]  # fmt: skip
+         ("few processors there", "pinned as a whole to what it lacks"),
+         ("a bridge that is not there", "a bridge that no list has")]  # fmt: skip
 
 
 def test_two_hundred_faults_one_at_a_time_and_in_pairs_are_all_named() -> None:
@@ -322,12 +329,13 @@ def test_two_hundred_faults_one_at_a_time_and_in_pairs_are_all_named() -> None:
 
 def test_what_libvirt_does_not_say_is_unseen_and_never_taken_for_well() -> None:
     scene = Scene(HEALTHY["virt-install, q35 and BIOS"])
-    scene.there = replace(HOST, networks=None, links=None, secrets=None, firmware=None)
+    scene.there = replace(HOST, networks=None, links=None, secrets=None, firmware=None, pools=None)
+    with_device('<disk type="volume"><source pool="fast" volume="x"/><target dev="vdv"/></disk>')(scene)
     with_device(network("lan") + rbd(SECRET).replace("vda", "vdu"))(scene)
     scene.xml = scene.xml.replace("</type>", f"</type><loader>{OVMF}</loader>")
     assert said(scene.examine()) == {
         ("network-unseen", "unseen", "b"), ("link-unseen", "unseen", "b"), ("secret-unseen", "unseen", "b"),
-        ("firmware-unseen", "unseen", "b"),
+        ("firmware-unseen", "unseen", "b"), ("disk-unseen", "unseen", "b"),
     }  # fmt: skip
 
 

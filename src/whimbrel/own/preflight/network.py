@@ -37,7 +37,11 @@ def _network(it: Subject, name: str) -> list[Finding]:
 
 
 def _link(it: Subject, name: str) -> list[Finding]:
-    there, known = it.destination.name, it.destination.facts.links
-    if known is None:
-        return [finding("link-unseen", there, f"libvirt does not list links; the guest is connected to {name}", link=name)]
-    return [] if name in known else [finding("link-not-there", there, f"there is no link {name}", link=name)]
+    there, known, here = it.destination.name, it.destination.facts.links, it.source.facts.links
+    if known is not None and name in known:
+        return []
+    if known is None or here is None or name not in here:
+        # A list without the link that the guest uses now is not whole.
+        seen = f"libvirt does not list all links; the guest is connected to {name}"
+        return [finding("link-unseen", there, seen, link=name)]
+    return [finding("link-not-there", there, f"there is no link {name}", link=name)]

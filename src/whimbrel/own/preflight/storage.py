@@ -41,7 +41,9 @@ def _disk(it: Subject, disk: ET.Element) -> list[Finding]:
     source = disk.find("source")
     pool = source.get("pool") if source is not None else None
     pools = it.destination.facts.pools
-    if pool is not None and (pools is None or not any(each.name == pool and each.active for each in pools)):
+    if pool is not None and pools is None:
+        found.append(finding("disk-unseen", there, f"{_name(disk)}: libvirt lists no pools", path=f"the pool {pool}"))
+    elif pool is not None and not any(each.name == pool and each.active for each in pools or ()):
         found.append(finding("pool-not-there", there, f"{_name(disk)}: the pool {pool}", pool=pool))
     for secret in disk.iter("secret"):
         found += _secret(it, disk, secret.get("uuid") or secret.get("usage") or "")
