@@ -62,6 +62,7 @@ def test_a_host_says_which_machine_it_is_as_its_libvirt_does(host: Host) -> None
 def test_a_host_has_room(host: Host) -> None:
     capacity = host.capacity()
     assert capacity.memory_bytes > 2**20
+    assert capacity.disk_bytes is not None
     assert capacity.disk_bytes > 2**20
 
 

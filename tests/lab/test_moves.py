@@ -323,6 +323,7 @@ def test_a_restored_guest_is_where_it_was(lab: Lab, states: StateStore) -> None:
 def test_disk_space_and_memory_of_a_server_are_its_own(lab: Lab) -> None:
     capacity = lab.hosts["b"].capacity()
     assert capacity.memory_bytes == lab.spec.servers["b"].memory_bytes
+    assert capacity.disk_bytes is not None
     assert capacity.disk_bytes > 2**30
 
 

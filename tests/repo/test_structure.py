@@ -18,7 +18,7 @@ SOURCE = PROJECT / "src" / "whimbrel"
 # Top to bottom; a module imports from rooms below its own, and within its own.
 LAYERS = [
     {"cli"},
-    {"deployment", "watch"},
+    {"deployment", "own", "watch"},
     {"campaign", "density", "report"},
     {"trial"},
     {"moves"},
@@ -107,7 +107,7 @@ def test_a_hypervisor_is_a_door() -> None:
         opens += [file.name] * text.count("hypervisor_at(")
         for name in imported(file):
             assert name != "whimbrel.engines.libvirt", file
-    assert len(opens) <= 12, sorted(opens)
+    assert len(opens) <= 14, sorted(opens)
 
 
 def _code_of(file: Path) -> str:

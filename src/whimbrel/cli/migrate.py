@@ -20,6 +20,18 @@ from whimbrel.analysis.phases import phase_reached
 from whimbrel.cli.deploy import Deployed
 from whimbrel.cli.goals import how_it_turned_out, migration_of, parse_goal, pick
 from whimbrel.cli.held import held
+from whimbrel.cli.own import (
+    Address,
+    From,
+    Peer,
+    Persistent,
+    UndefineSource,
+    abort_own,
+    keeping,
+    migrate_own,
+    own_move,
+    recover_own,
+)
 from whimbrel.cli.streams import say_at_once
 from whimbrel.cli.terminal import complain, notice
 from whimbrel.deployment.deployed import Deployment, find
@@ -31,11 +43,14 @@ from whimbrel.migrate.journal import DamagedJournalError
 from whimbrel.migrate.techniques import promises_of
 from whimbrel.moves.notes import Origin
 from whimbrel.observe.migration_events import MigrationEvents
+from whimbrel.own.moving import Asked
+from whimbrel.own.sides import sides_of
 from whimbrel.predict.goals import Choice, Goal
 from whimbrel.predict.outlook import Outlook
 from whimbrel.records.store import forget_unmade
 from whimbrel.records.trial import TrialRecord
 from whimbrel.report.quantities import spoken, written
+from whimbrel.spec.migration import MigrationSpec
 from whimbrel.spec.overrides import migration_with
 from whimbrel.system.provenance import commit
 from whimbrel.system.root import need_root
@@ -48,7 +63,8 @@ _FIGURES = ("total_s", "qemu_downtime_ms", "libvirt_downtime_ms", "blackout_ms",
 
 def migrate(
     name: Deployed,
-    to: Annotated[str, typer.Option(metavar="HOST", help="The host it is moved to, by its name in the file.")],
+    to: Annotated[str, typer.Option(metavar="HOST", help="The host it is moved to, by its name; with --from a URI does, too.")],
+    from_: From = None,
     technique: Annotated[str | None, typer.Option(help="How ('whimbrel techniques'); default: as its file says.")] = None,
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="An option of the move, such as max_downtime='100 ms'.")
@@ -68,8 +84,31 @@ def migrate(
     watch: Annotated[bool, typer.Option("--watch", help="Show how the move goes, twice a second.")] = False,
     out: Annotated[Path | None, typer.Option(help="Keep the record of the move in this folder, for 'show' and 'report'.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
+    persistent: Persistent = None,
+    undefine_source: UndefineSource = None,
+    peer: Peer = None,
+    address: Address = None,
+    take_over: Annotated[bool, typer.Option("--take-over", help="With --from: though somebody who has crashed has it.")] = False,
 ) -> int:
-    """Moves a deployed service to another host and says what the move took. Ctrl-C aborts the move, and the service stays."""
+    """Moves a deployed service to another host, or any guest between two libvirts (--from), and says what the move took.
+
+    Ctrl-C aborts the move, and the guest stays.
+    """
+    if from_ is not None:
+        if any((goal, max_gap, learn, set_clock, dry_run, out)):
+            raise UsageError("--goal, --max-gap, --learn, --dry-run, --set-clock and --out are for deployed services so far")
+        spec = migration_with(MigrationSpec(), technique, set_ or [])
+        watcher = _Watcher()
+        looked = watcher.show if watch else lambda _: None
+        source, destination = sides_of(from_, to, peer, address)
+        kept = keeping(persistent, undefine_source)
+        asked = Asked(name, source, destination, spec, kept, take_over, complain, looked)
+        try:
+            return migrate_own(asked, as_json)
+        finally:
+            watcher.end()
+    if (persistent, undefine_source, peer, address, take_over) != (None, None, None, None, False):
+        raise UsageError("--persistent, --undefine-source, --peer, --address and --take-over go with --from")
     need_root("a move")
     deployment = find(name)
     refuse_while_moved(deployment)
@@ -116,9 +155,10 @@ def _wish(goal: str | None, max_gap: str | None, dry_run: bool, technique: str |
 
 def abort(name: Deployed) -> int:
     """Stops a move that is under way, and waits for its end. Exit code 1 when it was too late: then it has moved."""
-    need_root("aborting a move")
-    deployment = find(name)
-    ended = ask_to_abort(deployment)
+    own = own_move(name)
+    if own is None:
+        need_root("aborting a move")
+    ended = abort_own(own) if own is not None else ask_to_abort(find(name))
     if ended == "unsafe":
         raise UnsafeStateError(f"it is unclear where {name} runs", resolution=f"'whimbrel recover {name}'")
     if ended == "moved":
@@ -135,6 +175,10 @@ def recover(
     ] = False,
 ) -> None:
     """Brings a service whose move was interrupted to one running copy, or says why it cannot."""
+    own = own_move(name)
+    if own is not None:
+        recover_own(own, boot_anew)
+        return
     need_root("recovering a move")
     deployment = find(name)
     # One that cannot be read is seen to further in.

@@ -21,6 +21,7 @@ from whimbrel.system.deadline import Deadline, wait_until
 from whimbrel.system.memory import read_meminfo
 
 _BOOT_S = 300.0
+_RESTORED_S = 30.0
 _CHUNK_BYTES = 4 * 2**20
 WITNESS_PORT = 7777
 _WITNESS_PAGES = 1024
@@ -145,11 +146,26 @@ def restore(
     own: OwnDisk | None = None,
     keep_when_it_crashes: bool = False,
 ) -> tuple[GuestAgent, float]:
-    """Starts the guest on a host from a saved state, disk and clock set right; also says in how many seconds it started.
+    """Starts the guest on a host from a saved state, as every trial does: its memory at hand, its clock set right.
 
-    Its disk lies where both hosts see it, or in ``own``: then the saved description is told so. ``keep_when_it_crashes`` leaves
+    In how many seconds, it says too. Its disk lies where both hosts see it, or in ``own``. ``keep_when_it_crashes`` leaves
     its QEMU and memory as they are when it panics.
     """
+    saved, description = lay_out(site, connection, guest, state, own, keep_when_it_crashes)
+    _make_alike(site, state)
+    began_s = time.monotonic()
+    started = start_saved(connection, guest, saved, description)
+    took_s = time.monotonic() - began_s
+    agent = GuestAgent(started)
+    agent.wait(_RESTORED_S)
+    agent.set_clock()
+    return agent, took_s
+
+
+def lay_out(
+    site: Site, connection: Hypervisor, guest: GuestIdentity, state: Path, own: OwnDisk | None, keep_when_it_crashes: bool
+) -> tuple[str, str | None]:
+    """Puts the disk of a saved state in its place; where the host finds the rest, and a description that differs, or None."""
     files = site.files_of(guest)
     saved = files.image(state / "memory.save")
     description: str | None = None
@@ -160,20 +176,24 @@ def restore(
         description = with_disk_at(connection.saved_description(saved), files.disk, own.path)
     if keep_when_it_crashes:
         description = kept_when_it_crashes(description or connection.saved_description(saved))
+    return saved, description
+
+
+def start_saved(connection: Hypervisor, guest: GuestIdentity, saved: str, description: str | None = None) -> Guest:
+    """Starts a guest from a file with its state, and nothing else; ``description`` counts instead of the saved one."""
+    connection.restore(saved, description)
+    started = connection.find(guest.uuid)
+    if started is None:
+        raise GuestError("the restored guest is not there", resolution="look at the host's libvirt log")
+    return started
+
+
+def _make_alike(site: Site, state: Path) -> None:
+    """What makes each start from a state like every other one: its file in memory, and memory at hand for the guest."""
     _bring_into_page_cache(state / "memory.save")
     keep_memory_for(site, state)
     if site.standby_memory is not None:
         site.standby_memory.release()
-    began_s = time.monotonic()
-    connection.restore(saved, description)
-    took_s = time.monotonic() - began_s
-    domain = connection.find(guest.uuid)
-    if domain is None:
-        raise GuestError("the restored guest is not there", resolution="look at the host's libvirt log")
-    agent = GuestAgent(domain)
-    agent.wait(30)
-    agent.set_clock()
-    return agent, took_s
 
 
 def keep_memory_for(site: Site, state: Path) -> None:

@@ -18,11 +18,11 @@ class Capacity:
     """What a host could still give a guest.
 
     Where memory is only known within bounds ``memory_bytes`` is the upper one and ``sure_memory_bytes`` the lower; else that is
-    None.
+    None. ``disk_bytes`` None: nobody knows where a disk would lie.
     """
 
     memory_bytes: int
-    disk_bytes: int
+    disk_bytes: int | None
     sure_memory_bytes: int | None = None
 
 

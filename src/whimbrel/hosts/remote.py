@@ -4,30 +4,27 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from urllib.parse import urlsplit, urlunsplit
 
 from whimbrel.engines.capabilities import machine_of
 from whimbrel.engines.door import hypervisor_at
-from whimbrel.engines.hypervisor import Hypervisor
-from whimbrel.engines.libvirt_storage import folder_at, pool
-from whimbrel.errors import CapabilityError, UsageError
+from whimbrel.engines.libvirt_storage import folder_at
+from whimbrel.errors import UsageError
+from whimbrel.hosts.by_uri import UriHost
 from whimbrel.hosts.claims import Claims
-from whimbrel.hosts.host import Capacity, GuestState, Host, SamplePoints
-from whimbrel.hosts.identity import GuestIdentity, HostIdentity, Owner
+from whimbrel.hosts.host import Capacity, Host, SamplePoints
+from whimbrel.hosts.identity import GuestIdentity, Owner
 from whimbrel.hosts.inside import Cell
 from whimbrel.hosts.one_host import refuse_hosts_that_are_one
 from whimbrel.hosts.processors import need_processors
 from whimbrel.hosts.remote_files import RemoteFiles, SharedStorage
 from whimbrel.hosts.site import Accelerator, OwnDisk
-from whimbrel.hosts.states import state_told_by
 from whimbrel.images.recipes import content_hash
 from whimbrel.images.store import ImageStore
 from whimbrel.spec.fields import HostName
 from whimbrel.spec.hosts import HostsSpec, RemoteHostSpec
-from whimbrel.spec.libvirt_uri import is_address, split_libvirt_uri, without_asking
-from whimbrel.system import memory
 from whimbrel.system.capabilities import Finding, attempt
 from whimbrel.system.installation import installation_id
 from whimbrel.system.ledger import Ledger, register_undo
@@ -46,105 +43,18 @@ def owner_of(spec: HostsSpec) -> Owner:
     return Owner(installation_id(), spec.name)
 
 
-class RemoteHost:
-    """A host known by its libvirt URI. Implements ``hosts.host.Host``."""
+class RemoteHost(UriHost):
+    """A host that a file names, with the storage that it shares with others."""
 
     def __init__(self, name: str, spec: RemoteHostSpec, storage: str, label: str) -> None:
-        self.name = name
-        self.address = spec.address
-        self._spec = spec
+        super().__init__(name, spec.libvirt, spec.address, spec.peer_libvirt, spec.certificate_name)
         self._storage = storage
         self._label = label
 
-    @property
-    def libvirt_uri(self) -> str:
-        """How we reach it."""
-        return self._spec.libvirt
-
-    def hypervisor(self) -> Hypervisor:
-        """A connection to the hypervisor at its URI."""
-        return hypervisor_at(self.libvirt_uri)
-
-    @property
-    def peer_uri(self) -> str:
-        """How the other host reaches it: as we do, but with its own certificates and sockets; nobody can be asked there."""
-        return without_asking(self._spec.peer_libvirt or urlunsplit(urlsplit(self._spec.libvirt)._replace(query="")))
-
-    @property
-    def move_uri(self) -> str:
-        """Where a peer sends a guest's memory."""
-        return f"tcp://[{self.address}]" if ":" in self.address else f"tcp://{self.address}"
-
-    def identity(self) -> HostIdentity:
-        """Which machine it is, as its libvirt says."""
-        with self.hypervisor() as connection:
-            return HostIdentity(*connection.host_identity())
-
-    @property
-    def certificate_name(self) -> str | None:
-        """What the file says; else, for a host with an address only, the name by which its libvirt is reached over TLS.
-
-        That name is in the certificate of its libvirt already, and QEMU's is usually the same. A name that only ssh knows is not.
-        """
-        if self._spec.certificate_name is not None or not is_address(self.address):
-            return self._spec.certificate_name
-        peer = split_libvirt_uri(self.peer_uri)
-        return peer.host if peer.transport == "tls" and not is_address(peer.host) else None
-
-    @property
-    def gone(self) -> bool:
-        """A host of somebody else's that does not answer may only be silent."""
-        return False
-
-    def state_of(self, what: GuestIdentity) -> GuestState:
-        """What its libvirt says of the guest."""
-        return state_told_by(self.hypervisor(), what)
-
     def capacity(self) -> Capacity:
-        """Free memory as its libvirt says, or the kernel where it is this machine's, and what is free in the shared storage."""
-        with self.hypervisor() as connection, pool(connection, self._storage, self._label) as storage:
-            told, disk_bytes = connection.memory(), storage.free_bytes()
-        if self._is_here and told.total_bytes == memory.total_bytes():
-            return Capacity(memory.available_bytes(), disk_bytes)
-        return Capacity(told.free_at_most_bytes, disk_bytes, told.free_for_sure_bytes)
-
-    @property
-    def _is_here(self) -> bool:
-        """Whether its libvirtd is reached by a socket of this machine; another machine's may be passed on to one."""
-        return split_libvirt_uri(self.libvirt_uri).local
-
-    def sample_points(self) -> SamplePoints | None:
-        """Its libvirt is all that can be asked."""
-        return None
-
-    def command(self, argv: Sequence[str]) -> Sequence[str]:
-        """Raises CapabilityError: libvirt runs no commands."""
-        raise CapabilityError(f"{argv[0]} cannot be run on host {self.name}, of which we have only the URI of its libvirt")
-
-    def process_of(self, guest: GuestIdentity) -> int | None:
-        """None: QEMU's process is on the host, not here."""
-        return None
-
-    @property
-    def shares_our_clock(self) -> bool:
-        """It is False: the host's clocks are its own."""
-        return False
-
-    @property
-    def unmeasured(self) -> dict[str, str]:
-        """What libvirt does not tell."""
-        found = {
-            f"network of host {self.name}": "libvirt tells the traffic of guests, not that of the host",
-            f"console of the guest on host {self.name}": "it is written to a file on the host, which we cannot read",
-        }
-        if not self._is_here:
-            # Where it is here the kernel says what is free.
-            found[f"shared memory of host {self.name}"] = "libvirt counts it as page cache: what is free is an upper bound"
-        return found
-
-    def logs(self) -> dict[str, str]:
-        """Says where the logs lie: on the host, where we cannot read them."""
-        return {f"{self.name}-logs.log": f"the logs of {self.libvirt_uri} lie on the host: /var/log/libvirt\n"}
+        """Its memory, and what is free in the shared storage."""
+        with folder_at(self.libvirt_uri, self._storage, self._label) as storage:
+            return replace(super().capacity(), disk_bytes=storage.free_bytes())
 
 
 class Here:
@@ -346,7 +256,8 @@ def room_of(host: RemoteHost) -> str:
     """What is free on it, in words."""
     room = host.capacity()
     sure = f" ({format_bytes(room.sure_memory_bytes)} for sure)" if room.sure_memory_bytes is not None else ""
-    return f"{format_bytes(room.memory_bytes)} of memory{sure}, {format_bytes(room.disk_bytes)} in the shared storage"
+    disk = "unknown room" if room.disk_bytes is None else format_bytes(room.disk_bytes)
+    return f"{format_bytes(room.memory_bytes)} of memory{sure}, {disk} in the shared storage"
 
 
 def _shared(spec: HostsSpec) -> str:

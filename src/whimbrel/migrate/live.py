@@ -95,6 +95,8 @@ def options_of(request: MoveRequest, resume: bool = False) -> MoveOptions:
         certificate_name=request.destination.certificate_name,
         storage=spec.storage,
         resume=resume,
+        persist=request.persist,
+        undefine_source=request.undefine_source,
     )
 
 

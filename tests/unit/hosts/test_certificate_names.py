@@ -8,7 +8,7 @@ import pytest
 
 from tests.fakes import GUEST, FakeHost
 from whimbrel.engines.binding import libvirt
-from whimbrel.engines.domain import parameters_of
+from whimbrel.engines.libvirt_moves import parameters_of
 from whimbrel.hosts.remote import RemoteHost
 from whimbrel.migrate.live import options_of
 from whimbrel.migrate.technique import MoveRequest

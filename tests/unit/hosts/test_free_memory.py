@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.fakes import GUEST, FakeHost
+from whimbrel.engines import libvirt_storage
 from whimbrel.engines.hypervisor import HostMemory
 from whimbrel.engines.libvirt import Connection
 from whimbrel.errors import CapabilityError, ReservationError
@@ -67,7 +68,7 @@ def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         yield Pool()
 
     monkeypatch.setattr(Connection, "open", opened)
-    monkeypatch.setattr(remote, "pool", pool)
+    monkeypatch.setattr(libvirt_storage, "pool", pool)
     (tmp_path / "of-this-machine").write_text(MEMINFO)
     monkeypatch.setattr(memory, "MEMINFO", tmp_path / "of-this-machine")
     monkeypatch.setenv("WHIMBREL_HOME", str(tmp_path))

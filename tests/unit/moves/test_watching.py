@@ -11,7 +11,7 @@ from tests.fakes import FakeHost
 from whimbrel.errors import InstrumentError, TrialError
 from whimbrel.moves.instruments import play, said_by, watch
 from whimbrel.records.trial import Event
-from whimbrel.services.client import CLIENTS
+from whimbrel.services.client import CLIENTS, Client
 
 
 class Told:
@@ -65,6 +65,13 @@ def test_what_viewers_told_is_in_the_record_with_its_time_and_number() -> None:
         Event(source="hls player", host=None, name="playing", realtime_ns=None, seen_ns=7, data={"viewer": 1}),
     ]
     assert said_by([]) == []
+
+
+@pytest.mark.parametrize("client", CLIENTS.values(), ids=list(CLIENTS))
+def test_nothing_is_lost_of_what_any_kind_of_client_told(client: Client) -> None:
+    player: Any = Told({"say": "playing", "viewer": 1, "t_ns": 5})
+    [event] = said_by([(client, player)])
+    assert (event.source, event.name, event.seen_ns, event.data) == (client.instrument, "playing", 5, {"viewer": 1})
 
 
 def test_a_player_is_ready_once_every_viewer_plays() -> None:

@@ -1,0 +1,121 @@
+"""A host of which we have the URI of its libvirt, and no more."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from urllib.parse import urlsplit, urlunsplit
+
+from whimbrel.engines.door import hypervisor_at
+from whimbrel.engines.hypervisor import Hypervisor
+from whimbrel.errors import CapabilityError
+from whimbrel.hosts.host import Capacity, GuestState, SamplePoints
+from whimbrel.hosts.identity import GuestIdentity, HostIdentity
+from whimbrel.hosts.states import state_told_by
+from whimbrel.spec.libvirt_uri import is_address, split_libvirt_uri, without_asking
+from whimbrel.system import memory
+
+
+class UriHost:
+    """A host known by its libvirt URI, and how a peer reaches it. Implements ``hosts.host.Host``.
+
+    ``peer_uri`` is how another host reaches its libvirt; None: as we do, but with the other host's own certificates and sockets.
+    """
+
+    def __init__(
+        self, name: str, uri: str, address: str, peer_uri: str | None = None, certificate_name: str | None = None
+    ) -> None:
+        self.name = name
+        self.address = address
+        self._uri = uri
+        self._peer_uri = peer_uri
+        self._certificate_name = certificate_name
+
+    @property
+    def libvirt_uri(self) -> str:
+        """How we reach it."""
+        return self._uri
+
+    def hypervisor(self) -> Hypervisor:
+        """What answers at its URI."""
+        return hypervisor_at(self.libvirt_uri)
+
+    @property
+    def peer_uri(self) -> str:
+        """How the other host reaches it; nobody can be asked there."""
+        return without_asking(self._peer_uri or urlunsplit(urlsplit(self._uri)._replace(query="")))
+
+    @property
+    def move_uri(self) -> str:
+        """Where a peer sends a guest's memory."""
+        return f"tcp://[{self.address}]" if ":" in self.address else f"tcp://{self.address}"
+
+    def identity(self) -> HostIdentity:
+        """Which machine it is, as its libvirt says."""
+        with self.hypervisor() as connection:
+            return HostIdentity(*connection.host_identity())
+
+    @property
+    def certificate_name(self) -> str | None:
+        """What was given; else, for a host with an address only, the name by which its libvirt is reached over TLS.
+
+        That name is in the certificate of its libvirt already, and QEMU's is usually the same. A name that only ssh knows is not.
+        """
+        if self._certificate_name is not None or not is_address(self.address):
+            return self._certificate_name
+        peer = split_libvirt_uri(self.peer_uri)
+        return peer.host if peer.transport == "tls" and not is_address(peer.host) else None
+
+    @property
+    def gone(self) -> bool:
+        """A host of somebody else's that does not answer may only be silent."""
+        return False
+
+    def state_of(self, what: GuestIdentity) -> GuestState:
+        """What its libvirt says of the guest."""
+        return state_told_by(self.hypervisor(), what)
+
+    def capacity(self) -> Capacity:
+        """Free memory as its libvirt says, or the kernel where it is this machine's."""
+        with self.hypervisor() as connection:
+            told = connection.memory()
+        if self._is_here and told.total_bytes == memory.total_bytes():
+            return Capacity(memory.available_bytes(), None)
+        return Capacity(told.free_at_most_bytes, None, told.free_for_sure_bytes)
+
+    @property
+    def _is_here(self) -> bool:
+        """Whether its libvirtd is reached by a socket of this machine; another machine's may be passed on to one."""
+        return split_libvirt_uri(self.libvirt_uri).local
+
+    def sample_points(self) -> SamplePoints | None:
+        """Its libvirt is all that can be asked."""
+        return None
+
+    def command(self, argv: Sequence[str]) -> Sequence[str]:
+        """Raises CapabilityError: libvirt runs no commands."""
+        raise CapabilityError(f"{argv[0]} cannot be run on host {self.name}, of which we have only the URI of its libvirt")
+
+    def process_of(self, guest: GuestIdentity) -> int | None:
+        """None: QEMU's process is on the host, not here."""
+        return None
+
+    @property
+    def shares_our_clock(self) -> bool:
+        """It is False: the host's clocks are its own."""
+        return False
+
+    @property
+    def unmeasured(self) -> dict[str, str]:
+        """What libvirt does not tell."""
+        found = {
+            f"network of host {self.name}": "libvirt tells the traffic of guests, not that of the host",
+            f"console of the guest on host {self.name}": "it is written to a file on the host, which we cannot read",
+        }
+        if not self._is_here:
+            # Where it is here the kernel says what is free.
+            found[f"shared memory of host {self.name}"] = "libvirt counts it as page cache: what is free is an upper bound"
+        return found
+
+    def logs(self) -> dict[str, str]:
+        """Says where the logs lie: on the host, where we cannot read them."""
+        return {f"{self.name}-logs.log": f"the logs of {self.libvirt_uri} lie on the host: /var/log/libvirt\n"}
