@@ -52,6 +52,8 @@ def test_every_technique_moves_every_form(
     assert record.outcome.result == "moved", record.outcome.error
     assert record.outcome.measured, record.outcome.error
     assert record.outcome.runs_on == ["b"]
+    # Even one that is shut down to be moved has not ended by itself.
+    assert record.end is None
     same = technique != "cold"
     assert record.outcome.same_identity == same
     # What was promised is checked by the trial itself; here, that the witness was really asked.
