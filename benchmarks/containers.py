@@ -24,7 +24,7 @@ from whimbrel.engines.libvirt import Connection
 from whimbrel.guests import carrier
 from whimbrel.guests import guest as the_guest
 from whimbrel.guests.carrier import CONTAINER, CONTAINER_MAC, HOME, VmCarrier, container_at
-from whimbrel.guests.carrier_states import CarrierState, CarrierStates, Role
+from whimbrel.guests.carrier_states import CarrierRole, CarrierState, CarrierStates
 from whimbrel.guests.saving import make_state
 from whimbrel.images.recipes import content_hash
 from whimbrel.images.store import ImageStore
@@ -34,6 +34,8 @@ from whimbrel.migrate.technique import MoveRequest
 from whimbrel.moves.instruments import Instruments
 from whimbrel.observe.migration_events import MigrationEvents
 from whimbrel.records.trial import Plan
+from whimbrel.services.client import CLIENTS
+from whimbrel.services.nginx import STREAM
 from whimbrel.spec.campaign import CampaignSpec
 from whimbrel.spec.fields import HostName
 from whimbrel.spec.load import load_campaign
@@ -71,7 +73,7 @@ class Bench:
         )
         hosts = [self.lab.hosts["a"], self.lab.hosts["b"]]
         with tempfile.TemporaryDirectory() as folder, self._carriers(states) as (serving, waiting):
-            with Instruments(self.lab, self.spec, plan, hosts, Path(folder)).player() as player:
+            with Instruments(self.lab, self.spec, plan, hosts, Path(folder)).client(CLIENTS["viewers"]) as player:
                 player.wait_for(lambda said: sum(line["say"] == "playing" for line in said) == VIEWERS, "to play", 60)
                 pause(_BEFORE_S)
                 from_ns = read_pair().monotonic_ns
@@ -117,7 +119,7 @@ class Bench:
         """The service gap of Podman's, in s."""
         return self.service_gap_s((self.podmans("a", "serving"), self.podmans("b", "waiting")), move_plainly)
 
-    def podmans(self, side: HostName, role: Role) -> CarrierState:
+    def podmans(self, side: HostName, role: CarrierRole) -> CarrierState:
         """A carrier that has Podman and the container's image; in the one that serves the container runs."""
         like = self.ours.get(side, role, 1)
         content = {"like": like.id, "by": "podman", "version": 2}
@@ -131,7 +133,7 @@ class Bench:
                 run_plainly(agent, self.lab.guest.address)
             return {"versions": {"podman": agent.shell("podman --version").split()[-1]}}
 
-        folder = self.lab.store.ensure_named(
+        folder = self.lab.files.store.ensure_named(
             name, content, f"a saved state of carrier {side} with Podman, {role}",
             lambda out, _: make_state(self.lab, like.vm, plan, below, out, prepare),
         )  # fmt: skip
@@ -162,7 +164,7 @@ def run_plainly(agent: GuestAgent, address: str) -> None:
     """The container as an operator runs it, with an address of its own."""
     agent.shell(
         f"podman run --detach --name {CONTAINER} --network plain --ip {address} --mac-address {CONTAINER_MAC}"
-        f" --volume /srv/film:/srv/film:ro {CONTAINER} sh -c {shlex.quote(carrier.command())}",
+        f" --volume /srv/film:/srv/film:ro {CONTAINER} sh -c {shlex.quote(carrier.command(STREAM))}",
         timeout_s=180,
     )
 
@@ -199,7 +201,7 @@ def bench(note: Callable[[str], None]) -> Iterator[Bench]:
         lab = Lab(spec.lab, ImageStore(note), ledger)
         lab.up()
         try:
-            yield Bench(lab, spec, CarrierStates(lab, spec.guest, spec.stream))
+            yield Bench(lab, spec, CarrierStates(lab, spec.guest, spec.stream, STREAM))
         finally:
             lab.down()
 

@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 
 from whimbrel.engines import libvirt_storage
+from whimbrel.engines.hypervisor import HostMemory
 from whimbrel.engines.libvirt import Connection
-from whimbrel.errors import EngineError
-from whimbrel.hosts import remote
+from whimbrel.errors import EngineError, SilentError
 from whimbrel.spec.hosts import HostsSpec
 
 
@@ -35,6 +35,7 @@ class FakeDomain:
 
     def destroy(self) -> None:
         self.host.domains.pop(self.uuid, None)
+        self.active = self.executing = False
 
 
 @dataclass
@@ -58,6 +59,12 @@ class FakeLibvirt:
 
     def host_identity(self) -> tuple[str, str]:
         return self.number, f"machine-{self.number}"
+
+    def versions(self) -> dict[str, str]:
+        return {"libvirt": "11.3.0", "qemu": "10.0.0"}
+
+    def memory(self) -> HostMemory:
+        return HostMemory(8 * 2**30, 2 * 2**30, 0, 2 * 2**30)
 
 
 class FakePool:
@@ -94,6 +101,9 @@ class FakePool:
     def remove(self, name: str) -> None:
         self._folder.pop(name, None)
 
+    def free_bytes(self) -> int:
+        return 100 * 2**30
+
 
 class SharedHosts:
     """Both hosts and their folder."""
@@ -116,14 +126,13 @@ class SharedHosts:
     def install(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """In libvirt's place."""
         monkeypatch.setattr(Connection, "open", self.open)
-        for using_pools in (libvirt_storage, remote):
-            monkeypatch.setattr(using_pools, "pool", self._pool)
+        monkeypatch.setattr(libvirt_storage, "pool", self._pool)
 
     @contextmanager
     def open(self, uri: str) -> Iterator[FakeLibvirt]:
         found = next(host for host in (self.a, self.b) if host.uri == uri)
         if found.away:
-            raise EngineError(f"libvirt could not connect to {uri}")
+            raise SilentError(f"libvirt could not connect to {uri}")
         yield found
 
     @staticmethod

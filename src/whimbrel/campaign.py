@@ -8,17 +8,16 @@ from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 
 from whimbrel.analysis.exclusion import spoilt
-from whimbrel.errors import CapabilityError, UnsafeStateError, UsageError
+from whimbrel.errors import UnsafeStateError, UsageError
 from whimbrel.hosts.site import Site
 from whimbrel.images.store import ImageStore
-from whimbrel.lab.criu_check import examine_criu
-from whimbrel.migrate.techniques import lacks
+from whimbrel.moves.fresh import Start
 from whimbrel.moves.making import make_states
 from whimbrel.moves.needs import wanted_of
 from whimbrel.moves.notes import Origin
 from whimbrel.moves.place import workplace
+from whimbrel.moves.possible import need_container_techniques
 from whimbrel.moves.starts import Starts
-from whimbrel.moves.subject import Start
 from whimbrel.records.store import CampaignFolder, StoredTrial
 from whimbrel.records.trial import Plan
 from whimbrel.spec.arms import ArmSpec
@@ -31,6 +30,8 @@ from whimbrel.trial.trial import Trial
 _AROUND_A_TRIAL_S = 6.0
 _SHARE_OF_MEMORY_IN_USE = 0.35
 _MAKING_A_STATE_S = 60.0
+# Until all is steady, and until all is as before; how long the command takes nobody knows.
+_A_WATCHED_TRIAL_S = 15.0
 
 
 def plan_trials(spec: CampaignSpec, only: frozenset[str] = frozenset(), repeat: int | None = None) -> list[Plan]:
@@ -103,7 +104,7 @@ class _Member:
     def plan(self, spec: CampaignSpec, block: int, order: int) -> Plan:
         assert self.arm.name is not None
         source, destination = spec.host_names[:2]
-        if block % 2 == 0 and block > 0:
+        if block % 2 == 0 and block > 0 and not spec.watched:
             source, destination = destination, source
         return Plan(
             scenario=self.scenario.name,
@@ -111,6 +112,7 @@ class _Member:
             form=self.arm.form or self.scenario.form,
             viewers=self.arm.viewers,
             hls_viewers=self.arm.hls_viewers,
+            vlc_viewers=self.arm.vlc_viewers,
             engine=self.arm.engine,
             moves=self.arm.moves,
             block=block,
@@ -123,22 +125,15 @@ class _Member:
 
 def need_possible(spec: CampaignSpec, plans: Sequence[Plan], store: ImageStore) -> None:
     """CapabilityError when this machine cannot make a move that is planned; tried only where that depends on the machine."""
-    arms = {plan.arm for plan in plans if plan.form == "container" and plan.moves}
-    findings = examine_criu(store) if arms else []
-    for arm in sorted(arms):
-        technique = spec.in_arm(spec.find_arm(arm)[1]).migration.technique
-        reason = lacks(technique, findings)
-        if reason is not None:
-            raise CapabilityError(
-                f"a container cannot be moved between servers by {technique} here, as arm {arm!r} wants it",
-                details=reason,
-                resolution="'whimbrel techniques' lists what can be done; the form 'nested' moves it between VMs",
-            )
+    arms = sorted({plan.arm for plan in plans if plan.form == "container" and plan.moves})
+    need_container_techniques({f"arm {arm!r}": spec.in_arm(spec.find_arm(arm)[1]).migration.technique for arm in arms}, store)
 
 
 def estimate_trial_s(spec: CampaignSpec) -> float:
     """About how long a trial takes, in seconds."""
     observe = spec.observe
+    if spec.watched:
+        return _A_WATCHED_TRIAL_S
     rate = min(spec.link_rate_bytes_per_s, spec.migration.bandwidth_set_bytes_per_s or spec.link_rate_bytes_per_s)
     moving_s = spec.guest.memory_bytes * _SHARE_OF_MEMORY_IN_USE / rate
     return _AROUND_A_TRIAL_S + observe.at_rest_s + observe.before_s + observe.after_s + moving_s
@@ -161,7 +156,8 @@ def estimate_profiles_s(spec: CampaignSpec, plans: Sequence[Plan]) -> float:
 
 def estimate_states_s(plans: list[Plan]) -> float:
     """About how long making every saved state takes when none is there yet, in seconds."""
-    saved = {(plan.scenario, plan.form, plan.engine, plan.state_boot) for plan in plans if plan.form != "container"}
+    with_states = [plan for plan in plans if plan.form in ("vm", "nested")]
+    saved = {(plan.scenario, plan.form, plan.engine, plan.state_boot) for plan in with_states}
     return len(saved) * _MAKING_A_STATE_S
 
 
@@ -219,7 +215,7 @@ class Campaign:
         done: list[StoredTrial] = []
         try:
             # A lab that was left up may have the rate of another campaign's last arm.
-            self._site.shape_links(self._rate_bytes_per_s)
+            self._site.network.shape_links(self._rate_bytes_per_s)
             while len(done) < len(self._plans):
                 plan = self._plans[len(done)]
                 known = before.get(plan.order)
@@ -288,5 +284,5 @@ class Campaign:
 
     def _shape(self, spec: CampaignSpec) -> None:
         if spec.link_rate_bytes_per_s != self._rate_bytes_per_s:
-            self._site.shape_links(spec.link_rate_bytes_per_s)
+            self._site.network.shape_links(spec.link_rate_bytes_per_s)
             self._rate_bytes_per_s = spec.link_rate_bytes_per_s

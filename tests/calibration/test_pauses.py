@@ -23,6 +23,7 @@ from whimbrel.guests.forms import wait_for_service
 from whimbrel.guests.states import StateStore
 from whimbrel.lab.lab import Lab
 from whimbrel.observe.migration_events import MigrationEvents
+from whimbrel.services.nginx import STREAM
 from whimbrel.system.clock import read_pair
 from whimbrel.system.deadline import pause
 from whimbrel.system.instrument import Instrument
@@ -43,7 +44,7 @@ Interval = tuple[int, int]
 def guest(lab: Lab, states: StateStore) -> Iterator[Domain]:
     with Connection.open(lab.hosts["a"].libvirt_uri) as connection:
         agent, _ = the_guest.restore(lab, connection, lab.guest, states.get("vm", "stream", 1).folder)
-        wait_for_service(agent, "stream")
+        wait_for_service(agent, STREAM)
         domain = connection.find(lab.guest.uuid)
         assert domain is not None
         try:
@@ -61,9 +62,9 @@ def watched(lab: Lab, guest: Domain, tmp_path: Path) -> Callable[[Callable[[], N
         player = {"url": f"rtmp://{lab.guest.address}/film/film.flv", "viewers": 1, "read_ahead_s": 0.1, "length_s": 240.0}
         with (
             Instrument("probe", "whimbrel.observe.probe", probe, output=tmp_path / "probe.parquet",
-                       log_file=tmp_path / "log", wrap=lab.vantage.command),
+                       log_file=tmp_path / "log", wrap=lab.network.vantage.command),
             Instrument("player", "whimbrel.stream.player", player, output=tmp_path / "packets.parquet",
-                       log_file=tmp_path / "log", wrap=lab.vantage.command) as playing,
+                       log_file=tmp_path / "log", wrap=lab.network.vantage.command) as playing,
         ):  # fmt: skip
             playing.wait_for(lambda said: any(line["say"] == "playing" for line in said), "to play", 30)
             pause(3)

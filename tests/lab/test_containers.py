@@ -26,6 +26,7 @@ from whimbrel.migrate.container.move import ContainerMove
 from whimbrel.migrate.container.sides import ContainerSides
 from whimbrel.migrate.recovery import Intention, decide
 from whimbrel.migrate.technique import MoveReport, MoveRequest
+from whimbrel.services.nginx import STREAM
 from whimbrel.spec.migration import ContainerTechniqueName, MigrationSpec
 from whimbrel.system.process import start
 
@@ -61,7 +62,7 @@ class Carriers:
 def states(lab: Lab) -> CarrierStates:
     spec = quick("scenarios.nested.arms=[{viewers: 1, set: {migration.moves: container}}]")
     make_what_is_missing(lab, spec, "nested")
-    return CarrierStates(lab, spec.guest, spec.stream)
+    return CarrierStates(lab, spec.guest, spec.stream, STREAM)
 
 
 @pytest.fixture
@@ -161,7 +162,7 @@ def stranger(carriers: Carriers) -> Iterator[list[str]]:
     """Somebody in the clients' network who is always first to connect, and where he was let in."""
     let_in: list[str] = []
     words = [sys.executable, "-c", STRANGER, carriers.a.address, carriers.b.address]
-    asking = start(carriers.lab.vantage.command(words), stdout=True)
+    asking = start(carriers.lab.network.vantage.command(words), stdout=True)
     assert asking.stdout.readline() == b"asking\n"
     try:
         yield let_in

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import polars as pl
@@ -52,7 +53,7 @@ def test_every_technique_moves_every_form(
     assert record.outcome.result == "moved", record.outcome.error
     assert record.outcome.measured, record.outcome.error
     assert record.outcome.runs_on == ["b"]
-    # Even one that is shut down to be moved has not ended by itself.
+    # Whether the technique ends the guest's QEMU itself or not, nobody says that it has ended.
     assert record.end is None
     same = technique != "cold"
     assert record.outcome.same_identity == same
@@ -163,6 +164,26 @@ def test_hls_viewers_beside_rtmp_viewers(lab: Lab, states: StateStore, tmp_path:
         assert (viewer.late, viewer.stalls, viewer.stalling_mos) == (0, 0, 5)
 
 
+@pytest.mark.skipif(shutil.which("vlc") is None, reason="VLC is not installed (./check installs it)")
+def test_vlc_watches_beside_a_viewer_of_ours(lab: Lab, states: StateStore, tmp_path: Path) -> None:
+    spec = quick("scenarios.vm.arms=[{viewers: 1, vlc_viewers: 1}]")
+    stored = make_trial(lab, states, spec, "vm", 1, tmp_path / "results", vlc_viewers=1)
+    assert stored.record.outcome.succeeded, stored.record.outcome
+    figures = figures_of(stored)
+    [seen] = figures.vlc_viewers
+    print(seen)
+    assert seen.pictures > 100
+    assert seen.startup_s is not None
+    assert seen.resolution_s is not None
+    # A live move is bridged by what was sent ahead.
+    assert (seen.connections_lost, seen.stalled_at_end) == (0, False)
+    assert seen.longest_stall_s is not None
+    [cost] = [each for each in stored.record.instruments if each.name == "vlc player"]
+    # VLC decodes: its own processes are counted, not our asking alone.
+    assert cost.cpu_s is not None
+    assert cost.cpu_s > 0.3
+
+
 @pytest.mark.parametrize("scenario", SCENARIOS)
 def test_each_scenario_moves_with_its_viewers(
     lab: Lab, states: StateStore, spec: CampaignSpec, scenario: str, tmp_path: Path
@@ -173,6 +194,7 @@ def test_each_scenario_moves_with_its_viewers(
     assert record.outcome.result == "moved", record.outcome.error
     assert record.outcome.runs_on == ["b"]
     assert record.outcome.same_identity
+    assert record.end is None
     assert record.restored_in_s is not None
     assert figures.total_s is not None
     assert figures.qemu_downtime_ms is not None
@@ -210,7 +232,7 @@ def test_a_move_that_takes_too_long_is_aborted_and_the_guest_stays(lab: Lab, sta
     assert record.outcome.result == "aborted"
     assert record.outcome.runs_on == ["a"]
     assert any(event.name == "abort" for event in record.events)
-    figures = derive(record, None, None, None, None)
+    figures = derive(record, {})
     assert figures.total_s is None
     logs = {file.name: file.read_text() for file in (tmp_path / "results/trials/0001-vm-1/logs").iterdir()}
     assert "a-start.log" in logs
@@ -253,7 +275,7 @@ def test_a_viewer_that_loses_its_connection_says_so_and_comes_back(lab: Lab, sta
     configuration = {"url": f"rtmp://{lab.guest.address}/film/film.flv", "viewers": 1, "read_ahead_s": 3.0, "length_s": 240.0}
     player = Instrument(
         "player", "whimbrel.stream.player", configuration, output=tmp_path / "packets.parquet", log_file=tmp_path / "log",
-        procs_files=lab.vantage.procs_files, wrap=lab.vantage.command,
+        procs_files=lab.network.vantage.procs_files, wrap=lab.network.vantage.command,
     )  # fmt: skip
     with Connection.open(lab.hosts["a"].libvirt_uri) as connection:
         try:
@@ -304,6 +326,7 @@ def test_a_restored_guest_is_where_it_was(lab: Lab, states: StateStore) -> None:
 def test_disk_space_and_memory_of_a_server_are_its_own(lab: Lab) -> None:
     capacity = lab.hosts["b"].capacity()
     assert capacity.memory_bytes == lab.spec.servers["b"].memory_bytes
+    assert capacity.disk_bytes is not None
     assert capacity.disk_bytes > 2**30
 
 

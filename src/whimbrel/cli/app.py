@@ -14,14 +14,17 @@ from typer.exceptions import TyperException
 from whimbrel import __version__
 from whimbrel.cli import (
     compare,
+    density,
     deploy,
     doctor,
     explain,
     images,
+    inventory,
     lab,
     migrate,
     plan,
     predict,
+    preflight,
     profile,
     reports,
     run,
@@ -81,6 +84,10 @@ app.command()(deploy.deployed)
 app.command()(migrate.migrate)
 app.command()(migrate.abort)
 app.command()(migrate.recover)
+app.command()(preflight.preflight)
+app.command()(inventory.hosts)
+app.command()(inventory.guests)
+app.command()(density.density)
 app.command()(plan.plan)
 app.command()(reports.report)
 app.command()(reports.show)

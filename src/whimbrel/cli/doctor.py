@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from whimbrel.cli.findings import print_findings
 from whimbrel.cli.interrupts import Interrupts
 from whimbrel.errors import CapabilityError
 from whimbrel.hosts.preflight import finding as preflight
@@ -19,6 +20,7 @@ from whimbrel.hosts.remote import examine_hosts
 from whimbrel.images.store import ImageStore
 from whimbrel.lab.cpu_split import are_apart, describe, split
 from whimbrel.lab.criu_check import what_is_known
+from whimbrel.moves.needs import examine_clients
 from whimbrel.spec.campaign import CampaignSpec
 from whimbrel.spec.hosts import HostsSpec
 from whimbrel.spec.load import load_campaign
@@ -27,7 +29,6 @@ from whimbrel.system.cgroups import machine_cpus
 from whimbrel.system.topology import cores_of, write_list
 
 _MISSING = CapabilityError.exit_code
-_MARKS = {"blocks": "BLOCKS", "warns": "warns", "unseen": "not seen"}
 
 
 def doctor(
@@ -37,10 +38,10 @@ def doctor(
     """Tries everything that a lab needs on this machine, or that a file's hosts must do; exit code 3 when it is missing."""
     campaign = load_campaign(file) if file is not None else None
     if campaign is None or campaign.hosts is None:
-        tried = [*examine(), _processors(), *what_is_known(ImageStore())]
+        tried = [*examine(), processors_of_two_servers(), *what_is_known(ImageStore()), *examine_clients(campaign)]
         found = None
     else:
-        tried = examine_hosts(campaign.hosts)
+        tried = [*examine_hosts(campaign.hosts), *examine_clients(campaign)]
         found = _against_a_move(campaign, campaign.hosts, tried)
     missing = any(each.needed and not each.works for each in tried)
     if as_json:
@@ -60,7 +61,7 @@ def _against_a_move(campaign: CampaignSpec, hosts: HostsSpec, tried: list[Findin
         return examine_all(hosts, wanted_by(campaign), ledger)
 
 
-def _processors() -> Finding:
+def processors_of_two_servers() -> Finding:
     """Whether two servers can have processors of their own, and like ones."""
     cores = cores_of(machine_cpus())
     halves = split(cores, ("a", "b"))
@@ -82,6 +83,4 @@ def _print(tried: list[Finding], found: list[preflight.Finding]) -> None:
     for each in tried:
         mark = "ok" if each.works else "MISSING" if each.needed else "no"
         print(f"{mark:8s}{each.name}: {each.seen}")
-    for one in sorted(found, key=lambda one: list(_MARKS).index(one.severity)):
-        print(f"\n{_MARKS[one.severity]:10s}{one.code} ({one.side}): {one.seen}")
-        print(f"{'':10s}effect: {one.effect}\n{'':10s}cure: {one.cure}")
+    print_findings(found)

@@ -19,21 +19,21 @@ from whimbrel.units import format_duration
 
 # Columns of the main table that a terminal shows; the page shows all.
 _TERMINAL_COLUMNS = ("scenario", "viewers", "succeeded", "total (s)", "ratio", "paper ratio", "QEMU downtime (ms)",
-                     "blackout (ms)", "reachability gap (ms)", "service gap (ms)")  # fmt: skip
+                     "blackout (ms)", "reachability gap (ms)", "service gap (ms)", "stalls in VLC")  # fmt: skip
 _NARROWEST_TABLE = 100
 _WIDTH_WITHOUT_TERMINAL = 160
 # Nobody wonders so long; and who does is not told more often than that.
-_PATIENCE_S, _AGAIN_S = 2.0, 10.0
+PATIENCE_S, AGAIN_S = 2.0, 10.0
 
 
 def complain(text: str) -> None:
-    """An error, on stderr."""
+    """Writes an error to stderr."""
     print(f"whimbrel: {visible(text)}", file=sys.stderr, flush=True)
 
 
-def print_table(table: Table) -> None:
-    """The main table on stdout; a narrow terminal gets a block of lines per arm instead."""
-    positions = [position for position, column in enumerate(table.columns) if column.heading in _TERMINAL_COLUMNS]
+def print_table(table: Table, whole: bool = False) -> None:
+    """The main table on stdout, or another one as a ``whole``; a narrow terminal gets a block of lines per arm instead."""
+    positions = [position for position, column in enumerate(table.columns) if whole or column.heading in _TERMINAL_COLUMNS]
     console = Console(width=None if sys.stdout.isatty() else _WIDTH_WITHOUT_TERMINAL, highlight=False, markup=False)
     if console.width < _NARROWEST_TABLE:
         for line in table.lines:
@@ -75,7 +75,7 @@ class Steps:
         self._bar.stop()
 
     def step(self, text: str) -> None:
-        """What is being done now."""
+        """Shows what is being done now."""
         text = visible(text)
         if self._live:
             self._bar.update(self._task, description=text, left=self.left())
@@ -83,15 +83,15 @@ class Steps:
             print(f"[{format_duration(time.monotonic() - self._began_s):>12}] {text}", file=sys.stderr, flush=True)
 
     def note(self, text: str) -> None:
-        """A line that stays."""
+        """Prints a line that stays on the screen."""
         if self._live:
             self._console.print(visible(text))
         else:
             self.step(text)
 
-    def skip(self) -> None:
-        """A piece was done before."""
-        self._done += 1
+    def skip(self, pieces: int) -> None:
+        """So many pieces were done before."""
+        self._done += pieces
         self._bar.update(self._task, completed=self._done, left=self.left())
 
     def more(self, pieces: int) -> None:
@@ -100,7 +100,7 @@ class Steps:
         self._bar.update(self._task, total=self._total)
 
     def done(self, took_s: float) -> None:
-        """One more piece is done."""
+        """Counts one more piece as done."""
         self._done += 1
         self._took_s += took_s
         self._timed += 1
@@ -123,10 +123,10 @@ def waiting(words: Callable[[], str]) -> Iterator[None]:
     ended = threading.Event()
 
     def speak() -> None:
-        patience_s = _PATIENCE_S
+        patience_s = PATIENCE_S
         while not ended.wait(patience_s):
             notice()(words())
-            patience_s = _AGAIN_S
+            patience_s = AGAIN_S
 
     speaker = threading.Thread(target=speak, name="waiting", daemon=True)
     speaker.start()

@@ -26,7 +26,7 @@ from whimbrel.spec.libvirt_uri import without_asking
 from whimbrel.system.process import ProcessId, children
 
 # By ssh, over a slow line, it takes some seconds.
-_OPEN_S = 30.0
+OPEN_S = 30.0
 _KEEPALIVE_S = 2
 _KEEPALIVE_COUNT = 5
 
@@ -136,7 +136,7 @@ class Connection:
         """
         _EventLoop.ensure()
         with explained(f"connect to {uri}", None):
-            raw = _Opening(uri).within(_OPEN_S)
+            raw = _Opening(uri).within(OPEN_S)
             # Without it one that falls silent later would be waited for without end.
             raw.setKeepAlive(_KEEPALIVE_S, _KEEPALIVE_COUNT)
         return cls(uri, raw)
@@ -171,7 +171,7 @@ class Connection:
         return Abilities(_TECHNIQUES, moves_disk=True, resumes_post_copy=resumes)
 
     def clock_stamps(self, guest: Guest, tries: int) -> tuple[list[tuple[int, int]], list[int]]:
-        """By QEMU's own stamps."""
+        """Reads the host's clock from the time stamps of QEMU's events."""
         return qemu_clock.clock_stamps(qemu_of(guest), self.on_event, tries)
 
     def versions(self) -> dict[str, str]:
@@ -219,6 +219,14 @@ class Connection:
         try:
             with self._explained(f"look for the guest {uuid}"):
                 return Domain(self._raw.lookupByUUIDString(uuid))
+        except NoGuestError:
+            return None
+
+    def find_named(self, name: str) -> Domain | None:
+        """The domain of this name, running or not; None when there is none."""
+        try:
+            with self._explained(f"look for the guest {name}"):
+                return Domain(self._raw.lookupByName(name))
         except NoGuestError:
             return None
 

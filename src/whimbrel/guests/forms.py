@@ -7,13 +7,16 @@ from typing import Protocol
 
 from whimbrel.engines.guest_agent import GuestAgent
 from whimbrel.guests.guest import announce, start_beside
+from whimbrel.guests.scripts import run_script
 from whimbrel.hosts.inside import Inside
-from whimbrel.spec.service import DirtierSpec, FormName, ServiceName
+from whimbrel.services.service import Service
+from whimbrel.spec.service import DirtierSpec, FormName
 
 # Emulated guests are slow to start a container engine; these are limits, not expectations.
 _START_S = 180.0
 _CONTAINER = "origin"
 _NEIGHBOUR_PORT = 8090
+_IDENTITY = "{{.Id}} {{.State.StartedAt}} running={{.State.Running}}"
 
 
 @dataclass(frozen=True)
@@ -29,83 +32,66 @@ class Form(Protocol):
 
     name: FormName
 
-    def start_service(self, inside: Inside) -> None:
-        """Starts the stream's origin and waits until it answers."""
+    def start_service(self, inside: Inside, service: Service) -> None:
+        """Starts the service; ``wait_for_service`` says when it is ready."""
 
     def identity(self, inside: Inside) -> Identity:
         """What tells this copy from every other."""
 
-    def versions(self, inside: Inside) -> dict[str, str]:
+    def versions(self, inside: Inside, service: Service) -> dict[str, str]:
         """Versions of what serves, as the programs say them."""
 
-    def start_reach_check(self, inside: Inside, every_s: float) -> bool:
+    def start_reach_check(self, inside: Inside, service: Service, every_s: float) -> bool:
         """Starts asking between the VM's service and the container's; False where there is no container."""
 
 
 class VmForm:
-    """nginx runs in the VM. Implements ``Form``."""
+    """The service runs in the VM itself. Implements ``Form``."""
 
     name: FormName = "vm"
 
-    def start_service(self, inside: Inside) -> None:
-        """Starts nginx in the VM itself."""
-        inside.shell("systemctl start nginx.service", timeout_s=_START_S)
+    def start_service(self, inside: Inside, service: Service) -> None:
+        """Starts it as one of the VM's own."""
+        if service.start:
+            inside.shell(service.start, timeout_s=_START_S)
 
     def identity(self, inside: Inside) -> Identity:
         """The id of the guest's boot; there is no container."""
         return Identity(_boot_id(inside), None)
 
-    def versions(self, inside: Inside) -> dict[str, str]:
-        """The version of nginx."""
-        return {"nginx": inside.shell("nginx -v 2>&1").strip().rpartition("/")[2]}
+    def versions(self, inside: Inside, service: Service) -> dict[str, str]:
+        """Those of the service's programs."""
+        return {program: inside.shell(ask).strip() for program, ask in service.versions.items()}
 
-    def start_reach_check(self, inside: Inside, every_s: float) -> bool:
+    def start_reach_check(self, inside: Inside, service: Service, every_s: float) -> bool:
         """A VM alone has no neighbour."""
         return False
 
 
 class NestedForm:
-    """nginx runs in a Docker container with published ports, in the VM. Implements ``Form``."""
+    """The service runs in a Docker container with published ports, in the VM. Implements ``Form``."""
 
     name: FormName = "nested"
 
-    def start_service(self, inside: Inside) -> None:
+    def start_service(self, inside: Inside, service: Service) -> None:
         """Starts the VM's own small service, Docker, and the container, which may be there from before."""
         start_engine(inside)
-        inside.shell("systemctl start neighbour.service", timeout_s=_START_S)
-        inside.shell(
-            f"docker start {_CONTAINER} 2>/dev/null ||"
-            f" docker run --detach --name {_CONTAINER} --publish 1935:1935 --publish 80:80"
-            f" --volume /srv/film:/srv/film:ro {_CONTAINER} nginx -g 'daemon off;'",
-            timeout_s=_START_S,
-        )
+        run_script(inside, "nested_start", service.command, *service.ports, timeout_s=_START_S)
 
     def identity(self, inside: Inside) -> Identity:
         """The boot's id and the container's, with its start and whether it runs: a restarted or dead one is another."""
-        container = inside.shell(
-            f"docker inspect --format '{{{{.Id}}}} {{{{.State.StartedAt}}}} running={{{{.State.Running}}}}' {_CONTAINER}"
-        )
+        container = inside.run(["docker", "inspect", "--format", _IDENTITY, _CONTAINER])
         return Identity(_boot_id(inside), container.strip())
 
-    def versions(self, inside: Inside) -> dict[str, str]:
-        """nginx in the container, and Docker."""
-        nginx = inside.shell(f"docker exec {_CONTAINER} nginx -v 2>&1").strip().rpartition("/")[2]
-        return {"nginx": nginx, **engine_versions(inside)}
+    def versions(self, inside: Inside, service: Service) -> dict[str, str]:
+        """Those of the service's programs in the container, and Docker's."""
+        inner = ["docker", "exec", _CONTAINER, "sh", "-c"]
+        found = {program: inside.run([*inner, ask]).strip() for program, ask in service.versions.items()}
+        return found | engine_versions(inside)
 
-    def start_reach_check(self, inside: Inside, every_s: float) -> bool:
+    def start_reach_check(self, inside: Inside, service: Service, every_s: float) -> bool:
         """Asks the container from the VM, and the VM from inside the container's network."""
-        inside.shell(
-            f"""set -e
-            pid=$(docker inspect --format '{{{{.State.Pid}}}}' {_CONTAINER})
-            inner=$(docker inspect --format '{{{{range .NetworkSettings.Networks}}}}{{{{.IPAddress}}}}{{{{end}}}}' {_CONTAINER})
-            outer=$(docker inspect --format '{{{{range .NetworkSettings.Networks}}}}{{{{.Gateway}}}}{{{{end}}}}' {_CONTAINER})
-            systemd-run --unit=reach-container --property=StandardOutput=append:/run/reach.log \
-                /usr/local/bin/reach vm-to-container "$inner" 80 {every_s}
-            systemd-run --unit=reach-vm --property=StandardOutput=append:/run/reach.log \
-                nsenter --net="/proc/$pid/ns/net" \
-                /usr/local/bin/reach container-to-vm "$outer" {_NEIGHBOUR_PORT} {every_s}
-            """,
-        )
+        run_script(inside, "nested_reach", every_s, service.ports[-1], _NEIGHBOUR_PORT)
         return True
 
 
@@ -114,48 +100,38 @@ FORMS: dict[FormName, Form] = {"vm": VmForm(), "nested": NestedForm()}
 
 def start_engine(inside: Inside) -> None:
     """Starts Docker, whether or not a container is to run in it."""
-    inside.shell("systemctl start docker.service", timeout_s=_START_S)
+    inside.run(["systemctl", "start", "docker.service"], timeout_s=_START_S)
 
 
 def engine_versions(inside: Inside) -> dict[str, str]:
     """Docker, as its server says."""
-    return {"docker": inside.shell("docker version --format '{{.Server.Version}}'").strip()}
+    return {"docker": inside.run(["docker", "version", "--format", "{{.Server.Version}}"]).strip()}
 
 
 def import_container(inside: Inside) -> None:
     """Makes the container's image from the payload disk; done once, when the nested disk is made."""
-    inside.shell(
-        f"mkdir -p /run/payload && mount -o ro /dev/vdc /run/payload && systemctl start docker.service"
-        f" && docker import /run/payload/rootfs.tar {_CONTAINER} && umount /run/payload"
-        f" && systemctl stop docker.service docker.socket containerd.service && sync",
-        timeout_s=600,
-    )
+    run_script(inside, "nested_import", timeout_s=600)
 
 
-def wait_for_service(inside: Inside, service: ServiceName) -> None:
-    """Waits until the origin answers in the guest, the way its viewers will ask: port 80 and port 1935."""
-    if service == "stream":
-        inside.shell(
-            "i=0; until bash -c 'exec 3<>/dev/tcp/127.0.0.1/1935 && exec 4<>/dev/tcp/127.0.0.1/80' 2>/dev/null;"
-            " do i=$((i+1)); [ $i -lt 300 ] || exit 1; sleep 0.1; done",
-            timeout_s=60,
-        )
+def wait_for_service(inside: Inside, service: Service) -> None:
+    """Waits until the service takes connections in the guest, on every port of it; GuestError when it does not in time."""
+    if service.ports:
+        run_script(inside, "ports_wait", *service.ports, timeout_s=30 * len(service.ports) + 30)
 
 
-def start_again(agent: GuestAgent, form: FormName, service: ServiceName, dirtier: DirtierSpec | None, witness: bool) -> None:
+def start_again(agent: GuestAgent, form: FormName, service: Service, dirtier: DirtierSpec | None, witness: bool) -> None:
     """After a boot: the clock, word to its neighbours of where it is now, the service, and what ran beside it."""
     agent.set_clock()
     announce(agent)
-    if service != "none":
-        FORMS[form].start_service(agent)
-        wait_for_service(agent, service)
+    FORMS[form].start_service(agent, service)
+    wait_for_service(agent, service)
     start_beside(agent, dirtier, witness)
 
 
 def read_reach_log(inside: Inside) -> list[str]:
     """The lines that the reach check has written so far."""
-    return inside.shell("cat /run/reach.log 2>/dev/null || true").splitlines()
+    return inside.run(["cat", "/run/reach.log"], check=False).splitlines()
 
 
 def _boot_id(inside: Inside) -> str:
-    return inside.shell("cat /proc/sys/kernel/random/boot_id").strip()
+    return inside.read("/proc/sys/kernel/random/boot_id").decode().strip()

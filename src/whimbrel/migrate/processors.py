@@ -16,11 +16,11 @@ def refuse_lesser_processor(request: MoveRequest) -> None:
 
     Hosts that are one machine have one processor, and are not asked.
     """
-    if request.source.shares_our_clock and request.destination.shares_our_clock:
+    if request.source.access.shares_our_clock and request.destination.access.shares_our_clock:
         return
     with request.source.hypervisor() as source:
-        domain = source.find(request.guest.uuid)
-        needed = needed_by(domain, source) if domain is not None else None
+        guest = source.find(request.guest.uuid)
+        needed = needed_by(guest, source) if guest is not None else None
         if needed is None:
             return
         with request.destination.hypervisor() as destination:

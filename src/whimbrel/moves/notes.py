@@ -33,13 +33,17 @@ from whimbrel.records.trial import (
     TrialRecord,
     WitnessRecord,
 )
+from whimbrel.services.registry import SERVICES, service_of
+from whimbrel.services.service import image_of
 from whimbrel.spec.campaign import CampaignSpec
 from whimbrel.spec.fields import HostName
 from whimbrel.system.clock import ClockPair, clock_id
 from whimbrel.system.provenance import machine
 
 # Programs that a reader looks for; None where they had no part.
-_NO_PART: dict[str, str | None] = {"criu": None, "docker": None, "nginx": None}
+_NO_PART: dict[str, str | None] = dict.fromkeys(
+    ["criu", "docker", *(program for service in SERVICES.values() for program in service.versions)]
+)
 
 
 @dataclass(frozen=True)
@@ -67,7 +71,7 @@ class Started(Protocol):
 
     @property
     def versions(self) -> dict[str, str]:
-        """Of what runs in it."""
+        """The versions of what runs in it."""
 
 
 @dataclass
@@ -109,7 +113,7 @@ class Notes:
         events.write_job(workplace / "job.parquet")
 
     def keep_ending(self, ending: Ending) -> None:
-        """How the move ended."""
+        """Notes how the move ended."""
         self.report, self.result, self.known_failure = ending.report, ending.result, ending.known
         self.runs_on = list(ending.runs_on)
 
@@ -180,8 +184,8 @@ class Notes:
             machine_cpus=here.cpus,
             machine_memory_bytes=here.memory_bytes,
             accelerator=state.accelerator,
-            cpu_placement=site.cpu_placement,
-            cpu_split=site.cpu_split,
+            cpu_placement=site.accounting.cpu_placement,
+            cpu_split=site.accounting.cpu_split,
             versions=_NO_PART | self.host_versions | state.versions,
             saved_state=state.id,
             images=_images(site, spec, plan),
@@ -191,9 +195,12 @@ class Notes:
 
 
 def _images(site: Site, spec: CampaignSpec, plan: Plan) -> list[str]:
-    store = site.store
-    root = store.container_tree().parent if plan.form == "container" else store.guest_disk(spec.guest.disk_bytes)
-    return [site.platform, root.name, store.film(spec.stream.bitrate_bytes_per_s, spec.stream.length_s).name]
+    store = site.files.store
+    if plan.form == "container":
+        root = store.container_tree(image_of(service_of(spec, plan.arm))).parent
+    else:
+        root = store.guest_disk(spec.guest.disk_bytes)
+    return [site.platform.id, root.name, store.film(spec.stream.bitrate_bytes_per_s, spec.stream.length_s).name]
 
 
 def count_reach(lines: Sequence[str], before: int, until_after_move: int) -> ReachCounts:

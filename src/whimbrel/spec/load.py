@@ -14,9 +14,10 @@ from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from whimbrel.errors import SpecError, UsageError
 from whimbrel.spec.arms import ArmSpec
 from whimbrel.spec.campaign import CampaignSpec
+from whimbrel.spec.density import DensitySpec
 from whimbrel.spec.document import line_of, parse_yaml, read_text, spec_error
 from whimbrel.spec.overrides import parse_override
-from whimbrel.spec.service import SENT_AHEAD_S
+from whimbrel.spec.service import EVERY_WATCHER
 from whimbrel.units import format_duration
 
 _FORMS_THAT_HAVE = {"vm": ("vm", "nested"), "container": ("nested", "container")}
@@ -24,9 +25,9 @@ _FORMS_THAT_HAVE = {"vm": ("vm", "nested"), "container": ("nested", "container")
 
 def load_campaign(file: Path, overrides: Sequence[str] = ()) -> CampaignSpec:
     """The campaign that ``file`` describes, with ``key=value`` overrides applied; SpecError when it is wrong."""
-    document = parse_yaml(read_text(file), file)
-    for override in overrides:
-        _apply(document, override)
+    document = _document(file, overrides)
+    if "forms" in document and "scenarios" not in document:
+        raise SpecError("is a density file", file=file, resolution=f"'whimbrel density {file}' fills a server with its guests")
     spec = _validate(document, file)
     for position, scenario in enumerate(spec.scenarios):
         for arm in scenario.every_arm:
@@ -40,6 +41,13 @@ def load_campaign(file: Path, overrides: Sequence[str] = ()) -> CampaignSpec:
                 key = ".".join(map(str, first["loc"]))
                 raise SpecError(f"in arm {arm.name!r}: {first['msg']}", file=file, line=line, key=key) from error
             _check_film(there, arm, file, document)
+            if there.watched:
+                if there.migration.there is None:
+                    raise SpecError(
+                        f"arm {arm.name!r} has no command that moves the service", file=file, line=line,
+                        key=f"scenarios.{position}", resolution="set 'migration.there', for all or in the arm",
+                    )  # fmt: skip
+                continue
             moves, form = there.migration.moves, arm.form or scenario.form
             if form not in _FORMS_THAT_HAVE[moves]:
                 what = "a VM" if moves == "vm" else "a container"
@@ -48,6 +56,22 @@ def load_campaign(file: Path, overrides: Sequence[str] = ()) -> CampaignSpec:
                     key=f"scenarios.{position}", resolution="give it another 'form', or say what moves: 'migration.moves'",
                 )  # fmt: skip
     return spec
+
+
+def load_density(file: Path, overrides: Sequence[str] = ()) -> DensitySpec:
+    """The density file ``file``, with ``key=value`` overrides applied; SpecError when it is wrong."""
+    document = _document(file, overrides)
+    try:
+        return DensitySpec.model_validate(document)
+    except ValidationError as error:
+        raise spec_error(error, document, file, DensitySpec) from error
+
+
+def _document(file: Path, overrides: Sequence[str]) -> CommentedMap:
+    document = parse_yaml(read_text(file), file)
+    for override in overrides:
+        _apply(document, override)
+    return document
 
 
 def _validate(document: CommentedMap, file: Path) -> CampaignSpec:
@@ -75,7 +99,8 @@ def _check_settings(document: CommentedMap, file: Path, position: int, arm: ArmS
 
 def _with_one_arm(document: CommentedMap, position: int, arm: ArmSpec) -> CommentedMap:
     """The document, to be changed, without what no arm can change: the other arms, and what is said of all together."""
-    scenario = {key: document["scenarios"][position][key] for key in ("name", "title", "form", "service")}
+    given = document["scenarios"][position]
+    scenario = {key: given[key] for key in ("name", "title", "form", "service") if key in given}
     scenario["arms"] = [arm.model_dump(mode="json", by_alias=True)]
     of_all = ("scenarios", "evidence", "thresholds")
     kept = deepcopy({key: value for key, value in document.items() if key not in of_all})
@@ -88,8 +113,7 @@ def _check_film(spec: CampaignSpec, arm: ArmSpec, file: Path, document: Commente
     The origin plays a film once. It is over for a viewer when all of it has been sent, which is earlier by what is sent ahead.
     """
     stream, observe = spec.stream, spec.observe
-    ahead = {"stream.read_ahead": stream.read_ahead_s + SENT_AHEAD_S} if arm.viewers else {}
-    ahead |= {"stream.hls_buffer": stream.hls_buffer_s} if arm.hls_viewers else {}
+    ahead = dict(stream.ahead_of(key) for key in EVERY_WATCHER if getattr(arm, key))
     if not ahead:
         return
     kept, most_s = max(ahead.items(), key=lambda item: item[1])
@@ -115,20 +139,20 @@ def _apply(document: CommentedMap, override: str) -> None:
 
 
 def _put(document: CommentedMap, key: str, value: Any, said: str) -> None:
-    place: Any = document
+    here: Any = document
     *steps, last = key.split(".")
     for step in steps:
-        place = _step_into(place, step, said)
-    if not isinstance(place, CommentedMap):
+        here = _step_into(here, step, said)
+    if not isinstance(here, CommentedMap):
         raise UsageError(f"{said}: there is no such place in the file")
-    place[last] = value
+    here[last] = value
 
 
-def _step_into(place: Any, step: str, said: str) -> Any:
-    if isinstance(place, CommentedMap):
-        return place.setdefault(step, CommentedMap())
-    if isinstance(place, CommentedSeq):
-        for position, item in enumerate(place):
+def _step_into(here: Any, step: str, said: str) -> Any:
+    if isinstance(here, CommentedMap):
+        return here.setdefault(step, CommentedMap())
+    if isinstance(here, CommentedSeq):
+        for position, item in enumerate(here):
             if step == str(position) or (isinstance(item, CommentedMap) and item.get("name") == step):
                 return item
     raise UsageError(f"{said}: there is no {step!r} in the file")

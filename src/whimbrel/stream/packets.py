@@ -11,7 +11,7 @@ from whimbrel.records.series import PACKETS_SCHEMA
 from whimbrel.stream.rtmp import Media, RtmpError
 
 # What a hostile server may make us keep (a day of a film has 7 million).
-_MOST_ROWS = 20_000_000
+MOST_ROWS = 20_000_000
 
 
 class PacketLog:
@@ -26,8 +26,8 @@ class PacketLog:
 
     def note(self, connection: int, arrived_ns: int, media: Sequence[Media]) -> None:
         """What came at one moment over one connection; RtmpError when it is more than any film has."""
-        if len(self._sizes) + len(media) > _MOST_ROWS:
-            raise RtmpError(f"the server has sent more than {_MOST_ROWS} packets: this is no film")
+        if len(self._sizes) + len(media) > MOST_ROWS:
+            raise RtmpError(f"the server has sent more than {MOST_ROWS} packets: this is no film")
         for message in media:
             self._connections.append(connection)
             self._kinds.append(message.kind)

@@ -16,7 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 from whimbrel.analysis.kept import kept_figures
 from whimbrel.errors import UsageError
 from whimbrel.hosts.site import Site
-from whimbrel.moves.subject import Start
+from whimbrel.moves.fresh import Start
 from whimbrel.predict.move import expectation_of, why_not
 from whimbrel.predict.overheads import Seen, learn
 from whimbrel.predict.profile import Profile
@@ -71,6 +71,7 @@ class Foresight:
         what = [
             plan.scenario, plan.form, plan.engine, str(plan.viewers), str(plan.hls_viewers),
             spec.guest.model_dump_json(), spec.stream.model_dump_json(),
+            *([f"{plan.vlc_viewers} vlc"] if plan.vlc_viewers else []),
         ]  # fmt: skip
         return self._folder.profiles / f"{hashlib.sha256(' '.join(what).encode()).hexdigest()[:12]}-{plan.state_boot}.json"
 

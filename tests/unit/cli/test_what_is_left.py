@@ -8,7 +8,7 @@ import pytest
 
 from tests.campaigns import RECORDED
 from tests.shared_hosts import SharedHosts
-from whimbrel.cli.run import _Run
+from whimbrel.api.running import left_of
 from whimbrel.hosts.remote import RemoteSite, hosts_ledger, owner_of
 from whimbrel.images.store import ImageStore
 from whimbrel.records.store import CampaignFolder, StoredTrial
@@ -32,9 +32,7 @@ def site(hosts: SharedHosts) -> RemoteSite:
 def said(site: RemoteSite, end: EndRecord | None) -> str:
     campaign = CampaignFolder.open(RECORDED)
     stored = campaign.trials()[0]
-    run = _Run(campaign.spec, campaign.plans, site.ledger, campaign.folder, True, resumed=False, take_over=False)
-    run._last = StoredTrial(stored.folder, stored.record.model_copy(update={"end": end}))
-    return run._what_is_left(site)
+    return left_of(site, StoredTrial(stored.folder, stored.record.model_copy(update={"end": end})))
 
 
 def ended(left: str) -> EndRecord:

@@ -13,6 +13,7 @@ import pytest
 from tests.labs import PROJECT
 from tests.raw_libvirt import RawDomain, RawPair, error
 from whimbrel.engines.binding import libvirt
+from whimbrel.engines.failures import FAILURES
 from whimbrel.errors import CleanUpError, EngineError
 from whimbrel.hosts.preflight import ways
 from whimbrel.hosts.preflight.examine import examine_all, nothing_examined
@@ -32,7 +33,7 @@ THEIRS = "0b5e7f4c-0000-4000-8000-00000000000a"
 @pytest.fixture
 def pair(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> RawPair:
     monkeypatch.setenv("WHIMBREL_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr(ways, "_CONNECT_S", 0.05)
+    monkeypatch.setattr(ways, "CONNECT_S", 0.05)
     found = RawPair()
     found.install(monkeypatch)
     for host in (found.a, found.b):
@@ -388,7 +389,7 @@ def test_what_libvirt_says_of_a_start_is_one_finding() -> None:
 
 def test_a_call_that_does_not_return_is_not_waited_for(pair: RawPair, monkeypatch: pytest.MonkeyPatch) -> None:
     returns = threading.Event()
-    monkeypatch.setattr(ways, "_MOVE_S", 0.05)
+    monkeypatch.setattr(ways, "MOVE_S", 0.05)
     monkeypatch.setattr(RawDomain, "migrateToURI3", lambda *_: returns.wait(30))
     found = examine(pair)
     returns.set()
@@ -419,3 +420,8 @@ def test_encryption_alone_that_fails_is_told_from_the_way(pair: RawPair, monkeyp
     assert said(found) == {("tls-refused", "blocks", "a to b"), ("tls-refused", "blocks", "b to a")}
     assert {each.seen for each in found} == {words}
     assert len(calls) == 4
+
+
+def test_what_a_code_means_is_said_in_one_place() -> None:
+    """``explain`` finds it among findings, or among known failures of moves."""
+    assert not {failure.name for failure in FAILURES} & (set(kinds()) - {"bridge-missing", "certificate-name"})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -36,9 +37,12 @@ def refused(tmp_path: Path, content: str | bytes) -> SpecError:
     return caught.value
 
 
-@pytest.mark.parametrize("file", sorted(SCENARIOS.glob("*.yaml")), ids=lambda file: file.name)
+@pytest.mark.parametrize("file", sorted(set(SCENARIOS.glob("*.yaml")) - {SCENARIOS / "density.yaml"}), ids=lambda file: file.name)
 def test_every_scenario_of_the_project_loads(file: Path) -> None:
-    assert load_campaign(file).scenarios
+    spec = load_campaign(file)
+    # What was read is what a record keeps, and is read from it as the same.
+    assert CampaignSpec.model_validate_json(spec.model_dump_json(), context=RECORD) == spec
+    assert [scenario.name for scenario in spec.scenarios] == re.findall(r"^  - name: (\S+)", file.read_text(), re.MULTILINE)
 
 
 def test_paper_is_the_papers_experiment() -> None:
@@ -123,7 +127,7 @@ def test_binary_huge_and_missing_files(tmp_path: Path) -> None:
         ("viewers: 0", "viewers: 5", 8, "need a stream"),
         ("viewers: 0", "viewers: 100000", 8, "less than or equal to 500"),
         ("form: vm", "form: nested", 6, "needs a service"),
-        ("form: vm", "form: pod", 6, "'vm', 'nested' or 'container'"),
+        ("form: vm", "form: pod", 6, "'vm', 'nested', 'container' or 'elsewhere'"),
         ("schema_version: 1", "schema_version: 2", 1, "should be 1"),
     ],
 )
