@@ -27,6 +27,7 @@ LAYERS = [
     {"engines"},
     {"system"},
     {"analysis", "predict"},
+    {"events"},
     {"records"},
     {"spec"},
     {"units", "errors", "durable", "plain_text"},

@@ -6,7 +6,6 @@ import json
 import shlex
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
@@ -16,22 +15,19 @@ from typing import Annotated
 import typer
 
 from whimbrel.analysis.figures import TrialFigures, figures_of
-from whimbrel.analysis.phases import phase_reached
 from whimbrel.cli.deploy import Deployed
 from whimbrel.cli.goals import how_it_turned_out, migration_of, parse_goal, pick
 from whimbrel.cli.held import held
-from whimbrel.cli.streams import say_at_once
-from whimbrel.cli.terminal import complain, notice
+from whimbrel.cli.showing import MoveLine, observed, say_steps
+from whimbrel.cli.terminal import complain
 from whimbrel.deployment.deployed import Deployment, find
-from whimbrel.deployment.moving import Moved, Progress, ask_to_abort, move
+from whimbrel.deployment.moving import Moved, ask_to_abort, move
 from whimbrel.deployment.recovering import bring_back
 from whimbrel.deployment.standing import refuse_while_moved
 from whimbrel.errors import MoveError, UnsafeStateError, UsageError
 from whimbrel.migrate.journal import DamagedJournalError
 from whimbrel.migrate.techniques import promises_of
-from whimbrel.observe.migration_events import MigrationEvents
 from whimbrel.predict.goals import Choice, Goal
-from whimbrel.predict.outlook import Outlook
 from whimbrel.records.store import forget_unmade
 from whimbrel.records.trial import TrialRecord
 from whimbrel.report.quantities import spoken, written
@@ -39,9 +35,7 @@ from whimbrel.spec.overrides import migration_with
 from whimbrel.system.provenance import commit
 from whimbrel.system.root import need_root
 from whimbrel.trial.notes import Origin
-from whimbrel.units import format_bytes, format_duration
 
-_SHOW_EVERY_S = 0.5
 _FIGURES = ("total_s", "qemu_downtime_ms", "libvirt_downtime_ms", "blackout_ms", "reachability_gap_ms", "transferred_bytes",
             "guest_clock_lag_ms", "guest_clock_after_ms")  # fmt: skip
 
@@ -91,9 +85,11 @@ def migrate(
             migration = migration_with(migration, None, ["after=set-clock"])
         if migration.bandwidth_note:
             complain(f"bandwidth: {migration.bandwidth_note}")
-        watcher = _Watcher()
-        progress = Progress(notice(), watcher.show if watch else lambda _: None, watcher.end)
-        moved = move(deployment, site, to, migration, folder, origin, progress)
+        with observed() as bus:
+            bus.subscribe("terminal", say_steps, samples=False)
+            if watch:
+                bus.subscribe("terminal ('--watch')", MoveLine().observe)
+            moved = move(deployment, site, to, migration, folder, origin, bus)
         figures = figures_of(moved.stored)
     _tell(deployment, moved, figures, choice, as_json)
     if isinstance(moved.error, UnsafeStateError):
@@ -160,58 +156,6 @@ def _kept(out: Path | None) -> Iterator[Path]:
         return
     with tempfile.TemporaryDirectory(prefix="whimbrel-") as folder:
         yield Path(folder)
-
-
-class _Watcher:
-    """Shows how a move goes: a line that is written over on a terminal, lines elsewhere."""
-
-    def __init__(self) -> None:
-        self._shown_s = 0.0
-        self._live = sys.stderr.isatty()
-
-    def show(self, events: MigrationEvents) -> None:
-        """What is known now, at most twice a second."""
-        if time.monotonic() - self._shown_s < _SHOW_EVERY_S:
-            return
-        self._shown_s = time.monotonic()
-        seen = events.events
-        marks = [event for event in seen if event.name == "move called"]
-        if not marks or any(event.name == "move returned" for event in seen):
-            return
-        text = (
-            f"{(time.monotonic_ns() - marks[0].seen_ns) / 1e9:6.1f} s  {phase_reached(seen, *events.way):14s} {_amounts(events)}"
-        )
-        line = f"\r{text:<110}" if self._live else f"{text}\n"
-        # Nobody is waited for: this is the thread that watches the move.
-        say_at_once(line)
-
-    def end(self) -> None:
-        """What follows begins on a line of its own."""
-        if self._live and self._shown_s:
-            say_at_once("\n")
-
-
-def _amounts(events: MigrationEvents) -> str:
-    job = events.job
-    if job is None:
-        carriers = [event.name for event in events.events if event.source == "carrier"]
-        return carriers[-1] if carriers else ""
-    parts = [f"round {job['iteration']}" if job["iteration"] else "", _amount(job["transferred_bytes"], "sent"),
-             _amount(job["remaining_bytes"], "left")]  # fmt: skip
-    if job["dirty_pages_per_s"]:
-        parts.append(f"{job['dirty_pages_per_s']} pages/s dirtied")
-    parts.append(_left(events.outlook))
-    return "  ".join(filter(None, parts))
-
-
-def _left(found: Outlook) -> str:
-    if found.converges is False:
-        return "does not converge"
-    return "" if found.left_s is None else f"about {format_duration(found.left_s)} to go"
-
-
-def _amount(size_bytes: int | None, what: str) -> str:
-    return "" if size_bytes is None else f"{format_bytes(size_bytes)} {what}"
 
 
 def _tell(deployment: Deployment, moved: Moved, figures: TrialFigures, choice: Choice | None, as_json: bool) -> None:

@@ -9,6 +9,7 @@ import os
 import shlex
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -16,7 +17,6 @@ import typer
 
 from whimbrel.campaign import (
     Campaign,
-    Progress,
     estimate_campaign_s,
     estimate_profiles_s,
     estimate_states_s,
@@ -24,6 +24,7 @@ from whimbrel.campaign import (
     plan_trials,
 )
 from whimbrel.cli.interrupts import Interrupts
+from whimbrel.cli.showing import CampaignBar, observed
 from whimbrel.cli.terminal import Steps, complain, print_table
 from whimbrel.deployment.deployed import others_beside
 from whimbrel.errors import UsageError, WhimbrelError
@@ -36,7 +37,6 @@ from whimbrel.records.trial import Plan
 from whimbrel.report.as_json import summary
 from whimbrel.report.content import Report, build_report
 from whimbrel.report.junit import write_junit
-from whimbrel.report.problems import shorten
 from whimbrel.spec.campaign import CampaignSpec
 from whimbrel.spec.load import load_campaign
 from whimbrel.system.capabilities import need_capabilities
@@ -189,9 +189,7 @@ class _Run:
         self._path = folder
         self._resumed = resumed
         self._take_over = take_over
-        self._trials = len(plans)
         self._steps = Steps(len(plans), estimate_campaign_s(spec, plans) / len(plans))
-        self._began_s = 0.0
         self._page_due_s = 0.0
         # The campaign, while its page lacks its last trials.
         self._behind: CampaignFolder | None = None
@@ -224,11 +222,12 @@ class _Run:
             try:
                 folder = self._folder(command)
                 origin = Origin(command=command, commit=commit(), registration=folder.registration)
-                progress = Progress(
-                    steps.step, self._trial_started, lambda stored: self._trial_done(folder, stored), self._more_planned
-                )
-                campaign = Campaign(self._spec, self._plans, site, folder, origin, progress, self._keep_on_failure)
-                succeeded = all(stored.record.outcome.succeeded for stored in campaign.run())
+                with observed() as bus:
+                    bus.subscribe("terminal", CampaignBar(steps, len(self._plans)).observe, samples=False)
+                    campaign = Campaign(
+                        self._spec, self._plans, site, folder, origin, bus, partial(self._kept, folder), self._keep_on_failure
+                    )
+                    succeeded = all(stored.record.outcome.succeeded for stored in campaign.run())
             finally:
                 self._leave(site, left_up, succeeded)
             steps.step("writing the report")
@@ -274,25 +273,12 @@ class _Run:
             self._steps.skip()
         return folder
 
-    def _more_planned(self, trials: int) -> None:
-        self._trials += trials
-        self._steps.more(trials)
-
-    def _trial_started(self, plan: Plan) -> None:
-        self._began_s = time.monotonic()
-        block = f"block {plan.block}" if plan.counts else "warm-up"
-        self._steps.note(f"trial {plan.order} of {self._trials} ({self._steps.left()}): {plan.arm}, {block}")
-
-    def _trial_done(self, folder: CampaignFolder, stored: StoredTrial) -> None:
+    def _kept(self, folder: CampaignFolder, stored: StoredTrial) -> None:
+        """Between two trials nothing is measured: the page may be written."""
         self._last = stored
-        outcome = stored.record.outcome
-        if not outcome.succeeded:
-            what = "was not measured" if outcome.result in ("moved", "stayed") else outcome.result
-            self._steps.note(f"trial {stored.record.plan.order} {what}: {shorten(outcome.error)}")
         self._behind = folder
         if time.monotonic() >= self._page_due_s:
             self._write_page(folder)
-        self._steps.done(time.monotonic() - self._began_s)
 
     def _write_page(self, folder: CampaignFolder) -> None:
         """The page as of now. It takes longer with every trial, so the next is due when this one is a thirtieth of the time."""

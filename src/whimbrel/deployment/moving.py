@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,6 +23,7 @@ from whimbrel.errors import (
     UsageError,
     WhimbrelError,
 )
+from whimbrel.events import Bus
 from whimbrel.guests import guest as the_guest
 from whimbrel.guests.ends import EndWatch
 from whimbrel.guests.last_words import End, LastWords
@@ -58,15 +59,6 @@ _LINES_SAID = 5
 
 
 @dataclass(frozen=True)
-class Progress:
-    """Who is told how a move goes: of its steps, of all that is known, several times a second while it lasts, and of its end."""
-
-    step: Callable[[str], None]
-    events: Callable[[MigrationEvents], None]
-    ended: Callable[[], None] = lambda: None
-
-
-@dataclass(frozen=True)
 class Moved:
     """A move's record, and what made it fail."""
 
@@ -75,9 +67,9 @@ class Moved:
 
 
 def move(
-    deployment: Deployment, site: AnySite, to: HostName, migration: MigrationSpec, out: Path, origin: Origin, progress: Progress
+    deployment: Deployment, site: AnySite, to: HostName, migration: MigrationSpec, out: Path, origin: Origin, bus: Bus
 ) -> Moved:
-    """Moves it to a host; writes a campaign of this one move into ``out``."""
+    """Moves it to a host; writes a campaign of this one move into ``out``, and publishes on ``bus`` how it goes."""
     with ExitStack() as holding:
         places = places_of(deployment, site, holding)
         with suppress(EngineError):
@@ -92,7 +84,7 @@ def move(
             raise UsageError(f"a carrier of {deployment.name} is gone", resolution=f"'whimbrel undeploy {deployment.name}'")
         folder = CampaignFolder.create(out, spec, origin.command, [plan])
         place = holding.enter_context(workplace(site.ledger, plan.order))
-        attempt = _Attempt(deployment, site, spec, plan, request, place, progress)
+        attempt = _Attempt(deployment, site, spec, plan, request, place, bus)
         error = attempt.make()
         record = attempt.notes.record(spec, plan, deployment, site, origin, read_pair())
         return Moved(folder.commit(place, record), error)
@@ -109,13 +101,13 @@ class _Attempt:
         plan: Plan,
         request: MoveRequest,
         workplace: Path,
-        progress: Progress,
+        bus: Bus,
     ) -> None:
         self._deployment = deployment
         self._spec = spec
         self._request = request
         self._workplace = workplace
-        self._progress = progress
+        self._bus = bus
         self.notes = Notes(now(), read_pair())
         vms = vms_of(deployment, site)
         # On source and on destination.
@@ -127,7 +119,7 @@ class _Attempt:
         self._ends = EndWatch(runs_on.keys(), hosts, runs_on)
         self._last_words = LastWords(hosts)
         self._doing = ""
-        self._instruments = Instruments(site, spec, plan, hosts, workplace)
+        self._instruments = Instruments(site, spec, plan, hosts, workplace, bus)
 
     def make(self) -> WhimbrelError | None:
         """Makes the move; what made it fail, or None. What it was is in ``notes`` either way."""
@@ -165,12 +157,10 @@ class _Attempt:
             witness = self._hear_witness(instruments)
             if witness is not None:
                 running.append(witness)
-            events = instruments.enter_context(MigrationEvents(self._vms, request.source, request.destination))
-            events.on_look(self._progress.events)
+            events = instruments.enter_context(MigrationEvents(self._vms, request.source, request.destination, self._bus))
             try:
                 with undisturbed():
                     error = self._carry_out(events)
-                self._progress.ended()
                 # What ended the guest in its move did so before what comes next.
                 attend()
                 self._say("watching after the move")
@@ -225,7 +215,7 @@ class _Attempt:
         try:
             return listen(self._instruments, instruments, _HEARING_S)
         except InstrumentError:
-            self._progress.step("the witness does not answer: what arrives will not be compared with what left")
+            self._bus.step("the witness does not answer: what arrives will not be compared with what left")
             return None
 
     def _check_witness(self, witness: Instrument) -> WhimbrelError | None:
@@ -257,7 +247,7 @@ class _Attempt:
             history = read_history(deployment.journal_file)
             keep_only_copy(request, where, made=history is not None and history.has(MAKING_DISK))
             note_end(deployment.journal_file, "moved" if where == request.destination.name else "aborted")
-            self._progress.step(f"interrupted: {deployment.name} runs on host {where}")
+            self._bus.step(f"interrupted: {deployment.name} runs on host {where}")
             raise
         self._why = ending.error
         notes.keep_ending(ending)
@@ -285,7 +275,7 @@ class _Attempt:
 
     def _say(self, step: str) -> None:
         self._doing = step
-        self._progress.step(step)
+        self._bus.step(step)
 
     def _read_clock(self, host: Host) -> None:
         self.notes.clocks |= clocks_of(host, self._vm_on(host), is_carrier=self._deployment.moves_container)

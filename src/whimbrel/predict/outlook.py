@@ -6,7 +6,7 @@ goes, and how fast it grows again.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 _PAGE_BYTES = 4096
@@ -30,6 +30,11 @@ class Outlook:
 
     left_s: float | None
     converges: bool | None
+
+
+def readings_of(rows: Iterable[Mapping[str, int | None]]) -> list[Reading]:
+    """Rows of the job's series as readings."""
+    return [Reading(row["t_ns"] or 0, row["transferred_bytes"], row["remaining_bytes"], row["dirty_pages_per_s"]) for row in rows]
 
 
 def outlook(readings: Sequence[Reading]) -> Outlook:

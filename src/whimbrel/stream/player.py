@@ -14,6 +14,7 @@ import selectors
 import socket
 import time
 from array import array
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
@@ -22,7 +23,7 @@ import polars as pl
 
 from whimbrel.records.series import PACKETS_SCHEMA, write_series
 from whimbrel.stream.rtmp import Player, RtmpError
-from whimbrel.system.child import Child, Looks, configuration
+from whimbrel.system.child import Child, Looks, Readings, configuration
 from whimbrel.system.clock import SO_TIMESTAMPNS, KernelClock
 
 _OPEN_S = 10.0
@@ -38,6 +39,8 @@ _HOLE_S = 0.25
 _BURST_NS = 5_000_000_000
 _PORT = 1935
 _RECEIVE_BYTES = 1 << 18
+# So many fit into a line.
+_VIEWERS_PER_READING = 100
 # What a hostile server may make us keep: answers that it does not take, and rows of the log (a day of a film has 7 million).
 _MOST_TO_SEND_BYTES = 1 << 20
 _MOST_ROWS = 20_000_000
@@ -201,6 +204,7 @@ def play(viewers: list[Viewer], child: Child, looks: Looks) -> list[float]:
     """Plays with all viewers until told to stop; how late each arrival was taken, in seconds."""
     clock = KernelClock()
     lateness_s: list[float] = []
+    readings = Readings()
     with selectors.EpollSelector() as selector:
         look_s = 0.0
         while not child.stopping:
@@ -215,9 +219,24 @@ def play(viewers: list[Viewer], child: Child, looks: Looks) -> list[float]:
                 look_s = now_s + _LOOK_S
                 for viewer in viewers:
                     viewer.look(selector, now_s)
+                hand_on(viewers, readings, time.monotonic_ns())
         for viewer in viewers:
             viewer.close(selector)
     return lateness_s
+
+
+def hand_on(viewers: Sequence[Viewer], readings: Readings, now_ns: int) -> None:
+    """Of each viewer how many packets have come, and when the last one did; columns, for many viewers at a time."""
+    if not readings.due(now_ns):
+        return
+    for first in range(0, len(viewers), _VIEWERS_PER_READING):
+        some = viewers[first : first + _VIEWERS_PER_READING]
+        readings.give(
+            t_ns=now_ns,
+            viewer=[viewer.number for viewer in some],
+            packets=[len(viewer.log.sizes) for viewer in some],
+            arrived_ns=[viewer.log.arrived_ns[-1] if viewer.log.arrived_ns else None for viewer in some],
+        )
 
 
 def main() -> None:

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 from urllib.parse import urlsplit
 
 from whimbrel.errors import InstrumentError, TrialError
+from whimbrel.events import Bus
 from whimbrel.guests.guest import WITNESS_PORT
 from whimbrel.hosts.host import Host
 from whimbrel.hosts.site import Site
 from whimbrel.records.trial import Event, Plan
 from whimbrel.spec.campaign import CampaignSpec
 from whimbrel.system.deadline import Deadline, pause
-from whimbrel.system.instrument import Instrument, Line
+from whimbrel.system.instrument import Instrument, Line, event_of
 
 _TRYING_S = 20.0
 _PLAYING_S = 60.0
@@ -24,10 +25,16 @@ _WATCH_EVERY_S = 0.25
 
 
 class Instruments:
-    """Makes each instrument when it is wanted; its series goes into ``workplace``. ``hosts``: the source, the destination."""
+    """Makes each instrument when it is wanted; its series goes into ``workplace``, and what it sees onto ``bus`` as it sees it.
 
-    def __init__(self, site: Site, spec: CampaignSpec, plan: Plan, hosts: Sequence[Host], workplace: Path) -> None:
+    ``hosts`` are the source and the destination.
+    """
+
+    def __init__(
+        self, site: Site, spec: CampaignSpec, plan: Plan, hosts: Sequence[Host], workplace: Path, bus: Bus | None = None
+    ) -> None:
         self._site = site
+        self._bus = bus
         self._spec = spec
         self._plan = plan
         self._hosts = hosts
@@ -114,6 +121,7 @@ class Instruments:
             log_file=self._workplace / f"{name}.log",
             procs_files=procs_files,
             wrap=list if here else self._site.vantage.command,
+            bus=self._bus,
         )
 
     def try_link(self, meanwhile: ExitStack) -> Callable[[], float | None]:
@@ -163,14 +171,8 @@ def _playing(said: Sequence[Line]) -> set[int]:
 
 def said_by(player: Instrument | None, hls_player: Instrument | None) -> list[Event]:
     """What the viewers of each protocol told of themselves, as events."""
-    return [*_events("player", player), *_events("hls player", hls_player)]
-
-
-def _events(source: Literal["player", "hls player"], player: Instrument | None) -> Iterator[Event]:
-    for line in player.said if player is not None else ():
-        if "t_ns" in line:
-            data = {key: value for key, value in line.items() if key not in ("say", "t_ns")}
-            yield Event(source=source, host=None, name=line["say"], realtime_ns=None, seen_ns=line["t_ns"], data=data)
+    said = [event_of(each.name, line) for each in (player, hls_player) if each is not None for line in each.said]
+    return [event for event in said if event is not None]
 
 
 def watch(seconds: float, running: Sequence[Instrument], hosts: Sequence[Host] = ()) -> None:

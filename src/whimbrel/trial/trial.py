@@ -12,6 +12,7 @@ from whimbrel.analysis.phases import phase_reached
 from whimbrel.engines.guest_agent import GuestAgent
 from whimbrel.engines.libvirt import Connection
 from whimbrel.errors import GuestEndedError, GuestError, TrialError, UnsafeStateError, WhimbrelError, interrupted
+from whimbrel.events import Bus
 from whimbrel.guests import guest as the_guest
 from whimbrel.guests.ends import EndWatch
 from whimbrel.guests.forms import FORMS, read_reach_log, start_again
@@ -37,11 +38,9 @@ from whimbrel.units import format_duration
 
 log = logging.getLogger(__name__)
 
-Notice = Callable[[str], None]
-
 
 class Trial:
-    """One repetition of one arm at one site, from one saved state; writes its series into ``workplace``.
+    """One repetition of one arm at one site, from one saved state; writes its series into ``workplace``, publishes on ``bus``.
 
     With ``keep_on_failure`` the guest of a failed trial is left as it is, and one that panics as it is then.
     With ``foretell`` its move is predicted beforehand.
@@ -55,7 +54,7 @@ class Trial:
         state: Start,
         workplace: Path,
         origin: Origin,
-        notice: Notice,
+        bus: Bus,
         keep_on_failure: bool = False,
         foretell: Foretell | None = None,
     ) -> None:
@@ -65,14 +64,14 @@ class Trial:
         self._state = state
         self._workplace = workplace
         self._origin = origin
-        self._notice = notice
+        self._bus = bus
         self._keep_on_failure = keep_on_failure
         self._foretell = foretell
         self._scenario = next(scenario for scenario in spec.scenarios if scenario.name == plan.scenario)
         self._source = site.hosts[plan.source]
         self._destination = site.hosts[plan.destination]
         self._hosts = [self._source, self._destination]
-        self._instruments = Instruments(site, spec, plan, self._hosts, workplace)
+        self._instruments = Instruments(site, spec, plan, self._hosts, workplace, bus)
         self._subject = subject_of(Setting(site, spec, plan, self._source, self._destination, keep_on_failure), state)
         self._ends = EndWatch(names_of(self._subject), self._hosts)
         self._last_words = LastWords(self._hosts)
@@ -116,7 +115,7 @@ class Trial:
 
     def _say(self, step: str) -> None:
         self._doing = step
-        self._notice(step)
+        self._bus.step(step)
 
     def _observe(self) -> None:
         notes = self._notes
@@ -144,7 +143,7 @@ class Trial:
             self._say("watching before the move")
             self._watch(observe.before_s, running)
             lines_before = len(read_reach_log(inside)) if reaching else 0
-            events = instruments.enter_context(MigrationEvents(self._subject.vms, self._source, self._destination))
+            events = instruments.enter_context(MigrationEvents(self._subject.vms, self._source, self._destination, self._bus))
             self._say("moving" if self._plan.moves else "watching a guest that stays")
             try:
                 if self._plan.moves:

@@ -1,0 +1,186 @@
+"""One bus for what happens: published once, where it arises, to any number of observers.
+
+Whoever publishes never waits and never fails. Each observer has a bounded queue and a thread of its own: one that is slow loses
+what its queue has no room for, one that fails is not called again, and both are counted and told when the bus closes. Samples
+lose their room first: what happened once matters longer than a figure that soon has a successor.
+
+Two things listen at the source instead, as they may lose nothing: the journal of a move, which is on disk before the step that
+it names is taken, and the record (``observe.migration_events``).
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, TypeAlias
+
+from whimbrel.records.trial import Event
+
+log = logging.getLogger(__name__)
+
+STEP = "step"
+# Data: ``source`` and ``destination``, the hosts that a move will be between.
+WATCHED = "move watched"
+# Of a campaign. Data: the trial's plan, with ``of``, how many are planned.
+TRIAL_BEGUN = "trial begun"
+# Data: ``order``, ``arm``, and the outcome's ``result``, ``succeeded`` and ``error``.
+TRIAL_DONE = "trial done"
+# Data: ``trials``, how many, as a block is made again.
+MORE_PLANNED = "more trials planned"
+
+# What some minutes of a busy move make.
+_MOST_KEPT = 20_000
+# Gathered for so long before the observer is called: waking it for each of many would cost the move more than they are worth.
+_GATHER_S = 0.05
+# How long an observer may take for the rest when all is over.
+_PATIENCE_S = 2.0
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What an instrument saw at one moment of the monotonic clock.
+
+    ``source`` is ``job`` or the instrument's name, such as ``sampler``, ``probe`` or ``player``; ``values`` are as in its series,
+    or as its module says.
+    """
+
+    source: str
+    t_ns: int
+    values: Mapping[str, Any]
+
+
+Published: TypeAlias = Event | Sample
+Observer: TypeAlias = Callable[[Sequence[Published]], None]
+
+
+class Subscription:
+    """An observer, and what waits for it. ``dropped`` counts what it never got, of ``published`` in all."""
+
+    def __init__(self, name: str, observer: Observer, samples: bool, most: int) -> None:
+        self.name = name
+        self.samples = samples
+        self.published = 0
+        self.dropped = 0
+        self.failure: Exception | None = None
+        self._observer = observer
+        self._most = most
+        self._queue: deque[Published] = deque()
+        self._lock = threading.Lock()
+        self._news = threading.Event()
+        self._ending = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=f"observer {name}", daemon=True)
+        self._thread.start()
+
+    def put(self, news: Published) -> None:
+        """Never waits: what there is no room for is dropped."""
+        if isinstance(news, Sample) and not self.samples:
+            return
+        with self._lock:
+            self.published += 1
+            room = self._most // 2 if isinstance(news, Sample) else self._most
+            if self.failure is not None or len(self._queue) >= room:
+                self.dropped += 1
+                return
+            self._queue.append(news)
+            first = len(self._queue) == 1
+        if first:
+            self._news.set()
+
+    def _run(self) -> None:
+        while True:
+            self._news.wait()
+            self._news.clear()
+            self._ending.wait(_GATHER_S)
+            ending = self._ending.is_set()
+            with self._lock:
+                batch, self._queue = list(self._queue), deque()
+            if batch:
+                try:
+                    self._observer(batch)
+                except Exception as error:
+                    log.debug("observer %s failed", self.name, exc_info=True)
+                    with self._lock:
+                        self.failure = error
+                        self.dropped += len(batch) + len(self._queue)
+                        self._queue.clear()
+                    return
+            if ending:
+                return
+
+    def end(self, until_s: float) -> None:
+        """Lets the observer have the rest, until that moment of the monotonic clock."""
+        self._ending.set()
+        self._news.set()
+        self._thread.join(max(0.0, until_s - time.monotonic()))
+        if self._thread.is_alive():
+            with self._lock:
+                self.dropped += len(self._queue)
+                self._queue.clear()
+
+    @property
+    def complaint(self) -> str | None:
+        """What it missed, and why; None when it got everything."""
+        if self.failure is not None:
+            why = f": it failed ({type(self.failure).__name__}: {self.failure})"
+        elif self._thread.is_alive() and self._ending.is_set():
+            why = " or more: it stood still"
+        else:
+            why = ": it was too slow"
+        return f"the {self.name} missed {self.dropped} of {self.published} events and samples{why}" if self.dropped else None
+
+
+class Bus:
+    """Hands on what is published; its observers get the rest when it is left."""
+
+    def __init__(self) -> None:
+        self._subscriptions: tuple[Subscription, ...] = ()
+
+    def __enter__(self) -> Bus:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def subscribe(self, name: str, observer: Observer, *, samples: bool = True, most: int = _MOST_KEPT) -> Subscription:
+        """Calls ``observer`` on a thread of its own with what is published from now on, oldest first, some at a time.
+
+        Without ``samples`` it gets events only. At most ``most`` wait for it.
+        """
+        made = Subscription(name, observer, samples, most)
+        self._subscriptions = (*self._subscriptions, made)
+        return made
+
+    @property
+    def wants_samples(self) -> bool:
+        """Whether anybody listens to samples: without, instruments need not hand on what they see."""
+        return any(subscription.samples for subscription in self._subscriptions)
+
+    def publish(self, news: Published) -> None:
+        """Hands it on to every observer, from any thread; neither waits nor fails."""
+        for subscription in self._subscriptions:
+            subscription.put(news)
+
+    def tell(self, name: str, **data: Any) -> None:
+        """Publishes something of our own doing, as an event of this moment."""
+        if self._subscriptions:
+            self.publish(Event(source="whimbrel", host=None, name=name, realtime_ns=None, seen_ns=time.monotonic_ns(), data=data))
+
+    def step(self, text: str) -> None:
+        """Publishes, in words, what is being done now."""
+        self.tell(STEP, text=text)
+
+    def close(self) -> None:
+        """Lets all observers have the rest, for a short time."""
+        until_s = time.monotonic() + _PATIENCE_S
+        for subscription in self._subscriptions:
+            subscription.end(until_s)
+
+    @property
+    def complaints(self) -> list[str]:
+        """Of each observer that missed something, what and why."""
+        return [said for subscription in self._subscriptions if (said := subscription.complaint) is not None]
