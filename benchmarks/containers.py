@@ -31,6 +31,7 @@ from whimbrel.images.store import ImageStore
 from whimbrel.lab.lab import Lab, ledger_of
 from whimbrel.migrate.container.move import ContainerMove
 from whimbrel.migrate.technique import MoveRequest
+from whimbrel.moves.instruments import Instruments
 from whimbrel.observe.migration_events import MigrationEvents
 from whimbrel.records.trial import Plan
 from whimbrel.spec.campaign import CampaignSpec
@@ -39,7 +40,6 @@ from whimbrel.spec.load import load_campaign
 from whimbrel.spec.migration import ContainerTechniqueName, MigrationSpec
 from whimbrel.system.clock import read_pair
 from whimbrel.system.deadline import pause
-from whimbrel.trial.instruments import Instruments
 
 SCENARIO = Path(__file__).parents[1] / "scenarios" / "containers.yaml"
 VIEWERS = 2

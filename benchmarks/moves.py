@@ -20,15 +20,15 @@ from whimbrel.lab.lab import Lab, ledger_of
 from whimbrel.migrate.by_virsh import ByVirsh
 from whimbrel.migrate.live import LiveMove
 from whimbrel.migrate.technique import MoveRequest, Technique
+from whimbrel.moves.instruments import Instruments
+from whimbrel.moves.notes import Origin
+from whimbrel.moves.place import workplace
 from whimbrel.observe.migration_events import MigrationEvents
 from whimbrel.records.store import CampaignFolder, StoredTrial
 from whimbrel.records.trial import Plan
 from whimbrel.spec.campaign import CampaignSpec
 from whimbrel.spec.load import load_campaign
 from whimbrel.system.deadline import pause
-from whimbrel.trial.instruments import Instruments
-from whimbrel.trial.notes import Origin
-from whimbrel.trial.place import workplace
 from whimbrel.trial.trial import Trial
 
 SCENARIO = Path(__file__).parents[1] / "scenarios" / "quick.yaml"

@@ -15,14 +15,14 @@ from whimbrel.events import Bus
 from whimbrel.images.jobs import make_all
 from whimbrel.images.store import ImageStore
 from whimbrel.lab.lab import Lab, ledger_of
+from whimbrel.moves.making import make_states
+from whimbrel.moves.needs import state_jobs
+from whimbrel.moves.notes import Origin
+from whimbrel.moves.place import workplace
+from whimbrel.moves.starts import Starts
 from whimbrel.records.store import CampaignFolder
 from whimbrel.records.trial import Plan
 from whimbrel.spec.load import load_campaign
-from whimbrel.trial.making import make_states
-from whimbrel.trial.needs import state_jobs
-from whimbrel.trial.notes import Origin
-from whimbrel.trial.place import workplace
-from whimbrel.trial.starts import Starts
 from whimbrel.trial.trial import Trial
 
 # Of no campaign.

@@ -23,10 +23,10 @@ from whimbrel.lab.lab import Lab
 from whimbrel.migrate.journal import History, read_history
 from whimbrel.migrate.recovery import Decision
 from whimbrel.migrate.verify import find_copies
+from whimbrel.moves.notes import Origin
 from whimbrel.spec.fields import HostName
 from whimbrel.spec.overrides import migration_with
 from whimbrel.system.deadline import Deadline, pause, wait_until
-from whimbrel.trial.notes import Origin
 
 
 @dataclass

@@ -12,12 +12,12 @@ from whimbrel.campaign import plan_trials
 from whimbrel.guests.states import StateStore
 from whimbrel.images.store import ImageStore
 from whimbrel.lab.lab import Lab, ledger_of
+from whimbrel.moves.making import make_images, make_states
+from whimbrel.moves.needs import wanted_of
+from whimbrel.moves.starts import Starts
 from whimbrel.spec.campaign import CampaignSpec
 from whimbrel.spec.lab import LabSpec
 from whimbrel.spec.load import load_campaign
-from whimbrel.trial.making import make_images, make_states
-from whimbrel.trial.needs import wanted_of
-from whimbrel.trial.starts import Starts
 
 PROJECT = Path(__file__).parents[1]
 QUICK = PROJECT / "scenarios" / "quick.yaml"

@@ -24,11 +24,12 @@ from whimbrel.spec.libvirt_uri import split_libvirt_uri
 
 _INTERNAL, _INVALID_ARG, _OPERATION_FAILED, _SYSTEM, _NO_DOMAIN, _INVALID = 1, 8, 9, 38, 42, 55
 _UNSUPPORTED, _CPU = 67, 91
+_FROM_RPC, _FROM_QEMU = 7, 10
 
 
-def error(code: int, message: str) -> Exception:
+def error(code: int, message: str, origin: int = _FROM_QEMU) -> Exception:
     found: Exception = libvirt.libvirtError(message)
-    found.err = (code, 10, message, 2, "", "", "", -1, -1)  # type: ignore[attr-defined]
+    found.err = (code, origin, message, 2, "", "", "", -1, -1)  # type: ignore[attr-defined]
     return found
 
 
@@ -123,7 +124,7 @@ class RawDomain:
         there = self.host.peer
         assert there is not None
         if self.host.peer_trouble is not None:
-            raise error(*self.host.peer_trouble)
+            raise error(*self.host.peer_trouble, _FROM_RPC)
         if there.emulator != self.root.findtext("devices/emulator"):
             raise error(_SYSTEM, f"Cannot check QEMU binary {self.root.findtext('devices/emulator')}: No such file or directory")
         if flags & libvirt.VIR_MIGRATE_TLS:
@@ -215,16 +216,22 @@ class RawHost:
 
     def compareHypervisorCPU(self, emulator: str | None, arch: str, machine: str, kind: str, cpu: str, flags: int) -> int:  # noqa: N802
         wanted = {each.get("name") or "" for each in ET.fromstring(cpu).iter("feature") if each.get("policy") == "require"}
-        lacks = sorted(wanted - self.features)
         model = ET.fromstring(cpu).findtext("model")
-        if model in self.lacks_models:
-            raise error(
-                _CPU, f"the CPU is incompatible with host CPU: Host CPU does not provide required features: those of {model}"
-            )
-        if lacks:
-            said = f"the CPU is incompatible with host CPU: Host CPU does not provide required features: {', '.join(lacks)}"
-            raise error(_CPU, said)
-        return 2 if self.features > wanted else 1
+        lacks = ", ".join(sorted(wanted - self.features)) or (f"those of {model}" if model in self.lacks_models else "")
+        if not lacks:
+            return int(libvirt.VIR_CPU_COMPARE_SUPERSET if self.features > wanted else libvirt.VIR_CPU_COMPARE_IDENTICAL)
+        if not flags & libvirt.VIR_CONNECT_COMPARE_CPU_FAIL_INCOMPATIBLE:
+            return int(libvirt.VIR_CPU_COMPARE_INCOMPATIBLE)
+        said = f"the CPU is incompatible with host CPU: Host CPU does not provide required features: {lacks}"
+        raise error(_CPU, said)
+
+    def baselineHypervisorCPU(  # noqa: N802
+        self, emulator: str | None, arch: str, machine: str, kind: str, cpus: list[str], flags: int
+    ) -> str:
+        """Of one processor it is itself."""
+        assert flags == libvirt.VIR_CONNECT_BASELINE_CPU_EXPAND_FEATURES
+        [cpu] = cpus
+        return cpu
 
     def lookupByUUIDString(self, number: str) -> RawDomain:  # noqa: N802
         if number not in self.domains:

@@ -10,10 +10,10 @@ from typing import Any
 
 from tests.labs import quick
 from whimbrel.lab.lab import Lab
+from whimbrel.moves.instruments import Instruments
 from whimbrel.records.trial import Plan
 from whimbrel.system.deadline import pause
 from whimbrel.system.instrument import Instrument
-from whimbrel.trial.instruments import Instruments
 
 VIEWERS = 2
 

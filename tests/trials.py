@@ -10,10 +10,10 @@ from whimbrel.events import Bus
 from whimbrel.guests.states import StateStore
 from whimbrel.lab.lab import Lab
 from whimbrel.migrate.verify import Copies, find_copies
+from whimbrel.moves.notes import Origin
+from whimbrel.moves.place import workplace
 from whimbrel.records.store import CampaignFolder, StoredTrial
 from whimbrel.spec.campaign import CampaignSpec
-from whimbrel.trial.notes import Origin
-from whimbrel.trial.place import workplace
 from whimbrel.trial.trial import Trial
 
 

@@ -14,17 +14,17 @@ from whimbrel.hosts.site import Site
 from whimbrel.images.store import ImageStore
 from whimbrel.lab.criu_check import examine_criu
 from whimbrel.migrate.techniques import lacks
+from whimbrel.moves.making import make_states
+from whimbrel.moves.needs import wanted_of
+from whimbrel.moves.notes import Origin
+from whimbrel.moves.place import workplace
+from whimbrel.moves.starts import Starts
+from whimbrel.moves.subject import Start
 from whimbrel.records.store import CampaignFolder, StoredTrial
 from whimbrel.records.trial import Plan
 from whimbrel.spec.arms import ArmSpec
 from whimbrel.spec.campaign import CampaignSpec, ScenarioSpec
 from whimbrel.trial.foresight import Foresight
-from whimbrel.trial.making import make_states
-from whimbrel.trial.needs import wanted_of
-from whimbrel.trial.notes import Origin
-from whimbrel.trial.place import workplace
-from whimbrel.trial.starts import Starts
-from whimbrel.trial.subject import Start
 from whimbrel.trial.trial import Trial
 
 # For the estimate only: restoring, starting viewers and tidying up around what the scenario asks for, and how many of

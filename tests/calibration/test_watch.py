@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import shlex
 import signal
 import sys
 import time
@@ -71,6 +72,7 @@ def service() -> Iterator[Service]:
 
 def kinds(service: Service, rate: int) -> list[str]:
     """A check of every kind that a service of ours answers, and of each way to use connections."""
+    lines = [sys.executable, "-u", str(Path(__file__).with_name("lines.py")), service.address, str(service.ports["echo"])]
     return [
         f"{service.url('http')}#http,rate={rate}",
         f"{service.url('http')}#http-fresh,rate={rate},connection=fresh",
@@ -79,7 +81,7 @@ def kinds(service: Service, rate: int) -> list[str]:
         f"{service.url('ws')}#ws,rate={rate}",
         f"{service.url('ws')}#ws-fresh,rate={rate},connection=fresh",
         f"{service.url('dns', 'a.example')}#dns,rate={rate}",
-        f"exec:{sys.executable} -u {Path(__file__).with_name('lines.py')} {service.address} {service.ports['echo']}#lines",
+        f"exec:{shlex.join(lines)}#lines",
     ]
 
 
@@ -249,6 +251,11 @@ def test_a_stream_of_a_real_nginx_that_is_stopped(pause_ms: int, tmp_path: Path)
         check
     )
     assert (check["failed"], check["connections_lost"]) == (0, 0)
+    # nginx sends a second ahead, and the player holds what it is sent: it shows what is left of the pause.
+    stream = check["stream"]
+    say("stall of a player of that stream, buffer 1 s", max(0.0, least_s - 1) * 1e3, (stream["stalled_s"] or 0) * 1e3, "ms")
+    assert stream["stalled_s"] == pytest.approx(max(0.0, pause_ms / 1e3 - 1.1), abs=0.25), stream
+    assert (stream["stalls"], stream["stalling_mos"] == 5) == ((1, False) if pause_ms > 1000 else (0, True)), stream
 
 
 def nginx_workers(origin: Origin) -> list[int]:

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import pytest
 
 from tests.raw_libvirt import RawPair
-from whimbrel.engines.capabilities import lacking_in_cpu, machine_of, processor
+from whimbrel.engines.capabilities import machine_of
+from whimbrel.engines.cpus import compare, cpu_of, model_of
 from whimbrel.engines.domain import Domain, MoveOptions
 from whimbrel.engines.host_files import host_files
 from whimbrel.engines.libvirt import Connection
@@ -68,14 +69,15 @@ def test_a_host_says_what_a_guest_would_get_and_refuses_what_it_lacks(two: Two) 
 
 
 def test_processors_are_compared_by_what_they_lack(two: Two) -> None:
-    model = machine_of(two.first, "tcg").cpu_model
-    assert model is not None
-    assert lacking_in_cpu(two.second, "tcg", model) is None
-    said = lacking_in_cpu(two.second, "tcg", model.replace("</cpu>", '<feature policy="require" name="avx512f"/></cpu>'))
-    assert said is not None
-    assert "avx512f" in said
-    assert processor(two.first) == processor(two.second)
-    assert "vendor" in processor(two.first)
+    given = cpu_of(two.first, "tcg")
+    assert given is not None
+    assert compare(given.description, two.second, "tcg").result == "enough"
+    more = given.description.replace("</cpu>", '<feature policy="require" name="avx512-fp16"/></cpu>')
+    found = compare(more, two.second, "tcg")
+    assert (found.result, found.lacking) == ("less", ("avx512-fp16",))
+    assert "avx512-fp16" in found.said
+    assert model_of(two.first) == model_of(two.second)
+    assert "vendor" in model_of(two.first)
 
 
 def test_small_files_are_read_and_nothing_stays(two: Two) -> None:
@@ -142,4 +144,4 @@ def test_a_capability_that_qemu_does_not_know_is_refused(two: Two) -> None:
 def test_a_bridge_that_is_not_there_is_told_from_all_else(two: Two) -> None:
     with pytest.raises(RefusedError) as caught:
         two.guest(two.second, "contract-bridge", "br9")
-    assert of_start("b", "br9", caught.value.details).code == "bridge-missing"
+    assert of_start("b", "br9", caught.value).code == "bridge-missing"

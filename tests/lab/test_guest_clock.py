@@ -18,7 +18,7 @@ from whimbrel.guests import guest as the_guest
 from whimbrel.guests.states import StateStore
 from whimbrel.hosts.host import Host
 from whimbrel.lab.lab import Lab
-from whimbrel.trial.guest_clock import clock_before
+from whimbrel.moves.guest_clock import clock_before
 
 __all__ = ["deployed"]
 

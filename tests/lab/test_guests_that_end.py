@@ -19,8 +19,8 @@ from whimbrel.engines.libvirt import Connection
 from whimbrel.errors import UnsafeStateError
 from whimbrel.guests.states import StateStore
 from whimbrel.lab.lab import Lab
+from whimbrel.moves.notes import Origin
 from whimbrel.records.store import StoredTrial
-from whimbrel.trial.notes import Origin
 
 __all__ = ["deployed", "mended"]
 

@@ -17,10 +17,10 @@ from tests.lab.test_command_line import ENVIRONMENT, FAST, wait_for_word, whimbr
 from tests.labs import QUICK
 from tests.snapshot import snapshot
 from whimbrel.images.store import ImageStore
+from whimbrel.moves.making import _beside
 from whimbrel.system.deadline import Deadline, wait_until
 from whimbrel.system.ledger import Ledger, all_ledgers
 from whimbrel.system.process import ProcessId
-from whimbrel.trial.making import _beside
 
 # Later words on the command line count: two scenarios of one form, so that nothing but their states is to be made.
 RUN: list[str | Path] = ["run", QUICK, *FAST, "--only", "baseline"]
@@ -64,7 +64,7 @@ def second_of(first_pid: int) -> ProcessId | None:
     for folder in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
             parent = (folder / "stat").read_text().rpartition(")")[2].split()[1]
-            if int(parent) == first_pid and b"whimbrel.trial.beside" in (folder / "cmdline").read_bytes().split(b"\0"):
+            if int(parent) == first_pid and b"whimbrel.moves.beside" in (folder / "cmdline").read_bytes().split(b"\0"):
                 return ProcessId.of(int(folder.name))
     return None
 

@@ -18,6 +18,7 @@ LAYERS = [
     {"deployment", "watch"},
     {"campaign", "report"},
     {"trial"},
+    {"moves"},
     {"checks"},
     {"migrate", "observe", "stream"},
     {"guests"},

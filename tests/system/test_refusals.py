@@ -13,9 +13,9 @@ from benchmarks.origin import URL, native_origin
 
 from whimbrel.errors import InstrumentError
 from whimbrel.images.store import ImageStore
+from whimbrel.moves import instruments
+from whimbrel.moves.instruments import play
 from whimbrel.system.instrument import Instrument
-from whimbrel.trial import instruments
-from whimbrel.trial.instruments import play
 
 HLS = "http://127.0.0.1/hls/film.m3u8"
 RATE_BYTES_PER_S, LENGTH_S = 125e3, 60.0

@@ -396,7 +396,7 @@ def test_a_service_that_is_restarted(tmp_path: Path) -> None:
         "http.server.ThreadingHTTPServer.request_queue_size = 1024\n"
         "http.server.ThreadingHTTPServer(('127.0.0.1', int(sys.argv[1])), http.server.SimpleHTTPRequestHandler).serve_forever()\n"
     )
-    serve = f"exec {sys.executable} {tmp_path}/server.py {port} </dev/null >/dev/null 2>&1"
+    serve = f"exec {shlex.quote(sys.executable)} {tmp_path}/server.py {port} </dev/null >/dev/null 2>&1"
     old = subprocess.Popen(["sh", "-c", f"cd {tmp_path}; {serve}"])
     script = f"kill -KILL {old.pid}; sleep 0.5; cd {tmp_path}; ({serve}) & echo $! > {tmp_path}/pid"
     try:

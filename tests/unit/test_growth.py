@@ -19,12 +19,12 @@ from whimbrel.analysis.thresholds import ticks_of
 from whimbrel.campaign import Campaign, estimate_campaign_s, estimate_profiles_s, estimate_states_s, plan_trials
 from whimbrel.events import MORE_PLANNED, STEP, Bus
 from whimbrel.hosts.site import Site
+from whimbrel.moves.notes import Origin
 from whimbrel.records.store import CampaignFolder, StoredTrial
 from whimbrel.records.trial import Plan
 from whimbrel.spec.campaign import CampaignSpec
 from whimbrel.spec.fields import RECORD
 from whimbrel.spec.load import load_campaign
-from whimbrel.trial.notes import Origin
 
 SCENARIOS = Path(__file__).parents[2] / "scenarios"
 # More than twice by what has nothing to do with how many there are, and by much less than four times.

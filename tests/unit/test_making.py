@@ -10,10 +10,10 @@ from whimbrel.campaign import plan_trials
 from whimbrel.images.jobs import missing
 from whimbrel.images.store import ImageStore
 from whimbrel.lab.lab import Lab, ledger_of
+from whimbrel.moves.making import _lab_beside
+from whimbrel.moves.needs import image_jobs, wanted_of
 from whimbrel.spec.campaign import CampaignSpec
 from whimbrel.spec.load import load_campaign
-from whimbrel.trial.making import _lab_beside
-from whimbrel.trial.needs import image_jobs, wanted_of
 
 SCENARIOS = Path(__file__).parents[2] / "scenarios"
 GUEST_BYTES = 64 * 2**20

@@ -17,6 +17,7 @@ import polars as pl
 from whimbrel.analysis.gaps import Moments, Recording, Silence
 from whimbrel.analysis.holes import largest_hole
 from whimbrel.analysis.intervals import least_for_quantile
+from whimbrel.analysis.streams import StreamFigures
 
 PHASES = ("before", "during", "after")
 _GOOD = ("good", "heard")
@@ -71,6 +72,7 @@ class CheckFigures:
     ``longest_gap_s`` is the longest time between two good answers from the move's start on, None when it is not known: then
     ``longest_gap_at_least_s`` may say how long it was at least. What stopped or came back did so up to ``gap_resolution_s``
     before or after. ``usual_gap_s`` is the longest gap before the move. ``disturbances`` are all silences that stand out.
+    ``stream`` is what its player would have shown, None where it plays none.
     """
 
     sent: int
@@ -90,6 +92,7 @@ class CheckFigures:
     lateness_s: Lateness | None
     addresses: dict[str, int]
     disturbances: list[Silence] = field(default_factory=list)
+    stream: StreamFigures | None = None
 
     @property
     def stands_out(self) -> bool:

@@ -12,7 +12,7 @@ from whimbrel.analysis.gaps import AFTER_MOVE_NS, Gap, Recording
 from whimbrel.analysis.holes import stated_hole
 from whimbrel.analysis.opinion import stalling_mos
 from whimbrel.analysis.phases import Moment, find
-from whimbrel.analysis.playback import Arrival, Stall, play
+from whimbrel.analysis.playback import Arrival, Playback, Stall, play
 from whimbrel.analysis.segments import Request, play_segments
 from whimbrel.analysis.throughput import seconds_below
 from whimbrel.records.trial import TrialRecord
@@ -157,24 +157,32 @@ def _player_time(moments: list[Moment], name: str, viewer: int) -> int | None:
 def _playbacks(
     buffers_s: Sequence[float], asked_ns: int | None, packets: pl.DataFrame, move: tuple[int, int] | None, end_ns: int
 ) -> list[PlaybackFigure]:
-    """Stalls that had begun before the move was called and ended before it are not the move's, and are left out."""
     if asked_ns is None or packets.is_empty():
         return []
+    found = []
+    for buffer_s in buffers_s:
+        playback = playback_of(packets, asked_ns, buffer_s, end_ns)
+        watched = watched_figures(playback.startup_s, kept_stalls(playback.stalls, move), playback.stalled_at_end)
+        found.append(PlaybackFigure(buffer_s=buffer_s, **watched))
+    return found
+
+
+def playback_of(packets: pl.DataFrame, asked_ns: int, buffer_s: float, end_ns: int) -> Playback:
+    """Plays one viewer's packets, sorted by arrival, that it asked for at one moment, until another."""
     columns = packets.filter(pl.col("kind").is_in(_TRACKS)).select("arrived_ns", "stream_ms", "connection", "kind")
     arrivals = [
         Arrival(arrived_ns / 1e9, stream_ms / 1e3, connection, kind)
         for arrived_ns, stream_ms, connection, kind in columns.iter_rows()
     ]
-    found = []
-    for buffer_s in buffers_s:
-        playback = play(arrivals, asked_ns / 1e9, buffer_s, end_ns / 1e9)
-        stalls = [stall for stall in playback.stalls if move is None or stall.to_s * 1e9 >= move[0]]
-        watched = _watched(playback.startup_s, stalls, playback.stalled_at_end)
-        found.append(PlaybackFigure(buffer_s=buffer_s, **watched))
-    return found
+    return play(arrivals, asked_ns / 1e9, buffer_s, end_ns / 1e9)
 
 
-def _watched(startup_s: float | None, stalls: Sequence[Stall], stalled_at_end: bool) -> dict[str, Any]:
+def kept_stalls(stalls: Sequence[Stall], move: tuple[int, int] | None) -> list[Stall]:
+    """Without those that had ended before the move was called: they are not the move's."""
+    return [stall for stall in stalls if move is None or stall.to_s * 1e9 >= move[0]]
+
+
+def watched_figures(startup_s: float | None, stalls: Sequence[Stall], stalled_at_end: bool) -> dict[str, Any]:
     """Start-up and stalls as figures; a stall that had not ended with the recording has no length, only a least one."""
     stalled_s = sum(stall.length_s for stall in stalls)
     ended = startup_s is not None and not stalled_at_end
@@ -196,9 +204,9 @@ def hls_figures(record: TrialRecord, moments: list[Moment], segments: pl.DataFra
     until_s = (stopped_ns if stopped_ns is not None else int(segments.get_column("arrived_ns").to_numpy().max())) / 1e9
     found = []
     for number in range(1, record.plan.hls_viewers + 1):
-        requests = [_request(row) for row in segments.filter(pl.col("viewer") == number).iter_rows(named=True)]
+        requests = [request_of(row) for row in segments.filter(pl.col("viewer") == number).iter_rows(named=True)]
         played = play_segments(requests, record.spec.stream.hls_buffer_s, until_s)
-        watched = _watched(played.startup_s, played.stalls, played.stalled_at_end)
+        watched = watched_figures(played.startup_s, played.stalls, played.stalled_at_end)
         found.append(
             HlsFigure(
                 viewer=number,
@@ -214,7 +222,7 @@ def hls_figures(record: TrialRecord, moments: list[Moment], segments: pl.DataFra
     return found
 
 
-def _request(row: dict[str, Any]) -> Request:
+def request_of(row: dict[str, Any]) -> Request:
     """A row of the log; older ones lack what ``Request`` has defaults for."""
     added = {key: row[key] for key in ("connection", "playlist", "tracks", "missing") if key in row}
     return Request(row["position"], row["length_s"], row["asked_ns"] / 1e9, row["arrived_ns"] / 1e9, row["status"], **added)

@@ -8,15 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 from urllib.parse import SplitResult, urlsplit
 
 from whimbrel.checks.names import Names
 from whimbrel.errors import UsageError
+from whimbrel.units import parse_duration
+
+if TYPE_CHECKING:
+    import polars as pl
 
 Failure = Literal["refused", "reset", "timed-out", "wrong-answer", "tls", "unreachable", "name", "other"]
 # What failed here, not there: no question was put, so nothing is known of the service.
 NOT_SENT = "not-sent"
+# What the player of a stream holds. Of HLS little is asked for, so that a silence of the server's is one here too.
+RTMP_BUFFER, HLS_BUFFER = "1s", "500ms"
+MOST_BUFFER_S = 600.0
 
 
 @dataclass(frozen=True)
@@ -40,6 +47,16 @@ class Check:
         if value not in ("yes", "no"):
             raise self.wrong(f"{key} is yes or no, not {value!r}")
         return value == "yes"
+
+    def duration_s(self, key: str, default: str) -> float:
+        """An option that is a duration with its unit; UsageError when it is none, or nothing."""
+        try:
+            found_s = parse_duration(self.option(key, default))
+        except ValueError as error:
+            raise self.wrong(f"{key}: {error}") from error
+        if not 0 < found_s <= MOST_BUFFER_S:
+            raise self.wrong(f"{key} is more than nothing and at most {MOST_BUFFER_S:g} s, not {self.option(key)}")
+        return found_s
 
     def one_of(self, key: str, *values: str) -> str:
         """An option that can only be one of these, the first of which is what it is by itself."""
@@ -116,6 +133,9 @@ class Listener(Protocol):
 
     async def listen(self, heard: Callable[[int], None]) -> None:
         """Calls ``heard`` with the moment (ns) of each thing that comes, until the connection is lost; then raises as ``ask``."""
+
+    def film(self, position: int) -> pl.DataFrame | None:
+        """What came of a film, as viewer ``position``: ``PACKETS_SCHEMA`` or ``SEGMENTS_SCHEMA``; None where it plays none."""
 
     async def close(self) -> None:
         """Leaves the service."""

@@ -1,20 +1,22 @@
 """``hls:URL``: plays a playlist as an HLS player does; each segment that comes with media in it is an answer.
 
-So the usual silence is the length of a segment, and a gap is known to no less than that.
+So the usual silence is the length of a segment, and a gap is known to no less than that. What a player would show is told.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from whimbrel.checks.check import Asker, Check, Failed, Listener, Tools
-from whimbrel.units import parse_duration
+import polars as pl
 
-# Little, so that a silence of the server's is one here too.
-_BUFFER = "500ms"
+from whimbrel.checks.check import HLS_BUFFER, Asker, Check, Failed, Listener, Tools
+from whimbrel.records.series import SEGMENTS_SCHEMA
+
+if TYPE_CHECKING:
+    from whimbrel.stream.hls_viewer import Row
 
 
 class _Events:
@@ -43,10 +45,9 @@ class HlsListener:
         parts = urlsplit(self._url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise check.wrong("it names no playlist", "write hls:https://HOST/PATH.m3u8")
-        try:
-            self._buffer_s = parse_duration(check.option("buffer", _BUFFER))
-        except ValueError as error:
-            raise check.wrong(str(error)) from error
+        self._buffer_s = check.duration_s("buffer", HLS_BUFFER)
+        self._rows: list[Row] = []
+        self._connection = 0
 
     async def listen(self, heard: Callable[[int], None]) -> None:
         """Plays until the stream is lost, or has ended."""
@@ -66,6 +67,13 @@ class HlsListener:
             playing.cancel()
             events.ended.cancel()
             await asyncio.gather(playing, return_exceptions=True)
+            self._connection += 1
+            self._rows += [row._replace(connection=self._connection) for row in viewer.rows]
+
+    def film(self, position: int) -> pl.DataFrame:
+        """Every request for a segment (``SEGMENTS_SCHEMA``)."""
+        rows = [row._replace(viewer=position) for row in self._rows]
+        return pl.DataFrame(rows, schema=SEGMENTS_SCHEMA, orient="row")
 
     async def close(self) -> None:
         """Nothing stays."""
@@ -76,7 +84,7 @@ class _Hls:
     prefix = "hls:"
     # So often a stream that is lost is opened anew.
     rate_per_s = 1.0
-    options = {"buffer": "how much of the film is held, such as 2s; default: 500ms"}  # noqa: RUF012
+    options = {"buffer": f"how much of the film the player holds, such as 6s; default: {HLS_BUFFER}"}  # noqa: RUF012
 
     def listens(self, check: Check) -> bool:
         return True

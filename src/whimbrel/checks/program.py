@@ -113,6 +113,9 @@ class ProgramListener:
             code = _end(running)
         raise Failed("wrong-answer", f"it has ended, with exit code {code}")
 
+    def film(self, position: int) -> None:
+        """It plays no film."""
+
     async def close(self) -> None:
         """Nothing stays."""
 

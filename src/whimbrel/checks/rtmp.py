@@ -1,23 +1,26 @@
-"""``rtmp:`` and ``rtmps:``: plays a stream; each media message that comes is an answer."""
+"""``rtmp:`` and ``rtmps:``: plays a stream; each media message that comes is an answer, and what a player would show is told."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from whimbrel.checks.check import Asker, Check, Failed, Listener, Tools
+import polars as pl
+
+from whimbrel.checks.check import RTMP_BUFFER, Asker, Check, Failed, Listener, Tools
 from whimbrel.checks.connecting import TLS_OPTIONS, attach, connect, tls_for
-from whimbrel.stream.rtmp import Player, RtmpError
+from whimbrel.stream.packets import PacketLog
+from whimbrel.stream.rtmp import Media, Player, RtmpError
 
 # How much is asked for ahead: little, so that a silence of the server's is one here too.
-_BUFFER_MS = 100
+_READ_AHEAD_MS = 100
 
 
 class _Playing(asyncio.Protocol):
     """One connection to the stream, from its greeting to its end."""
 
-    def __init__(self, player: Player, heard: Callable[[int], None]) -> None:
+    def __init__(self, player: Player, heard: Callable[[int, Sequence[Media]], None]) -> None:
         self._player = player
         self._heard = heard
         self._transport: asyncio.Transport | None = None
@@ -33,11 +36,10 @@ class _Playing(asyncio.Protocol):
         now_ns = time.monotonic_ns()
         try:
             media, answer = self._player.receive(data)
+            if media:
+                self._heard(now_ns, media)
         except RtmpError as error:
             return self._end(Failed("wrong-answer", str(error)))
-        # What came together is one moment.
-        if media:
-            self._heard(now_ns)
         if answer:
             self._transport.write(answer)
         if self._player.ended:
@@ -70,16 +72,31 @@ class RtmpListener:
         self._netloc = parts.netloc
         self._tls = tls_for(check) if parts.scheme == "rtmps" else None
         self._tools = tools
+        check.duration_s("buffer", RTMP_BUFFER)
+        self._log = PacketLog()
+        self._connection = 0
 
     async def listen(self, heard: Callable[[int], None]) -> None:
         """Plays until the connection is lost."""
+        self._connection += 1
+        connection = self._connection
+
+        def hear(now_ns: int, media: Sequence[Media]) -> None:
+            # What came together is one moment.
+            self._log.note(connection, now_ns, media)
+            heard(now_ns)
+
         connected, _ = await connect(self._tools.names, self._host, self._port)
-        playing = _Playing(Player(self._netloc, self._app, self._name, _BUFFER_MS), heard)
+        playing = _Playing(Player(self._netloc, self._app, self._name, _READ_AHEAD_MS), hear)
         await attach(playing, connected, self._tls, self._host)
         try:
             await playing.ended
         finally:
             playing.close()
+
+    def film(self, position: int) -> pl.DataFrame:
+        """Every media message that came (``PACKETS_SCHEMA``)."""
+        return self._log.frame(position)
 
     async def close(self) -> None:
         """Nothing stays."""
@@ -90,7 +107,10 @@ class _Rtmp:
     prefix = "rtmp://"
     # So often a connection that is lost is tried anew.
     rate_per_s = 2.0
-    options = TLS_OPTIONS
+    options = {  # noqa: RUF012
+        "buffer": f"what the player holds whose stalls are told, such as 3s; default: {RTMP_BUFFER}",
+        **TLS_OPTIONS,
+    }
 
     def listens(self, check: Check) -> bool:
         return True

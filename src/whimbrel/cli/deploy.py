@@ -21,12 +21,12 @@ from whimbrel.errors import UsageError, WhimbrelError
 from whimbrel.images.store import ImageStore
 from whimbrel.migrate.journal import DamagedJournalError, read_history
 from whimbrel.migrate.verify import Copies, find_copies
+from whimbrel.moves.making import make_images
+from whimbrel.moves.needs import wanted_of
+from whimbrel.moves.place import is_up, ledger_for, site_for
 from whimbrel.spec.load import load_campaign
 from whimbrel.system.capabilities import need_capabilities
 from whimbrel.system.root import need_root
-from whimbrel.trial.making import make_images
-from whimbrel.trial.needs import wanted_of
-from whimbrel.trial.place import is_up, ledger_for, site_for
 
 Deployed = Annotated[
     str, typer.Argument(metavar="GUEST", help="The name it was deployed under ('whimbrel deployed' lists them).")

@@ -11,7 +11,7 @@ from whimbrel.deployment.deployed import Deployment
 from whimbrel.errors import UsageError
 from whimbrel.hosts.claims import confirm
 from whimbrel.images.store import ImageStore
-from whimbrel.trial.place import ledger_for, site_for
+from whimbrel.moves.place import ledger_for, site_for
 
 
 @contextmanager

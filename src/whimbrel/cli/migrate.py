@@ -27,6 +27,7 @@ from whimbrel.deployment.standing import refuse_while_moved
 from whimbrel.errors import MoveError, UnsafeStateError, UsageError
 from whimbrel.migrate.journal import DamagedJournalError
 from whimbrel.migrate.techniques import promises_of
+from whimbrel.moves.notes import Origin
 from whimbrel.predict.goals import Choice, Goal
 from whimbrel.records.store import forget_unmade
 from whimbrel.records.trial import TrialRecord
@@ -34,7 +35,6 @@ from whimbrel.report.quantities import spoken, written
 from whimbrel.spec.overrides import migration_with
 from whimbrel.system.provenance import commit
 from whimbrel.system.root import need_root
-from whimbrel.trial.notes import Origin
 
 _FIGURES = ("total_s", "qemu_downtime_ms", "libvirt_downtime_ms", "blackout_ms", "reachability_gap_ms", "transferred_bytes",
             "guest_clock_lag_ms", "guest_clock_after_ms")  # fmt: skip

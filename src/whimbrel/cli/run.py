@@ -32,6 +32,10 @@ from whimbrel.guests.guest import what_is_left
 from whimbrel.hosts.remote import RemoteSite
 from whimbrel.images.store import ImageStore
 from whimbrel.lab.lab import Lab
+from whimbrel.moves.making import make_images
+from whimbrel.moves.needs import wanted_of
+from whimbrel.moves.notes import Origin
+from whimbrel.moves.place import is_up, ledger_for, site_for
 from whimbrel.records.store import CampaignFolder, StoredTrial
 from whimbrel.records.trial import Plan
 from whimbrel.report.as_json import summary
@@ -43,10 +47,6 @@ from whimbrel.system.capabilities import need_capabilities
 from whimbrel.system.ledger import Ledger
 from whimbrel.system.provenance import commit
 from whimbrel.system.root import need_root
-from whimbrel.trial.making import make_images
-from whimbrel.trial.needs import wanted_of
-from whimbrel.trial.notes import Origin
-from whimbrel.trial.place import is_up, ledger_for, site_for
 from whimbrel.units import format_duration
 
 log = logging.getLogger(__name__)

@@ -20,17 +20,15 @@ from whimbrel.errors import UsageError
 from whimbrel.records.caller import make_folder, write_file, writing_to
 from whimbrel.records.series import write_series
 from whimbrel.watch.check_file import load_checks
-from whimbrel.watch.findings import Findings, as_json, findings_of
+from whimbrel.watch.findings import Findings, as_json, films_by_series, findings_of
 from whimbrel.watch.limits import parse_limit
 from whimbrel.watch.plan import Watched, WatchPlan
-from whimbrel.watch.rows import COLUMNS, lines_of
+from whimbrel.watch.rows import columns_of, lines_of
 from whimbrel.watch.watching import watch as watch_it
 
 _CROSSED = 99
 _INTERRUPTED = 130
 _MOST_CHECKS = 10_000
-# A narrow terminal, or many columns: the first of these are shown, the page has all.
-_TERMINAL_COLUMNS = 9
 _WIDTH_WITHOUT_TERMINAL = 160
 
 
@@ -135,11 +133,12 @@ def _tell(findings: Findings, as_json_wanted: bool) -> None:
     width = None if sys.stdout.isatty() else _WIDTH_WITHOUT_TERMINAL
     console = Console(width=width, highlight=False, markup=False)
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    headings = list(COLUMNS)[:_TERMINAL_COLUMNS]
-    for heading in headings:
-        table.add_column(heading, justify="left" if heading == "check" else "right", overflow="fold")
-    for line in lines_of(findings):
-        table.add_row(*line[:_TERMINAL_COLUMNS])
+    columns = columns_of(findings, wide=False)
+    table.add_column("check", justify="left", overflow="fold")
+    for column in columns:
+        table.add_column(column.heading, justify="right", overflow="fold")
+    for line in lines_of(findings, columns):
+        table.add_row(*line)
     console.print(table)
     for words in [*findings.watched.notes, *_flagged(findings)]:
         print(words)
@@ -157,6 +156,8 @@ def _keep(folder: Path, findings: Findings) -> None:
     write_file(folder / "watch.json", (json.dumps(as_json(findings), indent=1) + "\n").encode())
     with writing_to(folder):
         write_series(findings.watched.questions, folder / "questions.parquet")
+        for name, films in films_by_series(findings.watched).items():
+            write_series(films, folder / f"{name}.parquet")
     complain(f"page: {write_page(folder, findings)}")
 
 

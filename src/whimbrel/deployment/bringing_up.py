@@ -16,11 +16,11 @@ from whimbrel.hosts.host import Host
 from whimbrel.hosts.identity import GuestIdentity, identity_before_names
 from whimbrel.hosts.remote import RemoteSite
 from whimbrel.lab.lab import Lab
+from whimbrel.moves.starts import Starts
+from whimbrel.moves.subject import Setting, names_of, subject_of
 from whimbrel.spec.campaign import CampaignSpec
 from whimbrel.spec.fields import HostName
 from whimbrel.system.places import make_private
-from whimbrel.trial.starts import Starts
-from whimbrel.trial.subject import Setting, names_of, subject_of
 
 AnySite = Lab | RemoteSite
 

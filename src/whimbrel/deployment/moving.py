@@ -36,6 +36,12 @@ from whimbrel.migrate.storage import MAKING_DISK, keep_only_copy
 from whimbrel.migrate.technique import MoveRequest
 from whimbrel.migrate.techniques import promises_of, technique_of
 from whimbrel.migrate.verify import exactly_one
+from whimbrel.moves.guest_clock import clock_after, clock_before
+from whimbrel.moves.instruments import Instruments, watch
+from whimbrel.moves.notes import Notes, Origin, now
+from whimbrel.moves.place import workplace
+from whimbrel.moves.subject import clocks_of
+from whimbrel.moves.testimony import judge, listen, testimony
 from whimbrel.observe.migration_events import MigrationEvents
 from whimbrel.records.store import CampaignFolder, StoredTrial
 from whimbrel.records.trial import Plan
@@ -45,12 +51,6 @@ from whimbrel.spec.migration import MigrationSpec
 from whimbrel.system.clock import read_pair
 from whimbrel.system.deadline import attend, attending, pause, undisturbed
 from whimbrel.system.instrument import Instrument
-from whimbrel.trial.guest_clock import clock_after, clock_before
-from whimbrel.trial.instruments import Instruments, watch
-from whimbrel.trial.notes import Notes, Origin, now
-from whimbrel.trial.place import workplace
-from whimbrel.trial.subject import clocks_of
-from whimbrel.trial.testimony import judge, listen, testimony
 
 _WATCH_AFTER_S = 3.0
 _HEARING_S = 10.0

@@ -13,10 +13,10 @@ from whimbrel.deployment.bringing_up import AnySite, guest_of
 from whimbrel.deployment.deployed import Deployment, plan_of
 from whimbrel.deployment.standing import places_of, refuse_destination, where_it_runs
 from whimbrel.errors import UsageError
+from whimbrel.moves.instruments import Instruments
 from whimbrel.observe.dirty_profile import profile_guest
 from whimbrel.predict.profile import Profile
 from whimbrel.spec.fields import HostName
-from whimbrel.trial.instruments import Instruments
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
-"""Processors as libvirt knows them: what KVM on a host can give a guest, and whether a guest finds there what it was given here.
+"""Processors as libvirt knows them: what a host can give a guest, and whether a guest finds there what it was given here.
 
-Emulated guests are given what QEMU emulates, which is the same everywhere: only guests in KVM depend on the host's processor.
+Guests in KVM depend on the host's processor. Emulated ones are given what QEMU emulates, which only another QEMU gives otherwise:
+doctor compares that too, but no single move asks for it.
 Format: libvirt.org/formatdomaincaps.html (``host-model``), libvirt.org/formatdomain.html (``cpu``).
 """
 
@@ -12,11 +13,12 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from whimbrel.engines.binding import explained, libvirt
+from whimbrel.engines.capabilities import ARCHITECTURE, MACHINE, Accelerator, kind_of
 from whimbrel.engines.domain import Domain
 from whimbrel.engines.libvirt import Connection
 from whimbrel.errors import RefusedError
 
-_ARCH, _MACHINE, _KVM = "x86_64", "pc", "kvm"
+_KVM = kind_of("kvm")
 # Whatever may be migrated is not given these (QEMU's ``migratable=on``), though libvirt has them in its host-model.
 _NOT_GIVEN = ("invtsc",)
 _SHOWN = 12
@@ -25,7 +27,7 @@ _VERSION = re.compile(r"-v[0-9]+$")
 
 @dataclass(frozen=True)
 class HostCpu:
-    """What KVM on a host can give a guest that asks for all of it (``host-passthrough``), as libvirt describes it.
+    """What a host can give a guest that asks for all of it (``host-passthrough``, ``maximum``), as libvirt describes it.
 
     ``features`` has those that its ``model`` implies; ``description`` is a guest's ``<cpu>`` with the same.
     """
@@ -57,10 +59,10 @@ class Comparison:
         return f"features that it lacks: {names}{more}" if names else self.said
 
 
-def cpu_of(connection: Connection) -> HostCpu | None:
-    """The host's processor, as its QEMU gives it to guests; None where QEMU there has no KVM."""
+def cpu_of(connection: Connection, accelerator: Accelerator = "kvm") -> HostCpu | None:
+    """The host's processor, as its QEMU gives it to guests; None where it has no such accelerator, or libvirt no name for it."""
     raw = connection.raw
-    told = _given_by_kvm(raw)
+    told = _given(raw, accelerator)
     mode = told.find("./cpu/mode[@name='host-model'][@supported='yes']") if told is not None else None
     if mode is None:
         return None
@@ -69,7 +71,7 @@ def cpu_of(connection: Connection) -> HostCpu | None:
     flags = libvirt.VIR_CONNECT_BASELINE_CPU_EXPAND_FEATURES
     with explained("tell its processor", raw):
         # Of one processor the baseline is itself, with each feature that its model implies.
-        description = raw.baselineHypervisorCPU(None, _ARCH, _MACHINE, _KVM, [ET.tostring(model, encoding="unicode")], flags)
+        description = raw.baselineHypervisorCPU(*_machine(accelerator), [ET.tostring(model, encoding="unicode")], flags)
         microcode = ET.fromstring(raw.getCapabilities()).find("./host/cpu/microcode")
     return HostCpu(
         model=mode.findtext("model") or "",
@@ -85,7 +87,7 @@ def models_of(connection: Connection) -> list[str]:
 
     None where QEMU there has no KVM.
     """
-    told = _given_by_kvm(connection.raw)
+    told = _given(connection.raw, "kvm")
     if told is None:
         return []
     usable = told.findall("./cpu/mode[@name='custom']/model[@usable='yes']")
@@ -119,39 +121,61 @@ def needed_by(domain: Domain, source: Connection) -> str | None:
     return ET.tostring(cpu, encoding="unicode")
 
 
-def compare(description: str, host: Connection) -> Comparison:
-    """Whether KVM on this host can give what ``description`` (a guest's ``<cpu>``) asks for, by libvirt's own comparison."""
+def compare(description: str, host: Connection, accelerator: Accelerator = "kvm") -> Comparison:
+    """Whether a host can give what ``description`` (a guest's ``<cpu>``) asks for, by libvirt's own comparison."""
     try:
-        found = _compare(description, host, 0)
+        found = _compare(description, host, accelerator, 0)
     except RefusedError as error:
-        # Also of a feature that is newer than its libvirt, which it does not know.
-        able = error.number != libvirt.VIR_ERR_NO_SUPPORT
-        return Comparison("less" if able else "unknown", said=error.details)
+        # Also of a feature or model that is newer than its libvirt, which it does not know.
+        less = error.number in (
+            libvirt.VIR_ERR_CPU_INCOMPATIBLE,
+            libvirt.VIR_ERR_INTERNAL_ERROR,
+            libvirt.VIR_ERR_CONFIG_UNSUPPORTED,
+        )
+        return Comparison("less" if less else "unknown", said=error.details)
     if found in (libvirt.VIR_CPU_COMPARE_IDENTICAL, libvirt.VIR_CPU_COMPARE_SUPERSET):
         return Comparison("enough")
-    here = cpu_of(host)
+    here = cpu_of(host, accelerator)
     lacking = _features(description) - here.features if here is not None else frozenset()
-    return Comparison("less", tuple(sorted(lacking)), _why(description, host))
+    return Comparison("less", tuple(sorted(lacking)), _why(description, host, accelerator))
 
 
-def _given_by_kvm(raw: Any) -> ET.Element | None:
-    """What libvirt says that guests in KVM can have (virConnectGetDomainCapabilities)."""
+def model_of(connection: Connection) -> dict[str, str]:
+    """Which processor the machine itself has: vendor, signature and microcode, as far as libvirt says."""
+    with explained("tell its processor", connection.raw):
+        cpu = ET.fromstring(connection.raw.getCapabilities()).find("./host/cpu")
+    if cpu is None:
+        return {}
+    found = {"vendor": cpu.findtext("./vendor", "")}
+    for part, names in (("signature", ("family", "model", "stepping")), ("microcode", ("version",))):
+        element = cpu.find(part)
+        found |= {} if element is None else {f"{part} {name}": element.get(name, "") for name in names}
+    return {name: value for name, value in found.items() if value}
+
+
+def _machine(accelerator: Accelerator) -> tuple[str | None, str, str, str]:
+    """What libvirt is asked about: the emulator that the host takes by itself, and such machines as ours are."""
+    return None, ARCHITECTURE, MACHINE, kind_of(accelerator)
+
+
+def _given(raw: Any, accelerator: Accelerator) -> ET.Element | None:
+    """What libvirt says that guests can have there (virConnectGetDomainCapabilities)."""
     try:
-        with explained("tell what KVM gives to guests", raw):
-            return ET.fromstring(raw.getDomainCapabilities(None, _ARCH, _MACHINE, _KVM, 0))
+        with explained("tell what its QEMU gives to guests", raw):
+            return ET.fromstring(raw.getDomainCapabilities(*_machine(accelerator), 0))
     except RefusedError:
         return None
 
 
-def _compare(description: str, host: Connection, flags: int) -> int:
+def _compare(description: str, host: Connection, accelerator: Accelerator, flags: int) -> int:
     with explained("compare processors", host.raw):
-        return int(host.raw.compareHypervisorCPU(None, _ARCH, _MACHINE, _KVM, description, flags))
+        return int(host.raw.compareHypervisorCPU(*_machine(accelerator), description, flags))
 
 
-def _why(description: str, host: Connection) -> str:
+def _why(description: str, host: Connection, accelerator: Accelerator) -> str:
     """libvirt's own words for what does not fit."""
     try:
-        _compare(description, host, libvirt.VIR_CONNECT_COMPARE_CPU_FAIL_INCOMPATIBLE)
+        _compare(description, host, accelerator, libvirt.VIR_CONNECT_COMPARE_CPU_FAIL_INCOMPATIBLE)
     except RefusedError as error:
         return error.details
     return ""

@@ -41,6 +41,7 @@ _QEMU_CONF = """\
 cgroup_controllers = []
 namespaces = []
 security_driver = "none"
+max_core = 0
 user = "root"
 group = "root"
 shared_filesystems = ["/srv/shared", "/srv/images"]

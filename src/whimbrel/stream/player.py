@@ -13,15 +13,13 @@ import os
 import selectors
 import socket
 import time
-from array import array
-from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
 import polars as pl
 
-from whimbrel.records.series import PACKETS_SCHEMA, write_series
+from whimbrel.records.series import write_series
+from whimbrel.stream.packets import PacketLog, hand_on
 from whimbrel.stream.rtmp import Player, RtmpError
 from whimbrel.system.child import Child, Looks, Readings, configuration
 from whimbrel.system.clock import SO_TIMESTAMPNS, KernelClock
@@ -39,30 +37,8 @@ _HOLE_S = 0.25
 _BURST_NS = 5_000_000_000
 _PORT = 1935
 _RECEIVE_BYTES = 1 << 18
-# So many fit into a line.
-_VIEWERS_PER_READING = 100
-# What a hostile server may make us keep: answers that it does not take, and rows of the log (a day of a film has 7 million).
+# What a hostile server may make us keep: answers that it does not take.
 _MOST_TO_SEND_BYTES = 1 << 20
-_MOST_ROWS = 20_000_000
-
-
-@dataclass
-class Log:
-    """What a viewer has seen, column by column."""
-
-    connections: array[int] = field(default_factory=lambda: array("i"))
-    kinds: array[int] = field(default_factory=lambda: array("b"))
-    stream_ms: array[int] = field(default_factory=lambda: array("q"))
-    arrived_ns: array[int] = field(default_factory=lambda: array("q"))
-    sizes: array[int] = field(default_factory=lambda: array("q"))
-
-    def frame(self, viewer: int) -> pl.DataFrame:
-        """The log as a series."""
-        return pl.DataFrame(
-            {"viewer": [viewer] * len(self.sizes), "connection": self.connections, "kind": self.kinds,
-             "stream_ms": self.stream_ms, "arrived_ns": self.arrived_ns, "bytes": self.sizes},
-            schema=PACKETS_SCHEMA,
-        )  # fmt: skip
 
 
 class Viewer:
@@ -72,7 +48,7 @@ class Viewer:
         parts = urlsplit(url)
         app, _, name = parts.path.strip("/").partition("/")
         self.number = number
-        self.log = Log()
+        self.log = PacketLog()
         self._address = (parts.hostname or "", parts.port or _PORT)
         self._host, self._app, self._name = parts.netloc, app, name
         self._buffer_ms = round(read_ahead_s * 1000)
@@ -149,15 +125,7 @@ class Viewer:
             return None
         arrived_ns = clock.arrival_ns(extras, now_ns)
         media, answer = self._session.receive(data)
-        log = self.log
-        if len(log.sizes) + len(media) > _MOST_ROWS:
-            raise RtmpError(f"the server has sent more than {_MOST_ROWS} packets: this is no film")
-        for message in media:
-            log.connections.append(self._connection)
-            log.kinds.append(message.kind)
-            log.stream_ms.append(message.stream_ms)
-            log.arrived_ns.append(arrived_ns)
-            log.sizes.append(message.size_bytes)
+        self.log.note(self._connection, arrived_ns, media)
         if media:
             self._last_ms = max(self._last_ms, media[-1].stream_ms)
             if not self._playing:
@@ -205,6 +173,7 @@ def play(viewers: list[Viewer], child: Child, looks: Looks) -> list[float]:
     clock = KernelClock()
     lateness_s: list[float] = []
     readings = Readings()
+    logs = {viewer.number: viewer.log for viewer in viewers}
     with selectors.EpollSelector() as selector:
         look_s = 0.0
         while not child.stopping:
@@ -219,24 +188,10 @@ def play(viewers: list[Viewer], child: Child, looks: Looks) -> list[float]:
                 look_s = now_s + _LOOK_S
                 for viewer in viewers:
                     viewer.look(selector, now_s)
-                hand_on(viewers, readings, time.monotonic_ns())
+                hand_on(logs, readings, time.monotonic_ns())
         for viewer in viewers:
             viewer.close(selector)
     return lateness_s
-
-
-def hand_on(viewers: Sequence[Viewer], readings: Readings, now_ns: int) -> None:
-    """Of each viewer how many packets have come, and when the last one did; columns, for many viewers at a time."""
-    if not readings.due(now_ns):
-        return
-    for first in range(0, len(viewers), _VIEWERS_PER_READING):
-        some = viewers[first : first + _VIEWERS_PER_READING]
-        readings.give(
-            t_ns=now_ns,
-            viewer=[viewer.number for viewer in some],
-            packets=[len(viewer.log.sizes) for viewer in some],
-            arrived_ns=[viewer.log.arrived_ns[-1] if viewer.log.arrived_ns else None for viewer in some],
-        )
 
 
 def main() -> None:

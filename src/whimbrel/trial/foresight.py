@@ -16,6 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 from whimbrel.analysis.kept import kept_figures
 from whimbrel.errors import UsageError
 from whimbrel.hosts.site import Site
+from whimbrel.moves.subject import Start
 from whimbrel.predict.move import expectation_of, why_not
 from whimbrel.predict.overheads import Seen, learn
 from whimbrel.predict.profile import Profile
@@ -26,7 +27,6 @@ from whimbrel.records.trial import Expected, Plan, Prediction
 from whimbrel.spec.campaign import CampaignSpec
 from whimbrel.system.clock import read_pair
 from whimbrel.trial.rehearsal import rehearse
-from whimbrel.trial.subject import Start
 
 # What a trial asks once it knows what its link gives (None where that cannot be tried).
 Foretell = Callable[[float | None], Prediction]

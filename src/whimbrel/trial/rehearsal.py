@@ -10,13 +10,13 @@ from pathlib import Path
 from whimbrel.guests import guest as the_guest
 from whimbrel.guests.ends import noticed
 from whimbrel.hosts.site import Site
+from whimbrel.moves.instruments import Instruments, play
+from whimbrel.moves.subject import Setting, Start, names_of, subject_of
 from whimbrel.observe.dirty_profile import USUAL_SAMPLE, profile_guest
 from whimbrel.predict.profile import Profile
 from whimbrel.records.trial import Plan
 from whimbrel.spec.campaign import CampaignSpec
 from whimbrel.system.deadline import pause
-from whimbrel.trial.instruments import Instruments, play
-from whimbrel.trial.subject import Setting, Start, names_of, subject_of
 
 
 def rehearse(site: Site, spec: CampaignSpec, plan: Plan, start: Start, seconds: float, told: Callable[[str], None]) -> Profile:

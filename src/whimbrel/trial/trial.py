@@ -22,6 +22,11 @@ from whimbrel.hosts.site import Site
 from whimbrel.migrate.carry_out import carry_out, evidence, running_on
 from whimbrel.migrate.techniques import EVERYTHING, promises_of, technique_of
 from whimbrel.migrate.verify import exactly_one
+from whimbrel.moves.guest_clock import clock_after, clock_before
+from whimbrel.moves.instruments import Instruments, play, said_by, watch
+from whimbrel.moves.notes import Notes, Origin, count_reach, now
+from whimbrel.moves.subject import Setting, Start, names_of, subject_of
+from whimbrel.moves.testimony import judge, listen, testimony
 from whimbrel.observe.migration_events import MigrationEvents
 from whimbrel.records.trial import InstrumentCost, Plan, RestRecord, StayRecord, TrialRecord
 from whimbrel.spec.campaign import CampaignSpec
@@ -29,11 +34,6 @@ from whimbrel.system.clock import read_pair
 from whimbrel.system.deadline import attending, undisturbed
 from whimbrel.system.instrument import Instrument
 from whimbrel.trial.foresight import Foretell
-from whimbrel.trial.guest_clock import clock_after, clock_before
-from whimbrel.trial.instruments import Instruments, play, said_by, watch
-from whimbrel.trial.notes import Notes, Origin, count_reach, now
-from whimbrel.trial.subject import Setting, Start, names_of, subject_of
-from whimbrel.trial.testimony import judge, listen, testimony
 from whimbrel.units import format_duration
 
 log = logging.getLogger(__name__)

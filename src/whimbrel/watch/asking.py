@@ -14,6 +14,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import polars as pl
+
 from whimbrel.checks.check import NOT_SENT, Asker, Check, Listener, NotSent, Tools
 from whimbrel.checks.failures import failure_of
 from whimbrel.checks.names import Names
@@ -202,6 +204,12 @@ class Asking:
                 return outcome, words
             log.words["lost"] = words
         return None, ""
+
+    def films(self) -> dict[int, pl.DataFrame]:
+        """What streams have brought, by the check's position."""
+        listeners = ((position, asked.asker) for position, asked in enumerate(self._asked) if not asks(asked.asker))
+        films = ((position, listener.film(position)) for position, listener in listeners)
+        return {position: film for position, film in films if film is not None}
 
     async def stop(self, enough: asyncio.Event) -> None:
         """Asks no more; late answers are waited for as long as each check does, or until it is ``enough``. Then it leaves."""

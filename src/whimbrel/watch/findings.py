@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import polars as pl
 
-from whimbrel.analysis.answers import PHASES, CheckFigures, figures_of
+from whimbrel.analysis.answers import PHASES, CheckFigures, Window, figures_of
+from whimbrel.analysis.streams import StreamFigures, packet_figures, segment_figures
 from whimbrel.analysis.thresholds import Tick
-from whimbrel.checks.check import NOT_SENT, Check
+from whimbrel.checks.check import HLS_BUFFER, NOT_SENT, RTMP_BUFFER, Check
 from whimbrel.checks.registry import kind_listens
 from whimbrel.units import format_duration
 from whimbrel.watch.limits import CheckLimit, ticks_of
@@ -37,9 +38,35 @@ def findings_of(watched: Watched, limits: Sequence[CheckLimit]) -> Findings:
         frame = by_check.get((position,), watched.questions.clear())
         period_s = None if kind_listens(check) else 1 / check.rate_per_s
         found = figures_of(frame, watched.window, period_s, watched.holes)
+        found = replace(found, stream=_stream(check, watched.films.get(position), watched.window))
         figures.append(found)
-        flags.append(_flags(check, found, watched.words[position], frame, watched.window.began_ns))
+        of_check = _flags(check, found, watched.words[position], frame, watched.window.began_ns)
+        flags.append(of_check + _stream_flags(found.stream, watched.holes))
     return Findings(watched, figures, flags, ticks_of(limits, watched.plan.checks, figures))
+
+
+def _stream(check: Check, film: pl.DataFrame | None, window: Window) -> StreamFigures | None:
+    if film is None:
+        return None
+    if check.kind == "hls":
+        return segment_figures(film, check.duration_s("buffer", HLS_BUFFER), window)
+    return packet_figures(film, check.duration_s("buffer", RTMP_BUFFER), window)
+
+
+def films_by_series(watched: Watched) -> dict[str, pl.DataFrame]:
+    """What all streams brought, by the name of the series; ``viewer`` is the check's position."""
+    names = {"rtmp": "packets", "hls": "segments"}
+    found: dict[str, list[pl.DataFrame]] = {}
+    for position, film in watched.films.items():
+        found.setdefault(names[watched.plan.checks[position].kind], []).append(film)
+    return {name: pl.concat(films) for name, films in found.items()}
+
+
+def _stream_flags(stream: StreamFigures | None, holes: list[tuple[int, int]]) -> list[str]:
+    stalls = stream.moments if stream is not None else ()
+    if any(from_ns < stall.to_s * 1e9 and to_ns > stall.from_s * 1e9 for stall in stalls for from_ns, to_ns in holes):
+        return ["whimbrel itself stood still in a stall: that may be longer than it was"]
+    return []
 
 
 def _flags(check: Check, found: CheckFigures, words: dict[str, str], frame: pl.DataFrame, began_ns: int) -> list[str]:
@@ -135,5 +162,13 @@ def _check_json(check: Check, found: CheckFigures, flags: list[str], began_ns: i
         "not_sent": found.not_sent,
         "unanswered_at_end": found.unanswered_at_end,
         "addresses": found.addresses,
+        "stream": _stream_json(found.stream, began_ns),
         "flags": flags,
     }
+
+
+def _stream_json(stream: StreamFigures | None, began_ns: int) -> dict[str, object] | None:
+    if stream is None:
+        return None
+    moments = [{"from_s": each.from_s - began_ns / 1e9, "to_s": each.to_s - began_ns / 1e9} for each in stream.moments]
+    return {**asdict(stream), "moments": moments}

@@ -21,6 +21,10 @@ _FIGURES: dict[str, Callable[[CheckFigures], float | None]] = {
     "connections_lost": lambda found: found.connections_lost,
     "first_good_after_s": lambda found: found.first_good_after_s,
     **{
+        f"stream.{name}": lambda found, name=name: getattr(found.stream, name, None)  # type: ignore[misc]
+        for name in ("stalls", "stalled_s", "stalling_mos", "startup_s", "missing_segments", "missed_s")
+    },
+    **{
         f"latency_s.{phase}.{name}": lambda found, phase=phase, name=name: getattr(found.latency_s[phase], name)  # type: ignore[misc]
         for phase in PHASES
         for name in ("p50", "p95", "p99", "max")
@@ -67,8 +71,13 @@ def ticks_of(limits: Sequence[CheckLimit], checks: Sequence[Check], figures: Seq
         _tick(check, limit.limit, found)
         for limit in limits
         for check, found in zip(checks, figures, strict=True)
-        if limit.name in (None, check.name)
+        if limit.name == check.name or (limit.name is None and _has(limit.limit, found))
     ]
+
+
+def _has(limit: Limit, found: CheckFigures) -> bool:
+    """Whether a check can have the figure at all: stalls are of those that play a stream."""
+    return not limit.figure.startswith("stream.") or found.stream is not None
 
 
 def _tick(check: Check, limit: Limit, found: CheckFigures) -> Tick:

@@ -11,22 +11,23 @@ from whimbrel.records.caller import write_file
 from whimbrel.report.charts import WIDTH, NamedChart, inline, named
 from whimbrel.report.layout import bundle, inlined, templates
 from whimbrel.watch.findings import Findings
-from whimbrel.watch.rows import COLUMNS, lines_of, timeline_rows
+from whimbrel.watch.rows import columns_of, lines_of, timeline_rows
 
 PAGE = "report.html"
 _COLOURS = alt.Scale(
-    domain=["answers", "late answers", "failures", "gap"], range=["#54a24b", "#f2a541", "#e45756", "#1d2733"]
+    domain=["answers", "late answers", "failures", "gap", "stall"],
+    range=["#54a24b", "#f2a541", "#e45756", "#1d2733", "#8e44ad"],
 )  # fmt: skip
 
 
 def write_page(folder: Path, findings: Findings) -> Path:
     """Writes the page in one step; returns its file."""
-    chart = timeline_chart(findings)
+    chart, columns = timeline_chart(findings), columns_of(findings)
     text = templates("whimbrel.watch").get_template("watch.html.j2").render(
         watched=findings.watched,
         command=shlex.join(findings.watched.plan.command),
-        columns=COLUMNS,
-        lines=lines_of(findings),
+        columns=columns,
+        lines=lines_of(findings, columns),
         flags=[
             (check.name, flag)
             for check, flags in zip(findings.watched.plan.checks, findings.flags, strict=True)
@@ -58,8 +59,9 @@ def timeline_chart(findings: Findings) -> NamedChart:
         tooltip=["check:N", "part:N", alt.Tooltip("from_s:Q", format=".3f"), alt.Tooltip("to_s:Q", format=".3f"), "count:Q"],
     )  # fmt: skip
     layers = [
-        parts.transform_filter("datum.part != 'gap'").mark_bar(height=12, clip=True),
+        parts.transform_filter("datum.part != 'gap' && datum.part != 'stall'").mark_bar(height=12, clip=True),
         parts.transform_filter("datum.part == 'gap'").mark_bar(height=3, clip=True),
+        parts.transform_filter("datum.part == 'stall'").mark_bar(height=3, yOffset=7, clip=True),
     ]
     move = [
         {"from_s": (moment_ns - watched.window.began_ns) / 1e9, "what": what}
@@ -74,7 +76,7 @@ def timeline_chart(findings: Findings) -> NamedChart:
     zoom = alt.selection_interval(bind="scales", encodings=["x"], name="zoom")
     chart = alt.layer(*layers).properties(width=WIDTH, height=alt.Step(20)).add_params(zoom)
     caption = (
-        "Each colour is the worst that happened in that moment; a dark line is a gap longer than what was usual. "
-        "Dashed blue: the move's start and end. Drag to pan, scroll to zoom, double-click to reset."
+        "Each colour is the worst that happened in that moment; a dark line is a gap longer than what was usual, a violet one a "
+        "stall of the stream's player. Dashed blue: the move's start and end. Drag to pan, scroll to zoom, double-click to reset."
     )
     return named("timeline", "What each check saw", caption, chart)

@@ -52,7 +52,8 @@ class Mark:
 class Watched:
     """Everything that was seen: a row per question (``series.CHECKS_SCHEMA``), and what is to be said about how it was seen.
 
-    ``words`` has, for each check, the last words of each way to fail; ``holes`` are when our own loop stood still.
+    ``words`` has, for each check, the last words of each way to fail; ``holes`` are when our own loop stood still. ``films``
+    are what streams brought, by the check's position: ``series.PACKETS_SCHEMA`` of RTMP, ``series.SEGMENTS_SCHEMA`` of HLS.
     """
 
     plan: WatchPlan
@@ -63,5 +64,6 @@ class Watched:
     marks: list[Mark]
     holes: list[tuple[int, int]]
     words: list[dict[str, str]]
+    films: dict[int, pl.DataFrame] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     interrupted: bool = False

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -9,56 +11,109 @@ import numpy as np
 import polars as pl
 
 from whimbrel.analysis.answers import CheckFigures, Window
+from whimbrel.analysis.streams import StreamFigures
 from whimbrel.units import format_duration
 from whimbrel.watch.findings import Findings
 
 _SHORTEST_S = 1e-4
 UNKNOWN = "–"
-COLUMNS = {
-    "check": "its name; its URL where it has no other",
-    "longest gap": "the longest time between two good answers, from the start of the move on",
-    "known to": "what stopped or came back may have done so up to that long before or after",
-    "usual gap": "the longest gap before the move",
-    "failed": "questions that were not answered well, of all that were sent",
-    "how": "ways to fail, and how often",
-    "connections lost": "connections that had served and were closed, reset or silent",
-    "first good answer": "from the end of the command to the first good answer",
-    "p50 before": "half of the questions were answered within this, counted from when they were due",
-    "p50 during": "the same, of questions due during the move",
-    "p99 during": "99 % of them; needs 299 questions",
-    "longest during": "the longest wait for an answer that came",
-    "p50 after": "the same, of questions due after the move",
-}
 # So many steps the timeline has.
 _STEPS = 600
 _PARTS = ("answers", "late answers", "failures", "gap")
 
 
-def lines_of(findings: Findings) -> list[list[str]]:
-    """The gap table: a line per check, a cell per column."""
+@dataclass(frozen=True)
+class Column:
+    """One figure of the gap table: its heading, what it means, and how it is said; ``wide``: of the page only.
+
+    One ``of_streams`` is there when a check plays a stream.
+    """
+
+    heading: str
+    meaning: str
+    cell: Callable[[CheckFigures], str]
+    wide: bool = False
+    of_streams: bool = False
+
+
+def _latency(heading: str, meaning: str, phase: str, share: str, wide: bool = True) -> Column:
+    return Column(heading, meaning, lambda found: _duration(getattr(found.latency_s[phase], share)), wide)
+
+
+_COLUMNS = (
+    Column("longest gap", "the longest time between two good answers, from the start of the move on", lambda found: _gap(found)),
+    Column(
+        "known to",
+        "what stopped or came back may have done so up to that long before or after",
+        lambda found: _duration(found.gap_resolution_s),
+    ),
+    Column("usual gap", "the longest gap before the move", lambda found: _duration(found.usual_gap_s)),
+    Column(
+        "failed", "questions that were not answered well, of all that were sent", lambda found: f"{found.failed} of {found.sent}"
+    ),
+    Column(
+        "how",
+        "ways to fail, and how often",
+        lambda found: ", ".join(f"{way} {count}" for way, count in found.failures.items()) or UNKNOWN,
+    ),
+    Column(
+        "connections lost",
+        "connections that had served and were closed, reset or silent",
+        lambda found: str(found.connections_lost),
+    ),
+    Column(
+        "first good answer",
+        "from the end of the command to the first good answer",
+        lambda found: _duration(found.first_good_after_s),
+    ),
+    Column(
+        "stalls",
+        "how often, and how long in all, the stream's player would have stood still from the start of the move on",
+        lambda found: _stalls(found.stream),
+        of_streams=True,
+    ),
+    Column(
+        "MOS",
+        "how people would rate that, from 1.5 (bad) to 5 (excellent); it knows stalls only",
+        lambda found: _opinion(found.stream),
+        of_streams=True,
+    ),
+    _latency("p50 before", "half of the questions were answered within this, from when they were due", "before", "p50", False),
+    _latency("p50 during", "the same, of questions due during the move", "during", "p50"),
+    _latency("p99 during", "99 % of them; needs 299 questions", "during", "p99"),
+    _latency("longest during", "the longest wait for an answer that came", "during", "max"),
+    _latency("p50 after", "the same, of questions due after the move", "after", "p50"),
+)
+
+
+def columns_of(findings: Findings, wide: bool = True) -> list[Column]:
+    """The columns that these findings fill; without those that only a page has room for, unless it is ``wide``."""
+    streams = any(found.stream is not None for found in findings.figures)
+    return [column for column in _COLUMNS if (wide or not column.wide) and (streams or not column.of_streams)]
+
+
+def lines_of(findings: Findings, columns: Sequence[Column]) -> list[list[str]]:
+    """The gap table: a line per check, its name first, then a cell per column. An asterisk says that there are flags."""
     checks = findings.watched.plan.checks
     return [
-        [check.name + ("*" if flags else ""), *_cells(found)]
+        [check.name + ("*" if flags else ""), *(column.cell(found) for column in columns)]
         for check, found, flags in zip(checks, findings.figures, findings.flags, strict=True)
     ]
 
 
-def _cells(found: CheckFigures) -> list[str]:
-    latency = found.latency_s
-    return [
-        _gap(found),
-        _duration(found.gap_resolution_s),
-        _duration(found.usual_gap_s),
-        f"{found.failed} of {found.sent}",
-        ", ".join(f"{way} {count}" for way, count in found.failures.items()) or UNKNOWN,
-        str(found.connections_lost),
-        _duration(found.first_good_after_s),
-        _duration(latency["before"].p50),
-        _duration(latency["during"].p50),
-        _duration(latency["during"].p99),
-        _duration(latency["during"].max),
-        _duration(latency["after"].p50),
-    ]
+def _stalls(stream: StreamFigures | None) -> str:
+    if stream is None:
+        return UNKNOWN
+    if stream.startup_s is None:
+        return "never played"
+    if not stream.stalls:
+        return "none"
+    length = _duration(stream.stalled_s) if not stream.stalled_at_end else f"at least {_duration(stream.stalled_at_least_s)}"
+    return f"{stream.stalls}, {length}"
+
+
+def _opinion(stream: StreamFigures | None) -> str:
+    return UNKNOWN if stream is None or stream.stalling_mos is None else f"{stream.stalling_mos:.2f}"
 
 
 def _gap(found: CheckFigures) -> str:
@@ -77,7 +132,7 @@ def _duration(figure_s: float | None) -> str:
 
 
 def timeline_rows(findings: Findings) -> list[dict[str, Any]]:
-    """For each check the time in steps, each with the worst that happened in it, and its gaps that stand out."""
+    """For each check the time in steps, each with the worst that happened in it, its gaps that stand out, and its stalls."""
     window = findings.watched.window
     by_check = findings.watched.questions.partition_by("check", as_dict=True)
     rows: list[dict[str, Any]] = []
@@ -88,6 +143,16 @@ def timeline_rows(findings: Findings) -> list[dict[str, Any]]:
         rows += [
             {"check": label, "from_s": _s(gap.from_ns, window), "to_s": _s(gap.to_ns, window), "part": "gap", "count": 1}
             for gap in found.disturbances
+        ]
+        rows += [
+            {
+                "check": label,
+                "from_s": _at_s(stall.from_s, window),
+                "to_s": _at_s(stall.to_s, window),
+                "part": "stall",
+                "count": 1,
+            }
+            for stall in (found.stream.moments if found.stream is not None else ())
         ]
     return rows
 
@@ -122,3 +187,7 @@ def _late_ns(known: pl.DataFrame) -> float:
 
 def _s(moment_ns: int, window: Window) -> float:
     return round((moment_ns - window.began_ns) / 1e9, 4)
+
+
+def _at_s(moment_s: float, window: Window) -> float:
+    return round(moment_s - window.began_ns / 1e9, 4)

@@ -89,6 +89,7 @@ class _Course:
             marks=self._marks,
             holes=asking.looks.holes,
             words=[dict(log.words) for log in asking.logs],
+            films=asking.films(),
             notes=self._notes,
             interrupted=self._signals > 0,
         )

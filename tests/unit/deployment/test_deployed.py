@@ -22,13 +22,13 @@ from whimbrel.errors import CleanUpError, EngineError, UnsafeStateError, UsageEr
 from whimbrel.events import Bus
 from whimbrel.hosts.identity import GuestIdentity, Owner, identity_in_lab
 from whimbrel.lab.lab import Lab
+from whimbrel.moves.notes import Origin
+from whimbrel.moves.place import ledger_for
 from whimbrel.spec.campaign import CampaignSpec
 from whimbrel.spec.load import load_campaign
 from whimbrel.spec.migration import MigrationSpec
 from whimbrel.system import ledger as ledgers
 from whimbrel.system.places import home
-from whimbrel.trial.notes import Origin
-from whimbrel.trial.place import ledger_for
 
 SCENARIOS = Path(__file__).parents[3] / "scenarios"
 

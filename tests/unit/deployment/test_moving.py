@@ -9,8 +9,8 @@ import pytest
 
 from whimbrel.deployment.moving import _Attempt
 from whimbrel.errors import InstrumentError, MoveError, TrialError, UnsafeStateError, WhimbrelError
+from whimbrel.moves.notes import Notes
 from whimbrel.system.clock import read_pair
-from whimbrel.trial.notes import Notes
 
 BLIND = InstrumentError("the probe ended", details="its reason")
 FULL = OSError(28, "No space left on device")

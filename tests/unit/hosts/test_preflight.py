@@ -13,10 +13,10 @@ import pytest
 from tests.labs import PROJECT
 from tests.raw_libvirt import RawDomain, RawPair, error
 from whimbrel.engines.binding import libvirt
-from whimbrel.errors import CleanUpError
+from whimbrel.errors import CleanUpError, EngineError
 from whimbrel.hosts.preflight import ways
 from whimbrel.hosts.preflight.examine import examine_all, nothing_examined
-from whimbrel.hosts.preflight.failures import Way, of_move
+from whimbrel.hosts.preflight.failures import Way, of_move, of_start
 from whimbrel.hosts.preflight.finding import Finding, kinds, possible
 from whimbrel.hosts.preflight.guests import held_guests, probe_ledger
 from whimbrel.hosts.preflight.wanted import Wanted, wanted_by
@@ -348,24 +348,42 @@ def way(source: str = "a") -> Way:
     return Way(source, name, RemoteHost(name, there, "/srv", "whimbrel"))
 
 
-# As libvirt 11.3 and QEMU 10.0 said it.
-WORDS = [
-    ("unable to connect to server at 'two.example:16514': Connection refused", "peer-unreachable"),
-    ("unable to connect to server at '10.0.0.2:49152': Connection refused", "ports-closed"),
-    ("unable to connect to server at '10.0.0.2:49152': Connection timed out", "ports-closed"),
-    ("unable to resolve 'two.example' service '16514': Name or service not known", "peer-unreachable"),
-    ("internal error: Unable to find an unused port in range 'migration' (49152-49215)", "ports-taken"),
-    ("Cannot recv data: Host key verification failed.: Connection reset by peer", "peer-refused"),
-    ("internal error: unable to execute QEMU command 'object-add': Unable to access credentials /etc/pki/qemu/ca-cert.pem:"
-     " No such file or directory", "move-refused"),
-]  # fmt: skip
+# By the provocation with which each was recorded (tests/recorded/failures.json), as libvirt 11.3 and QEMU 10.0 said it.
+OF_MOVES = {
+    "nobody_has_the_peers_address": "peer-unreachable", "the_peer_does_not_answer": "peer-unreachable",
+    "the_peers_name_is_unknown": "peer-unreachable", "ssh_does_not_know_the_name": "peer-unreachable",
+    "nobody_listens_for_ssh": "peer-unreachable", "nobody_has_the_address_for_memory": "ports-closed",
+    "nobody_listens_for_memory": "ports-closed", "nobody_answers_for_memory": "ports-closed",
+    "every_port_is_taken": "ports-taken", "the_certificate_has_another_name": "peer-refused",
+    "the_ca_is_unknown": "peer-refused", "our_own_certificate_is_from_another_ca": "peer-refused",
+    "our_own_certificate_has_expired": "peer-refused", "the_peer_does_not_accept_our_certificate": "peer-refused",
+    "there_is_no_certificate": "peer-refused", "qemu_has_no_certificate": "peer-refused",
+    "ssh_does_not_know_the_key": "peer-refused", "the_host_has_another_key": "peer-refused",
+    "ssh_is_not_let_in": "peer-refused", "there_is_no_netcat": "peer-refused", "polkit_asks": "peer-refused",
+    "polkit_refuses": "peer-refused", "libssh_is_not_let_in": "peer-refused", "the_port_is_taken": "move-refused",
+    "there_is_no_memory": "move-refused", "another_job_is_under_way": "move-refused",
+    "the_destinations_libvirt_is_killed": "move-refused",
+}  # fmt: skip
+HEARD = {each["provocation"]: each for each in json.loads((PROJECT / "tests" / "recorded" / "failures.json").read_text())}
 
 
-@pytest.mark.parametrize(("words", "code"), WORDS)
-def test_what_libvirt_says_of_a_move_is_one_finding(words: str, code: str) -> None:
-    found = of_move(way(), encrypted=False, said=words)
-    assert (found.code, found.seen) == (code, words)
+def heard(provocation: str) -> EngineError:
+    told = HEARD[provocation]
+    return EngineError("libvirt could not", details=told["words"], number=told["number"], origin=told["origin"],
+                       errno=told["errno"])  # fmt: skip
+
+
+@pytest.mark.parametrize("provocation", OF_MOVES)
+def test_what_libvirt_says_of_a_move_is_one_finding(provocation: str) -> None:
+    code = OF_MOVES[provocation]
+    found = of_move(way(), False, heard(provocation))
+    assert (found.code, found.seen) == (code, HEARD[provocation]["words"])
     assert found.side == ("b" if code == "ports-taken" else "a to b")
+
+
+def test_what_libvirt_says_of_a_start_is_one_finding() -> None:
+    assert of_start("b", "brother", heard("the_bridge_is_missing")).code == "bridge-missing"
+    assert of_start("b", "br0", heard("there_is_no_memory")).code == "guest-refused"
 
 
 def test_a_call_that_does_not_return_is_not_waited_for(pair: RawPair, monkeypatch: pytest.MonkeyPatch) -> None:

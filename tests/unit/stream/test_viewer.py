@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.unit.stream.test_rtmp import HANDSHAKE, delta, message, picture
-from whimbrel.stream import amf, player
+from whimbrel.stream import amf, packets, player
 from whimbrel.stream.player import Viewer, play
 from whimbrel.system.child import Looks
 
@@ -123,7 +123,7 @@ def test_answers_that_a_server_does_not_take_are_bounded(listening: socket.socke
 
 
 def test_more_packets_than_any_film_has_are_refused(listening: socket.socket, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(player, "_MOST_ROWS", 3)
+    monkeypatch.setattr(packets, "_MOST_ROWS", 3)
     told = watch(listening, [HANDSHAKE + message(6, 9, 5, picture(60)), delta(6, 1, 40, picture(60))], 0.05, 1.0, monkeypatch)
     assert lost(told)[0] == "the server has sent more than 3 packets: this is no film"
 

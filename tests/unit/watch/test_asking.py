@@ -56,6 +56,9 @@ class Stream:
             heard(time.monotonic_ns())
         raise EOFError
 
+    def film(self, position: int) -> None:
+        pass
+
     async def close(self) -> None:
         pass
 

@@ -1,16 +1,21 @@
 from __future__ import annotations
 
 import json
+import math
+from typing import Any
 
+import polars as pl
 import pytest
 
 from tests.unit.watch.watches import MS, Row, good, watched
 from whimbrel.analysis.answers import Window
 from whimbrel.checks.url import parse_check
 from whimbrel.errors import UsageError
+from whimbrel.records.series import PACKETS_SCHEMA
 from whimbrel.watch.findings import as_json, findings_of
 from whimbrel.watch.limits import parse_limit
-from whimbrel.watch.rows import COLUMNS, lines_of, timeline_rows
+from whimbrel.watch.plan import Watched
+from whimbrel.watch.rows import columns_of, lines_of, timeline_rows
 
 DARK: list[Row] = [(at, at, at + 1, "refused", None) for at in range(4_000, 4_500, 50)]
 BROKEN = [*good(0, 4_000), (4_000, 4_000, 4_000, "lost", None), *DARK, *good(4_500, 10_000)]
@@ -72,7 +77,7 @@ def test_without_a_command_its_figures_are_not_known() -> None:
 def test_what_makes_figures_doubtful_is_said(rows: list[Row], words: dict[str, str], flag: str) -> None:
     findings = findings_of(watched(("http://a.example/", rows), words=[words]), [])
     assert any(flag in each for each in findings.flags[0]), findings.flags
-    assert lines_of(findings)[0][0] == "http://a.example/*"
+    assert lines_of(findings, columns_of(findings))[0][0] == "http://a.example/*"
 
 
 def test_limits() -> None:
@@ -116,12 +121,52 @@ def test_no_limit(text: str) -> None:
 
 
 def test_a_line_of_the_table() -> None:
-    [line] = lines_of(findings_of(watched(("http://a.example/#web", BROKEN)), []))
-    assert dict(zip(COLUMNS, line, strict=True)) == {
+    findings = findings_of(watched(("http://a.example/#web", BROKEN)), [])
+    columns = columns_of(findings)
+    [line] = lines_of(findings, columns)
+    assert dict(zip(["check", *(column.heading for column in columns)], line, strict=True)) == {
         "check": "web", "longest gap": "550 ms", "known to": "50 ms", "usual gap": "50 ms", "failed": "10 of 200",
         "how": "refused 10", "connections lost": "1", "first good answer": "2 ms", "p50 before": "2 ms", "p50 during": "–",
         "p99 during": "–", "longest during": "2 ms", "p50 after": "2 ms",
     }  # fmt: skip
+
+
+def stream_watch(**others: Any) -> Watched:
+    """A stream that was silent from 4.5 s to 7 s, for a player that holds 1 s; and a check beside it."""
+    came_ms = [at if not 4500 < at < 7000 else 7000 for at in range(0, 10_000, 50)]
+    film = pl.DataFrame(
+        [(0, 1, 0, at * 50, came * MS, 1000) for at, came in enumerate(came_ms)], schema=PACKETS_SCHEMA, orient="row"
+    )
+    heard: list[Row] = [(at, at, at, "heard", None) for at in came_ms]
+    return watched(("rtmp://a.example/live/one#tv", heard), ("icmp:a.example#host", good(0, 10_000)), films={0: film}, **others)
+
+
+def test_a_stream_gives_stalls_and_an_opinion() -> None:
+    given = stream_watch()
+    limits = [parse_limit(text, given.plan.checks) for text in ("stream.stalls <= 0", "tv: stream.stalling_mos > 3")]
+    findings = findings_of(given, limits)
+    tv, host = json.loads(json.dumps(as_json(findings)))["checks"]
+    assert host["stream"] is None
+    assert tv["stream"] == {
+        "buffer_s": 1.0, "startup_s": pytest.approx(1.0), "stalls": 1, "stalled_s": pytest.approx(1.5),
+        "stalled_at_least_s": None, "stalled_at_end": False,
+        "stalling_mos": pytest.approx(3.5 * math.exp(-(0.15 * 1.5 + 0.19)) + 1.5), "missing_segments": None, "missed_s": None,
+        "moments": [{"from_s": pytest.approx(5.5), "to_s": pytest.approx(7.0)}],
+    }  # fmt: skip
+    columns = columns_of(findings, wide=False)
+    lines = lines_of(findings, columns)
+    at = [column.heading for column in columns].index("stalls") + 1
+    assert [line[at : at + 2] for line in lines] == [["1, 1.5 s", "3.81"], ["–", "–"]]
+    assert [(row["from_s"], row["to_s"]) for row in timeline_rows(findings) if row["part"] == "stall"] == [(5.5, 7.0)]
+    # A check that plays nothing has no stalls to be limited.
+    assert [(tick.arm, tick.kept) for tick in findings.ticks] == [("tv", False), ("tv", True)]
+    assert findings.flags == [[], []]
+
+
+def test_a_stall_in_which_whimbrel_itself_stood_still_is_flagged() -> None:
+    findings = findings_of(stream_watch(holes=[(6_000 * MS, 6_100 * MS)]), [])
+    assert any("stood still in a stall" in flag for flag in findings.flags[0])
+    assert findings.flags[1] == []
 
 
 def test_the_timeline_says_the_worst_of_each_moment_and_stays_small() -> None:

@@ -123,7 +123,7 @@ class _Tried:
             xml = guest_xml(self.guests[host], self.wanted, machine, on_bridge)
             self.started[host] = connection.create(xml, paused=True)
         except RefusedError as error:
-            return [of_start(host, self.wanted.bridge, error.details or error.brief)]
+            return [of_start(host, self.wanted.bridge, error)]
         return []
 
     def _try_ways(self, fit: bool) -> list[Finding]:

@@ -1,13 +1,12 @@
-"""Which finding it is when a guest of ours could not be started, or moved, by what libvirt said. Pure.
-
-libvirt has few numbers and many sentences; each of these was seen (libvirt 11.3, QEMU 10.0).
-"""
+"""Which finding it is when a guest of ours did not start or move: by the failure that ``engines.failures`` tells. Pure."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
 
+from whimbrel.engines.failures import diagnose
+from whimbrel.errors import EngineError
 from whimbrel.hosts.preflight.finding import Finding, Side, finding
 from whimbrel.hosts.remote import RemoteHost
 from whimbrel.spec.fields import HostName
@@ -16,9 +15,12 @@ from whimbrel.spec.libvirt_uri import split_libvirt_uri
 _DEFAULT_PORTS = {"tls": 16514, "tcp": 16509, "ssh": 22, "libssh": 22, "libssh2": 22}
 # The number in a sentence such as: unable to connect to server at '10.0.0.2:16514': Connection refused.
 _CALLED = re.compile(r"(?:connect to server at|Failed to connect to) '.*?:(\d+)'")
-_NO_WAY = ("unable to resolve", "Could not resolve", "No route to host", "Connection refused", "Connection timed out")
-_NOT_LET_IN = ("authentication", "Permission denied", "Host key verification", "ertificate", "TLS", "gnutls")
-_OTHER_NAME = ("does not match the hostname", "doesn't match the hostname")
+# By the failure's name; which of the two ports was called tells the first from ``ports-closed``.
+_UNREACHED = ("connection-refused", "no-route", "timed-out", "name-unknown", "libvirt-absent")
+_NOT_LET_IN = (
+    "ssh-host-key-changed", "ssh-host-key-unknown", "ssh-permission-denied", "ssh-no-helper", "authentication",
+    "certificate-expired", "certificate-name", "certificate-unknown-ca", "certificate-missing", "certificate-refused",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -50,24 +52,28 @@ class Way:
         return finding(code, self.side, seen, uri=self.to.peer_uri, to=self.destination, address=self.to.address)
 
 
-def of_start(host: HostName, bridge: str, said: str) -> Finding:
+def of_start(host: HostName, bridge: str, error: EngineError) -> Finding:
     """When a guest did not start."""
-    if "interface MTU" in said and "No such device" in said:
+    said = error.details or error.brief
+    if _name_of(error) == "bridge-missing":
         return finding("bridge-missing", host, said, bridge=bridge)
     return finding("guest-refused", host, said)
 
 
-def of_move(way: Way, encrypted: bool, said: str) -> Finding:
+def of_move(way: Way, encrypted: bool, error: EngineError) -> Finding:
     """When a guest did not move."""
-    called = _CALLED.search(said)
-    if called is not None:
-        return way.finding("peer-unreachable" if int(called[1]) == way.peer_port else "ports-closed", said)
-    if "unused port" in said:
+    name, said = _name_of(error), error.details or error.brief
+    if name in _UNREACHED:
+        called = _CALLED.search(said)
+        for_memory = called is not None and int(called[1]) != way.peer_port
+        return way.finding("ports-closed" if for_memory else "peer-unreachable", said)
+    if name == "ports-used-up":
         return finding("ports-taken", way.destination, said)
-    if encrypted and any(word in said for word in _OTHER_NAME) and way.expected_name in said:
+    if name == "certificate-name" and encrypted and way.expected_name in said:
         return finding("certificate-name", way.destination, said, name=way.expected_name)
-    if any(word in said for word in _NO_WAY):
-        return way.finding("peer-unreachable", said)
-    if any(word in said for word in _NOT_LET_IN):
-        return way.finding("peer-refused", said)
-    return way.finding("move-refused", said)
+    return way.finding("peer-refused" if name in _NOT_LET_IN else "move-refused", said)
+
+
+def _name_of(error: EngineError) -> str | None:
+    known = diagnose(error)
+    return known.name if known is not None else None

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
-from whimbrel.engines.capabilities import Accelerator, Machine, lacking_in_cpu, machine_of, processor
-from whimbrel.engines.cpus import compare, named
+from whimbrel.engines.capabilities import Accelerator, Machine, machine_of
+from whimbrel.engines.cpus import Comparison, compare, cpu_of, model_of, named
 from whimbrel.engines.libvirt import Connection
 from whimbrel.errors import RefusedError
 from whimbrel.hosts.preflight.finding import Finding, finding
@@ -39,7 +40,7 @@ def examine_machine(a: Sight, b: Sight, wanted: Wanted) -> list[Finding]:
         return findings + [found for host in (a, b) if host.name in machines for found in _named_cpu(wanted.cpu_model, host)]
     if len(machines) == 2:
         for first, other in ((a, b), (b, a)):
-            findings += _cpu(machines[first.name], first, other, accelerator)
+            findings += _all_of_cpu(first, other, accelerator)
     if accelerator == "kvm":
         findings += _processors(a, b)
     return findings
@@ -47,10 +48,22 @@ def examine_machine(a: Sight, b: Sight, wanted: Wanted) -> list[Finding]:
 
 def _named_cpu(model: str, host: Sight) -> list[Finding]:
     """Whether KVM there can give the processor that the file names."""
-    found = compare(named(model), host.connection)
+    return _of_cpu(compare(named(model), host.connection), host, "cpu-model-missing", model=model)
+
+
+def _all_of_cpu(first: Sight, other: Sight, accelerator: Accelerator) -> list[Finding]:
+    """Whether a guest that was given all of one host's processor finds it on the other."""
+    given = cpu_of(first.connection, accelerator)
+    if given is None:
+        return [finding("cpu-unseen", first.name, "libvirt names no model for what guests get there")]
+    found = compare(given.description, other.connection, accelerator)
+    return _of_cpu(found, other, "cpu-lacks-features", first=first.name)
+
+
+def _of_cpu(found: Comparison, host: Sight, code: str, **words: Any) -> list[Finding]:
     if found.result == "unknown":
         return [finding("cpu-unseen", host.name, found.words)]
-    return [finding("cpu-model-missing", host.name, found.words, model=model)] if found.result == "less" else []
+    return [finding(code, host.name, found.words, **words)] if found.result == "less" else []
 
 
 def _versions(a: Sight, b: Sight) -> list[Finding]:
@@ -90,20 +103,9 @@ def _refused(ask: Callable[[], object]) -> str | None:
     return None
 
 
-def _cpu(machine: Machine, first: Sight, other: Sight, accelerator: Accelerator) -> list[Finding]:
-    """Whether a guest that was given all of one host's processor finds it on the other."""
-    if machine.cpu_model is None:
-        return [finding("cpu-unseen", first.name, "libvirt names no model for what guests get there")]
-    try:
-        lacks = lacking_in_cpu(other.connection, accelerator, machine.cpu_model)
-    except RefusedError as error:
-        return [finding("cpu-unseen", other.name, error.details or error.brief)]
-    return [] if lacks is None else [finding("cpu-lacks-features", other.name, lacks, first=first.name)]
-
-
 def _processors(a: Sight, b: Sight) -> list[Finding]:
     """KVM hands the processor on as it is (host-passthrough), with what libvirt has no name for."""
-    found = {host.name: processor(host.connection) for host in (a, b)}
+    found = {host.name: model_of(host.connection) for host in (a, b)}
     differ = [
         f"{name}: {found[a.name].get(name, 'not said')} and {found[b.name].get(name, 'not said')}"
         for name in {**found[a.name], **found[b.name]}

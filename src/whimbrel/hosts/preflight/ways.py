@@ -100,7 +100,7 @@ def _move(way: Way, source_uri: str, guest: GuestIdentity, encrypted: bool) -> F
     if call.is_alive():
         # Ports were tried before: what is waited for is the other libvirtd. Only the connection of this call is held up.
         return way.finding("peer-unreachable", f"libvirt on host {way.source} did not get on within {_MOVE_S:.0f} s")
-    return of_move(way, encrypted, call.error.details or call.error.brief) if call.error is not None else None
+    return of_move(way, encrypted, call.error) if call.error is not None else None
 
 
 class _Call(threading.Thread):

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Sequence
 from whimbrel.images import jobs
 from whimbrel.images.jobs import Job
 from whimbrel.images.store import ImageStore
+from whimbrel.moves.starts import Starts
 from whimbrel.records.trial import Plan
 from whimbrel.spec.campaign import CampaignSpec
-from whimbrel.trial.starts import Starts
 
 # A trial's settings, as they are in its arm, and its plan.
 Wanted = tuple[CampaignSpec, Plan]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from whimbrel.trial.instruments import refusals
+from whimbrel.moves.instruments import refusals
 
 NO_FILM = "the server refused to play film/film.flv: NetStream.Play.StreamNotFound, Video on demand stream not found"
 

@@ -7,9 +7,9 @@ from whimbrel.guests.in_cells import FreshContainer, fresh_container
 from whimbrel.guests.states import StateStore
 from whimbrel.hosts.site import Site
 from whimbrel.images.jobs import Job
+from whimbrel.moves.subject import Start
 from whimbrel.records.trial import Plan
 from whimbrel.spec.campaign import CampaignSpec
-from whimbrel.trial.subject import Start
 
 
 class Starts:

@@ -7,10 +7,10 @@ from contextlib import ExitStack
 
 from whimbrel.analysis.witness import broken
 from whimbrel.errors import TrialError
+from whimbrel.moves.instruments import Instruments
 from whimbrel.records.trial import WitnessRecord
 from whimbrel.spec.migration import Promise
 from whimbrel.system.instrument import Instrument
-from whimbrel.trial.instruments import Instruments
 
 _PATIENCE_S = 60.0
 

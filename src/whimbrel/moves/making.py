@@ -19,14 +19,14 @@ from whimbrel.hosts.site import Site
 from whimbrel.images.jobs import make_all, missing
 from whimbrel.images.store import ImageStore
 from whimbrel.lab.lab import Lab, ledger_of
+from whimbrel.moves.needs import Wanted, image_jobs, state_jobs
+from whimbrel.moves.place import workplace
+from whimbrel.moves.starts import Starts
 from whimbrel.spec.lab import QEMU_OVERHEAD_BYTES, LabSpec
 from whimbrel.system import memory
 from whimbrel.system.cgroups import machine_cpus
 from whimbrel.system.ledger import Ledger
 from whimbrel.system.process import Running, start
-from whimbrel.trial.needs import Wanted, image_jobs, state_jobs
-from whimbrel.trial.place import workplace
-from whimbrel.trial.starts import Starts
 
 Task = Literal["images", "states"]
 Told = Callable[[str], None]
@@ -91,7 +91,7 @@ def _beside(task: Task, wanted: Sequence[Wanted], ledger: Ledger, lab: LabSpec |
         replace_text(wanted_file, json.dumps(content), lasting=False)
         replace_text(lab_file, json.dumps(lab and lab.model_dump(mode="json")), lasting=False)
         # It must not go on without us, however we end.
-        command: list[str | Path] = ["setpriv", "--pdeathsig", "TERM", sys.executable, "-m", "whimbrel.trial.beside"]
+        command: list[str | Path] = ["setpriv", "--pdeathsig", "TERM", sys.executable, "-m", "whimbrel.moves.beside"]
         command += [task, wanted_file, lab_file]
         running = start(command, stdout=True, log_file=log_file, env={"PYTHONPATH": str(Path(__file__).parents[2])})
         reader = threading.Thread(target=_pass_on, args=(running.stdout, told), name="beside", daemon=True)

@@ -1,6 +1,6 @@
 """The second process of ``making``: makes what is missing and nobody else makes, and says so on stdout, a line each.
 
-``python -m whimbrel.trial.beside TASK WANTED LAB``, two files of JSON. Told to end by SIGTERM, it leaves nothing half made.
+``python -m whimbrel.moves.beside TASK WANTED LAB``, two files of JSON. Told to end by SIGTERM, it leaves nothing half made.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from whimbrel.errors import UsageError
 from whimbrel.images.jobs import Job, make_all
 from whimbrel.images.store import ImageStore
 from whimbrel.lab.lab import Lab, ledger_of
+from whimbrel.moves.needs import Wanted, image_jobs, state_jobs
+from whimbrel.moves.starts import Starts
 from whimbrel.records.trial import Plan
 from whimbrel.spec.campaign import CampaignSpec
 from whimbrel.spec.fields import RECORD
 from whimbrel.spec.lab import LabSpec
-from whimbrel.trial.needs import Wanted, image_jobs, state_jobs
-from whimbrel.trial.starts import Starts
 
 _PATIENCE_S = 30.0
 
