@@ -80,7 +80,7 @@ class Deployed:
     def come_to_memory(self) -> None:
         """Waits until memory is sent: what came before it, a disk for one, is over."""
         with self.at_the_source() as guest:
-            self.wait_for(lambda: (guest.job_stats() or {}).get("memory_processed", 0) > 0, "memory on its way")
+            self.wait_for(lambda: (found := guest.progress()) is not None and bool(found.transferred_bytes), "memory on its way")
 
     def wait_for(self, true: Callable[[], bool], what: str) -> None:
         wait_until(lambda: (True, "") if true() else (None, "not yet"), what, Deadline(120))

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from whimbrel.engines.domain import MoveOptions
+from whimbrel.engines.door import hypervisor_at
+from whimbrel.engines.hypervisor import Hypervisor, MoveOptions, MoveStage, Progress
 from whimbrel.errors import EngineError, MoveError, NoGuestError, RefusedError, SilentError, ToolError, WhimbrelError
 from whimbrel.guests.carrier import container_at
 from whimbrel.guests.forms import Identity
@@ -44,6 +45,9 @@ class FakeHost:
     @property
     def libvirt_uri(self) -> str:
         return f"qemu+unix:///system?socket=/nowhere/{self.name}"
+
+    def hypervisor(self) -> Hypervisor:
+        return hypervisor_at(self.libvirt_uri)
 
     @property
     def peer_uri(self) -> str:
@@ -97,13 +101,13 @@ class FakeHost:
 
 @dataclass
 class FakeDomain:
-    """A guest as its source sees it while it moves; has what a move asks of ``engines.domain.Domain``, and errs as that does.
+    """A guest as its source sees it while it moves; implements ``engines.hypervisor.GuestMove`` and errs as a real one does.
 
-    ``job`` is its job's statistics, None when none runs; ``follows`` says that its memory follows it, so that nothing can be
+    ``job`` is how far its move has come, None when none runs; ``follows`` says that its memory follows it, so that nothing can be
     aborted; ``busy`` that another job holds its lock.
     """
 
-    job: dict[str, int] | None = None
+    job: Progress | None = None
     there: bool = True
     silent: bool = False
     busy: bool = False
@@ -134,16 +138,16 @@ class FakeDomain:
         return self.active
 
     @property
-    def move_status(self) -> str | None:
+    def move_stage(self) -> MoveStage | None:
         self._answer()
-        return None if self.job is None else "postcopy-active" if self.follows else "active"
+        return None if self.job is None else "memory follows" if self.follows else "under way"
 
-    def monitor(self, command: str) -> dict[str, str]:
+    @property
+    def has_all(self) -> bool:
         self._answer()
-        assert command == "query-status"
-        return {"status": "running"}
+        return True
 
-    def job_stats(self) -> dict[str, int] | None:
+    def progress(self) -> Progress | None:
         self._answer()
         return self.job
 
@@ -154,7 +158,7 @@ class FakeDomain:
     def migrate(self, options: MoveOptions) -> None:
         """Returns when its move was aborted or it has arrived (``arrive``)."""
         self._answer()
-        self.job = {"memory_processed": 5}
+        self.job = Progress(transferred_bytes=5)
         self.ended.wait()
         if self.aborts:
             raise RefusedError("libvirt could not move: operation aborted")
@@ -164,7 +168,7 @@ class FakeDomain:
         self.job = None
         self.ended.set()
 
-    def abort_job(self) -> None:
+    def abort(self) -> None:
         self._answer()
         if self.follows:
             raise RefusedError("libvirt could not abort: post-copy has begun")
@@ -173,6 +177,9 @@ class FakeDomain:
         self.ended.set()
 
     def break_off_disk(self) -> None:
+        self._answer()
+
+    def interrupt_post_copy(self) -> None:
         self._answer()
 
     def start_post_copy(self) -> None:

@@ -20,6 +20,7 @@ from pathlib import Path
 from tests.saboteur import kill, processes, set_link
 from tests.scene import NAME, UUID, Scene, disk, scene_in_a_lab, vm
 from whimbrel.engines.domain import Domain
+from whimbrel.engines.hypervisor import Progress
 from whimbrel.engines.qemu_log import words_since
 from whimbrel.errors import EngineError, SilentError
 from whimbrel.system.deadline import Deadline, wait_until
@@ -308,14 +309,14 @@ def _in_the_middle(scene: Scene, then: Callable[[Domain], None]) -> None:
     moving.start()
 
     def sending() -> tuple[bool | None, str]:
-        return (True, "it sends") if (domain.job_stats() or {}).get("memory_processed") else (None, "it does not send yet")
+        return (True, "it sends") if (domain.progress() or Progress()).transferred_bytes else (None, "it does not send yet")
 
     wait_until(sending, "the move", Deadline(30))
     try:
         then(domain)
     finally:
         with suppress(EngineError):
-            domain.abort_job()
+            domain.abort()
         moving.join(120)
     if ended:
         raise ended[0]
@@ -336,7 +337,7 @@ def another_job_is_under_way(scene: Scene) -> None:
 
 @provokes("cancelled")
 def somebody_cancels_it(scene: Scene) -> None:
-    _in_the_middle(scene, lambda domain: domain.abort_job())
+    _in_the_middle(scene, lambda domain: domain.abort())
 
 
 @provokes("stream-broken")

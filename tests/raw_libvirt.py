@@ -16,15 +16,17 @@ from typing import Any
 import pytest
 
 from tests.shared_hosts import FakePool
+from whimbrel.engines import libvirt_storage
 from whimbrel.engines.binding import libvirt, libvirt_qemu
 from whimbrel.engines.libvirt import Connection
-from whimbrel.hosts import claims, remote, remote_files
+from whimbrel.hosts import remote
 from whimbrel.spec.hosts import HostsSpec
 from whimbrel.spec.libvirt_uri import split_libvirt_uri
 
 _INTERNAL, _INVALID_ARG, _OPERATION_FAILED, _SYSTEM, _NO_DOMAIN, _INVALID = 1, 8, 9, 38, 42, 55
 _UNSUPPORTED, _CPU = 67, 91
 _FROM_RPC, _FROM_QEMU = 7, 10
+_STARTED_BOOTED, _STOPPED_DESTROYED = (2, 0), (5, 1)
 
 
 def error(code: int, message: str, origin: int = _FROM_QEMU) -> Exception:
@@ -68,6 +70,7 @@ class RawDomain:
         if not self.active:
             raise error(_INVALID, "Requested operation is not valid: domain is not running")
         self.host.domains.pop(self.number, None)
+        self.host.tell(self, *_STOPPED_DESTROYED)
 
     def blockPeek(self, path: str, offset: int, size: int, flags: int) -> bytes:  # noqa: N802
         assert any(source.get("file") == path for source in self.root.iter("source")), "libvirt reads its disks only"
@@ -177,6 +180,19 @@ class RawHost:
     domains: dict[str, RawDomain] = field(default_factory=dict)
     # All that was ever there, by name.
     seen: list[str] = field(default_factory=list)
+    # Who is told when a domain starts or stops.
+    told: list[Any] = field(default_factory=list)
+
+    def domainEventRegisterAny(self, domain: None, event: int, callback: Any, opaque: None) -> int:  # noqa: N802
+        self.told.append(callback)
+        return len(self.told) - 1
+
+    def domainEventDeregisterAny(self, number: int) -> None:  # noqa: N802
+        self.told[number] = None
+
+    def tell(self, domain: RawDomain, event: int, detail: int) -> None:
+        for callback in filter(None, self.told):
+            callback(self, domain, event, detail, None)
 
     def isAlive(self) -> int:  # noqa: N802
         return 1
@@ -247,7 +263,9 @@ class RawHost:
         domain = RawDomain(self, description, active=True)
         assert flags & libvirt.VIR_DOMAIN_START_PAUSED, "nothing of ours may execute there"
         self.admit(domain)
-        return self._add(domain)
+        self._add(domain)
+        self.tell(domain, *_STARTED_BOOTED)
+        return domain
 
     def admit(self, domain: RawDomain) -> None:
         """What libvirt looks at before a domain may run here."""
@@ -308,7 +326,10 @@ class RawPair:
         """In libvirt's place, below our own door to it."""
         monkeypatch.setattr(Connection, "open", self.open)
         monkeypatch.setattr(libvirt_qemu, "qemuMonitorCommand", lambda raw, request, _: raw.ask(request))
-        for module in (claims, remote, remote_files):
+        # No event of QEMU's own comes: nothing of ours executes.
+        monkeypatch.setattr(libvirt_qemu, "qemuMonitorEventRegister", lambda *_: 0)
+        monkeypatch.setattr(libvirt_qemu, "qemuMonitorEventDeregister", lambda *_: None)
+        for module in (libvirt_storage, remote):
             monkeypatch.setattr(module, "pool", self._pool)
 
     def open(self, uri: str) -> Connection:

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from whimbrel.engines.libvirt import Connection, MonitorEvent
+from whimbrel.engines.events import GuestEvent
+from whimbrel.engines.libvirt import Connection
 from whimbrel.lab.lab import Lab
 from whimbrel.lab.server import Server
 from whimbrel.system.cgroups import Cgroup
@@ -106,7 +107,7 @@ class Saboteur:
         begins = {**PHASE_BEGINS, "storage": STORAGE_BEGINS}
         host, name, status = begins.get(self._phase, ("", "", None))
 
-        def on_event(event: MonitorEvent) -> None:
+        def on_event(event: GuestEvent) -> None:
             if self._moving and event.name == name and event.data.get("status") == status:
                 self._due.set()
 
@@ -115,7 +116,7 @@ class Saboteur:
         try:
             if host:
                 with Connection.open(server(self._lab, host).libvirt_uri) as connection:
-                    connection.on_monitor_event(on_event)
+                    connection.on_event(on_event)
                     yield
             else:
                 yield

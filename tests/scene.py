@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from tests.labs import lab_that_is_up
-from whimbrel.engines.domain import MoveOptions
+from whimbrel.engines.hypervisor import MoveOptions
 from whimbrel.engines.libvirt import Connection
 from whimbrel.errors import EngineError, NoGuestError
 from whimbrel.lab.lab import Lab

@@ -13,8 +13,10 @@ from typing import Any
 
 import pytest
 
+from whimbrel.engines import libvirt_storage
+from whimbrel.engines.libvirt import Connection
 from whimbrel.errors import EngineError
-from whimbrel.hosts import by_libvirt, claims, remote, remote_files
+from whimbrel.hosts import remote
 from whimbrel.spec.hosts import HostsSpec
 
 
@@ -113,9 +115,8 @@ class SharedHosts:
 
     def install(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """In libvirt's place."""
-        for module in (by_libvirt, claims, remote, remote_files):
-            monkeypatch.setattr(module, "Connection", self)
-        for using_pools in (claims, remote, remote_files):
+        monkeypatch.setattr(Connection, "open", self.open)
+        for using_pools in (libvirt_storage, remote):
             monkeypatch.setattr(using_pools, "pool", self._pool)
 
     @contextmanager

@@ -15,7 +15,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from tests.fakes import FakeDomain
-from whimbrel.engines.domain import MoveOptions
+from whimbrel.engines.hypervisor import MoveOptions, Progress
 from whimbrel.engines.libvirt import Connection
 from whimbrel.errors import EngineError, NoGuestError, RefusedError, SilentError
 from whimbrel.guests import guest as the_guest
@@ -75,7 +75,7 @@ def fake_stage() -> Stage:
     guest = FakeDomain()
     return Stage(
         guest,
-        lambda: setattr(guest, "job", {"memory_processed": 1}),
+        lambda: setattr(guest, "job", Progress(transferred_bytes=1)),
         lambda: setattr(guest, "there", False),
         lambda: setattr(guest, "silent", True),
     )
@@ -91,7 +91,7 @@ def move_slowly(lab: Lab, held: ExitStack) -> None:
             guest.migrate(options)
 
     threading.Thread(target=move, daemon=True).start()
-    wait_until(lambda: (True, "") if (guest.job_stats() or {}).get("memory_processed") else (None, ""), "a job", Deadline(30))
+    wait_until(lambda: (True, "") if (guest.progress() or Progress()).transferred_bytes else (None, ""), "a job", Deadline(30))
 
 
 def destroy(lab: Lab, server: Server) -> None:
@@ -99,7 +99,7 @@ def destroy(lab: Lab, server: Server) -> None:
         found = connection.find(lab.guest.uuid)
         if found is not None:
             with contextlib.suppress(EngineError):
-                found.abort_job()
+                found.abort()
             found.destroy()
 
 
@@ -121,10 +121,10 @@ def stage(request: pytest.FixtureRequest, lab: Lab, states: StateStore, tmp_path
 
 # What a move asks of a guest, but for what it is and whether it executes.
 QUESTIONS: dict[str, Callable[[Any], object]] = {
-    "job": lambda guest: guest.job_stats(),
+    "job": lambda guest: guest.progress(),
     "completed job": lambda guest: guest.completed_job_stats(),
-    "status": lambda guest: guest.move_status,
-    "abort": lambda guest: guest.abort_job(),
+    "status": lambda guest: guest.move_stage,
+    "abort": lambda guest: guest.abort(),
     "break off": lambda guest: guest.break_off_disk(),
     "switch": lambda guest: guest.start_post_copy(),
     "limit": lambda guest: guest.set_max_downtime_ms(300),
@@ -146,9 +146,9 @@ def answer_of(ask: Callable[[Any], object], guest: Any) -> type[EngineError] | N
 def test_no_job_is_an_answer(stage: Stage) -> None:
     assert stage.guest.active
     assert stage.guest.executing
-    assert stage.guest.job_stats() is None
+    assert stage.guest.progress() is None
     assert stage.guest.completed_job_stats() is None
-    stage.guest.abort_job()
+    stage.guest.abort()
     stage.guest.break_off_disk()
 
 
@@ -159,12 +159,12 @@ def test_what_cannot_be_is_refused(stage: Stage) -> None:
 
 def test_a_job_says_how_far_it_has_come_and_can_be_aborted(stage: Stage) -> None:
     stage.begin_job()
-    job = stage.guest.job_stats()
+    job = stage.guest.progress()
     assert job is not None
-    assert job["memory_processed"] > 0
-    assert stage.guest.move_status == "active"
-    stage.guest.abort_job()
-    wait_until(lambda: (True, "") if stage.guest.job_stats() is None else (None, ""), "the end of the job", Deadline(30))
+    assert job.transferred_bytes
+    assert stage.guest.move_stage == "under way"
+    stage.guest.abort()
+    wait_until(lambda: (True, "") if stage.guest.progress() is None else (None, ""), "the end of the job", Deadline(30))
     assert stage.guest.executing
 
 

@@ -12,8 +12,10 @@ import pytest
 from tests.raw_libvirt import RawPair
 from whimbrel.engines.capabilities import machine_of
 from whimbrel.engines.cpus import compare, cpu_of, model_of
-from whimbrel.engines.domain import Domain, MoveOptions
+from whimbrel.engines.domain import Domain
+from whimbrel.engines.events import GuestEvent
 from whimbrel.engines.host_files import host_files
+from whimbrel.engines.hypervisor import MoveOptions
 from whimbrel.engines.libvirt import Connection
 from whimbrel.engines.qemu_sockets import QemuSockets
 from whimbrel.errors import RefusedError
@@ -145,3 +147,27 @@ def test_a_bridge_that_is_not_there_is_told_from_all_else(two: Two) -> None:
     with pytest.raises(RefusedError) as caught:
         two.guest(two.second, "contract-bridge", "br9")
     assert of_start("b", "br9", caught.value).code == "bridge-missing"
+
+
+def test_a_hypervisor_says_what_it_is_and_what_moves_can_use(two: Two) -> None:
+    for host in (two.first, two.second):
+        assert host.versions()["qemu"].startswith("10.")
+        assert host.abilities.techniques == {"paused", "pre-copy", "post-copy", "pre-post-copy"}
+        assert host.abilities.moves_disk
+        assert host.abilities.resumes_post_copy == (host.versions()["libvirt"] != "11.3.0")
+    assert two.first.host_identity() != two.second.host_identity()
+    assert two.first.find(str(uuid.uuid4())) is None
+
+
+def test_what_happens_to_a_guest_is_told_and_what_it_means(two: Two) -> None:
+    heard: list[GuestEvent] = []
+    two.first.on_event(heard.append)
+    guest = two.guest(two.first, "contract-tells")
+    guest.destroy()
+
+    def look() -> tuple[bool | None, str]:
+        told = [event for event in heard if event.guest == "contract-tells" and event.source == "libvirt"]
+        meant = [(event.runs, event.ended, event.gone) for event in told if event.name in ("started", "stopped")]
+        return meant == [(True, None, False), (False, "was destroyed from outside", True)] or None, str(told)
+
+    wait_until(look, "both events", Deadline(10))

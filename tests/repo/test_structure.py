@@ -90,6 +90,32 @@ def test_other_programs_are_started_through_one_door() -> None:
             assert "subprocess" not in {name.split(".")[0] for name in _plain_imports(file)}, file
 
 
+def test_a_hypervisor_is_a_door() -> None:
+    """Whoever is not in ``engines`` knows no connection, domain, event or constant of libvirt's, and no command of QEMU's."""
+    opens = []
+    for file in MODULES:
+        if file.relative_to(SOURCE).parts[0] == "engines":
+            continue
+        text = file.read_text()
+        # Doctor tries whether it is installed.
+        if file != SOURCE / "system" / "capabilities.py":
+            assert "libvirt" not in {name.split(".")[0] for name in _plain_imports(file)}, file
+        assert not re.search(r"\bVIR_[A-Z]+_[A-Z]|libvirtError|\.monitor\(|XMLDesc", _code_of(file)), file
+        opens += [file.name] * text.count("hypervisor_at(")
+        for name in imported(file):
+            assert name != "whimbrel.engines.libvirt", file
+    assert len(opens) <= 12, sorted(opens)
+
+
+def _code_of(file: Path) -> str:
+    """Without docstrings and comments."""
+    tree = ast.parse(file.read_text())
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
+            node.body[0] = ast.Pass()
+    return ast.unparse(tree)
+
+
 def _plain_imports(file: Path) -> set[str]:
     tree = ast.parse(file.read_text())
     names = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 
 from whimbrel.deployment.deployed import NAME_PATTERN, Deployment, folder_of, plan_of
-from whimbrel.engines.libvirt import Connection
 from whimbrel.errors import CleanUpError, EngineError, UsageError
 from whimbrel.guests import guest as the_guest
 from whimbrel.guests.carrier import container_at
@@ -100,7 +99,7 @@ def guest_of(deployment: Deployment, site: AnySite) -> GuestIdentity:
 
 
 def _description(host: Host, guest: GuestIdentity) -> str:
-    with Connection.open(host.libvirt_uri) as connection:
+    with host.hypervisor() as connection:
         domain = connection.find(guest.uuid)
         assert domain is not None
         return domain.description

@@ -12,7 +12,6 @@ from whimbrel.deployment.bringing_up import AnySite, vms_of
 from whimbrel.deployment.deployed import Deployment, plan_of
 from whimbrel.deployment.standing import places_of, refuse_destination, request_for, where_it_runs
 from whimbrel.engines.guest_agent import GuestAgent
-from whimbrel.engines.libvirt import Connection
 from whimbrel.errors import (
     EngineError,
     GuestEndedError,
@@ -124,7 +123,7 @@ class _Attempt:
     def make(self) -> WhimbrelError | None:
         """Makes the move; what made it fail, or None. What it was is in ``notes`` either way."""
         notes, request = self.notes, self._request
-        with Connection.open(request.source.libvirt_uri) as connection:
+        with request.source.hypervisor() as connection:
             notes.host_versions = connection.versions()
         error: WhimbrelError | None = None
         with self._ends:

@@ -8,7 +8,6 @@ from contextlib import ExitStack
 from whimbrel.deployment.bringing_up import AnySite, guest_of, vms_of
 from whimbrel.deployment.deployed import Deployment
 from whimbrel.engines.guest_agent import GuestAgent
-from whimbrel.engines.libvirt import Connection
 from whimbrel.errors import (
     UsageError,
 )
@@ -32,7 +31,7 @@ def places_of(deployment: Deployment, site: AnySite, holding: ExitStack) -> Mapp
     vms = vms_of(deployment, site)
     for host in site.hosts.values():
         vm = vms[host.name]
-        domain = None if host.gone else holding.enter_context(Connection.open(host.libvirt_uri)).find(vm.uuid)
+        domain = None if host.gone else holding.enter_context(host.hypervisor()).find(vm.uuid)
         inside = NothingInside(f"the carrier on host {host.name}") if domain is None else GuestAgent(domain)
         found[host.name] = VmCarrier(host, inside, vm.address, vm)
     return found

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from whimbrel.engines.binding import explained
-from whimbrel.engines.libvirt import Connection
+from whimbrel.engines.hypervisor import Hypervisor
 
 # What our guests are. libvirt makes of the alias the newest machine type that its QEMU has.
 ARCHITECTURE = "x86_64"
@@ -34,7 +34,7 @@ class Machine:
 
 
 def machine_of(
-    connection: Connection, accelerator: Accelerator, emulator: str | None = None, machine: str | None = MACHINE
+    connection: Hypervisor, accelerator: Accelerator, emulator: str | None = None, machine: str | None = MACHINE
 ) -> Machine:
     """What a guest would get there. None stands for what that host takes by itself; RefusedError when it has no such thing."""
     kind = kind_of(accelerator)

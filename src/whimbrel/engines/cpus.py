@@ -14,8 +14,7 @@ from typing import Any, Literal
 
 from whimbrel.engines.binding import explained, libvirt
 from whimbrel.engines.capabilities import ARCHITECTURE, MACHINE, Accelerator, kind_of
-from whimbrel.engines.domain import Domain
-from whimbrel.engines.libvirt import Connection
+from whimbrel.engines.hypervisor import Guest, Hypervisor
 from whimbrel.errors import RefusedError
 
 _KVM = kind_of("kvm")
@@ -59,7 +58,7 @@ class Comparison:
         return f"features that it lacks: {names}{more}" if names else self.said
 
 
-def cpu_of(connection: Connection, accelerator: Accelerator = "kvm") -> HostCpu | None:
+def cpu_of(connection: Hypervisor, accelerator: Accelerator = "kvm") -> HostCpu | None:
     """The host's processor, as its QEMU gives it to guests; None where it has no such accelerator, or libvirt no name for it."""
     raw = connection.raw
     told = _given(raw, accelerator)
@@ -82,7 +81,7 @@ def cpu_of(connection: Connection, accelerator: Accelerator = "kvm") -> HostCpu 
     )
 
 
-def models_of(connection: Connection) -> list[str]:
+def models_of(connection: Hypervisor) -> list[str]:
     """The processors that KVM on this host can give under a name of libvirt's, those without a maker last.
 
     None where QEMU there has no KVM.
@@ -102,16 +101,16 @@ def named(model: str) -> str:
     return ET.tostring(cpu, encoding="unicode")
 
 
-def common_models(one: Connection, other: Connection) -> str:
+def common_models(one: Hypervisor, other: Hypervisor) -> str:
     """Some that both can give, as words."""
     there = set(models_of(other))
     found = [model for model in models_of(one) if model in there]
     return ", ".join(found[:_SHOWN]) or "libvirt knows none"
 
 
-def needed_by(domain: Domain, source: Connection) -> str | None:
+def needed_by(guest: Guest, source: Hypervisor) -> str | None:
     """The ``<cpu>`` that a running guest must find wherever it goes; None for an emulated guest, which finds it everywhere."""
-    told = ET.fromstring(domain.arriving_description)
+    told = ET.fromstring(guest.arriving_description)
     cpu = told.find("cpu")
     if told.get("type") != _KVM or cpu is None:
         return None
@@ -121,7 +120,7 @@ def needed_by(domain: Domain, source: Connection) -> str | None:
     return ET.tostring(cpu, encoding="unicode")
 
 
-def compare(description: str, host: Connection, accelerator: Accelerator = "kvm") -> Comparison:
+def compare(description: str, host: Hypervisor, accelerator: Accelerator = "kvm") -> Comparison:
     """Whether a host can give what ``description`` (a guest's ``<cpu>``) asks for, by libvirt's own comparison."""
     try:
         found = _compare(description, host, accelerator, 0)
@@ -140,7 +139,7 @@ def compare(description: str, host: Connection, accelerator: Accelerator = "kvm"
     return Comparison("less", tuple(sorted(lacking)), _why(description, host, accelerator))
 
 
-def model_of(connection: Connection) -> dict[str, str]:
+def model_of(connection: Hypervisor) -> dict[str, str]:
     """Which processor the machine itself has: vendor, signature and microcode, as far as libvirt says."""
     with explained("tell its processor", connection.raw):
         cpu = ET.fromstring(connection.raw.getCapabilities()).find("./host/cpu")
@@ -167,12 +166,12 @@ def _given(raw: Any, accelerator: Accelerator) -> ET.Element | None:
         return None
 
 
-def _compare(description: str, host: Connection, accelerator: Accelerator, flags: int) -> int:
+def _compare(description: str, host: Hypervisor, accelerator: Accelerator, flags: int) -> int:
     with explained("compare processors", host.raw):
         return int(host.raw.compareHypervisorCPU(*_machine(accelerator), description, flags))
 
 
-def _why(description: str, host: Connection, accelerator: Accelerator) -> str:
+def _why(description: str, host: Hypervisor, accelerator: Accelerator) -> str:
     """libvirt's own words for what does not fit."""
     try:
         _compare(description, host, accelerator, libvirt.VIR_CONNECT_COMPARE_CPU_FAIL_INCOMPATIBLE)

@@ -1,4 +1,4 @@
-"""A guest as libvirt sees it: its life, its jobs, its monitor and its agent."""
+"""A guest of QEMU's as libvirt sees it: its life, its moves, its monitor and its agent."""
 
 from __future__ import annotations
 
@@ -6,80 +6,92 @@ import json
 import threading
 import time
 from contextlib import AbstractContextManager, suppress
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from whimbrel.engines.binding import explained, libvirt, libvirt_qemu
-from whimbrel.errors import EngineError, NoGuestError, RefusedError
+from whimbrel.engines.hypervisor import Guest, MoveFigures, MoveOptions, MoveStage, Progress
+from whimbrel.errors import CapabilityError, EngineError, NoGuestError, RefusedError
 
-# Read with VIR_DOMAIN_JOB_STATS_*; libvirt's names for what we keep of a job.
-JobStats = dict[str, int]
 # libvirt's name of the node that a move copies a disk to begins so.
 _COPIED_TO = "migration-"
 
 
-@dataclass(frozen=True)
-class MoveOptions:
-    """What a move is told; libvirt takes its bandwidth in whole MiB/s. ``post_copy`` only allows it: see ``start_post_copy``.
+# QEMU's words (query-migrate) for how far a move has come.
+_STAGES: dict[str, MoveStage] = {
+    "active": "under way",
+    "postcopy-active": "memory follows",
+    "postcopy-recover": "memory follows",
+    "postcopy-recover-setup": "memory follows",
+    "postcopy-paused": "broken off",
+    "completed": "all sent",
+}
+# libvirt's names (VIR_DOMAIN_JOB_MEMORY_..., VIR_DOMAIN_JOB_DISK_...) for what we keep of a move's job.
+_PROGRESS = {
+    "iteration": "memory_iteration",
+    "transferred_bytes": "memory_processed",
+    "remaining_bytes": "memory_remaining",
+    "total_bytes": "memory_total",
+    "dirty_pages_per_s": "memory_dirty_rate",
+    "normal_pages": "memory_normal",
+    "constant_pages": "memory_constant",
+    "disk_total_bytes": "disk_total",
+    "disk_transferred_bytes": "disk_processed",
+    "disk_remaining_bytes": "disk_remaining",
+    "throttle_percent": "auto_converge_throttle",
+}
 
-    ``resume`` goes on with a post-copy move that stopped in the middle; all else must be as it was.
-    With ``storage`` moved along, libvirt copies every disk that can be written to before it sends memory; the destination's
-    images must be there. ``destination_xml`` describes the guest there, where that differs. ``certificate_name`` is whom the
-    destination's certificate must be for; None: for the host in ``move_uri``.
-    """
 
-    peer_uri: str
-    move_uri: str
-    bandwidth_mib_per_s: int
-    live: bool = True
-    post_copy: bool = False
-    auto_converge: bool = False
-    compression: str | None = None
-    connections: int = 1
-    tls: bool = False
-    certificate_name: str | None = None
-    resume: bool = False
-    storage: Literal["shared", "full", "incremental"] = "shared"
-    destination_xml: str | None = None
+def progress_of(stats: dict[str, int]) -> Progress:
+    """From the statistics of a job, as libvirt reports them."""
+    return Progress(**{ours: stats.get(theirs) for ours, theirs in _PROGRESS.items()})
 
-    def flags(self) -> int:
-        """The options as libvirt's ``virDomainMigrateFlags``."""
-        flags: int = libvirt.VIR_MIGRATE_PEER2PEER | libvirt.VIR_MIGRATE_ABORT_ON_ERROR
-        for wanted, flag in (
-            (self.live, libvirt.VIR_MIGRATE_LIVE),
-            (self.post_copy, libvirt.VIR_MIGRATE_POSTCOPY),
-            (self.auto_converge, libvirt.VIR_MIGRATE_AUTO_CONVERGE),
-            (self.compression is not None, libvirt.VIR_MIGRATE_COMPRESSED),
-            (self.connections > 1, libvirt.VIR_MIGRATE_PARALLEL),
-            (self.tls, libvirt.VIR_MIGRATE_TLS),
-            (self.resume, libvirt.VIR_MIGRATE_POSTCOPY_RESUME),
-            (self.storage == "full", libvirt.VIR_MIGRATE_NON_SHARED_DISK),
-            (self.storage == "incremental", libvirt.VIR_MIGRATE_NON_SHARED_INC),
-        ):
-            flags |= flag if wanted else 0
-        return flags
 
-    def parameters(self) -> dict[str, Any]:
-        """The typed parameters of virDomainMigrateToURI3."""
-        found: dict[str, Any] = {
-            libvirt.VIR_MIGRATE_PARAM_URI: self.move_uri,
-            libvirt.VIR_MIGRATE_PARAM_BANDWIDTH: self.bandwidth_mib_per_s,
-        }
-        if self.destination_xml is not None:
-            found[libvirt.VIR_MIGRATE_PARAM_DEST_XML] = self.destination_xml
-        if self.tls and self.certificate_name is not None:
-            found[libvirt.VIR_MIGRATE_PARAM_TLS_DESTINATION] = self.certificate_name
-        if self.post_copy:
-            found[libvirt.VIR_MIGRATE_PARAM_BANDWIDTH_POSTCOPY] = self.bandwidth_mib_per_s
-        if self.compression is not None:
-            found[libvirt.VIR_MIGRATE_PARAM_COMPRESSION] = self.compression
-        if self.connections > 1:
-            found[libvirt.VIR_MIGRATE_PARAM_PARALLEL_CONNECTIONS] = self.connections
-        return found
+def flags_of(options: MoveOptions) -> int:
+    """The options as libvirt's ``virDomainMigrateFlags``."""
+    flags: int = libvirt.VIR_MIGRATE_PEER2PEER | libvirt.VIR_MIGRATE_ABORT_ON_ERROR
+    for wanted, flag in (
+        (options.live, libvirt.VIR_MIGRATE_LIVE),
+        (options.post_copy, libvirt.VIR_MIGRATE_POSTCOPY),
+        (options.auto_converge, libvirt.VIR_MIGRATE_AUTO_CONVERGE),
+        (options.compression is not None, libvirt.VIR_MIGRATE_COMPRESSED),
+        (options.connections > 1, libvirt.VIR_MIGRATE_PARALLEL),
+        (options.tls, libvirt.VIR_MIGRATE_TLS),
+        (options.resume, libvirt.VIR_MIGRATE_POSTCOPY_RESUME),
+        (options.storage == "full", libvirt.VIR_MIGRATE_NON_SHARED_DISK),
+        (options.storage == "incremental", libvirt.VIR_MIGRATE_NON_SHARED_INC),
+    ):
+        flags |= flag if wanted else 0
+    return flags
+
+
+def parameters_of(options: MoveOptions) -> dict[str, Any]:
+    """The options as the typed parameters of virDomainMigrateToURI3; its bandwidth is in whole MiB/s."""
+    found: dict[str, Any] = {
+        libvirt.VIR_MIGRATE_PARAM_URI: options.move_uri,
+        libvirt.VIR_MIGRATE_PARAM_BANDWIDTH: options.bandwidth_mib_per_s,
+    }
+    if options.destination_xml is not None:
+        found[libvirt.VIR_MIGRATE_PARAM_DEST_XML] = options.destination_xml
+    if options.tls and options.certificate_name is not None:
+        found[libvirt.VIR_MIGRATE_PARAM_TLS_DESTINATION] = options.certificate_name
+    if options.post_copy:
+        found[libvirt.VIR_MIGRATE_PARAM_BANDWIDTH_POSTCOPY] = options.bandwidth_mib_per_s
+    if options.compression is not None:
+        found[libvirt.VIR_MIGRATE_PARAM_COMPRESSION] = options.compression
+    if options.connections > 1:
+        found[libvirt.VIR_MIGRATE_PARAM_PARALLEL_CONNECTIONS] = options.connections
+    return found
+
+
+def qemu_of(guest: Guest) -> Domain:
+    """The guest, as one whose QEMU can be asked; CapabilityError when it has none."""
+    if not isinstance(guest, Domain):
+        raise CapabilityError(f"{guest.name} is not run by QEMU")
+    return guest
 
 
 class Domain:
-    """A guest as libvirt sees it.
+    """A guest as libvirt sees it. Implements ``engines.hypervisor.Guest``.
 
     Whatever is asked of it may end with NoGuestError (it is not there any more), SilentError (its host does not answer) or
     RefusedError (the answer was no), unless it says otherwise.
@@ -145,10 +157,28 @@ class Domain:
         return self._state_and_reason() == (libvirt.VIR_DOMAIN_RUNNING, libvirt.VIR_DOMAIN_RUNNING_POSTCOPY)
 
     @property
-    def move_status(self) -> str | None:
-        """What QEMU here says of its move (query-migrate), such as ``active`` or ``postcopy-active``; None where none is."""
+    def has_all(self) -> bool:
+        """Whether QEMU here has got all that it waited for (query-status)."""
+        status = self.monitor("query-status").get("status")
+        return status is not None and status != "inmigrate"
+
+    @property
+    def move_stage(self) -> MoveStage | None:
+        """What QEMU here says of its move (query-migrate); None where there is none."""
         status: str | None = self.monitor("query-migrate").get("status")
-        return status
+        return None if status is None else _STAGES.get(status, "other")
+
+    def move_figures(self) -> MoveFigures | None:
+        """QEMU gives its downtime only when the move has completed; before that the key is absent or an expectation."""
+        answer = self.monitor("query-migrate")
+        if answer.get("status") != "completed":
+            return None
+        return MoveFigures(int(answer["downtime"]) if "downtime" in answer else None, answer.get("ram"))
+
+    def settings(self) -> tuple[dict[str, Any], list[str]]:
+        """QEMU's migration parameters, and those of its migration capabilities that are on."""
+        able = [each["capability"] for each in self.monitor_list("query-migrate-capabilities") if each["state"]]
+        return self.monitor("query-migrate-parameters"), able
 
     def _state_and_reason(self) -> tuple[int, int] | None:
         """libvirt's numbers; None when it is not there."""
@@ -162,7 +192,7 @@ class Domain:
     def migrate(self, options: MoveOptions) -> None:
         """Moves it, peer to peer, to the host at ``peer_uri``; returns when the move has ended."""
         with self._explained(f"move {self.name} to {options.peer_uri}"):
-            self._raw.migrateToURI3(options.peer_uri, options.parameters(), options.flags())
+            self._raw.migrateToURI3(options.peer_uri, parameters_of(options), flags_of(options))
 
     def start_post_copy(self) -> None:
         """Lets the guest go on at the destination now, and its memory follow."""
@@ -182,14 +212,14 @@ class Domain:
             with suppress(RefusedError):
                 self._monitor("migrate-pause")
 
-    def abort_job(self) -> None:
+    def abort(self) -> None:
         """Aborts the running move; nothing happens when there is none. RefusedError when it can only go on."""
         try:
             with self._explained(f"abort the move of {self.name}"):
                 self._raw.abortJob()
         except RefusedError:
             # libvirt has one number for both answers.
-            if self.job_stats() is not None:
+            if self.progress() is not None:
                 raise
 
     def break_off_disk(self) -> None:
@@ -212,20 +242,29 @@ class Domain:
         """
         self.monitor("migrate-set-capabilities", {"capabilities": [{"capability": name, "state": on}]})
 
+    def try_page_faults(self) -> None:
+        """RefusedError when QEMU may not handle page faults, or not as snapshots in the background need it.
+
+        It tries userfaultfd(2), as the user that it runs as, when it is told that such snapshots may be made.
+        """
+        self.set_move_capability("background-snapshot", True)
+        self.set_move_capability("background-snapshot", False)
+
     def set_max_downtime_ms(self, milliseconds: int) -> None:
         """The longest pause that QEMU may plan for (downtime-limit)."""
         with self._explained(f"set the longest downtime of {self.name}"):
             self._raw.migrateSetMaxDowntime(milliseconds, 0)
 
-    def job_stats(self) -> JobStats | None:
-        """The running job's statistics as reported; None when there is no job."""
-        return self._stats(0)
+    def progress(self) -> Progress | None:
+        """From the running job's statistics; None when there is no job."""
+        stats = self._stats(0)
+        return progress_of(stats) if stats is not None else None
 
-    def completed_job_stats(self) -> JobStats | None:
+    def completed_job_stats(self) -> dict[str, int] | None:
         """The statistics of the last completed job, None when there is none; read once, as libvirt forgets them."""
         return self._stats(libvirt.VIR_DOMAIN_JOB_STATS_COMPLETED)
 
-    def _stats(self, flags: int) -> JobStats | None:
+    def _stats(self, flags: int) -> dict[str, int] | None:
         with self._explained(f"read the job of {self.name}"):
             raw = self._raw.jobStats(flags)
         if raw.get("type") == libvirt.VIR_DOMAIN_JOB_NONE:
@@ -242,10 +281,6 @@ class Domain:
     def monitor_list(self, command: str) -> list[dict[str, Any]]:
         """The answer to a QEMU monitor command that lists things."""
         return list(self._monitor(command))
-
-    def capabilities_in_use(self) -> list[str]:
-        """QEMU's migration capabilities that are on (query-migrate-capabilities)."""
-        return [each["capability"] for each in self.monitor_list("query-migrate-capabilities") if each["state"]]
 
     def _monitor(self, command: str, arguments: dict[str, Any] | None = None) -> Any:
         request = json.dumps({"execute": command, **({"arguments": arguments} if arguments else {})})

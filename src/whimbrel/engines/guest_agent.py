@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from whimbrel.engines.domain import Domain
+from whimbrel.engines.hypervisor import Guest
 from whimbrel.errors import GuestError, NoGuestError, RefusedError
 from whimbrel.system.deadline import Deadline, wait_until, while_attending
 
@@ -41,12 +41,12 @@ class ClockReading:
 class GuestAgent:
     """What can be done inside one guest."""
 
-    def __init__(self, domain: Domain) -> None:
-        self._domain = domain
+    def __init__(self, guest: Guest) -> None:
+        self._guest = guest
 
     def _ask(self, command: str, arguments: dict[str, Any] | None = None, timeout_s: int = _ANSWER_S) -> Any:
         # A guest that stands still does not answer, and the call lasts as long as it may.
-        return while_attending(lambda: self._domain.agent(command, arguments, timeout_s))
+        return while_attending(lambda: self._guest.agent(command, arguments, timeout_s))
 
     def wait(self, timeout_s: float) -> None:
         """Waits until the agent answers.
@@ -58,12 +58,12 @@ class GuestAgent:
             try:
                 self._ask("guest-ping", timeout_s=2)
             except NoGuestError as error:
-                raise GuestError(f"{self._domain.name} ended while its agent was waited for", details=error.details) from error
+                raise GuestError(f"{self._guest.name} ended while its agent was waited for", details=error.details) from error
             except RefusedError as error:
                 return None, error.details
             return True, "answers"
 
-        wait_until(look, f"an answer of the guest agent in {self._domain.name}", Deadline(timeout_s), error=GuestError)
+        wait_until(look, f"an answer of the guest agent in {self._guest.name}", Deadline(timeout_s), error=GuestError)
 
     def run(self, command: Sequence[str], *, timeout_s: float = 60, check: bool = True) -> str:
         """Runs a program in the guest and returns what it printed; GuestError when it fails."""
@@ -126,7 +126,7 @@ class GuestAgent:
 
     def time_ns(self) -> int:
         """The guest's wall clock."""
-        return int(self._domain.agent("guest-get-time"))
+        return int(self._guest.agent("guest-get-time"))
 
     def read_clock(self) -> ClockReading:
         """The guest's wall clock: of several readings the one with the shortest way there and back."""

@@ -14,7 +14,7 @@ from typing import Any
 from whimbrel.engines.binding import explained, libvirt
 from whimbrel.engines.capabilities import Accelerator, kind_of
 from whimbrel.engines.domain import Domain
-from whimbrel.engines.libvirt import Connection
+from whimbrel.engines.hypervisor import Hypervisor
 from whimbrel.errors import RefusedError
 
 _MOST_BYTES = 64
@@ -44,7 +44,7 @@ class HostFiles:
 
 
 @contextmanager
-def host_files(connection: Connection, accelerator: Accelerator, name: str, uuid: str, paths: list[str]) -> Iterator[HostFiles]:
+def host_files(connection: Hypervisor, accelerator: Accelerator, name: str, uuid: str, paths: list[str]) -> Iterator[HostFiles]:
     """The files through a domain of this name and UUID, which must be ours and in a ledger.
 
     libvirt takes no domain, even one that is off, of an ``accelerator`` that its QEMU lacks.

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from whimbrel.engines.binding import explained, libvirt
-from whimbrel.engines.libvirt import Connection
+from whimbrel.engines.door import hypervisor_at
+from whimbrel.engines.hypervisor import Hypervisor
 from whimbrel.errors import EngineError
 
 
@@ -122,7 +123,7 @@ def _in_data(_stream: Any, source: FileIO) -> tuple[bool, int]:
 
 
 @contextmanager
-def pool(connection: Connection, folder: str, owner: str) -> Iterator[Pool]:
+def pool(connection: Hypervisor, folder: str, owner: str) -> Iterator[Pool]:
     """The folder as a pool, for as long as it is used; a pool of somebody else's over the same folder is used as it is.
 
     One of ours that a crash left is used and then ended; ``owner`` is what the names of ours begin with.
@@ -145,6 +146,13 @@ def pool(connection: Connection, folder: str, owner: str) -> Iterator[Pool]:
         # A transient pool: what lies in the folder stays.
         with contextlib.suppress(libvirt.libvirtError):
             made.destroy()
+
+
+@contextmanager
+def folder_at(uri: str, folder: str, owner: str) -> Iterator[Pool]:
+    """As ``pool``, by a connection of its own."""
+    with hypervisor_at(uri) as connection, pool(connection, folder, owner) as found:
+        yield found
 
 
 def _make_pool(raw: Any, name: str, folder: str) -> Any:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from whimbrel.engines.domain import Domain
+from whimbrel.engines.domain import qemu_of
+from whimbrel.engines.hypervisor import Guest
 from whimbrel.errors import RefusedError
 
 _RETRY_EVERY_S = 1
@@ -16,8 +17,8 @@ _RETRY_EVERY_S = 1
 class QemuSockets:
     """Those of one guest's QEMU; they end with it, or with ``close``."""
 
-    def __init__(self, domain: Domain) -> None:
-        self._domain = domain
+    def __init__(self, guest: Guest) -> None:
+        self._domain = qemu_of(guest)
         self._open: list[str] = []
 
     def listen(self, port: int) -> bool:

@@ -9,54 +9,17 @@ from contextlib import ExitStack, contextmanager
 from functools import partial
 from types import TracebackType
 
-from whimbrel.engines.libvirt import Connection, LifecycleEvent, MonitorEvent
+from whimbrel.engines.events import GuestEvent
 from whimbrel.errors import GuestEndedError, TrialError
 from whimbrel.guests.last_words import End, LastWords
 from whimbrel.hosts.host import Host
 from whimbrel.records.trial import Event
 from whimbrel.system.deadline import attending
 
-# What QEMU says of a SHUTDOWN (qapi/run-state.json, ShutdownCause). Of a signal or of "quit" libvirt's word is awaited, which
-# follows: so it ends a QEMU whose guest has moved away, too.
-_BY_QEMU = {
-    "guest-shutdown": "shut down",
-    "guest-reset": "rebooted",
-    "guest-panic": "panicked",
-    "host-qmp-system-reset": "was reset from outside",
-}
-# What libvirt says. A guest that is "migrated" has not ended.
-_BY_LIBVIRT = {
-    ("crashed", "panicked"): "panicked",
-    ("crashed", "crashloaded"): "panicked, and started its crash kernel",
-    ("stopped", "shutdown"): "was ended from outside, with its QEMU",
-    ("stopped", "crashed"): "panicked",
-    ("stopped", "failed"): "was lost with its QEMU, which died",
-    ("stopped", "destroyed"): "was destroyed from outside",
-    ("stopped", "saved"): "was saved and stopped from outside",
-    ("stopped", "from snapshot"): "was stopped from outside, for a snapshot",
-}
-# A guest that is started, not as the receiver of a move; and one that goes on where it stood still.
-_BEGINS = {"booted", "restored", "from snapshot"}
 # What an end makes fail may be noticed before libvirt's word of it comes; and its QEMU takes a moment to go.
 _LATE_S = 0.5
 _SETTLES_S = 3.0
 _LINES_SAID = 5
-
-
-def how_it_ended(event: MonitorEvent | LifecycleEvent) -> str | None:
-    """In words, after the guest's name: of an event of the host that the guest runs on. None of one that is no end."""
-    if isinstance(event, LifecycleEvent):
-        return _BY_LIBVIRT.get((event.name, event.reason))
-    if event.name == "GUEST_PANICKED":
-        return "panicked"
-    return _BY_QEMU.get(str(event.data.get("reason"))) if event.name == "SHUTDOWN" else None
-
-
-def goes_on(event: MonitorEvent | LifecycleEvent) -> bool:
-    """Whether from this event on the guest runs on the host that it is of."""
-    if isinstance(event, LifecycleEvent):
-        return event.name == "resumed" or (event.name == "started" and event.reason in _BEGINS)
-    return event.name == "RESUME"
 
 
 class EndWatch:
@@ -80,30 +43,27 @@ class EndWatch:
             return self
         with ExitStack() as stack:
             for host in self._hosts:
-                connection = stack.enter_context(Connection.open(host.libvirt_uri))
-                connection.on_monitor_event(partial(self._hear, host.name))
-                connection.on_lifecycle(partial(self._hear, host.name))
+                connection = stack.enter_context(host.hypervisor())
+                connection.on_event(partial(self._hear, host.name))
             self._stack = stack.pop_all()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
         self._stack.close()
 
-    def _hear(self, host: str, event: MonitorEvent | LifecycleEvent) -> None:
-        """Takes an event, on the thread on which libvirt tells it."""
-        if event.domain not in self._names:
+    def _hear(self, host: str, event: GuestEvent) -> None:
+        """Takes an event, on the thread on which it is told."""
+        if event.guest not in self._names:
             return
-        if goes_on(event):
-            self._runs_on[event.domain] = host
+        if event.runs:
+            self._runs_on[event.guest] = host
             return
-        if self._runs_on.get(event.domain) != host or self._expected:
+        if self._runs_on.get(event.guest) != host or self._expected:
             return
-        how = how_it_ended(event)
-        if how is not None and self.end is None:
-            stamp_ns = event.realtime_ns if isinstance(event, MonitorEvent) else None
-            self.end = End(event.domain, host, how, time.time_ns(), event.seen_monotonic_ns, stamp_ns)
+        if event.ended is not None and self.end is None:
+            self.end = End(event.guest, host, event.ended, time.time_ns(), event.seen_monotonic_ns, event.realtime_ns)
             self._ended.set()
-        if event.name == "stopped":
+        if event.gone:
             self._gone.set()
 
     @contextmanager

@@ -7,9 +7,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from whimbrel.engines.domain import Domain
 from whimbrel.engines.guest_agent import GuestAgent
-from whimbrel.engines.libvirt import Connection
+from whimbrel.engines.hypervisor import Guest, Hypervisor
 from whimbrel.errors import GuestError, UsageError
 from whimbrel.guests.domain_xml import Disk, DomainPlan, domain_xml, kept_when_it_crashes, with_disk_at
 from whimbrel.hosts.host import Host
@@ -72,7 +71,7 @@ def plan_domain(
     )  # fmt: skip
 
 
-def boot(connection: Connection, plan: DomainPlan) -> tuple[Domain, GuestAgent]:
+def boot(connection: Hypervisor, plan: DomainPlan) -> tuple[Guest, GuestAgent]:
     """Starts the guest and waits until its agent answers and systemd has settled."""
     domain = connection.create(domain_xml(plan))
     agent = GuestAgent(domain)
@@ -81,7 +80,7 @@ def boot(connection: Connection, plan: DomainPlan) -> tuple[Domain, GuestAgent]:
     return domain, agent
 
 
-def power_off(domain: Domain, agent: GuestAgent) -> None:
+def power_off(domain: Guest, agent: GuestAgent) -> None:
     """Lets the guest shut down in order, so that its disk is clean."""
     agent.shell("sync")
     domain.shutdown_by_agent()
@@ -93,7 +92,7 @@ def power_off(domain: Domain, agent: GuestAgent) -> None:
 
 def agent_on(host: Host, guest: GuestIdentity, holding: ExitStack) -> GuestAgent:
     """The agent of the guest on a host, while ``holding`` is open; GuestError when it is not there."""
-    domain = holding.enter_context(Connection.open(host.libvirt_uri)).find(guest.uuid)
+    domain = holding.enter_context(host.hypervisor()).find(guest.uuid)
     if domain is None:
         raise GuestError(f"{guest} is not on host {host.name}")
     return GuestAgent(domain)
@@ -107,7 +106,7 @@ def own_disks(site: Site, guest: GuestIdentity, source: Host, destination: Host)
 def refuse_another(site: Site) -> None:
     """UsageError when a guest of ours is there already, left by someone who wanted to look at it."""
     for host in site.hosts.values():
-        with Connection.open(host.libvirt_uri) as connection:
+        with host.hypervisor() as connection:
             for guest in site.guests:
                 if connection.find(guest.uuid) is not None:
                     raise UsageError(
@@ -120,7 +119,7 @@ def what_is_left(site: Site) -> str:
     """What there is of our guests on the hosts, in words."""
     found = []
     for host in site.hosts.values():
-        with Connection.open(host.libvirt_uri) as connection:
+        with host.hypervisor() as connection:
             for guest in site.guests:
                 domain = connection.find(guest.uuid)
                 if domain is not None:
@@ -131,7 +130,7 @@ def what_is_left(site: Site) -> str:
 
 def take_power_away(host: Host, guest: GuestIdentity) -> None:
     """Ends the guest on a host; nothing happens where it is not, whatever else is there under its name."""
-    with Connection.open(host.libvirt_uri) as connection:
+    with host.hypervisor() as connection:
         domain = connection.find(guest.uuid)
         if domain is not None:
             domain.destroy()
@@ -139,7 +138,7 @@ def take_power_away(host: Host, guest: GuestIdentity) -> None:
 
 def restore(
     site: Site,
-    connection: Connection,
+    connection: Hypervisor,
     guest: GuestIdentity,
     state: Path,
     own: OwnDisk | None = None,

@@ -6,7 +6,6 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from whimbrel.engines.libvirt import Connection
 from whimbrel.errors import EngineError
 from whimbrel.hosts.host import Host
 from whimbrel.records.trial import EndRecord
@@ -49,7 +48,7 @@ class LastWords:
         logs = host.logs()
         return EndRecord(
             guest=end.guest,
-            host="a" if end.host == "a" else "b",
+            host=end.host,
             how=end.how,
             realtime_ns=end.realtime_ns,
             seen_ns=end.seen_ns,
@@ -71,7 +70,7 @@ def readable(line: str) -> str:
 
 def _left(host: Host, name: str) -> str:
     try:
-        with Connection.open(host.libvirt_uri) as connection:
+        with host.hypervisor() as connection:
             found = next((domain for domain in connection.running() if domain.name == name), None)
             if found is None:
                 return "its QEMU has gone, and its memory with it"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import platform
 
 from whimbrel.engines.cpus import cpu_of
-from whimbrel.engines.libvirt import Connection
 from whimbrel.hosts.site import Accelerator, Site, first_host
 
 
@@ -16,7 +15,7 @@ def processor_of(site: Site, accelerator: Accelerator) -> dict[str, object]:
     """
     if accelerator != "kvm":
         return {}
-    with Connection.open(first_host(site).libvirt_uri) as connection:
+    with first_host(site).hypervisor() as connection:
         cpu = cpu_of(connection)
     kernel = platform.release() if first_host(site).shares_our_clock else None
     if cpu is None:

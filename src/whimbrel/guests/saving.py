@@ -7,9 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from whimbrel.engines.domain import Domain
 from whimbrel.engines.guest_agent import GuestAgent
-from whimbrel.engines.libvirt import Connection
+from whimbrel.engines.hypervisor import Guest
 from whimbrel.errors import GuestError
 from whimbrel.guests import guest as the_guest
 from whimbrel.guests.domain_xml import DomainPlan
@@ -33,7 +32,7 @@ def make_state(site: Site, guest: GuestIdentity, plan: DomainPlan, below: Path, 
     files = site.files_of(guest)
     files.new_disk(below, _format(below))
 
-    def use(domain: Domain, agent: GuestAgent) -> None:
+    def use(domain: Guest, agent: GuestAgent) -> None:
         info = prepare(agent)
         info["disk_used_bytes"] = int(agent.shell("df --output=used -B1 / | tail -1"))
         agent.shell("sync")
@@ -52,7 +51,7 @@ def make_disk(
     files = site.files_of(guest)
     files.new_disk(below, _format(below))
 
-    def use(domain: Domain, agent: GuestAgent) -> None:
+    def use(domain: Guest, agent: GuestAgent) -> None:
         prepare(agent)
         with undisturbed():
             the_guest.power_off(domain, agent)
@@ -65,9 +64,9 @@ def _format(below: Path) -> str:
     return below.suffix.removeprefix(".")
 
 
-def _with_booted(site: Site, plan: DomainPlan, use: Callable[[Domain, GuestAgent], None]) -> None:
+def _with_booted(site: Site, plan: DomainPlan, use: Callable[[Guest, GuestAgent], None]) -> None:
     """Boots the guest on the first host, uses it, and takes its power away whatever happens."""
-    with Connection.open(first_host(site).libvirt_uri) as connection:
+    with first_host(site).hypervisor() as connection:
         try:
             with noticed({plan.name}, [first_host(site)]):
                 domain, agent = the_guest.boot(connection, plan)

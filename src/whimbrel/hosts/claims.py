@@ -18,8 +18,8 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from whimbrel.engines.libvirt import Connection
-from whimbrel.engines.libvirt_storage import Pool, pool
+from whimbrel.engines.door import hypervisor_at
+from whimbrel.engines.libvirt_storage import Pool, folder_at
 from whimbrel.errors import EngineError, UsageError
 from whimbrel.hosts.identity import GuestIdentity
 from whimbrel.hosts.remote_files import SharedStorage
@@ -93,7 +93,7 @@ class Claims:
     def _hosts(self) -> list[_Host]:
         found = []
         for name, uri in self._uris.items():
-            with Connection.open(uri) as connection:
+            with hypervisor_at(uri) as connection:
                 number, machine = connection.host_identity()
             found.append(_Host(name, uri, f"whimbrel-claim-{number or machine}"))
         return found
@@ -114,7 +114,7 @@ class Claims:
     def _guests_there(self, theirs: Claim) -> list[str]:
         found = []
         for name, uri in self._uris.items():
-            with Connection.open(uri) as connection:
+            with hypervisor_at(uri) as connection:
                 found += [
                     f"{guest} on host {name}" for guest, number in theirs.guests.items() if connection.find(number) is not None
                 ]
@@ -147,7 +147,7 @@ def confirm(ledger: Ledger) -> None:
             continue
         known = json.loads(entry.name)
         try:
-            with Connection.open(known["uri"]) as connection, pool(connection, known["folder"], known["pool"]) as storage:
+            with folder_at(known["uri"], known["folder"], known["pool"]) as storage:
                 found = _read(storage, known["name"])
         except EngineError as error:
             # Whoever recovers a guest from a host that is silent must not be kept from it.
@@ -181,7 +181,7 @@ def _user() -> str:
 def _give_back(entry: str) -> None:
     """Removes a claim that is still ours."""
     known = json.loads(entry)
-    with Connection.open(known["uri"]) as connection, pool(connection, known["folder"], known["pool"]) as storage:
+    with folder_at(known["uri"], known["folder"], known["pool"]) as storage:
         found = _read(storage, known["name"])
         if found is not None and found.token == known["token"]:
             storage.remove(known["name"])

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
+from whimbrel.engines.hypervisor import Hypervisor
 from whimbrel.hosts.identity import GuestIdentity, HostIdentity
 
 GuestState = Literal["runs", "stands still", "absent"]
@@ -61,6 +62,9 @@ class Host(Protocol):
     @property
     def libvirt_uri(self) -> str:
         """How we reach its libvirtd."""
+
+    def hypervisor(self) -> Hypervisor:
+        """A connection of its own to its hypervisor, to be closed; SilentError or RefusedError when there is none to be had."""
 
     @property
     def peer_uri(self) -> str:

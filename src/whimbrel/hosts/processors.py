@@ -6,7 +6,8 @@ import logging
 from collections.abc import Mapping
 
 from whimbrel.engines.cpus import Comparison, common_models, compare, cpu_of, named
-from whimbrel.engines.libvirt import Connection
+from whimbrel.engines.door import hypervisor_at
+from whimbrel.engines.hypervisor import Hypervisor
 from whimbrel.errors import UsageError
 from whimbrel.spec.fields import HostName
 from whimbrel.spec.hosts import HostsSpec
@@ -14,7 +15,7 @@ from whimbrel.spec.hosts import HostsSpec
 log = logging.getLogger(__name__)
 
 
-def compare_hosts(spec: HostsSpec, pair: Mapping[HostName, Connection]) -> dict[HostName, Comparison]:
+def compare_hosts(spec: HostsSpec, pair: Mapping[HostName, Hypervisor]) -> dict[HostName, Comparison]:
     """By the host's name, how its processor compares to what guests are given: on the other host, or by the name in the file.
 
     Empty for emulated guests, and where one of the two hosts has no KVM to compare.
@@ -43,7 +44,7 @@ def need_processors(spec: HostsSpec) -> None:
 
 
 def _need_pair(spec: HostsSpec, first: HostName, other: HostName) -> None:
-    with Connection.open(spec.servers[first].libvirt) as here, Connection.open(spec.servers[other].libvirt) as there:
+    with hypervisor_at(spec.servers[first].libvirt) as here, hypervisor_at(spec.servers[other].libvirt) as there:
         found = compare_hosts(spec, {first: here, other: there})
         lesser = [name for name in (other, first) if name in found and found[name].result == "less"]
         if not lesser:

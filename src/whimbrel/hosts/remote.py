@@ -9,10 +9,10 @@ from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 from whimbrel.engines.capabilities import machine_of
-from whimbrel.engines.libvirt import Connection, without_asking
-from whimbrel.engines.libvirt_storage import pool
+from whimbrel.engines.door import hypervisor_at
+from whimbrel.engines.hypervisor import Hypervisor
+from whimbrel.engines.libvirt_storage import folder_at, pool
 from whimbrel.errors import CapabilityError, UsageError
-from whimbrel.hosts.by_libvirt import libvirt_state_of
 from whimbrel.hosts.claims import Claims
 from whimbrel.hosts.host import Capacity, GuestState, Host, SamplePoints
 from whimbrel.hosts.identity import GuestIdentity, HostIdentity, Owner
@@ -21,11 +21,12 @@ from whimbrel.hosts.one_host import refuse_hosts_that_are_one
 from whimbrel.hosts.processors import need_processors
 from whimbrel.hosts.remote_files import RemoteFiles, SharedStorage
 from whimbrel.hosts.site import Accelerator, OwnDisk
+from whimbrel.hosts.states import state_told_by
 from whimbrel.images.recipes import content_hash
 from whimbrel.images.store import ImageStore
 from whimbrel.spec.fields import HostName
 from whimbrel.spec.hosts import HostsSpec, RemoteHostSpec
-from whimbrel.spec.libvirt_uri import is_address, split_libvirt_uri
+from whimbrel.spec.libvirt_uri import is_address, split_libvirt_uri, without_asking
 from whimbrel.system import memory
 from whimbrel.system.capabilities import Finding, attempt
 from whimbrel.system.installation import installation_id
@@ -60,6 +61,10 @@ class RemoteHost:
         """How we reach it."""
         return self._spec.libvirt
 
+    def hypervisor(self) -> Hypervisor:
+        """What answers at its URI."""
+        return hypervisor_at(self.libvirt_uri)
+
     @property
     def peer_uri(self) -> str:
         """How the other host reaches it: as we do, but with its own certificates and sockets; nobody can be asked there."""
@@ -72,7 +77,7 @@ class RemoteHost:
 
     def identity(self) -> HostIdentity:
         """What its libvirt says."""
-        with Connection.open(self.libvirt_uri) as connection:
+        with self.hypervisor() as connection:
             return HostIdentity(*connection.host_identity())
 
     @property
@@ -93,11 +98,11 @@ class RemoteHost:
 
     def state_of(self, what: GuestIdentity) -> GuestState:
         """What its libvirt says of the guest."""
-        return libvirt_state_of(self.libvirt_uri, what)
+        return state_told_by(self.hypervisor(), what)
 
     def capacity(self) -> Capacity:
         """Free memory as its libvirt says, or the kernel where it is this machine's, and what is free in the shared storage."""
-        with Connection.open(self.libvirt_uri) as connection, pool(connection, self._storage, self._label) as storage:
+        with self.hypervisor() as connection, pool(connection, self._storage, self._label) as storage:
             told, disk_bytes = connection.memory(), storage.free_bytes()
         if self._is_here and told.total_bytes == memory.total_bytes():
             return Capacity(memory.available_bytes(), disk_bytes)
@@ -221,7 +226,7 @@ class RemoteSite:
     def platform(self) -> str:
         """Versions of libvirt and QEMU on the first host, and where its files lie."""
         if self._platform is None:
-            with Connection.open(next(iter(self.hosts.values())).libvirt_uri) as connection:
+            with next(iter(self.hosts.values())).hypervisor() as connection:
                 content = {**connection.versions(), "storage": self.spec.storage, "name": self.name}
             self._platform = f"hosts-{content_hash(content)}"
         return self._platform
@@ -230,7 +235,7 @@ class RemoteSite:
     def emulator(self) -> str:
         """The first host's own, as its libvirt says."""
         if self._emulator is None:
-            with Connection.open(next(iter(self.hosts.values())).libvirt_uri) as connection:
+            with next(iter(self.hosts.values())).hypervisor() as connection:
                 self._emulator = machine_of(connection, self.spec.accelerator).emulator
         return self._emulator
 
@@ -277,7 +282,7 @@ def list_guests(uris: Mapping[HostName, str], guests: Sequence[GuestIdentity], l
     UsageError when one is there already.
     """
     for name, uri in uris.items():
-        with Connection.open(uri) as connection:
+        with hypervisor_at(uri) as connection:
             for guest in guests:
                 if connection.find(guest.uuid) is not None:
                     raise UsageError(
@@ -295,7 +300,7 @@ def prove_shared_storage(spec: HostsSpec, storage: SharedStorage) -> None:
     with storage.opened() as by_first, storage.making(by_first, name):
         by_first.make_empty(name)
         for other in others:
-            with Connection.open(spec.servers[other].libvirt) as there, pool(there, spec.storage, storage.label) as by_other:
+            with folder_at(spec.servers[other].libvirt, spec.storage, storage.label) as by_other:
                 if name not in by_other.names():
                     raise UsageError(
                         f"host {other} does not see what host {first} writes into {spec.storage}",
@@ -332,7 +337,7 @@ def examine_hosts(spec: HostsSpec) -> list[Finding]:
 
 
 def _versions(host: RemoteHost) -> str:
-    with Connection.open(host.libvirt_uri) as connection:
+    with host.hypervisor() as connection:
         versions = connection.versions()
     return f"libvirt {versions['libvirt']}, QEMU {versions['qemu']}"
 
@@ -356,7 +361,7 @@ def _unused(spec: HostsSpec) -> str:
 
 def _end_domain(entry: str) -> None:
     known = json.loads(entry)
-    with Connection.open(known["uri"]) as connection:
+    with hypervisor_at(known["uri"]) as connection:
         domain = connection.find(known["uuid"])
         if domain is not None:
             domain.destroy()

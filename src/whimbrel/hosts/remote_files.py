@@ -7,8 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from whimbrel.engines.libvirt import Connection
-from whimbrel.engines.libvirt_storage import Pool, pool
+from whimbrel.engines.libvirt_storage import Pool, folder_at
 from whimbrel.errors import UsageError
 from whimbrel.hosts.identity import GuestIdentity
 from whimbrel.spec.hosts import HostsSpec
@@ -28,7 +27,7 @@ class SharedStorage:
     @contextmanager
     def opened(self) -> Iterator[Pool]:
         """The folder, through the first host."""
-        with Connection.open(self.uri) as connection, pool(connection, self.folder, self.label) as storage:
+        with folder_at(self.uri, self.folder, self.label) as storage:
             yield storage
 
     def make_ours(self, storage: Pool, name: str) -> Entry:
@@ -126,7 +125,7 @@ def _remove_volume(entry: str) -> None:
     known = json.loads(entry)
     # An older whimbrel wrote no owner down.
     owner = known.get("pool", "whimbrel")
-    with Connection.open(known["uri"]) as connection, pool(connection, known["folder"], owner) as storage:
+    with folder_at(known["uri"], known["folder"], owner) as storage:
         storage.remove(known["name"])
 
 

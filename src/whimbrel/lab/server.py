@@ -11,11 +11,12 @@ from importlib.resources import as_file, files
 from pathlib import Path
 from urllib.parse import quote
 
-from whimbrel.engines.libvirt import Connection
+from whimbrel.engines.door import hypervisor_at
+from whimbrel.engines.hypervisor import Hypervisor
 from whimbrel.errors import TrialError
-from whimbrel.hosts.by_libvirt import libvirt_state_of
 from whimbrel.hosts.host import Capacity, GuestState, SamplePoints
 from whimbrel.hosts.identity import GuestIdentity, HostIdentity
+from whimbrel.hosts.states import state_told_by
 from whimbrel.spec.lab import QEMU_OVERHEAD_BYTES
 from whimbrel.system import memory, netns
 from whimbrel.system.certificates import Authority, equip_host
@@ -87,6 +88,10 @@ class Server:
         """How we reach its libvirtd: a UNIX socket, so nothing of ours is on the measured links."""
         return f"qemu+unix:///system?socket={quote(str(self.place.folder / 'run' / 'libvirt-sock'))}"
 
+    def hypervisor(self) -> Hypervisor:
+        """What answers at its socket."""
+        return hypervisor_at(self.libvirt_uri)
+
     @property
     def peer_uri(self) -> str:
         """How the other server reaches its libvirtd."""
@@ -123,8 +128,8 @@ class Server:
                 cgroup_procs=self.cgroup.procs_files,
             )  # fmt: skip
             wait_until(self._look, f"libvirtd of server {self.name}", Deadline(_READY_S))
-        with Connection.open(self.libvirt_uri) as connection:
-            connection.examine_qemu()
+        with self.hypervisor() as connection:
+            connection.prepare()
 
     def _configure(self) -> None:
         place = self.place
@@ -151,7 +156,7 @@ class Server:
         if not socket.exists():
             return None, f"no socket yet; {self.own_log()[-300:]}"
         try:
-            Connection.open(self.libvirt_uri).close()
+            self.hypervisor().close()
         except TrialError as error:
             return None, str(error)
         return True, "ready"
@@ -175,7 +180,7 @@ class Server:
 
     def state_of(self, what: GuestIdentity) -> GuestState:
         """What its libvirtd says of the guest."""
-        return libvirt_state_of(self.libvirt_uri, what)
+        return state_told_by(self.hypervisor(), what)
 
     def command(self, argv: Sequence[str], group: str | None = None) -> Sequence[str]:
         """In its own group, or one within that, and in its namespaces."""
@@ -196,7 +201,7 @@ class Server:
 
     def capacity(self) -> Capacity:
         """Memory that no guest has taken, as far as the machine has it, and disk that is free, in bytes."""
-        with Connection.open(self.libvirt_uri) as connection:
+        with self.hypervisor() as connection:
             taken_bytes = sum(domain.memory_bytes + QEMU_OVERHEAD_BYTES for domain in connection.running())
         disk = run(["df", "--output=avail", "-B1", self.place.shared]).stdout.split()[-1]
         return Capacity(min(self.place.memory_bytes - taken_bytes, memory.available_bytes()), disk_bytes=int(disk))

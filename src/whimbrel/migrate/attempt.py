@@ -8,8 +8,8 @@ import time
 from collections.abc import Callable
 from typing import Literal
 
-from whimbrel.engines.domain import Domain, MoveOptions
-from whimbrel.engines.libvirt import MonitorEvent
+from whimbrel.engines.events import GuestEvent
+from whimbrel.engines.hypervisor import GuestMove, MoveOptions
 from whimbrel.errors import EngineError, UnsafeStateError
 from whimbrel.migrate.call import MoveCall
 from whimbrel.migrate.course import Abort, AskHowFar, Course, Order, RaiseLimit, Sight, Step, Switch
@@ -27,9 +27,9 @@ ANY_DOWNTIME_MS = 2_000_000
 
 
 class Attempt:
-    """To be told of the monitor's events (``on_event``) before it runs."""
+    """To be told of what happens to the guest (``on_event``) before it runs."""
 
-    def __init__(self, domain: Domain, request: MoveRequest, options: Callable[[], MoveOptions], journal: Journal) -> None:
+    def __init__(self, domain: GuestMove, request: MoveRequest, options: Callable[[], MoveOptions], journal: Journal) -> None:
         self._domain = domain
         self._request = request
         self._journal = journal
@@ -40,10 +40,10 @@ class Attempt:
         self._aborted = False
         self._giving: threading.Thread | None = None
 
-    def on_event(self, event: MonitorEvent) -> None:
+    def on_event(self, event: GuestEvent) -> None:
         """Counts the passes over memory."""
-        if event.domain == self._request.guest.name and event.name == "MIGRATION_PASS":
-            self._rounds = int(event.data["pass"])
+        if event.guest == self._request.guest.name and event.round is not None:
+            self._rounds = event.round
 
     def run(self) -> None:
         """Returns when the move has ended, well or not; on Ctrl-C it is aborted first, or waited for where it can only go on."""
@@ -149,7 +149,8 @@ class Attempt:
 
     def _moved_bytes(self) -> int | None:
         with contextlib.suppress(EngineError):
-            return (self._domain.job_stats() or {}).get("memory_processed")
+            found = self._domain.progress()
+            return found.transferred_bytes if found is not None else None
         return None
 
     def _abort(self, why: str) -> None:
@@ -167,7 +168,7 @@ class Attempt:
         while not self._call.ended.is_set() and not deadline.passed:
             # Whatever is answered, only the end of the move counts.
             with contextlib.suppress(EngineError):
-                self._domain.abort_job()
+                self._domain.abort()
                 if patient.passed:
                     self._domain.break_off_disk()
             pause(_LOOK_EVERY_S, self._call.ended)

@@ -9,9 +9,8 @@ import contextlib
 import tempfile
 from pathlib import Path
 
-from whimbrel.engines.domain import Domain
 from whimbrel.engines.failures import number_of
-from whimbrel.engines.libvirt import Connection
+from whimbrel.engines.hypervisor import GuestMove
 from whimbrel.errors import EngineError, NoGuestError
 from whimbrel.migrate.live import completed_job, find_running
 from whimbrel.migrate.technique import Journal, MoveReport, MoveRequest
@@ -35,8 +34,8 @@ class ByVirsh:
         """Runs virsh on the source and waits for it; its last words are what is known of a failure."""
         called_ns = journal.mark("move called")
         with (
-            Connection.open(request.source.libvirt_uri) as source,
-            Connection.open(request.destination.libvirt_uri) as destination,
+            request.source.hypervisor() as source,
+            request.destination.hypervisor() as destination,
         ):
             domain = find_running(source, request)
             error, aborted = self._run(domain, request)
@@ -51,7 +50,7 @@ class ByVirsh:
             )
 
     @staticmethod
-    def _run(domain: Domain, request: MoveRequest) -> tuple[EngineError | None, bool]:
+    def _run(domain: GuestMove, request: MoveRequest) -> tuple[EngineError | None, bool]:
         """What virsh said of its failure, None when it did not fail; and whether we made it stop."""
         deadline = Deadline(request.spec.timeout_s)
         aborted = False
@@ -78,16 +77,16 @@ class ByVirsh:
         return EngineError(f"virsh ended with exit code {code}", details=said, number=number_of(said) if said else None), aborted
 
 
-def _abort(domain: Domain) -> None:
+def _abort(domain: GuestMove) -> None:
     """Whatever is answered, only the end of virsh counts."""
     with contextlib.suppress(EngineError):
-        domain.abort_job()
+        domain.abort()
 
 
-def _memory_follows(domain: Domain) -> bool:
+def _memory_follows(domain: GuestMove) -> bool:
     """Also while nobody can say."""
     try:
-        return (domain.move_status or "").startswith("postcopy")
+        return domain.move_stage in ("memory follows", "broken off")
     except NoGuestError:
         return False
     except EngineError:

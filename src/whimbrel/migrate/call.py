@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from whimbrel.engines.domain import Domain, MoveOptions
+from whimbrel.engines.hypervisor import GuestMove, MoveOptions
 from whimbrel.errors import EngineError
 from whimbrel.migrate.technique import Journal
 
@@ -13,7 +13,7 @@ from whimbrel.migrate.technique import Journal
 class MoveCall:
     """``options`` are asked for on the thread, as finding them out may take a while or fail."""
 
-    def __init__(self, domain: Domain, options: Callable[[], MoveOptions], journal: Journal) -> None:
+    def __init__(self, domain: GuestMove, options: Callable[[], MoveOptions], journal: Journal) -> None:
         self._domain = domain
         self._options = options
         self._journal = journal

@@ -6,9 +6,8 @@ import contextlib
 from collections.abc import Callable
 from typing import Literal
 
-from whimbrel.engines.domain import Domain
 from whimbrel.engines.guest_agent import GuestAgent
-from whimbrel.engines.libvirt import Connection
+from whimbrel.engines.hypervisor import GuestLife, Hypervisor
 from whimbrel.errors import EngineError, GuestError, MoveError, TrialError, UnsafeStateError
 from whimbrel.guests.guest import take_power_away
 from whimbrel.hosts.host import Host
@@ -42,7 +41,7 @@ class Cold:
         disk = disk_to_move(request)
         with (
             reserved(request.destination, request.guest.name, request.memory_bytes, disk_to_book_bytes(request, disk)) as booking,
-            Connection.open(request.source.libvirt_uri) as source,
+            request.source.hypervisor() as source,
         ):
             journal.mark("reserved", memory_bytes=booking.memory_bytes, disk_bytes=booking.disk_bytes)
             domain = find_running(source, request)
@@ -80,7 +79,7 @@ class _Attempt:
         self.result: Literal["moved", "failed", "aborted"] = "moved"
         self.error: TrialError | MoveError | None = None
 
-    def run(self, domain: Domain) -> None:
+    def run(self, domain: GuestLife) -> None:
         """It is up again when this returns or raises, on its source or where it was to go; but for an UnsafeStateError."""
         try:
             why = self._try(domain)
@@ -98,7 +97,7 @@ class _Attempt:
                 self._go_back(interrupt)
             raise
 
-    def _try(self, domain: Domain) -> TrialError | MoveError | None:
+    def _try(self, domain: GuestLife) -> TrialError | MoveError | None:
         """The way there; what went wrong, or None."""
         try:
             self._journal.mark(SHUTTING_DOWN)
@@ -130,7 +129,7 @@ class _Attempt:
         # From here on the disk there may be the newer one.
         self._journal.mark(BOOT_THERE)
         self._begun_there = True
-        with Connection.open(request.destination.libvirt_uri) as there:
+        with request.destination.hypervisor() as there:
             there.create(self._description)
         _wait_until_up(lambda seconds: self._wait_for_answer(request.destination, seconds), lambda: _stop_if_unwanted(request))
         self._arrived = True
@@ -143,14 +142,14 @@ class _Attempt:
             self._start_service(host)
 
     def _start_service(self, host: Host) -> None:
-        with Connection.open(host.libvirt_uri) as connection:
+        with host.hypervisor() as connection:
             self._request.after_boot(self._agent(connection, host))
 
     def _wait_for_answer(self, host: Host, seconds: float) -> None:
-        with Connection.open(host.libvirt_uri) as connection:
+        with host.hypervisor() as connection:
             self._agent(connection, host).wait(seconds)
 
-    def _agent(self, connection: Connection, host: Host) -> GuestAgent:
+    def _agent(self, connection: Hypervisor, host: Host) -> GuestAgent:
         booting = connection.find(self._request.guest.uuid)
         if booting is None:
             raise MoveError(f"{self._request.guest} ended while it booted on host {host.name}")
@@ -190,7 +189,7 @@ class _Attempt:
         source, deadline = self._request.source, Deadline(_END_S)
         while True:
             try:
-                with Connection.open(source.libvirt_uri) as here:
+                with source.hypervisor() as here:
                     if here.find(self._request.guest.uuid) is None:
                         here.create(self._description)
                 return

@@ -14,9 +14,8 @@ from __future__ import annotations
 import contextlib
 from dataclasses import replace
 
-from whimbrel.engines.domain import Domain, MoveOptions
-from whimbrel.engines.libvirt import Connection
-from whimbrel.errors import EngineError, MoveError
+from whimbrel.engines.hypervisor import Guest, Hypervisor, MoveOptions
+from whimbrel.errors import EngineError, MoveError, ReservationError
 from whimbrel.hosts.identity import GuestIdentity
 from whimbrel.migrate.attempt import Attempt
 from whimbrel.migrate.processors import refuse_lesser_processor
@@ -45,14 +44,15 @@ class LiveMove:
         disk = disk_to_move(request)
         with (
             reserved(destination, request.guest.name, request.memory_bytes, disk_to_book_bytes(request, disk)) as booking,
-            Connection.open(request.source.libvirt_uri) as source,
-            Connection.open(destination.libvirt_uri) as at_destination,
+            request.source.hypervisor() as source,
+            destination.hypervisor() as at_destination,
         ):
             journal.mark("reserved", memory_bytes=booking.memory_bytes, disk_bytes=booking.disk_bytes)
+            _refuse_what_it_cannot(source, request)
             domain = find_running(source, request)
             make_room(request, disk, journal)
             attempt = Attempt(domain, request, lambda: _options_with_disk(request, domain), journal)
-            source.on_monitor_event(attempt.on_event)
+            source.on_event(attempt.on_event)
             attempt.run()
             return MoveReport(
                 called_ns=called_ns,
@@ -63,6 +63,19 @@ class LiveMove:
                 reserved_disk_bytes=booking.disk_bytes,
                 completed=completed_job(at_destination, request.guest) if attempt.result == "moved" else None,
             )
+
+
+def _refuse_what_it_cannot(source: Hypervisor, request: MoveRequest) -> None:
+    """ReservationError when the source's hypervisor has no such move."""
+    able, spec = source.abilities, request.spec
+    lacks = [f"the technique {spec.technique}"] if spec.technique not in able.techniques else []
+    lacks += ["moving a disk along"] if spec.storage != "shared" and not able.moves_disk else []
+    if lacks:
+        has = ", ".join(sorted(able.techniques)) or "none that moves a running guest"
+        raise ReservationError(
+            f"the hypervisor of host {request.source.name} cannot do this: {' and '.join(lacks)}",
+            resolution=f"nothing was moved; its techniques are: {has}",
+        )
 
 
 def options_of(request: MoveRequest, resume: bool = False) -> MoveOptions:
@@ -85,14 +98,14 @@ def options_of(request: MoveRequest, resume: bool = False) -> MoveOptions:
     )
 
 
-def _options_with_disk(request: MoveRequest, domain: Domain) -> MoveOptions:
+def _options_with_disk(request: MoveRequest, domain: Guest) -> MoveOptions:
     """With the guest's description on the destination, where it may be another; else libvirt sends its own."""
     if request.spec.storage == "shared":
         return options_of(request)
     return replace(options_of(request), destination_xml=fit_for_both(request, domain.arriving_description))
 
 
-def find_running(source: Connection, request: MoveRequest) -> Domain:
+def find_running(source: Hypervisor, request: MoveRequest) -> Guest:
     """The guest on its source; MoveError when it does not run there."""
     domain = source.find(request.guest.uuid)
     if domain is None or not domain.executing:
@@ -100,7 +113,7 @@ def find_running(source: Connection, request: MoveRequest) -> Domain:
     return domain
 
 
-def completed_job(destination: Connection, guest: GuestIdentity) -> dict[str, int] | None:
+def completed_job(destination: Hypervisor, guest: GuestIdentity) -> dict[str, int] | None:
     """The job's statistics; None when the destination's libvirt, or the guest, has gone meanwhile: that is found out later."""
     with contextlib.suppress(EngineError):
         arrived = destination.find(guest.uuid)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 
 from whimbrel.engines.cpus import common_models, compare, needed_by
-from whimbrel.engines.libvirt import Connection
 from whimbrel.errors import ReservationError
 from whimbrel.migrate.technique import MoveRequest
 
@@ -19,12 +18,12 @@ def refuse_lesser_processor(request: MoveRequest) -> None:
     """
     if request.source.shares_our_clock and request.destination.shares_our_clock:
         return
-    with Connection.open(request.source.libvirt_uri) as source:
+    with request.source.hypervisor() as source:
         domain = source.find(request.guest.uuid)
         needed = needed_by(domain, source) if domain is not None else None
         if needed is None:
             return
-        with Connection.open(request.destination.libvirt_uri) as destination:
+        with request.destination.hypervisor() as destination:
             found = compare(needed, destination)
             if found.result == "unknown":
                 log.warning("host %s cannot say whether its processor has what %s was given: %s",

@@ -7,9 +7,8 @@ from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from typing import Protocol
 
-from whimbrel.engines.domain import Domain, JobStats
 from whimbrel.engines.guest_agent import GuestAgent
-from whimbrel.engines.libvirt import Connection
+from whimbrel.engines.hypervisor import Guest, MoveStage, Progress
 from whimbrel.errors import EngineError, GuestError, NoGuestError, RefusedError, UnsafeStateError
 from whimbrel.hosts.host import Host
 from whimbrel.hosts.identity import GuestIdentity
@@ -29,10 +28,6 @@ _SURE_AFTER_S = 15.0
 _STUCK_S = 15.0
 # A post-copy move that is taken up again begins to send at once, or not at all (QEMU issue 1052).
 _TAKEN_UP_S = 60.0
-# These end with a segmentation fault (in qemuProcessIncomingDefNew, which is then given no place for a descriptor) when a
-# destination is to take a post-copy move up again. 11.3 is that of Debian 13; its backports' 12.9 takes it up. Of others it is
-# not known, so they are asked.
-_ENDS_WHEN_ASKED_TO_RESUME = ("11.3.0",)
 _BOOT_S = 300.0
 _POWER_OFF_S = 120.0
 
@@ -154,7 +149,7 @@ class VmSides:
                 there = _domain(destination, guest, stack)
             except EngineError:
                 return Situation(state_of(source, guest), "silent")
-            status, told = _word_on_the_move(here)
+            stage, told = _stage_of(here)
             states = state_of(source, guest), state_of(destination, guest)
             if not told and states[0] != "absent":
                 # Not to know whether everything was sent is not the same as that it was not.
@@ -163,23 +158,23 @@ class VmSides:
                 # It is off; what runs there from now on was booted.
                 self._powering_off = Deadline(0.0)
             try:
-                split = status == "postcopy-paused" or self._half_is_lost(there, states)
+                split = stage == "broken off" or self._half_is_lost(there, states)
             except EngineError:
                 return Situation(states[0], "silent")
             moving = job is not None and not split
-            moved_bytes = _moved_bytes(job)
+            moved_bytes = job.copied_bytes if job is not None else None
             if moving and self._taken_up is not None:
                 self._note_progress(moved_bytes)
             # While a job runs the destination's monitor would answer only when it has ended.
-            there_says = _status_of(there) if there is not None and not moving and not split else None
+            whole = there is not None and not moving and not split and _has_all(there)
             return Situation(
                 *states,
                 not_two=why_not_two(source, destination),
                 under_way=moving or (states[0] == "runs" and not self._powering_off.passed),
                 split=split,
                 deaf=split and self._taken_up is not None and self._taken_up.passed,
-                sent=status == "completed",
-                whole=there_says is not None and there_says != "inmigrate",
+                sent=stage == "all sent",
+                whole=whole,
                 moved_bytes=moved_bytes,
             )
 
@@ -191,7 +186,7 @@ class VmSides:
             self._taken_up = self._resuming = None
 
     @staticmethod
-    def _half_is_lost(there: Domain | None, states: tuple[SideState, SideState]) -> bool:
+    def _half_is_lost(there: Guest | None, states: tuple[SideState, SideState]) -> bool:
         """The source is gone, and the destination still waited for memory of it."""
         return states[0] == "absent" and there is not None and (there.split or there.in_post_copy)
 
@@ -231,32 +226,33 @@ class VmSides:
 
     def _refuse_to_end_libvirt(self) -> None:
         """EngineError, and the move counts as one that cannot be taken up, where to ask for it would only do harm."""
-        version = self._libvirt_there()
-        if version in _ENDS_WHEN_ASKED_TO_RESUME:
-            self._taken_up = Deadline(0.0)
-            raise EngineError(
-                f"libvirt {version} on host {self._request.destination.name} crashes when it is asked to take up a post-copy move"
-            )
+        there = self._request.destination
+        with there.hypervisor() as connection:
+            if connection.abilities.resumes_post_copy:
+                return
+            version = ", ".join(f"{program} {version}" for program, version in connection.versions().items())
+        self._taken_up = Deadline(0.0)
+        raise EngineError(f"host {there.name} ({version}) crashes when it is asked to take up a post-copy move")
 
-    def _libvirt_there(self) -> str:
-        with Connection.open(self._request.destination.libvirt_uri) as connection:
-            return connection.versions()["libvirt"]
+    def _resumes(self) -> bool:
+        with self._request.destination.hypervisor() as connection:
+            return connection.abilities.resumes_post_copy
 
-    def _limit_the_wait(self, here: Domain) -> None:
+    def _limit_the_wait(self, here: Guest) -> None:
         """Aborts a pre-copy that never ends; interrupts a post-copy move that sends nothing, where it can be taken up again."""
-        if self._limit.passed and (not self._switched or here.move_status == "active"):
+        if self._limit.passed and (not self._switched or here.move_stage == "under way"):
             # Whoever kept its limits has died, perhaps between the word and the order to switch. libvirt refuses once memory
             # follows the guest.
             with suppress(RefusedError):
-                here.abort_job()
+                here.abort()
                 here.break_off_disk()
-        stats = here.job_stats() or {}
-        if stats.get("memory_processed") != self._sent:
-            self._sent, self._sent_until = stats.get("memory_processed"), Deadline(_STUCK_S)
-        elif self._sent_until.passed and self._libvirt_there() not in _ENDS_WHEN_ASKED_TO_RESUME:
+        found = here.progress() or Progress()
+        if found.transferred_bytes != self._sent:
+            self._sent, self._sent_until = found.transferred_bytes, Deadline(_STUCK_S)
+        elif self._sent_until.passed and self._resumes():
             here.interrupt_post_copy()
 
-    def _boot(self, left: list[Domain]) -> None:
+    def _boot(self, left: list[Guest]) -> None:
         """Where its newest disk is: on its source, unless it moves along and the switch was ordered."""
         request = self._request
         shared = request.spec.storage == "shared"
@@ -271,7 +267,7 @@ class VmSides:
             )
         for domain in left:
             domain.destroy()
-        with Connection.open((second if first.gone else first).libvirt_uri) as connection:
+        with (second if first.gone else first).hypervisor() as connection:
             agent = GuestAgent(connection.create(fit_for_both(request, self._description)))
             agent.wait(_BOOT_S)
             request.after_boot(agent)
@@ -287,7 +283,7 @@ class _Resuming:
 
     def _call(self) -> None:
         try:
-            with Connection.open(self._request.source.libvirt_uri) as connection:
+            with self._request.source.hypervisor() as connection:
                 domain = connection.find(self._request.guest.uuid)
                 if domain is not None:
                     domain.migrate(options_of(self._request, resume=True))
@@ -295,42 +291,35 @@ class _Resuming:
             self.error = error
 
 
-def _moved_bytes(job: JobStats | None) -> int | None:
-    """What a job has copied so far, of memory and of a disk; None without one, or when libvirt does not say."""
-    sizes = [job[name] for name in ("memory_processed", "disk_processed") if name in job] if job is not None else []
-    return sum(sizes) if sizes else None
-
-
-def _job_of(here: Domain | None) -> JobStats | None:
+def _job_of(here: Guest | None) -> Progress | None:
     """Of a guest that may have gone; EngineError when its host does not say."""
     try:
-        return here.job_stats() if here is not None else None
+        return here.progress() if here is not None else None
     except NoGuestError:
         return None
 
 
-def _word_on_the_move(here: Domain | None) -> tuple[str | None, bool]:
-    """QEMU's word on its move, and whether it is known; there is none of a guest that has gone."""
+def _stage_of(here: Guest | None) -> tuple[MoveStage | None, bool]:
+    """The hypervisor's word on its move, and whether it is known; there is none of a guest that has gone."""
     try:
-        return (here.move_status if here is not None else None), True
+        return (here.move_stage if here is not None else None), True
     except NoGuestError:
         return None, True
     except EngineError:
         return None, False
 
 
-def _status_of(there: Domain) -> str | None:
-    """QEMU's word on the guest (query-status); None when nobody says."""
+def _has_all(there: Guest) -> bool:
+    """Whether the destination says that all has come; not when nobody says."""
     try:
-        status: str | None = there.monitor("query-status").get("status")
+        return there.has_all
     except EngineError:
-        return None
-    return status
+        return False
 
 
-def _domain(host: Host, guest: GuestIdentity, stack: ExitStack) -> Domain | None:
+def _domain(host: Host, guest: GuestIdentity, stack: ExitStack) -> Guest | None:
     """The guest on a host, while ``stack`` is open; None on one that has died."""
     if host.gone:
         return None
-    found = stack.enter_context(Connection.open(host.libvirt_uri)).find(guest.uuid)
+    found = stack.enter_context(host.hypervisor()).find(guest.uuid)
     return found if found is not None and found.active else None

@@ -14,7 +14,6 @@ from typing import Protocol, TypeVar
 from urllib.parse import urlsplit
 
 from whimbrel.engines.guest_agent import GuestAgent
-from whimbrel.engines.libvirt import Connection
 from whimbrel.errors import GuestError, WhimbrelError
 from whimbrel.guests import carrier, in_cells
 from whimbrel.guests import guest as the_guest
@@ -108,7 +107,7 @@ class WholeVm:
 
     def bring_up(self, holding: ExitStack) -> tuple[Inside, float]:
         """Restores it on the source."""
-        connection = holding.enter_context(Connection.open(self._setting.source.libvirt_uri))
+        connection = holding.enter_context(self._setting.source.hypervisor())
         own: OwnDisk | None = None
         if self._setting.spec.migration.storage != "shared":
             own, left_over = self._disks()
@@ -176,7 +175,7 @@ class InnerContainer:
             (self._setting.destination, self._states.waiting),
             (self._setting.source, self._states.serving),
         ):
-            connection = holding.enter_context(Connection.open(host.libvirt_uri))
+            connection = holding.enter_context(host.hypervisor())
             agent, took_s = the_guest.restore(self._setting.site, connection, state.vm, state.folder)
             found.append(VmCarrier(host, agent, state.vm.address, state.vm))
         self._carriers = (found[1], found[0])

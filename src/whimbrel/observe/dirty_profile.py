@@ -11,8 +11,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from whimbrel.engines.domain import Domain
-from whimbrel.engines.libvirt import Connection
+from whimbrel.engines.hypervisor import Guest
 from whimbrel.errors import UsageError
 from whimbrel.hosts.host import Host
 from whimbrel.hosts.identity import GuestIdentity
@@ -34,7 +33,7 @@ def profile_guest(
     if process is not None:
         with ProcessMemory(process, memory_bytes) as memory:
             return profile_of_looks(look_at(memory, seconds, sample, told))
-    with Connection.open(host.libvirt_uri) as connection:
+    with host.hypervisor() as connection:
         domain = connection.find(guest.uuid)
         if domain is None:
             raise UsageError(f"{guest} does not run on host {host.name}")
@@ -74,7 +73,7 @@ def schedule(seconds: float) -> list[float]:
     return [*due_s, seconds]
 
 
-def ask_qemu(domain: Domain, seconds: float, told: Callable[[float], None]) -> Profile:
+def ask_qemu(domain: Guest, seconds: float, told: Callable[[float], None]) -> Profile:
     """By QEMU's calculation with page sampling, one window after the other, whole seconds each."""
     windows_s = [window_s for window_s in WINDOWS_S if window_s >= 1 and window_s <= seconds]
     rates: list[tuple[float, float]] = []

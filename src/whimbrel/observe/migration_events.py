@@ -13,8 +13,8 @@ from typing import Any
 
 import polars as pl
 
-from whimbrel.engines.domain import Domain, JobStats
-from whimbrel.engines.libvirt import Connection, LifecycleEvent, MonitorEvent
+from whimbrel.engines.events import GuestEvent
+from whimbrel.engines.hypervisor import Guest, Hypervisor, Progress
 from whimbrel.errors import InstrumentError, NoGuestError, RefusedError
 from whimbrel.events import WATCHED, Bus, Sample
 from whimbrel.hosts.host import Host
@@ -37,20 +37,6 @@ _LOOK_NEAR_END_EVERY_S = 0.01
 _LOOK_AT_END_EVERY_S = 0.005
 _LOOKS_FOR_OUTLOOK = 40
 _HOLE_S = 0.5
-
-_JOB_FIELDS = {
-    "iteration": "memory_iteration",
-    "transferred_bytes": "memory_processed",
-    "remaining_bytes": "memory_remaining",
-    "total_bytes": "memory_total",
-    "dirty_pages_per_s": "memory_dirty_rate",
-    "normal_pages": "memory_normal",
-    "constant_pages": "memory_constant",
-    "disk_total_bytes": "disk_total",
-    "disk_transferred_bytes": "disk_processed",
-    "disk_remaining_bytes": "disk_remaining",
-    "throttle_percent": "auto_converge_throttle",
-}
 
 
 class MigrationEvents:
@@ -96,10 +82,10 @@ class MigrationEvents:
         self._bus.tell(WATCHED, source=self._hosts[0].name, destination=self._hosts[1].name)
         with ExitStack() as stack:
             for host, guest in zip(self._hosts, self._guests or (None, None), strict=True):
-                connection = stack.enter_context(Connection.open(host.libvirt_uri))
+                connection = stack.enter_context(host.hypervisor())
                 if guest is not None:
                     self._listen(connection, host.name, guest)
-            looking = stack.enter_context(Connection.open(self._hosts[0].libvirt_uri))
+            looking = stack.enter_context(self._hosts[0].hypervisor())
             self._thread = threading.Thread(target=self._look, args=(looking,), name="migration-job", daemon=True)
             self._thread.start()
             self._stack = stack.pop_all()
@@ -114,30 +100,24 @@ class MigrationEvents:
         if kind is None and self._failure is not None:
             raise InstrumentError("the watch on the move's statistics failed", details=str(self._failure)) from self._failure
 
-    def _listen(self, connection: Connection, host: HostName, guest: GuestIdentity) -> None:
-        def on_monitor(event: MonitorEvent) -> None:
-            if event.domain == guest.name:
-                self._add(Event(source="qemu", host=host, name=event.name, realtime_ns=event.realtime_ns,
+    def _listen(self, connection: Hypervisor, host: HostName, guest: GuestIdentity) -> None:
+        def on_event(event: GuestEvent) -> None:
+            if event.guest == guest.name:
+                self._add(Event(source=event.source, host=host, name=event.name, realtime_ns=event.realtime_ns,
                                 seen_ns=event.seen_monotonic_ns, data=event.data))  # fmt: skip
                 self._note_end(host, event)
 
-        def on_lifecycle(event: LifecycleEvent) -> None:
-            if event.domain == guest.name:
-                self._add(Event(source="libvirt", host=host, name=event.name, realtime_ns=None,
-                                seen_ns=event.seen_monotonic_ns, data={"detail": event.detail}))  # fmt: skip
+        connection.on_event(on_event)
 
-        connection.on_monitor_event(on_monitor)
-        connection.on_lifecycle(on_lifecycle)
-
-    def _note_end(self, host: HostName, event: MonitorEvent) -> None:
-        """What says that the end is near; when either QEMU is done, the source's is, and the next look is taken at once."""
+    def _note_end(self, host: HostName, event: GuestEvent) -> None:
+        """What says that the end is near; when either hypervisor is done, the source's is, and the next look is taken at once."""
         at_source = host == self._hosts[0].name
-        if event.name == "STOP" and at_source:
+        if event.pauses and at_source:
             self._stopped.set()
-        elif event.name == "RESUME" and at_source:
+        elif event.runs and at_source:
             # It did not move.
             self._stopped.clear()
-        elif event.name == "MIGRATION" and event.data.get("status") == "completed":
+        elif event.all_sent:
             self._completed.set()
             self._wake.set()
 
@@ -170,7 +150,7 @@ class MigrationEvents:
         """Writes the job's series."""
         write_series(pl.DataFrame(self._job, schema=JOB_SCHEMA), file)
 
-    def _look(self, connection: Connection) -> None:
+    def _look(self, connection: Hypervisor) -> None:
         if self._guests is None:
             return
         try:
@@ -190,26 +170,25 @@ class MigrationEvents:
         except BaseException as error:  # a thread has nobody to raise to: kept for __exit__
             self._failure = error
 
-    def _look_once(self, domain: Domain) -> None:
+    def _look_once(self, domain: Guest) -> None:
         """NoGuestError once the guest has gone from the source."""
         if self._waits_for_end and self._until_next_look_s() < _LOOK_AFTER_STOP_EVERY_S:
-            self._read_downtime(domain.monitor("query-migrate"))
+            self._read_downtime(domain)
             if self._completed.is_set() and self.qemu_downtime_ms is None:
                 # On a crowded machine an answer takes as long as QEMU still has: nothing else is asked before this one is had.
                 self._looks.note()
                 return
-        stats = domain.job_stats()
+        progress = domain.progress()
         self._looks.note()
-        if stats is not None:
-            row = job_row(time.monotonic_ns(), stats)
+        if progress is not None:
+            row = job_row(time.monotonic_ns(), progress)
             self._job.append(row)
             self._bus.publish(Sample("job", row["t_ns"] or 0, row))
             self._renew_outlook()
             # Before the first byte they may still be those of an earlier move.
             if not self._parameters_final:
-                self.parameters = domain.monitor("query-migrate-parameters")
-                self.capabilities = domain.capabilities_in_use()
-                self._parameters_final = bool(stats.get("memory_processed"))
+                self.parameters, self.capabilities = domain.settings()
+                self._parameters_final = bool(progress.transferred_bytes)
 
     @property
     def _waits_for_end(self) -> bool:
@@ -252,13 +231,12 @@ class MigrationEvents:
         """What looking at the job took, how late it was, and its holes; listening is done by libvirt's own thread."""
         return {"cpu_s": self._cpu_s, **jitter_of(self._lateness), **holes_of([self._looks])}
 
-    def _read_downtime(self, answer: dict[str, Any]) -> None:
-        """QEMU gives its downtime only when the move has completed; before that the key is absent or an expectation."""
-        if answer.get("status") == "completed" and "downtime" in answer:
-            self.qemu_downtime_ms = int(answer["downtime"])
-            self.qemu_ram = answer.get("ram")
+    def _read_downtime(self, domain: Guest) -> None:
+        found = domain.move_figures()
+        if found is not None and found.downtime_ms is not None:
+            self.qemu_downtime_ms, self.qemu_ram = found.downtime_ms, found.ram
 
 
-def job_row(t_ns: int, stats: JobStats) -> dict[str, int | None]:
-    """A row of the job's series; a figure that libvirt does not give is None."""
-    return {"t_ns": t_ns, **{column: stats.get(name) for column, name in _JOB_FIELDS.items()}}
+def job_row(t_ns: int, progress: Progress) -> dict[str, int | None]:
+    """A row of the job's series."""
+    return {"t_ns": t_ns, **asdict(progress)}

@@ -17,7 +17,8 @@ from pathlib import Path
 
 import polars as pl
 
-from whimbrel.engines.libvirt import Connection
+from whimbrel.engines.door import hypervisor_at
+from whimbrel.engines.hypervisor import Hypervisor
 from whimbrel.errors import NoGuestError, RefusedError
 from whimbrel.records.series import HOSTS_SCHEMA, write_series
 from whimbrel.system.cgroups import Cgroup
@@ -90,7 +91,7 @@ class LibvirtReader:
     Host and guests are read by themselves: libvirt lets whoever asks for a guest wait while it starts a guest's QEMU.
     """
 
-    def __init__(self, host: str, connection: Connection, every_ns: int) -> None:
+    def __init__(self, host: str, connection: Hypervisor, every_ns: int) -> None:
         self._host = host
         self._connection = connection
         self._fresh_ns = 2 * every_ns
@@ -264,7 +265,7 @@ def main() -> None:
     given = configuration()
     every_ns = round(given["every_s"] * 1e9)
     readers = [HostReader(point["host"], Cgroup(point["cgroup"]), point["init_pid"]) for point in given["points"]]
-    by_libvirt = [LibvirtReader(host, Connection.open(uri), every_ns) for host, uri in given.get("libvirt", {}).items()]
+    by_libvirt = [LibvirtReader(host, hypervisor_at(uri), every_ns) for host, uri in given.get("libvirt", {}).items()]
     beside = [Sampling(child, every_ns, look) for reader in by_libvirt for look in (reader.host_rows, reader.guest_rows)]
 
     def look_here(t_ns: int) -> list[Row]:

@@ -159,3 +159,10 @@ def _checked(value: str) -> str:
 
 
 LibvirtUri = Annotated[str, Field(max_length=400), AfterValidator(_checked)]
+
+
+def without_asking(uri: str) -> str:
+    """The URI, such that ssh fails where it would ask for a password, or whether to trust a host: nobody is there to answer."""
+    if not uri.startswith("qemu+ssh://") or "no_tty=" in uri:
+        return uri
+    return f"{uri}{'&' if '?' in uri else '?'}no_tty=1"

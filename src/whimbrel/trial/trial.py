@@ -10,7 +10,6 @@ from pathlib import Path
 
 from whimbrel.analysis.phases import phase_reached
 from whimbrel.engines.guest_agent import GuestAgent
-from whimbrel.engines.libvirt import Connection
 from whimbrel.errors import GuestEndedError, GuestError, TrialError, UnsafeStateError, WhimbrelError, interrupted
 from whimbrel.events import Bus
 from whimbrel.guests import guest as the_guest
@@ -122,7 +121,7 @@ class Trial:
         observe = self._spec.observe
         self._say("restoring the saved state" if self._state.folder is not None else "starting the container")
         with ExitStack() as holding, ExitStack() as instruments:
-            notes.host_versions = holding.enter_context(Connection.open(self._source.libvirt_uri)).versions()
+            notes.host_versions = holding.enter_context(self._source.hypervisor()).versions()
             inside, notes.restored_in_s = self._subject.bring_up(holding)
             self._instruments.load(instruments)
             notes.identity_before = self._subject.identity(inside)

@@ -9,7 +9,6 @@ import pytest
 from tests.campaigns import RECORDED
 from tests.shared_hosts import SharedHosts
 from whimbrel.cli.run import _Run
-from whimbrel.guests import guest as the_guest
 from whimbrel.hosts.remote import RemoteSite, hosts_ledger, owner_of
 from whimbrel.images.store import ImageStore
 from whimbrel.records.store import CampaignFolder, StoredTrial
@@ -20,7 +19,6 @@ from whimbrel.records.trial import EndRecord
 def hosts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> SharedHosts:
     found = SharedHosts()
     found.install(monkeypatch)
-    monkeypatch.setattr(the_guest, "Connection", found)
     monkeypatch.setenv("WHIMBREL_HOME", str(tmp_path))
     return found
 

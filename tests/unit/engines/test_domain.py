@@ -12,6 +12,7 @@ from whimbrel.engines import domain as engine
 from whimbrel.engines.binding import libvirt
 from whimbrel.engines.domain import Domain
 from whimbrel.engines.guest_agent import GuestAgent
+from whimbrel.engines.hypervisor import Progress
 from whimbrel.engines.libvirt_storage import Pool
 from whimbrel.errors import EngineError, GuestError, NoGuestError, RefusedError, SilentError
 
@@ -89,12 +90,12 @@ def of_its_peer() -> Raw:
 
 ANSWERS = [(gone, NoGuestError), (going, NoGuestError), (silent, SilentError), (busy, RefusedError), (of_its_peer, RefusedError)]
 QUESTIONS: list[Callable[[Domain], object]] = [
-    Domain.job_stats,
+    Domain.progress,
     Domain.completed_job_stats,
     Domain.start_post_copy,
-    Domain.abort_job,
+    Domain.abort,
     lambda guest: guest.set_max_downtime_ms(5),
-    lambda guest: guest.move_status,
+    lambda guest: guest.move_stage,
     lambda guest: guest.monitor("query-status"),
     lambda guest: guest.agent("guest-ping"),
     lambda guest: guest.memory_bytes,
@@ -122,9 +123,9 @@ def test_each_answer_is_an_error_of_its_own(raw: Callable[[], Raw], kind: type[E
 
 
 def test_no_job_is_no_error() -> None:
-    assert Domain(Raw()).job_stats() is None
+    assert Domain(Raw()).progress() is None
     assert Domain(Raw()).completed_job_stats() is None
-    assert Domain(Raw(job=2)).job_stats() == {"type": 2, "memory_processed": 5}
+    assert Domain(Raw(job=2)).progress() == Progress(transferred_bytes=5)
 
 
 def test_to_abort_where_there_is_no_job_is_no_error_and_where_there_is_one_it_is() -> None:
@@ -132,9 +133,9 @@ def test_to_abort_where_there_is_no_job_is_no_error_and_where_there_is_one_it_is
     idle, moving = Raw(), Raw(job=2)
     for raw in (idle, moving):
         vars(raw)["abortJob"] = lambda: (_ for _ in ()).throw(refusal)
-    Domain(idle).abort_job()
+    Domain(idle).abort()
     with pytest.raises(RefusedError):
-        Domain(moving).abort_job()
+        Domain(moving).abort()
 
 
 @pytest.mark.parametrize("raw", [gone, going])

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from whimbrel.engines.libvirt import without_asking
 from whimbrel.hosts.remote import RemoteHost
 from whimbrel.spec.hosts import RemoteHostSpec
+from whimbrel.spec.libvirt_uri import without_asking
 
 
 @pytest.mark.parametrize(

@@ -13,9 +13,10 @@ import pytest
 
 from tests.fakes import FakeHost
 from whimbrel.analysis.phases import phase_reached
-from whimbrel.engines.libvirt import LifecycleEvent, MonitorEvent
+from whimbrel.engines.events import libvirt_event, qemu_event
+from whimbrel.engines.libvirt import Connection
 from whimbrel.errors import GuestEndedError, GuestError
-from whimbrel.guests import ends, last_words
+from whimbrel.guests import ends
 from whimbrel.guests.ends import EndWatch, noticed
 from whimbrel.guests.last_words import End, LastWords, readable
 from whimbrel.records.trial import Event
@@ -24,6 +25,8 @@ from whimbrel.system.deadline import pause, undisturbed
 RECORDED = Path(__file__).parents[2] / "recorded" / "guest-ends-libvirt-11.3-qemu-10.0.json"
 CASES: list[dict[str, Any]] = json.loads(RECORDED.read_text())
 Recorded = list[Any]
+# libvirt's numbers of its events (virDomainEventType).
+LIFECYCLE = ("defined", "undefined", "started", "suspended", "resumed", "stopped", "shutdown", "pmsuspended", "crashed")
 
 
 class Libvirt:
@@ -38,27 +41,24 @@ class Libvirt:
         self._uri = uri
         yield self
 
-    def on_monitor_event(self, told: Callable[[Any], None]) -> None:
+    def on_event(self, told: Callable[[Any], None]) -> None:
         self.told[self._uri[-1]].append(told)
-
-    on_lifecycle = on_monitor_event
 
     def running(self) -> list[Any]:
         return []
 
     def say(self, host: str, source: str, name: str, what: Any, guest: str = "guest", stamp_ns: int = 0) -> None:
         now_ns = time.monotonic_ns()
-        event = (
-            MonitorEvent(guest, name, stamp_ns, now_ns, what) if source == "qemu" else LifecycleEvent(guest, name, what, now_ns)
-        )
-        self.told[host][0 if source == "qemu" else 1](event)
+        if source == "qemu":
+            self.told[host][0](qemu_event(guest, name, stamp_ns, now_ns, what))
+        else:
+            self.told[host][0](libvirt_event(guest, LIFECYCLE.index(name), what, now_ns))
 
 
 @pytest.fixture
 def libvirt(monkeypatch: pytest.MonkeyPatch) -> Libvirt:
     found = Libvirt()
-    monkeypatch.setattr(ends, "Connection", found)
-    monkeypatch.setattr(last_words, "Connection", found)
+    monkeypatch.setattr(Connection, "open", found.open)
     monkeypatch.setattr(ends, "_LATE_S", 0.05)
     return found
 

@@ -8,6 +8,7 @@ import pytest
 
 from tests.fakes import GUEST, FakeHost
 from whimbrel.engines.binding import libvirt
+from whimbrel.engines.domain import parameters_of
 from whimbrel.hosts.remote import RemoteHost
 from whimbrel.migrate.live import options_of
 from whimbrel.migrate.technique import MoveRequest
@@ -42,7 +43,7 @@ def test_a_move_looks_for_the_name_that_a_certificate_can_have(said: dict[str, s
 @pytest.mark.parametrize(("tls", "expected"), [(True, "two.example"), (False, None)])
 def test_libvirt_is_told_that_name_where_the_move_is_encrypted(tls: bool, expected: str | None) -> None:
     request = MoveRequest(GUEST, FakeHost("a"), host(), 2**30, 2**30, MigrationSpec(tls=tls))
-    assert options_of(request).parameters().get("tls.destination") == expected
+    assert parameters_of(options_of(request)).get("tls.destination") == expected
 
 
 def test_a_name_that_is_none_is_refused() -> None:

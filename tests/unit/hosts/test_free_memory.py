@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from tests.fakes import GUEST, FakeHost
-from whimbrel.engines.libvirt import Connection, HostMemory
+from whimbrel.engines.hypervisor import HostMemory
+from whimbrel.engines.libvirt import Connection
 from whimbrel.errors import CapabilityError, ReservationError
 from whimbrel.guests.guest import memory_of
 from whimbrel.hosts import remote

@@ -8,6 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from tests.fakes import GUEST, FakeDomain, FakeHost
+from whimbrel.engines.hypervisor import Progress
 from whimbrel.migrate import by_virsh
 from whimbrel.migrate.by_virsh import virsh_words
 from whimbrel.migrate.technique import MoveRequest
@@ -80,7 +81,7 @@ def test_after_ctrl_c_only_what_can_be_aborted_is_left_after_a_while(
     trouble: str | None, left: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What nobody can say of is not known to be abortable."""
-    virsh, guest = Virsh(5), FakeDomain(job={"memory_processed": 5})
+    virsh, guest = Virsh(5), FakeDomain(job=Progress(transferred_bytes=5))
     if trouble is not None:
         setattr(guest, trouble, True)
     monkeypatch.setattr(by_virsh, "start", lambda *_, **__: virsh)

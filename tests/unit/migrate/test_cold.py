@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from tests.fakes import GUEST, FakeHost, FakeJournal
+from whimbrel.engines.libvirt import Connection
 from whimbrel.errors import GuestError, MoveError, SilentError, UnsafeStateError
-from whimbrel.guests import guest as the_guest
 from whimbrel.hosts.identity import GuestIdentity
 from whimbrel.migrate import cold
 from whimbrel.migrate.technique import MoveRequest
@@ -126,8 +126,7 @@ def move(monkeypatch: pytest.MonkeyPatch) -> Move:
             if troubles:
                 troubles.pop(0)()
 
-    for module in (cold, the_guest):
-        monkeypatch.setattr(module, "Connection", type("Opened", (), {"open": staticmethod(lambda uri: by_uri[uri].open())}))
+    monkeypatch.setattr(Connection, "open", lambda uri: by_uri[uri].open())
     monkeypatch.setattr(cold, "GuestAgent", Agent)
     for name in ("_LOOK_EVERY_S", "_PAUSE_S"):
         monkeypatch.setattr(cold, name, 0.0)

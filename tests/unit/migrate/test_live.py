@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from tests.fakes import GUEST, FakeDomain, FakeHost, FakeJournal
-from whimbrel.engines.domain import Domain, MoveOptions
-from whimbrel.engines.libvirt import MonitorEvent
-from whimbrel.errors import UnsafeStateError
+from tests.fakes import GUEST, FakeDisk, FakeDomain, FakeHost, FakeJournal
+from whimbrel.engines.domain import Domain
+from whimbrel.engines.events import qemu_event
+from whimbrel.engines.hypervisor import Abilities, GuestMove, MoveOptions
+from whimbrel.engines.libvirt import Connection
+from whimbrel.errors import ReservationError, UnsafeStateError
+from whimbrel.hosts.site import DiskFacts
 from whimbrel.migrate import attempt as attempts
 from whimbrel.migrate import course
 from whimbrel.migrate.attempt import Attempt
 from whimbrel.migrate.call import MoveCall
 from whimbrel.migrate.journal import WrittenJournal
-from whimbrel.migrate.live import options_of
+from whimbrel.migrate.live import LiveMove, options_of
 from whimbrel.migrate.technique import Journal, MoveRequest
 from whimbrel.spec.migration import MigrationSpec
 
@@ -39,7 +45,7 @@ def attempt_at(
     """One whose guest has begun so many passes over its memory."""
     asked = request(MigrationSpec.model_validate(spec), told_to_abort)
     found = Attempt(guest, asked, lambda: options_of(asked), journal)
-    found.on_event(MonitorEvent(GUEST.name, "MIGRATION_PASS", 0, 0, {"pass": begun}))
+    found.on_event(qemu_event(GUEST.name, "MIGRATION_PASS", 0, 0, {"pass": begun}))
     return found
 
 
@@ -91,7 +97,7 @@ def test_after_ctrl_c_the_answer_to_the_order_decides_what_becomes_of_the_move(r
 class Deaf(FakeDomain):
     """Nothing ends its move."""
 
-    def abort_job(self) -> None:
+    def abort(self) -> None:
         self.orders += 1
 
 
@@ -187,5 +193,31 @@ def test_options_that_cannot_be_found_out_end_the_move() -> None:
 
 
 def test_the_fake_offers_what_a_move_asks_of_a_guest() -> None:
-    asked = {"migrate", "set_max_downtime_ms", "start_post_copy", "job_stats", "abort_job", "break_off_disk"}
-    assert asked <= set(dir(Domain)) & set(dir(FakeDomain))
+    # mypy holds both to the signatures.
+    real: type[GuestMove] = Domain
+    fake: GuestMove = FakeDomain()
+    asked = {name for name in vars(GuestMove) if not name.startswith("_")}
+    assert {"migrate", "abort", "progress", "start_post_copy"} < asked
+    assert asked <= set(dir(real)) & set(dir(fake))
+
+
+@pytest.mark.parametrize(
+    ("able", "spec", "said"),
+    [
+        (Abilities(frozenset({"pre-copy"}), True, True), {"technique": "post-copy"}, "the technique post-copy"),
+        (Abilities(frozenset({"pre-copy"}), False, True), {"storage": "full"}, "moving a disk along"),
+    ],
+)
+def test_a_move_that_a_hypervisor_does_not_have_is_refused_before_it_begins(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, able: Abilities, spec: dict[str, str], said: str
+) -> None:
+    monkeypatch.setenv("WHIMBREL_HOME", str(tmp_path))
+    guest = FakeDomain()
+    source = SimpleNamespace(abilities=able, find=lambda uuid: guest)
+    monkeypatch.setattr(Connection, "open", lambda uri: contextlib.nullcontext(source))
+    disks = (FakeDisk(DiskFacts(2**20, 2**20, None, None)), FakeDisk(None)) if "storage" in spec else None
+    asked = replace(request(MigrationSpec.model_validate(spec)), disks=disks)
+    with pytest.raises(ReservationError, match=f"host a cannot do this: {said}") as caught:
+        LiveMove("pre-copy").move(asked, FakeJournal())
+    assert caught.value.resolution == "nothing was moved; its techniques are: pre-copy"
+    assert guest.job is None

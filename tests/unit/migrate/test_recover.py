@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from tests.fakes import GUEST, FakeDomain, FakeHost
+from whimbrel.engines.libvirt import Connection
 from whimbrel.errors import EngineError, GuestError, UnsafeStateError
 from whimbrel.migrate import recover as recovering
 from whimbrel.migrate import verify
@@ -137,7 +138,7 @@ def test_the_only_copy_of_one_host_under_two_names_is_left_alone(monkeypatch: py
 
     domain = Paused()
     connection = SimpleNamespace(find=lambda uuid: domain)
-    monkeypatch.setattr(recovering, "Connection", SimpleNamespace(open=lambda uri: contextlib.nullcontext(connection)))
+    monkeypatch.setattr(Connection, "open", lambda uri: contextlib.nullcontext(connection))
     request = MoveRequest(GUEST, a, b, 2**30, 2**30, MigrationSpec())
     sides = recovering.VmSides(request, "", switched=False, shutting_down=False)
     with pytest.raises(UnsafeStateError) as caught:

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from tests.fakes import GUEST, FakeHost
-from whimbrel.engines.libvirt import MonitorEvent
+from whimbrel.engines.events import GuestEvent, qemu_event
+from whimbrel.engines.libvirt import Connection
+from whimbrel.engines.qemu_clock import clock_stamps
 from whimbrel.errors import InstrumentError
-from whimbrel.observe import host_clock
 from whimbrel.observe.host_clock import clock_of, offset_from
 
 AHEAD_NS = 3_600_000_000_000
@@ -21,7 +22,7 @@ class Qemu:
 
     def __init__(self) -> None:
         self.jobs: set[str] = set()
-        self.told: Callable[[MonitorEvent], None] = lambda _: None
+        self.told: Callable[[GuestEvent], None] = lambda _: None
 
     @contextmanager
     def open(self, uri: str) -> Iterator[Qemu]:
@@ -31,7 +32,10 @@ class Qemu:
         assert number == GUEST.uuid
         return self
 
-    def on_monitor_event(self, told: Callable[[MonitorEvent], None]) -> None:
+    def clock_stamps(self, guest: Any, tries: int) -> tuple[list[tuple[int, int]], list[int]]:
+        return clock_stamps(guest, self.on_event, tries)
+
+    def on_event(self, told: Callable[[GuestEvent], None]) -> None:
         self.told = told
 
     def monitor(self, command: str, arguments: dict[str, Any]) -> dict[str, Any]:
@@ -42,13 +46,13 @@ class Qemu:
         self.jobs.add(arguments["job-id"])
         for status in ("created", "running", "aborting", "concluded"):
             data = {"id": arguments["job-id"], "status": status}
-            self.told(MonitorEvent("guest", "JOB_STATUS_CHANGE", time.time_ns() + AHEAD_NS, 0, data))
+            self.told(qemu_event("guest", "JOB_STATUS_CHANGE", time.time_ns() + AHEAD_NS, 0, data))
         return {}
 
 
 def test_the_clock_is_read_from_jobs_that_do_nothing_and_are_seen_off(monkeypatch: pytest.MonkeyPatch) -> None:
     qemu, host = Qemu(), FakeHost("b")
-    monkeypatch.setattr(host_clock, "Connection", qemu)
+    monkeypatch.setattr(Connection, "open", qemu.open)
     monkeypatch.setattr(FakeHost, "shares_our_clock", False)
     found = clock_of(host, GUEST)
     assert abs(found.offset_ns - AHEAD_NS) <= found.offset_error_ns < 1_000_000_000

@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 
 from tests.fakes import GUEST, FakeHost
-from whimbrel.engines.libvirt import LifecycleEvent, MonitorEvent
+from whimbrel.engines.events import GuestEvent, qemu_event
+from whimbrel.engines.hypervisor import MoveFigures, Progress
+from whimbrel.engines.libvirt import Connection
 from whimbrel.errors import NoGuestError
 from whimbrel.observe import migration_events
 from whimbrel.observe.migration_events import MigrationEvents
@@ -28,7 +30,7 @@ class Source:
     """
 
     def __init__(self, left_bytes: int = LEFT_BYTES) -> None:
-        self.told: list[Callable[[MonitorEvent], None]] = []
+        self.told: list[Callable[[GuestEvent], None]] = []
         self.asked = 0
         self.done = self.gone = False
         self._left_bytes = left_bytes
@@ -42,40 +44,36 @@ class Source:
         assert number == GUEST.uuid
         return self
 
-    def on_monitor_event(self, told: Callable[[MonitorEvent], None]) -> None:
+    def on_event(self, told: Callable[[GuestEvent], None]) -> None:
         self.told.append(told)
 
-    def on_lifecycle(self, told: Callable[[LifecycleEvent], None]) -> None:
-        pass
-
     def say(self, name: str, host: int = 0, **data: str) -> None:
-        self.told[host](MonitorEvent(GUEST.name, name, time.time_ns(), time.monotonic_ns(), data))
+        self.told[host](qemu_event(GUEST.name, name, time.time_ns(), time.monotonic_ns(), data))
 
     def _answer(self) -> None:
         if self.gone:
             raise NoGuestError("libvirt could not say: there is no such domain")
         self.asked += 1
 
-    def job_stats(self) -> dict[str, int]:
+    def progress(self) -> Progress:
         self._answer()
         sent = round((time.monotonic() - self._began_s) * RATE_BYTES_PER_S)
-        return {"memory_processed": sent + 1, "memory_remaining": max(0, self._left_bytes - sent), "memory_iteration": 1}
+        return Progress(1, sent + 1, max(0, self._left_bytes - sent))
 
-    def monitor(self, command: str) -> dict[str, Any]:
+    def move_figures(self) -> MoveFigures | None:
         self._answer()
-        if command == "query-migrate":
-            return {"status": "completed", "downtime": 123} if self.done else {"status": "active", "expected-downtime": 300}
-        return {}
+        return MoveFigures(123, None) if self.done else None
 
-    def capabilities_in_use(self) -> list[str]:
+    def settings(self) -> tuple[dict[str, Any], list[str]]:
         self._answer()
-        return []
+        self._answer()
+        return {}, []
 
 
 @pytest.fixture
 def source(monkeypatch: pytest.MonkeyPatch) -> Source:
     found = Source()
-    monkeypatch.setattr(migration_events, "Connection", found)
+    monkeypatch.setattr(Connection, "open", found.open)
     return found
 
 

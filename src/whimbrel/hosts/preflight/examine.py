@@ -7,9 +7,9 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 
 from whimbrel.engines.capabilities import machine_of
-from whimbrel.engines.domain import Domain
+from whimbrel.engines.door import hypervisor_at
 from whimbrel.engines.host_files import HostFiles, host_files
-from whimbrel.engines.libvirt import Connection
+from whimbrel.engines.hypervisor import Guest
 from whimbrel.errors import CleanUpError, RefusedError, WhimbrelError
 from whimbrel.hosts.identity import GuestIdentity
 from whimbrel.hosts.preflight.failures import Way, of_start
@@ -38,7 +38,7 @@ def examine_all(spec: HostsSpec, wanted: Wanted, ledger: Ledger) -> list[Finding
 
 def _examine_pair(spec: HostsSpec, pair: Pair, wanted: Wanted, ledger: Ledger) -> list[Finding]:
     with ExitStack() as held:
-        sights = {name: Sight(name, held.enter_context(Connection.open(spec.servers[name].libvirt))) for name in pair}
+        sights = {name: Sight(name, held.enter_context(hypervisor_at(spec.servers[name].libvirt))) for name in pair}
         findings = examine_machine(sights[pair[0]], sights[pair[1]], wanted)
         try:
             with held_guests(spec, pair, ledger) as guests:
@@ -81,7 +81,7 @@ class _Tried:
     wanted: Wanted
     sights: dict[HostName, Sight]
     guests: dict[HostName, GuestIdentity]
-    started: dict[HostName, Domain] = field(default_factory=dict)
+    started: dict[HostName, Guest] = field(default_factory=dict)
 
     def run(self, known: list[Finding]) -> list[Finding]:
         """What there is to be found beside what is known."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from whimbrel.engines.capabilities import Accelerator, Machine, machine_of
 from whimbrel.engines.cpus import Comparison, compare, cpu_of, model_of, named
-from whimbrel.engines.libvirt import Connection
+from whimbrel.engines.hypervisor import Hypervisor
 from whimbrel.errors import RefusedError
 from whimbrel.hosts.preflight.finding import Finding, finding
 from whimbrel.hosts.preflight.wanted import Wanted
@@ -21,7 +21,7 @@ class Sight:
     """A host as its libvirt shows it, under its name in the file."""
 
     name: HostName
-    connection: Connection
+    connection: Hypervisor
 
 
 def examine_machine(a: Sight, b: Sight, wanted: Wanted) -> list[Finding]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from whimbrel.engines.domain import Domain
+from whimbrel.engines.domain import qemu_of
+from whimbrel.engines.hypervisor import Guest
 from whimbrel.errors import RefusedError
 from whimbrel.hosts.preflight.finding import Finding, finding
 from whimbrel.spec.fields import HostName
@@ -10,14 +11,10 @@ from whimbrel.spec.fields import HostName
 USERFAULTFD_FILE = "/proc/sys/vm/unprivileged_userfaultfd"
 
 
-def examine_post_copy(host: HostName, qemu: Domain, setting: str | None, wanted: bool) -> list[Finding]:
-    """Whether a guest's memory could follow it to this host. ``setting`` is what USERFAULTFD_FILE holds there, None if unknown.
-
-    QEMU tries userfaultfd(2), as the user that it runs as, when it is told that snapshots may be made in the background.
-    """
+def examine_post_copy(host: HostName, guest: Guest, setting: str | None, wanted: bool) -> list[Finding]:
+    """Whether a guest's memory could follow it here. ``setting`` is what USERFAULTFD_FILE holds there, None if unknown."""
     try:
-        qemu.set_move_capability("background-snapshot", True)
-        qemu.set_move_capability("background-snapshot", False)
+        qemu_of(guest).try_page_faults()
     except RefusedError as error:
         said = error.details or error.brief
         if setting == "0":

@@ -5,8 +5,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from whimbrel.engines.domain import Domain, MoveOptions
-from whimbrel.engines.libvirt import Connection
+from whimbrel.engines.door import hypervisor_at
+from whimbrel.engines.hypervisor import Guest, MoveOptions
 from whimbrel.engines.qemu_sockets import QemuSockets
 from whimbrel.errors import EngineError, RefusedError
 from whimbrel.hosts.identity import GuestIdentity
@@ -27,7 +27,7 @@ _LOOK_EVERY_S = 0.1
 _BANDWIDTH_MIB_PER_S = 32
 
 
-def try_ports(way: Way, caller: Domain, listener: Domain) -> list[Finding]:
+def try_ports(way: Way, caller: Guest, listener: Guest) -> list[Finding]:
     """Lets QEMU on the destination wait at ports for moves, and QEMU on the source connect to them."""
     listening, calling = QemuSockets(listener), QemuSockets(caller)
     try:
@@ -106,7 +106,7 @@ def _move(way: Way, source_uri: str, guest: GuestIdentity, encrypted: bool) -> F
 class _Call(threading.Thread):
     """A call to libvirt that may not return for minutes, on a connection of its own."""
 
-    def __init__(self, uri: str, guest: GuestIdentity, what: Callable[[Domain], None]) -> None:
+    def __init__(self, uri: str, guest: GuestIdentity, what: Callable[[Guest], None]) -> None:
         super().__init__(name="probe-move", daemon=True)
         self._uri = uri
         self._guest = guest
@@ -116,7 +116,7 @@ class _Call(threading.Thread):
     def run(self) -> None:
         """Makes the call; what it was answered is kept for whoever waits."""
         try:
-            with Connection.open(self._uri) as connection:
+            with hypervisor_at(self._uri) as connection:
                 domain = connection.find(self._guest.uuid)
                 if domain is None:
                     raise EngineError(f"{self._guest} is not there any more")

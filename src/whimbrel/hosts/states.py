@@ -1,19 +1,19 @@
-"""What every host can tell through its libvirtd, whoever runs it."""
+"""What every host can tell through its hypervisor, whoever runs it."""
 
 from __future__ import annotations
 
-from whimbrel.engines.libvirt import Connection
+from whimbrel.engines.hypervisor import Hypervisor
 from whimbrel.hosts.host import GuestState
 from whimbrel.hosts.identity import GuestIdentity
 
 
-def libvirt_state_of(uri: str, guest: GuestIdentity) -> GuestState:
-    """Whether a copy of this guest is there, and executes; EngineError when libvirtd does not answer.
+def state_told_by(hypervisor: Hypervisor, guest: GuestIdentity) -> GuestState:
+    """Whether a copy of this guest is there, and executes; EngineError when the hypervisor does not answer.
 
     One that lacks memory stands still as soon as it touches what is missing, so it does not count as running. One that panicked
     and was kept to be looked at is a copy no more.
     """
-    with Connection.open(uri) as connection:
+    with hypervisor as connection:
         domain = connection.find(guest.uuid)
         if domain is None or not domain.active or domain.crashed:
             return "absent"
