@@ -140,6 +140,10 @@ def test_a_url_that_never_answers_is_said_before_the_command_is_started(tmp_path
         (["--http", "http://127.0.0.1:1/", "--limit", "failed"], "is no limit"),
         (["--http", "http://127.0.0.1:1/", "--limit", "x: failed < 1"], "there is no check 'x'"),
         (["--check", "ftp://a.example/"], "no scheme"),
+        (["--http", "http://127.0.0.1:1/", "--repeat", "2"], "--repeat"),
+        (["--http", "http://127.0.0.1:1/", "--repeat", "0", "--", "true"], "--repeat"),
+        (["--http", "http://127.0.0.1:1/", "--back", " ", "--", "true"], "--back"),
+        (["--http", "http://127.0.0.1:1/", "--warm-up", "1", "--", "true"], "--warm-up"),
         (["--checks", "/nowhere/checks.yaml"], "cannot be read"),
     ],
 )
@@ -418,3 +422,68 @@ def test_a_service_that_is_restarted(tmp_path: Path) -> None:
     # It was watched until all was as before.
     assert found["watched_s"] - found["command"]["ended_s"] >= 2
     assert any("something it started still runs" in note for note in found["notes"])
+
+
+def test_there_and_back_again(service: Service, tmp_path: Path) -> None:
+    """Twice and once to warm up; each way stops the service for its own time, and all of it is told each and all."""
+    pid, out = service.running.pid, tmp_path / "out"
+    stop = f"kill -STOP {pid}; sleep %s; kill -CONT {pid}; echo %s >> {tmp_path}/made; echo gone %s"
+    arguments = ["--http", f"{service.url('http')}#web,rate=100", "--before", "600ms", "--after", "600ms", "--repeat", "2"]
+    arguments += ["--warm-up", "1", "--back", stop % (0.5, "back", "back"), "--out", str(out)]
+    arguments += ["--limit", "longest_gap_s < 0.4", "--", "sh", "-c", stop % (0.2, "there", "there")]
+    code, found, stderr = seen(*arguments)
+    assert code == 99, stderr
+    assert (tmp_path / "made").read_text().split() == ["there", "back"] * 3
+    assert [(each["way"], each["number"], each["counts"]) for each in found["moves"]] == [
+        (way, number, number > 1) for number in (1, 2, 3) for way in ("there", "back")
+    ]
+    there, back = found["all"]
+    assert (there["way"], there["moves"], back["way"], back["moves"]) == ("there", 2, "back", 2)
+    assert 0.2 <= there["checks"][0]["longest_gap_s"]["median"] < 0.4 <= back["checks"][0]["longest_gap_s"]["median"] < 0.8
+    assert 0.2 <= there["took_s"]["median"] < 0.5 <= back["took_s"]["median"]
+    # Two do not bear an interval.
+    assert there["checks"][0]["longest_gap_s"]["interval"] is None
+    began_s = [each["began_s"] for each in found["moves"]]
+    assert began_s == sorted(began_s)
+    for each in found["moves"]:
+        assert each["command"]["exit_code"] == 0
+        assert each["checks"][0]["failed"] == 0
+        assert each["checks"][0]["usual_gap_s"] < 0.2
+    [limit] = found["limits"]
+    assert limit["value"] == max(each["checks"][0]["longest_gap_s"] for each in found["moves"] if each["counts"])
+    assert (out / "there-1.stdout").read_text() == "gone there\n"
+    assert (out / "back-3.stdout").read_text() == "gone back\n"
+    questions = pl.read_parquet(out / "questions.parquet")
+    assert questions.height == sum(each["checks"][0]["sent"] for each in found["moves"])
+    page = (out / "report.html").read_text()
+    assert page.index('id="all"') < page.index('id="gaps"') < page.index('id="timeline"')
+    assert "there-1 (warm-up)" in page
+    assert stderr.index("move 1 of 6, there, to warm up") < stderr.index("move 6 of 6, back")
+
+
+def test_a_move_that_fails_is_the_last(service: Service, tmp_path: Path) -> None:
+    """Nobody knows then where the service is: it is not moved back, and not away again."""
+    script = f"echo x >> {tmp_path}/made; test $(wc -l < {tmp_path}/made) -lt 3"
+    arguments = ["--http", service.url("http"), "--before", "300ms", "--after", "300ms", "--repeat", "3", "--back", script]
+    code, stdout, stderr = watch(*arguments, "--", "sh", "-c", script)
+    assert code == 1, stderr
+    assert (tmp_path / "made").read_text().split() == ["x"] * 3
+    assert "there-2: the command ended with 1: 3 more moves were not begun" in stdout
+    assert "1 there" in stdout
+    assert "1 back" in stdout
+
+
+def test_ctrl_c_between_moves_ends_them(service: Service, tmp_path: Path) -> None:
+    process = watching(
+        "--json", "--http", service.url("http"), "--before", "300ms", "--after", "30s", "--repeat", "5", "--", "touch",
+        str(tmp_path / "moved"),
+    )  # fmt: skip
+    wait_for((tmp_path / "moved").exists)
+    time.sleep(0.5)
+    process.send_signal(signal.SIGINT)
+    stdout, _ = process.communicate(timeout=30)
+    assert process.returncode == 130
+    found = json.loads(stdout)
+    assert [each["command"]["exit_code"] for each in found["moves"]] == [0]
+    assert found["moves"][0]["notes"] == ["interrupted: 4 more moves were not begun"]
+    assert found["moves"][0]["checks"][0]["failed"] == 0

@@ -2,34 +2,27 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from whimbrel.checks.check import Check
 from whimbrel.checks.url import options_text, parse_check
 from whimbrel.cli.quantities import duration_s
-from whimbrel.cli.terminal import complain, notice
+from whimbrel.cli.terminal import notice
+from whimbrel.cli.watched import tell
 from whimbrel.errors import UsageError
-from whimbrel.records.caller import make_folder, write_file, writing_to
-from whimbrel.records.series import write_series
+from whimbrel.records.caller import make_folder
 from whimbrel.watch.check_file import load_checks
-from whimbrel.watch.findings import Findings, as_json, films_by_series, findings_of
-from whimbrel.watch.limits import parse_limit
-from whimbrel.watch.plan import Watched, WatchPlan
-from whimbrel.watch.rows import columns_of, lines_of
+from whimbrel.watch.findings import findings_of
+from whimbrel.watch.limits import parse_limit, ticks_of
+from whimbrel.watch.plan import WatchPlan
+from whimbrel.watch.several import counting
 from whimbrel.watch.watching import watch as watch_it
 
-_CROSSED = 99
-_INTERRUPTED = 130
 _MOST_CHECKS = 10_000
-_WIDTH_WITHOUT_TERMINAL = 160
 
 
 def _urls(what: str) -> Any:
@@ -64,6 +57,16 @@ def watch(
     ] = None,
     mark: Annotated[bool, typer.Option("--mark", help="Take each line on stdin as a mark (SIGUSR1 always makes one).")] = False,
     anyway: Annotated[bool, typer.Option("--anyway", help="Start the command even if a check has no good answer.")] = False,
+    repeat: Annotated[
+        int | None, typer.Option(min=1, max=1000, metavar="N", help="Run COMMAND N times, and give medians with their intervals.")
+    ] = None,
+    back: Annotated[
+        str | None,
+        typer.Option(metavar="COMMAND", help="What moves it back after each COMMAND, by the shell; measured as well."),
+    ] = None,
+    warm_up: Annotated[
+        int, typer.Option("--warm-up", min=0, max=100, metavar="N", help="Move N times more, at first, which do not count.")
+    ] = 0,
     limit: Annotated[
         list[str] | None,
         typer.Option(
@@ -90,6 +93,7 @@ def watch(
     found += [parse_check(url, kind) for kind, urls in given.items() for url in urls or []]
     found += [each for file in checks or [] for each in load_checks(file)]
     _need_checks(found, command, for_, (before, after))
+    _need_moves(command, repeat, back, warm_up)
     limits = [parse_limit(text, found) for text in limit or []]
     if out is not None:
         make_folder(out)
@@ -105,12 +109,13 @@ def watch(
         marks_from_stdin=mark,
         output_to_stderr=as_json,
         keep_output_in=out,
+        back=("sh", "-c", back) if back is not None else (),
+        repeat=repeat if repeat is not None else 1,
+        warm_up=warm_up,
     )
-    findings = findings_of(watch_it(plan, notice()), limits)
-    _tell(findings, as_json)
-    if out is not None:
-        _keep(out, findings)
-    return _exit_code(findings)
+    findings = [findings_of(watched) for watched in watch_it(plan, notice())]
+    ticks = ticks_of(limits, plan.checks, [each.figures for each in counting(findings) or findings])
+    return tell(plan, findings, ticks, as_json)
 
 
 def _need_checks(found: list[Check], command: list[str] | None, for_: str | None, around: Sequence[str | None]) -> None:
@@ -124,47 +129,10 @@ def _need_checks(found: list[Check], command: list[str] | None, for_: str | None
         raise UsageError("--before and --after are about a command, and there is none", resolution="without one, use --for")
 
 
-def _tell(findings: Findings, as_json_wanted: bool) -> None:
-    if as_json_wanted:
-        print(json.dumps(as_json(findings), indent=1))
-        return
-    for tick in findings.ticks:
-        print(tick.words)
-    width = None if sys.stdout.isatty() else _WIDTH_WITHOUT_TERMINAL
-    console = Console(width=width, highlight=False, markup=False)
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    columns = columns_of(findings, wide=False)
-    table.add_column("check", justify="left", overflow="fold")
-    for column in columns:
-        table.add_column(column.heading, justify="right", overflow="fold")
-    for line in lines_of(findings, columns):
-        table.add_row(*line)
-    console.print(table)
-    for words in [*findings.watched.notes, *_flagged(findings)]:
-        print(words)
-
-
-def _flagged(findings: Findings) -> list[str]:
-    checks = findings.watched.plan.checks
-    return [f"* {check.name}: {flag}" for check, flags in zip(checks, findings.flags, strict=True) for flag in flags]
-
-
-def _keep(folder: Path, findings: Findings) -> None:
-    # Drawing takes a second to import, which only those who want a page should pay.
-    from whimbrel.watch.page import write_page
-
-    write_file(folder / "watch.json", (json.dumps(as_json(findings), indent=1) + "\n").encode())
-    with writing_to(folder):
-        write_series(findings.watched.questions, folder / "questions.parquet")
-        for name, films in films_by_series(findings.watched).items():
-            write_series(films, folder / f"{name}.parquet")
-    complain(f"page: {write_page(folder, findings)}")
-
-
-def _exit_code(findings: Findings) -> int:
-    watched: Watched = findings.watched
-    if watched.ran is not None and watched.ran.exit_code:
-        return watched.ran.exit_code
-    if watched.interrupted and (watched.plan.command or watched.plan.for_s is not None):
-        return _INTERRUPTED
-    return 0 if all(tick.kept for tick in findings.ticks) else _CROSSED
+def _need_moves(command: list[str] | None, repeat: int | None, back: str | None, warm_up: int) -> None:
+    if not command and (repeat is not None or back is not None or warm_up):
+        raise UsageError("--repeat, --back and --warm-up are about a command, and there is none")
+    if back is not None and not back.strip():
+        raise UsageError("--back: it names no command")
+    if warm_up and repeat is None:
+        raise UsageError("--warm-up: with one move there is nothing to warm up for", resolution="say how often with --repeat")

@@ -17,10 +17,9 @@ from whimbrel.errors import UsageError
 from whimbrel.records.caller import writing_to
 from whimbrel.system.ending import end_of
 from whimbrel.system.process import Running, start_for_user
-from whimbrel.watch.plan import Ran, WatchPlan
+from whimbrel.watch.plan import Ran, Turn, WatchPlan
 
 _STDIN, _STDOUT, _STDERR = 0, 1, 2
-_NAMES = ("command.stdout", "command.stderr")
 _READ_BYTES = 1 << 16
 # So often it is looked whether there is more to pass on.
 _LOOK_S = 0.05
@@ -58,7 +57,13 @@ class Reserve:
     """Descriptors that are kept back while checks use up all others, so that the command can be started whatever they do."""
 
     def __init__(self) -> None:
-        self._held = [os.open(os.devnull, os.O_RDWR) for _ in range(_RESERVED)]
+        self._held: list[int] = []
+
+    def hold(self) -> None:
+        """As many as there are to be had, up to what a command needs."""
+        with contextlib.suppress(OSError):
+            while len(self._held) < _RESERVED:
+                self._held.append(os.open(os.devnull, os.O_RDWR))
 
     def release(self) -> None:
         """Gives them back: what is opened next finds room."""
@@ -69,15 +74,17 @@ class Reserve:
 class WatchedCommand:
     """Started when it is made; what it prints is passed on at once, and kept where that was asked for."""
 
-    def __init__(self, plan: WatchPlan) -> None:
+    def __init__(self, plan: WatchPlan, turn: Turn) -> None:
         null = os.open(os.devnull, os.O_RDWR)
         # Whatever the command starts has the other end too, unless it closes it: it tells whether something still runs.
         self._held, holding = os.pipe()
         streams = [_STDERR if plan.output_to_stderr else _STDOUT, _STDERR]
         folder = plan.keep_output_in
-        self._kept = [_Kept(folder / name, stream) for name, stream in zip(_NAMES, streams, strict=True)] if folder else []
+        name = turn.words if plan.several else "command"
+        files = [folder / f"{name}.{end}" for end in ("stdout", "stderr")] if folder else []
+        self._kept = [_Kept(file, stream) for file, stream in zip(files, streams, strict=False)]
         stdout, stderr = [kept.writing for kept in self._kept] or streams
-        command = plan.command
+        command = plan.command_of(turn)
         if _before_raised is not None:
             command = ("sh", "-c", _WITH_LIMIT, "limit", str(_before_raised), *command)
         sys.stdout.flush()

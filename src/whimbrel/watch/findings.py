@@ -7,13 +7,12 @@ from dataclasses import asdict, dataclass, replace
 
 import polars as pl
 
-from whimbrel.analysis.answers import PHASES, CheckFigures, Window, figures_of
+from whimbrel.analysis.answers import PHASES, CheckFigures, figures_of
 from whimbrel.analysis.streams import StreamFigures, packet_figures, segment_figures
 from whimbrel.analysis.thresholds import Tick
 from whimbrel.checks.check import HLS_BUFFER, NOT_SENT, RTMP_BUFFER, Check
 from whimbrel.checks.registry import kind_listens
 from whimbrel.units import format_duration
-from whimbrel.watch.limits import CheckLimit, ticks_of
 from whimbrel.watch.plan import Watched
 
 # Questions later than this, and than half the time between two of them, make a latency say more of us than of the service.
@@ -22,35 +21,33 @@ _LATE_S = 0.01
 
 @dataclass(frozen=True)
 class Findings:
-    """A watch, its figures check by check, its limits, and for each check what makes its figures doubtful (``flags``)."""
+    """One move that was watched, its figures check by check, and for each check what makes its figures doubtful (``flags``)."""
 
     watched: Watched
     figures: list[CheckFigures]
     flags: list[list[str]]
-    ticks: list[Tick]
 
 
-def findings_of(watched: Watched, limits: Sequence[CheckLimit]) -> Findings:
-    """Everything that follows from what was seen."""
+def findings_of(watched: Watched) -> Findings:
+    """Everything that follows from what was seen of one move."""
     figures, flags = [], []
     by_check = watched.questions.partition_by("check", as_dict=True)
     for position, check in enumerate(watched.plan.checks):
         frame = by_check.get((position,), watched.questions.clear())
         period_s = None if kind_listens(check) else 1 / check.rate_per_s
         found = figures_of(frame, watched.window, period_s, watched.holes)
-        found = replace(found, stream=_stream(check, watched.films.get(position), watched.window))
+        found = replace(found, stream=_stream(check, watched.films.get(position), watched))
         figures.append(found)
         of_check = _flags(check, found, watched.words[position], frame, watched.window.began_ns)
         flags.append(of_check + _stream_flags(found.stream, watched.holes))
-    return Findings(watched, figures, flags, ticks_of(limits, watched.plan.checks, figures))
+    return Findings(watched, figures, flags)
 
 
-def _stream(check: Check, film: pl.DataFrame | None, window: Window) -> StreamFigures | None:
+def _stream(check: Check, film: pl.DataFrame | None, watched: Watched) -> StreamFigures | None:
     if film is None:
         return None
-    if check.kind == "hls":
-        return segment_figures(film, check.duration_s("buffer", HLS_BUFFER), window)
-    return packet_figures(film, check.duration_s("buffer", RTMP_BUFFER), window)
+    derive, buffer = (segment_figures, HLS_BUFFER) if check.kind == "hls" else (packet_figures, RTMP_BUFFER)
+    return derive(film, check.duration_s("buffer", buffer), watched.since_ns, watched.window)
 
 
 def films_by_series(watched: Watched) -> dict[str, pl.DataFrame]:
@@ -106,8 +103,16 @@ def _by_address(frame: pl.DataFrame, found: CheckFigures, began_ns: int) -> str:
     return ", ".join(words)
 
 
+def ticks_json(ticks: Sequence[Tick]) -> list[dict[str, object]]:
+    """Limits, as ``--json`` prints them."""
+    return [
+        {"check": tick.arm, "limit": tick.limit.words, "value": tick.value, "kept": tick.kept, "reason": tick.reason}
+        for tick in ticks
+    ]
+
+
 def as_json(findings: Findings) -> dict[str, object]:
-    """The object that ``--json`` prints. Times are seconds since the watch began; what is not known is null."""
+    """The object that ``--json`` prints, but for limits. Times are seconds since the watch began; what is not known is null."""
     watched = findings.watched
     ran, began_ns = watched.ran, watched.window.began_ns
 
@@ -123,10 +128,6 @@ def as_json(findings: Findings) -> dict[str, object]:
         "checks": [
             _check_json(check, found, flags, began_ns)
             for check, found, flags in zip(watched.plan.checks, findings.figures, findings.flags, strict=True)
-        ],
-        "limits": [
-            {"check": tick.arm, "limit": tick.limit.words, "value": tick.value, "kept": tick.kept, "reason": tick.reason}
-            for tick in findings.ticks
         ],
         "began_at": watched.began_at.isoformat(timespec="milliseconds"),
         "watched_s": since(watched.window.ended_ns),

@@ -4,36 +4,17 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from whimbrel.analysis.answers import PHASES, CheckFigures
+from whimbrel.analysis.answers import CheckFigures
 from whimbrel.analysis.thresholds import Tick
 from whimbrel.checks.check import Check
 from whimbrel.errors import UsageError
 from whimbrel.spec.evidence import Limit, parse_bound
+from whimbrel.watch.figures import FIGURES, at_least, can_have
 
 _LIMIT = re.compile(r"(?:(?P<name>.*\S)\s*:\s+)?(?P<figure>[A-Za-z0-9_.]+)\s*(?P<bound>[<>].*)")
-_FIGURES: dict[str, Callable[[CheckFigures], float | None]] = {
-    "longest_gap_s": lambda found: found.longest_gap_s,
-    "failed": lambda found: found.failed,
-    "failed_share": lambda found: found.failed / found.sent if found.sent else None,
-    "connections_lost": lambda found: found.connections_lost,
-    "first_good_after_s": lambda found: found.first_good_after_s,
-    **{
-        f"stream.{name}": lambda found, name=name: getattr(found.stream, name, None)  # type: ignore[misc]
-        for name in ("stalls", "stalled_s", "stalling_mos", "startup_s", "missing_segments", "missed_s")
-    },
-    **{
-        f"latency_s.{phase}.{name}": lambda found, phase=phase, name=name: getattr(found.latency_s[phase], name)  # type: ignore[misc]
-        for phase in PHASES
-        for name in ("p50", "p95", "p99", "max")
-    },
-    **{
-        f"answers_per_s.{phase}": lambda found, phase=phase: found.answers_per_s[phase]  # type: ignore[misc]
-        for phase in PHASES
-    },
-}
 
 
 @dataclass(frozen=True)
@@ -54,37 +35,39 @@ def parse_limit(text: str, checks: Sequence[Check]) -> CheckLimit:
             resolution="write FIGURE, a sign and a number, such as 'longest_gap_s < 0.5', or 'CHECK: failed <= 3'",
         )
     name, figure = match["name"], match["figure"]
-    if figure not in _FIGURES:
-        near = difflib.get_close_matches(figure, _FIGURES, n=1)
+    if figure not in FIGURES:
+        near = difflib.get_close_matches(figure, FIGURES, n=1)
         raise UsageError(
             f"--limit {text!r}: {figure} is no figure of a check",
-            resolution=f"did you mean {near[0]}?" if near else f"those there are: {', '.join(_FIGURES)}",
+            resolution=f"did you mean {near[0]}?" if near else f"those there are: {', '.join(FIGURES)}",
         )
     if name is not None and name not in {check.name for check in checks}:
         raise UsageError(f"--limit {text!r}: there is no check {name!r}")
     return CheckLimit(name, Limit(figure, "", *bound))
 
 
-def ticks_of(limits: Sequence[CheckLimit], checks: Sequence[Check], figures: Sequence[CheckFigures]) -> list[Tick]:
-    """Every limit, check by check. What is not known is not kept."""
-    return [
-        _tick(check, limit.limit, found)
-        for limit in limits
-        for check, found in zip(checks, figures, strict=True)
-        if limit.name == check.name or (limit.name is None and _has(limit.limit, found))
-    ]
+def ticks_of(limits: Sequence[CheckLimit], checks: Sequence[Check], moves: Sequence[Sequence[CheckFigures]]) -> list[Tick]:
+    """Every limit, check by check: of several moves the worst is held to it. What is not known is not kept."""
+    found = []
+    for limit in limits:
+        for position, check in enumerate(checks):
+            of_check = [figures[position] for figures in moves]
+            can = all(can_have(limit.limit.figure, figures) for figures in of_check)
+            if limit.name == check.name or (limit.name is None and can):
+                found.append(_worst([_tick(check, limit.limit, figures) for figures in of_check]))
+    return found
 
 
-def _has(limit: Limit, found: CheckFigures) -> bool:
-    """Whether a check can have the figure at all: stalls are of those that play a stream."""
-    return not limit.figure.startswith("stream.") or found.stream is not None
+def _worst(ticks: Sequence[Tick]) -> Tick:
+    crossed = [tick for tick in ticks if not tick.kept]
+    unknown = [tick for tick in crossed if tick.value is None]
+    highest = ticks[0].limit.sign.startswith("<")
+    return (unknown or sorted(crossed or ticks, key=lambda tick: tick.value or 0.0, reverse=highest))[0]
 
 
 def _tick(check: Check, limit: Limit, found: CheckFigures) -> Tick:
-    value = _FIGURES[limit.figure](found)
+    value = FIGURES[limit.figure](found)
     if value is not None:
         return Tick(check.name, limit, float(value), limit.keeps(value), None)
-    reason = "it is not known"
-    if limit.figure == "longest_gap_s" and found.longest_gap_at_least_s is not None:
-        reason = f"it is at least {found.longest_gap_at_least_s:.6g}"
-    return Tick(check.name, limit, None, False, reason)
+    bound = at_least(limit.figure, found)
+    return Tick(check.name, limit, None, False, "it is not known" if bound is None else f"it is at least {bound:.6g}")

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 
 import altair as alt
 
+from whimbrel.analysis.thresholds import Tick
 from whimbrel.records.caller import write_file
 from whimbrel.report.charts import WIDTH, NamedChart, inline, named
 from whimbrel.report.layout import bundle, inlined, templates
 from whimbrel.watch.findings import Findings
-from whimbrel.watch.rows import columns_of, lines_of, timeline_rows
+from whimbrel.watch.rows import columns_of, lines_of, timeline_rows, whole_window
+from whimbrel.watch.several_rows import several_columns, several_lines
 
 PAGE = "report.html"
 _COLOURS = alt.Scale(
@@ -20,25 +23,26 @@ _COLOURS = alt.Scale(
 )  # fmt: skip
 
 
-def write_page(folder: Path, findings: Findings) -> Path:
+def write_page(folder: Path, findings: Sequence[Findings], ticks: Sequence[Tick]) -> Path:
     """Writes the page in one step; returns its file."""
-    chart, columns = timeline_chart(findings), columns_of(findings)
+    chart, columns, plan = timeline_chart(findings), columns_of(findings), findings[0].watched.plan
     text = templates("whimbrel.watch").get_template("watch.html.j2").render(
-        watched=findings.watched,
-        command=shlex.join(findings.watched.plan.command),
+        plan=plan,
+        moves=[each.watched for each in findings],
+        watched=findings[0].watched,
+        window=whole_window(findings),
+        command=shlex.join(plan.command),
+        several_columns=several_columns(findings),
+        several_lines=several_lines(findings) if plan.several else [],
         columns=columns,
-        lines=lines_of(findings, columns),
-        flags=[
-            (check.name, flag)
-            for check, flags in zip(findings.watched.plan.checks, findings.flags, strict=True)
-            for flag in flags
-        ],
+        lines=[(each.watched.turn, line) for each in findings for line in lines_of(each, columns)],
+        flags=[line for each in findings for line in _flags(each)],
         words=[
             (check.name, way, words)
-            for check, said in zip(findings.watched.plan.checks, findings.watched.words, strict=True)
+            for check, said in zip(plan.checks, findings[0].watched.words, strict=True)
             for way, words in sorted(said.items())
         ],
-        ticks=findings.ticks,
+        ticks=ticks,
         chart=chart,
         bundle=bundle(),
         spec=inlined(chart),
@@ -47,11 +51,31 @@ def write_page(folder: Path, findings: Findings) -> Path:
     return folder / PAGE
 
 
-def timeline_chart(findings: Findings) -> NamedChart:
-    """A row per check, the move as a band over all of them, marks as lines."""
+def _flags(findings: Findings) -> list[str]:
+    """Notes of a move, and what makes its figures doubtful."""
     watched = findings.watched
-    rows = timeline_rows(findings)
-    order = [f"{position + 1} {check.name}" for position, check in enumerate(watched.plan.checks)]
+    before = f"{watched.turn.words}: " if watched.plan.several else ""
+    of_checks = [
+        f"{check.name}: {flag}" for check, flags in zip(watched.plan.checks, findings.flags, strict=True) for flag in flags
+    ]
+    return [f"{before}{line}" for line in [*watched.notes, *of_checks]]
+
+
+def _moments(findings: Sequence[Findings], began_ns: int) -> list[tuple[str, list[dict[str, object]]]]:
+    """Starts and ends of moves, and marks, each with its colour."""
+    moves, marks = [], []
+    for watched in (each.watched for each in findings):
+        name = watched.turn.words if watched.plan.several else "move"
+        ends = ((f"{name} begins", watched.window.from_ns), (f"{name} ends", watched.window.to_ns))
+        moves += [{"from_s": (moment_ns - began_ns) / 1e9, "what": what} for what, moment_ns in ends if moment_ns is not None]
+        marks += [{"from_s": (mark.t_ns - began_ns) / 1e9, "what": mark.text} for mark in watched.marks]
+    return [("#4c78a8", moves), ("#b279a2", marks)]
+
+
+def timeline_chart(findings: Sequence[Findings]) -> NamedChart:
+    """A row per check, each move between two lines over all of them, marks as lines."""
+    rows, began_ns = timeline_rows(findings), whole_window(findings).began_ns
+    order = [f"{position + 1} {check.name}" for position, check in enumerate(findings[0].watched.plan.checks)]
     x = alt.X("from_s:Q", title="seconds since the watch began", scale=alt.Scale(nice=False))
     parts = alt.Chart(inline(rows)).encode(
         x=x, x2="to_s:Q", y=alt.Y("check:N", sort=order, title=None, axis=alt.Axis(labelLimit=320)),
@@ -63,13 +87,7 @@ def timeline_chart(findings: Findings) -> NamedChart:
         parts.transform_filter("datum.part == 'gap'").mark_bar(height=3, clip=True),
         parts.transform_filter("datum.part == 'stall'").mark_bar(height=3, yOffset=7, clip=True),
     ]
-    move = [
-        {"from_s": (moment_ns - watched.window.began_ns) / 1e9, "what": what}
-        for what, moment_ns in (("move begins", watched.window.from_ns), ("move ends", watched.window.to_ns))
-        if moment_ns is not None
-    ]
-    marks = [{"from_s": (mark.t_ns - watched.window.began_ns) / 1e9, "what": mark.text} for mark in watched.marks]
-    for lines, colour in ((move, "#4c78a8"), (marks, "#b279a2")):
+    for colour, lines in _moments(findings, began_ns):
         if lines:
             rule = alt.Chart(inline(lines)).mark_rule(color=colour, strokeWidth=1.5, strokeDash=[4, 2])
             layers.append(rule.encode(x=x, tooltip=["what:N", alt.Tooltip("from_s:Q", format=".3f")]))

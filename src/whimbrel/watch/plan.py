@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import polars as pl
 
@@ -13,15 +14,33 @@ from whimbrel.checks.check import Check
 
 
 @dataclass(frozen=True)
+class Turn:
+    """One move of a watch: which way, the how-manieth that way (from 1), and whether it counts or only warms up."""
+
+    way: Literal["there", "back"] = "there"
+    number: int = 1
+    counts: bool = True
+
+    @property
+    def words(self) -> str:
+        """What it is called, on the page and in names of files."""
+        return f"{self.way}-{self.number}"
+
+
+@dataclass(frozen=True)
 class WatchPlan:
     """What to watch, and for how long.
 
     ``before_s`` and ``after_s`` are None where the steady state is to be found; ``for_s`` is how long it goes on without a
-    command, None: until it is interrupted.
+    command, None: until it is interrupted. The command is run ``repeat`` times after ``warm_up`` times that do not count, each
+    time followed by ``back`` where there is one.
     """
 
     checks: tuple[Check, ...]
     command: tuple[str, ...] = ()
+    back: tuple[str, ...] = ()
+    repeat: int = 1
+    warm_up: int = 0
     before_s: float | None = None
     after_s: float | None = None
     for_s: float | None = None
@@ -29,6 +48,22 @@ class WatchPlan:
     marks_from_stdin: bool = False
     output_to_stderr: bool = False
     keep_output_in: Path | None = None
+
+    @property
+    def turns(self) -> list[Turn]:
+        """Every move that is to be made, in their order."""
+        ways: tuple[Literal["there", "back"], ...] = ("there", "back") if self.back else ("there",)
+        numbers = range(1, self.warm_up + self.repeat + 1)
+        return [Turn(way, number, number > self.warm_up) for number in numbers for way in ways]
+
+    @property
+    def several(self) -> bool:
+        """Whether there is more than one move."""
+        return len(self.turns) > 1
+
+    def command_of(self, turn: Turn) -> tuple[str, ...]:
+        """What makes a move."""
+        return self.command if turn.way == "there" else self.back
 
 
 @dataclass(frozen=True)
@@ -50,7 +85,9 @@ class Mark:
 
 @dataclass(frozen=True)
 class Watched:
-    """Everything that was seen: a row per question (``series.CHECKS_SCHEMA``), and what is to be said about how it was seen.
+    """Everything that was seen of one move: a row per question (``series.CHECKS_SCHEMA``), and what is to be said about that.
+
+    ``since_ns`` is when the first question of all moves was asked.
 
     ``words`` has, for each check, the last words of each way to fail; ``holes`` are when our own loop stood still. ``films``
     are what streams brought, by the check's position: ``series.PACKETS_SCHEMA`` of RTMP, ``series.SEGMENTS_SCHEMA`` of HLS.
@@ -67,3 +104,5 @@ class Watched:
     films: dict[int, pl.DataFrame] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     interrupted: bool = False
+    turn: Turn = Turn()
+    since_ns: int = 0

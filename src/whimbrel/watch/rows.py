@@ -37,7 +37,7 @@ class Column:
 
 
 def _latency(heading: str, meaning: str, phase: str, share: str, wide: bool = True) -> Column:
-    return Column(heading, meaning, lambda found: _duration(getattr(found.latency_s[phase], share)), wide)
+    return Column(heading, meaning, lambda found: duration(getattr(found.latency_s[phase], share)), wide)
 
 
 _COLUMNS = (
@@ -45,9 +45,9 @@ _COLUMNS = (
     Column(
         "known to",
         "what stopped or came back may have done so up to that long before or after",
-        lambda found: _duration(found.gap_resolution_s),
+        lambda found: duration(found.gap_resolution_s),
     ),
-    Column("usual gap", "the longest gap before the move", lambda found: _duration(found.usual_gap_s)),
+    Column("usual gap", "the longest gap before the move", lambda found: duration(found.usual_gap_s)),
     Column(
         "failed", "questions that were not answered well, of all that were sent", lambda found: f"{found.failed} of {found.sent}"
     ),
@@ -64,7 +64,7 @@ _COLUMNS = (
     Column(
         "first good answer",
         "from the end of the command to the first good answer",
-        lambda found: _duration(found.first_good_after_s),
+        lambda found: duration(found.first_good_after_s),
     ),
     Column(
         "stalls",
@@ -86,9 +86,9 @@ _COLUMNS = (
 )
 
 
-def columns_of(findings: Findings, wide: bool = True) -> list[Column]:
+def columns_of(findings: Sequence[Findings], wide: bool = True) -> list[Column]:
     """The columns that these findings fill; without those that only a page has room for, unless it is ``wide``."""
-    streams = any(found.stream is not None for found in findings.figures)
+    streams = any(found.stream is not None for each in findings for found in each.figures)
     return [column for column in _COLUMNS if (wide or not column.wide) and (streams or not column.of_streams)]
 
 
@@ -108,7 +108,7 @@ def _stalls(stream: StreamFigures | None) -> str:
         return "never played"
     if not stream.stalls:
         return "none"
-    length = _duration(stream.stalled_s) if not stream.stalled_at_end else f"at least {_duration(stream.stalled_at_least_s)}"
+    length = duration(stream.stalled_s) if not stream.stalled_at_end else f"at least {duration(stream.stalled_at_least_s)}"
     return f"{stream.stalls}, {length}"
 
 
@@ -118,11 +118,12 @@ def _opinion(stream: StreamFigures | None) -> str:
 
 def _gap(found: CheckFigures) -> str:
     if found.longest_gap_s is None:
-        return UNKNOWN if found.longest_gap_at_least_s is None else f"at least {_duration(found.longest_gap_at_least_s)}"
-    return _duration(found.longest_gap_s) + ("" if found.stands_out else " (as usual)")
+        return UNKNOWN if found.longest_gap_at_least_s is None else f"at least {duration(found.longest_gap_at_least_s)}"
+    return duration(found.longest_gap_s) + ("" if found.stands_out else " (as usual)")
 
 
-def _duration(figure_s: float | None) -> str:
+def duration(figure_s: float | None) -> str:
+    """A duration as the tables say it."""
     if figure_s is None:
         return UNKNOWN
     if figure_s < _SHORTEST_S:
@@ -131,30 +132,36 @@ def _duration(figure_s: float | None) -> str:
     return f"{figure_s * 1e3:.3g} ms" if figure_s < 1 else format_duration(figure_s)
 
 
-def timeline_rows(findings: Findings) -> list[dict[str, Any]]:
+def whole_window(findings: Sequence[Findings]) -> Window:
+    """From the first question of all moves to the last."""
+    first, last = findings[0].watched.window, findings[-1].watched.window
+    return Window(first.began_ns, first.from_ns, last.to_ns, last.ended_ns)
+
+
+def timeline_rows(findings: Sequence[Findings]) -> list[dict[str, Any]]:
     """For each check the time in steps, each with the worst that happened in it, its gaps that stand out, and its stalls."""
-    window = findings.watched.window
-    by_check = findings.watched.questions.partition_by("check", as_dict=True)
+    window = whole_window(findings)
+    questions = pl.concat([each.watched.questions for each in findings])
+    by_check = questions.partition_by("check", as_dict=True)
     rows: list[dict[str, Any]] = []
-    for position, (check, found) in enumerate(zip(findings.watched.plan.checks, findings.figures, strict=True)):
-        frame = by_check.get((position,), findings.watched.questions.clear())
+    for position, check in enumerate(findings[0].watched.plan.checks):
         label = f"{position + 1} {check.name}"
-        rows += [{"check": label, **row} for row in _steps(frame, window)]
-        rows += [
-            {"check": label, "from_s": _s(gap.from_ns, window), "to_s": _s(gap.to_ns, window), "part": "gap", "count": 1}
-            for gap in found.disturbances
-        ]
-        rows += [
-            {
-                "check": label,
-                "from_s": _at_s(stall.from_s, window),
-                "to_s": _at_s(stall.to_s, window),
-                "part": "stall",
-                "count": 1,
-            }
-            for stall in (found.stream.moments if found.stream is not None else ())
-        ]
+        found = _steps(by_check.get((position,), questions.clear()), window)
+        for each in findings:
+            found += _notable(each.figures[position], window)
+        rows += [{"check": label, **row} for row in found]
     return rows
+
+
+def _notable(found: CheckFigures, window: Window) -> list[dict[str, Any]]:
+    stalls = found.stream.moments if found.stream is not None else ()
+    parts = [("gap", gap.from_ns / 1e9, gap.to_ns / 1e9) for gap in found.disturbances]
+    parts += [("stall", stall.from_s, stall.to_s) for stall in stalls]
+    began_s = window.began_ns / 1e9
+    return [
+        {"from_s": round(from_s - began_s, 4), "to_s": round(to_s - began_s, 4), "part": part, "count": 1}
+        for part, from_s, to_s in parts
+    ]
 
 
 def _steps(frame: pl.DataFrame, window: Window) -> list[dict[str, Any]]:
@@ -183,11 +190,3 @@ def _late_ns(known: pl.DataFrame) -> float:
     """An answer is late that took ten times as long as most, and 10 ms at least."""
     taken = (known.get_column("ended_ns") - known.get_column("due_ns")).median()
     return max(10e6, 10 * float(taken)) if isinstance(taken, (int, float)) else 10e6
-
-
-def _s(moment_ns: int, window: Window) -> float:
-    return round((moment_ns - window.began_ns) / 1e9, 4)
-
-
-def _at_s(moment_s: float, window: Window) -> float:
-    return round(moment_s - window.began_ns / 1e9, 4)

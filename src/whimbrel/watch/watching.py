@@ -1,4 +1,6 @@
-"""The course of a watch: try each check, wait until all is steady, let the command make the move, wait until all is as before."""
+"""The course of a watch: try each check; for each move wait until all is steady, let the command make it, wait until all is
+as before.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +11,9 @@ import signal
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from dataclasses import dataclass
+
+import polars as pl
 
 from whimbrel.analysis.answers import Window
 from whimbrel.analysis.steadiness import Recent, as_before, span_ns, steady
@@ -17,7 +22,7 @@ from whimbrel.units import format_duration
 from whimbrel.watch.asking import Asking
 from whimbrel.watch.command import Reserve, WatchedCommand, need_command, raise_descriptor_limit
 from whimbrel.watch.log import whole_frame
-from whimbrel.watch.plan import Mark, Ran, Watched, WatchPlan
+from whimbrel.watch.plan import Mark, Ran, Turn, Watched, WatchPlan
 
 # No longer than that the steady state is looked for.
 MOST_BEFORE_S, MOST_AFTER_S = 30.0, 60.0
@@ -29,8 +34,8 @@ _FOR_THE_COMMAND = 2
 Say = Callable[[str], None]
 
 
-def watch(plan: WatchPlan, say: Say) -> Watched:
-    """Does it all; UsageError when a check is silent before the command is started, unless that may be so."""
+def watch(plan: WatchPlan, say: Say) -> list[Watched]:
+    """Does it all, one item per move; UsageError when a check is silent before the first, unless that may be so."""
     if plan.command:
         need_command(plan.command)
     raise_descriptor_limit()
@@ -41,6 +46,18 @@ def watch(plan: WatchPlan, say: Say) -> Watched:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@dataclass(frozen=True)
+class _Made:
+    """One move, as far as it has come."""
+
+    turn: Turn
+    began_at: datetime.datetime
+    began_ns: int
+    ended_ns: int
+    ran: Ran | None
+    notes: list[str]
 
 
 class _Course:
@@ -54,24 +71,19 @@ class _Course:
         self._ended_with: int | None = None
         self._span_ns = [span_ns(check.rate_per_s) for check in plan.checks]
 
-    async def go(self) -> Watched:
+    async def go(self) -> list[Watched]:
         self._enough = asyncio.Event()
         self._listen_to_the_user()
         self._reserve = Reserve()
+        self._reserve.hold()
         asking = Asking(self._plan.checks)
         self._logs = asking.logs
         self._asking = asking
         try:
             await self._try()
-            began_at = datetime.datetime.now(datetime.UTC)
-            began_ns = time.monotonic_ns()
+            since_ns = time.monotonic_ns()
             asking.start()
-            ran = None
-            if self._plan.command:
-                ran = await self._with_command()
-            else:
-                await self._without_command()
-            ended_ns = time.monotonic_ns()
+            made = await self._all_moves()
             asking.check_alive()
         except InstrumentError as error:
             if self._ended_with is not None:
@@ -80,27 +92,63 @@ class _Course:
         finally:
             await asking.stop(self._enough)
             self._reserve.release()
+        questions, films = whole_frame(asking.logs), asking.films()
+        return [self._watched(each, since_ns, questions, films) for each in made]
+
+    def _watched(self, made: _Made, since_ns: int, questions: pl.DataFrame, films: dict[int, pl.DataFrame]) -> Watched:
+        if self._plan.several:
+            questions = questions.filter(pl.col("due_ns").is_between(made.began_ns, made.ended_ns, closed="left"))
         return Watched(
             plan=self._plan,
-            began_at=began_at,
-            window=self._window(began_ns, ended_ns, ran),
-            questions=whole_frame(asking.logs),
-            ran=ran,
-            marks=self._marks,
-            holes=asking.looks.holes,
-            words=[dict(log.words) for log in asking.logs],
-            films=asking.films(),
-            notes=self._notes,
+            began_at=made.began_at,
+            window=self._window(made),
+            questions=questions,
+            ran=made.ran,
+            marks=[mark for mark in self._marks if not self._plan.several or made.began_ns <= mark.t_ns < made.ended_ns],
+            holes=self._asking.looks.holes,
+            words=[dict(log.words) for log in self._logs],
+            films=films,
+            notes=made.notes,
             interrupted=self._signals > 0,
+            turn=made.turn,
+            since_ns=since_ns,
         )
 
-    def _window(self, began_ns: int, ended_ns: int, ran: Ran | None) -> Window:
+    async def _all_moves(self) -> list[_Made]:
+        """One after the other, no more once one has failed or the user has had enough."""
+        made: list[_Made] = []
+        turns = self._plan.turns
+        for position, turn in enumerate(turns):
+            if self._plan.several:
+                warms_up = "" if turn.counts else ", to warm up"
+                self._say(f"move {position + 1} of {len(turns)}, {turn.way}{warms_up}")
+            made.append(await self._one_move(turn))
+            ran, left = made[-1].ran, len(turns) - position - 1
+            ended_badly = ran is not None and ran.exit_code != 0
+            if left and (ended_badly or self._enough.is_set() or self._signals):
+                why = f"the command ended with {ran.exit_code}" if ran is not None and ended_badly else "interrupted"
+                made[-1].notes.append(f"{why}: {left} more move{'s were' if left > 1 else ' was'} not begun")
+            if ended_badly or self._enough.is_set() or self._signals:
+                break
+        return made
+
+    async def _one_move(self, turn: Turn) -> _Made:
+        began_at, began_ns = datetime.datetime.now(datetime.UTC), time.monotonic_ns()
+        self._notes = []
+        ran = None
+        if self._plan.command:
+            ran = await self._with_command(turn, began_ns)
+        else:
+            await self._without_command()
+        return _Made(turn, began_at, began_ns, time.monotonic_ns(), ran, self._notes)
+
+    def _window(self, made: _Made) -> Window:
         """The move is the command; without one, it is from the first mark to the last."""
-        if ran is not None:
-            return Window(began_ns, ran.started_ns, ran.ended_ns, ended_ns)
+        if made.ran is not None:
+            return Window(made.began_ns, made.ran.started_ns, made.ran.ended_ns, made.ended_ns)
         if self._marks and not self._plan.command:
-            return Window(began_ns, self._marks[0].t_ns, self._marks[-1].t_ns, ended_ns)
-        return Window(began_ns, None, None, ended_ns)
+            return Window(made.began_ns, self._marks[0].t_ns, self._marks[-1].t_ns, made.ended_ns)
+        return Window(made.began_ns, None, None, made.ended_ns)
 
     def _listen_to_the_user(self) -> None:
         loop = asyncio.get_running_loop()
@@ -162,15 +210,15 @@ class _Course:
         for line in silent:
             self._say(f"no good answer yet: {line}")
 
-    async def _with_command(self) -> Ran | None:
-        await self._before()
+    async def _with_command(self, turn: Turn, began_ns: int) -> Ran | None:
+        await self._before(began_ns)
         if self._enough.is_set():
             self._notes.append("interrupted before the command was started")
             return None
-        usual_ns = [_longest_ns(log.recent) for log in self._logs]
-        self._say(f"starting {self._plan.command[0]}")
+        usual_ns = [_longest_ns(log.ended_since(began_ns)) for log in self._logs]
+        self._say(f"starting {self._plan.command_of(turn)[0] if turn.way == 'there' else self._plan.back[-1]}")
         self._reserve.release()
-        self._command = WatchedCommand(self._plan)
+        self._command = WatchedCommand(self._plan, turn)
         ending = asyncio.create_task(self._command.end())
         while not ending.done() and not self._enough.is_set():
             # Even if what asks has failed: whoever started a move hears of its end.
@@ -185,15 +233,15 @@ class _Course:
         if not self._command.finish():
             self._notes.append("the command has ended, but something it started still runs and may go on with the move")
         self._command = None
+        self._reserve.hold()
         if not self._signals:
             await self._after(ran, usual_ns)
         return ran
 
-    async def _before(self) -> None:
+    async def _before(self, began_ns: int) -> None:
         if self._plan.before_s is not None:
             await self._pause(self._plan.before_s)
             return
-        began_ns = time.monotonic_ns()
         self._say("watching until all is steady")
 
         def settled(position: int, now_ns: int) -> bool:

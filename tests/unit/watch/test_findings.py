@@ -13,7 +13,7 @@ from whimbrel.checks.url import parse_check
 from whimbrel.errors import UsageError
 from whimbrel.records.series import PACKETS_SCHEMA
 from whimbrel.watch.findings import as_json, findings_of
-from whimbrel.watch.limits import parse_limit
+from whimbrel.watch.limits import parse_limit, ticks_of
 from whimbrel.watch.plan import Watched
 from whimbrel.watch.rows import columns_of, lines_of, timeline_rows
 
@@ -22,9 +22,9 @@ BROKEN = [*good(0, 4_000), (4_000, 4_000, 4_000, "lost", None), *DARK, *good(4_5
 
 
 def test_the_object_that_json_prints() -> None:
-    found = json.loads(json.dumps(as_json(findings_of(watched(("http://a.example/#web", BROKEN)), []))))
+    found = json.loads(json.dumps(as_json(findings_of(watched(("http://a.example/#web", BROKEN))))))
     assert found["command"] == {"exit_code": 3, "started_s": 4.0, "ended_s": 5.0}
-    assert (found["began_at"], found["watched_s"], found["limits"]) == ("2026-01-02T03:04:05.000+00:00", 10.0, [])
+    assert (found["began_at"], found["watched_s"]) == ("2026-01-02T03:04:05.000+00:00", 10.0)
     assert (found["marks"], found["notes"]) == ([{"t_s": 4.5, "text": "half-way"}], ["a note"])
     [check] = found["checks"]
     assert {key: check[key] for key in ("name", "kind", "url", "sent", "failed", "failures", "connections_lost")} == {
@@ -52,7 +52,7 @@ def test_the_object_that_json_prints() -> None:
 
 def test_without_a_command_its_figures_are_not_known() -> None:
     found = as_json(
-        findings_of(watched(("icmp:a.example", good(0, 10_000)), ran=None, window=Window(0, None, None, 10_000 * MS)), [])
+        findings_of(watched(("icmp:a.example", good(0, 10_000)), ran=None, window=Window(0, None, None, 10_000 * MS)))
     )
     assert found["command"] == {"exit_code": None, "started_s": None, "ended_s": None}
 
@@ -75,9 +75,9 @@ def test_without_a_command_its_figures_are_not_known() -> None:
     ],
 )
 def test_what_makes_figures_doubtful_is_said(rows: list[Row], words: dict[str, str], flag: str) -> None:
-    findings = findings_of(watched(("http://a.example/", rows), words=[words]), [])
+    findings = findings_of(watched(("http://a.example/", rows), words=[words]))
     assert any(flag in each for each in findings.flags[0]), findings.flags
-    assert lines_of(findings, columns_of(findings))[0][0] == "http://a.example/*"
+    assert lines_of(findings, columns_of([findings]))[0][0] == "http://a.example/*"
 
 
 def test_limits() -> None:
@@ -90,7 +90,9 @@ def test_limits() -> None:
             "web: answers_per_s.after > 19",
         )
     ]  # fmt: skip
-    assert [(tick.arm, tick.limit.words, tick.kept) for tick in findings_of(given, limits).ticks] == [
+    assert [
+        (tick.arm, tick.limit.words, tick.kept) for tick in ticks_of(limits, given.plan.checks, [findings_of(given).figures])
+    ] == [
         ("web", "longest_gap_s < 0.5", False),
         ("host", "longest_gap_s < 0.5", True),
         ("web", "failed <= 10", True),
@@ -105,7 +107,8 @@ def test_limits() -> None:
 def test_a_limit_on_a_gap_that_had_not_ended_says_how_long_it_was_at_least() -> None:
     dark: list[Row] = [(at, at, at + 1, "refused", None) for at in range(9_000, 10_000, 50)]
     given = watched(("http://a.example/", [*good(0, 9_000), *dark]))
-    [tick] = findings_of(given, [parse_limit("longest_gap_s < 5", given.plan.checks)]).ticks
+    limits = [parse_limit("longest_gap_s < 5", given.plan.checks)]
+    [tick] = ticks_of(limits, given.plan.checks, [findings_of(given).figures])
     assert (tick.value, tick.kept, tick.reason) == (None, False, "it is at least 1.048")
 
 
@@ -121,8 +124,8 @@ def test_no_limit(text: str) -> None:
 
 
 def test_a_line_of_the_table() -> None:
-    findings = findings_of(watched(("http://a.example/#web", BROKEN)), [])
-    columns = columns_of(findings)
+    findings = findings_of(watched(("http://a.example/#web", BROKEN)))
+    columns = columns_of([findings])
     [line] = lines_of(findings, columns)
     assert dict(zip(["check", *(column.heading for column in columns)], line, strict=True)) == {
         "check": "web", "longest gap": "550 ms", "known to": "50 ms", "usual gap": "50 ms", "failed": "10 of 200",
@@ -144,7 +147,7 @@ def stream_watch(**others: Any) -> Watched:
 def test_a_stream_gives_stalls_and_an_opinion() -> None:
     given = stream_watch()
     limits = [parse_limit(text, given.plan.checks) for text in ("stream.stalls <= 0", "tv: stream.stalling_mos > 3")]
-    findings = findings_of(given, limits)
+    findings = findings_of(given)
     tv, host = json.loads(json.dumps(as_json(findings)))["checks"]
     assert host["stream"] is None
     assert tv["stream"] == {
@@ -153,25 +156,28 @@ def test_a_stream_gives_stalls_and_an_opinion() -> None:
         "stalling_mos": pytest.approx(3.5 * math.exp(-(0.15 * 1.5 + 0.19)) + 1.5), "missing_segments": None, "missed_s": None,
         "moments": [{"from_s": pytest.approx(5.5), "to_s": pytest.approx(7.0)}],
     }  # fmt: skip
-    columns = columns_of(findings, wide=False)
+    columns = columns_of([findings], wide=False)
     lines = lines_of(findings, columns)
     at = [column.heading for column in columns].index("stalls") + 1
     assert [line[at : at + 2] for line in lines] == [["1, 1.5 s", "3.81"], ["–", "–"]]
-    assert [(row["from_s"], row["to_s"]) for row in timeline_rows(findings) if row["part"] == "stall"] == [(5.5, 7.0)]
+    assert [(row["from_s"], row["to_s"]) for row in timeline_rows([findings]) if row["part"] == "stall"] == [(5.5, 7.0)]
     # A check that plays nothing has no stalls to be limited.
-    assert [(tick.arm, tick.kept) for tick in findings.ticks] == [("tv", False), ("tv", True)]
+    assert [(tick.arm, tick.kept) for tick in ticks_of(limits, given.plan.checks, [findings.figures])] == [
+        ("tv", False),
+        ("tv", True),
+    ]
     assert findings.flags == [[], []]
 
 
 def test_a_stall_in_which_whimbrel_itself_stood_still_is_flagged() -> None:
-    findings = findings_of(stream_watch(holes=[(6_000 * MS, 6_100 * MS)]), [])
+    findings = findings_of(stream_watch(holes=[(6_000 * MS, 6_100 * MS)]))
     assert any("stood still in a stall" in flag for flag in findings.flags[0])
     assert findings.flags[1] == []
 
 
 def test_the_timeline_says_the_worst_of_each_moment_and_stays_small() -> None:
-    findings = findings_of(watched(("http://a.example/#web", BROKEN)), [])
-    rows = timeline_rows(findings)
+    findings = findings_of(watched(("http://a.example/#web", BROKEN)))
+    rows = timeline_rows([findings])
     assert {row["check"] for row in rows} == {"1 web"}
     failures = [row for row in rows if row["part"] == "failures"]
     assert sum(row["count"] for row in failures) == 11
@@ -179,7 +185,5 @@ def test_the_timeline_says_the_worst_of_each_moment_and_stays_small() -> None:
     [gap] = [row for row in rows if row["part"] == "gap"]
     assert (gap["from_s"], gap["to_s"]) == (3.952, 4.502)
     assert sum(row["count"] for row in rows if row["part"] == "answers") == 190
-    long = findings_of(
-        watched(("http://a.example/", [(at / 10, at / 10, at / 10 + 1, "good", None) for at in range(99_000)])), []
-    )
-    assert len(timeline_rows(long)) < 10
+    long = findings_of(watched(("http://a.example/", [(at / 10, at / 10, at / 10 + 1, "good", None) for at in range(99_000)])))
+    assert len(timeline_rows([long])) < 10
