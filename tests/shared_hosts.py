@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from whimbrel.engines import libvirt_storage
+from whimbrel.engines.hypervisor import HostMemory
 from whimbrel.engines.libvirt import Connection
 from whimbrel.errors import EngineError
 from whimbrel.hosts import remote
@@ -59,6 +60,12 @@ class FakeLibvirt:
     def host_identity(self) -> tuple[str, str]:
         return self.number, f"machine-{self.number}"
 
+    def versions(self) -> dict[str, str]:
+        return {"libvirt": "11.3.0", "qemu": "10.0.0"}
+
+    def memory(self) -> HostMemory:
+        return HostMemory(8 * 2**30, 2 * 2**30, 0, 2 * 2**30)
+
 
 class FakePool:
     """The shared folder, as one libvirtd's pool shows it."""
@@ -93,6 +100,9 @@ class FakePool:
 
     def remove(self, name: str) -> None:
         self._folder.pop(name, None)
+
+    def free_bytes(self) -> int:
+        return 100 * 2**30
 
 
 class SharedHosts:

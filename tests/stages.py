@@ -1,14 +1,17 @@
 """A command in one of the stages of a campaign, made of what the real ones are made of: ``python -m tests.stages STAGE FOLDER``.
 
-It says something again and again for ten seconds, and makes the file ``ready`` when it has come that far, ``done`` at the end.
+It says something again and again until there is a file ``enough``. It makes the file ``ready`` when it has come that far,
+``told`` when a signal has come, ``removed`` when a clean-up has come to its end, and ``done`` at the end of all.
 """
 
 from __future__ import annotations
 
+import signal
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
 
 from whimbrel.cli.streams import hold_streams
 
@@ -27,12 +30,28 @@ from whimbrel.system import ledger as ledgers  # noqa: E402
 from whimbrel.system.ledger import Ledger  # noqa: E402
 
 Say = Callable[[str], None]
+# Only so that what nobody ends does not go on for ever.
+PATIENCE_S = 600.0
 
 
-def work(folder: Path, say: Say, seconds: float = 10) -> None:
+def note_signals(folder: Path) -> None:
+    """Says in a file that a signal has come, whoever listens to us; then it is handled as before."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        handler = signal.getsignal(number)
+        assert callable(handler)
+
+        def noted(number: int, frame: FrameType | None, handler: Callable[..., object] = handler) -> None:
+            (folder / "told").touch()
+            handler(number, frame)
+
+        signal.signal(number, noted)
+
+
+def work(folder: Path, say: Say) -> None:
+    note_signals(folder)
     (folder / "ready").touch()
-    until_s = time.monotonic() + seconds
-    while time.monotonic() < until_s:
+    until_s = time.monotonic() + PATIENCE_S
+    while not (folder / "enough").exists() and time.monotonic() < until_s:
         say("working")
         time.sleep(0.02)
 
@@ -58,7 +77,11 @@ def move(folder: Path, say: Say, ledger: Ledger) -> None:
 
 
 def clear_up(folder: Path, say: Say, ledger: Ledger) -> None:
-    ledgers.register_undo("volume", lambda name: work(folder, say, 8))
+    def remove(_: str) -> None:
+        work(folder, say)
+        (folder / "removed").touch()
+
+    ledgers.register_undo("volume", remove)
     ledger.undo_all()
 
 
@@ -75,8 +98,7 @@ def stage(name: str, folder: Path) -> None:
             STAGES[name](folder, steps.step, ledger)
         finally:
             ledger.undo_all()
-        if name != "clean-up":
-            (folder / "done").touch()
+        (folder / "done").touch()
 
 
 if __name__ == "__main__":

@@ -59,8 +59,9 @@ def test_it_ends_with_a_block_that_failed(lab: Lab) -> None:
 
 
 def test_it_may_end_by_itself(lab: Lab) -> None:
-    with attended(lab.hosts["a"], ["true"]) as program:
-        assert program.ended(10)
+    with attended(lab.hosts["a"], ["sleep", "0.5"]) as program:
+        assert program.ended(0) is False
+        assert program.ended(10) is True
 
 
 def test_its_last_words_are_said_when_it_fails(lab: Lab) -> None:

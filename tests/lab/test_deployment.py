@@ -29,6 +29,7 @@ from whimbrel.lab.lab import Lab
 from whimbrel.lab.server import Server
 from whimbrel.spec.fields import HostName
 from whimbrel.spec.load import load_campaign
+from whimbrel.system import ledger as ledgers
 from whimbrel.system.deadline import pause
 
 PROJECT = Path(__file__).parents[2]
@@ -156,7 +157,7 @@ def by_command_line(deployed: Deployed, *words: str) -> Iterator[subprocess.Pope
             yield running
     finally:
         ledger.acquire()
-        ledger._kept.unlink()
+        (ledgers.folder() / f"{ledger.name}.kept").unlink()
 
 
 def killed(deployed: Deployed, word: str, *words: str) -> None:

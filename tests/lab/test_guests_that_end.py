@@ -56,7 +56,7 @@ class Ender:
             if self._command == "reset":
                 time.sleep(self._after_s)
                 self.ended_s = time.monotonic()
-                domain._raw.reset()
+                connection.raw.lookupByUUIDString(domain.uuid).reset()
                 return
             # Begun before a move has the guest to itself.
             script = f"sleep {self._after_s}; {self._command}"

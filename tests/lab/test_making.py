@@ -17,7 +17,7 @@ from tests.lab.test_command_line import ENVIRONMENT, FAST, wait_for_word, whimbr
 from tests.labs import QUICK
 from tests.snapshot import snapshot
 from whimbrel.images.store import ImageStore
-from whimbrel.moves.making import _beside
+from whimbrel.moves.making import made_beside
 from whimbrel.system.deadline import Deadline, wait_until
 from whimbrel.system.ledger import Ledger, all_ledgers
 from whimbrel.system.process import ProcessId
@@ -142,11 +142,11 @@ def test_what_became_of_the_second_is_said(tmp_path: Path, monkeypatch: pytest.M
     told: list[str] = []
     with Ledger("second") as ledger:
         # Without a lab it can make no states.
-        with _beside("states", [], ledger, None, told.append):
+        with made_beside("states", [], ledger, None, told.append):
             second = second_of(os.getpid())
             assert second is not None
             wait_until(lambda: (not second.alive or None, "it lives"), "the second process to end", Deadline(60))
-        with _beside("images", [], ledger, None, told.append):
+        with made_beside("images", [], ledger, None, told.append):
             pass
     [words] = told
     assert words.startswith("what made states beside has failed, and all of them were made here: ")

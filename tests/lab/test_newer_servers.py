@@ -56,7 +56,7 @@ def test_a_post_copy_move_that_breaks_again_is_taken_up_again(
     deployed: Deployed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # So that the second break comes after the time in which a move that is taken up has to begin to send.
-    monkeypatch.setattr(recovering, "_TAKEN_UP_S", 4.0)
+    monkeypatch.setattr(recovering, "TAKEN_UP_S", 4.0)
     found: list[tuple[str, list[str]]] = []
     with spectators(deployed.lab, tmp_path, viewers=0) as seen:
         moving = deployed.begin_post_copy()

@@ -16,7 +16,7 @@ from whimbrel.errors import CleanUpError, UsageError
 from whimbrel.system import links, netns
 from whimbrel.system.cgroups import Cgroup, machine_cpus
 from whimbrel.system.deadline import Deadline, wait_until
-from whimbrel.system.ledger import Entry, Ledger
+from whimbrel.system.ledger import Entry, Ledger, folder
 from whimbrel.system.process import run, start
 
 PROJECT = Path(__file__).parents[2]
@@ -106,7 +106,7 @@ def test_a_lab_in_use_is_not_shared_and_gc_leaves_it_alone(tmp_path: Path) -> No
 def test_an_entry_cut_off_by_a_crash_is_not_an_entry(tmp_path: Path) -> None:
     with Ledger("cut") as ledger:
         ledger.add("folder", str(tmp_path / "made"))
-        with ledger._file.open("a") as stream:
+        with (folder() / "cut.jsonl").open("a") as stream:
             stream.write('{"kind": "net')
         assert ledger.entries == [Entry("folder", str(tmp_path / "made"))]
         ledger.undo_all()

@@ -35,7 +35,7 @@ def film(tmp_path: Path) -> Path:
 
 def told(folder: Path, film: Path, module: str, configuration: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> str:
     """What is said of two viewers that do not play."""
-    monkeypatch.setattr(instruments, "_PLAYING_S", 4.0)
+    monkeypatch.setattr(instruments, "PLAYING_S", 4.0)
     asked = {**configuration, "viewers": 2}
     with native_origin(folder, RATE_BYTES_PER_S, LENGTH_S, film) as origin, ExitStack() as holding:
         player = Instrument("player", module, asked, output=folder / "s.parquet", log_file=folder / "log", wrap=origin.inside)

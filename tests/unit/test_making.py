@@ -10,7 +10,7 @@ from whimbrel.campaign import plan_trials
 from whimbrel.images.jobs import missing
 from whimbrel.images.store import ImageStore
 from whimbrel.lab.lab import Lab, ledger_of
-from whimbrel.moves.making import _lab_beside
+from whimbrel.moves.making import lab_beside
 from whimbrel.moves.needs import image_jobs, wanted_of
 from whimbrel.spec.campaign import CampaignSpec
 from whimbrel.spec.load import load_campaign
@@ -36,7 +36,7 @@ def paper() -> CampaignSpec:
 
 def test_the_second_lab_has_the_cpus_of_the_server_that_idles() -> None:
     lab = lab_of("lab.servers.a.cpus=[0, 2]", "lab.servers.b.cpus=[1, 3]", "lab.tls=true", "lab.link_delay=1 s")
-    beside = _lab_beside(lab, GUEST_BYTES)
+    beside = lab_beside(lab, GUEST_BYTES)
     assert beside is not None
     assert beside.name == "quick-beside"
     assert beside.servers["a"].cpus == (1, 3)
@@ -48,8 +48,8 @@ def test_the_second_lab_has_the_cpus_of_the_server_that_idles() -> None:
 
 
 def test_there_is_none_where_two_guests_would_share_a_cpu_or_have_no_memory() -> None:
-    assert _lab_beside(lab_of("lab.servers.a.cpus=[0, 1]", "lab.servers.b.cpus=[1]"), GUEST_BYTES) is None
-    assert _lab_beside(lab_of("lab.servers.a.cpus=[0]", "lab.servers.b.cpus=[1]"), 2**49) is None
+    assert lab_beside(lab_of("lab.servers.a.cpus=[0, 1]", "lab.servers.b.cpus=[1]"), GUEST_BYTES) is None
+    assert lab_beside(lab_of("lab.servers.a.cpus=[0]", "lab.servers.b.cpus=[1]"), 2**49) is None
 
 
 def test_trials_that_need_the_same_are_named_once() -> None:

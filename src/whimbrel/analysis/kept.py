@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +19,7 @@ from whimbrel.analysis.figures import SERIES, TrialFigures, figures_of
 from whimbrel.records.store import StoredTrial, write_json
 
 # All that a figure comes from, but for the record itself.
-_CODE = ("analysis", "records", "spec", "units.py")
+_SOURCES = ("analysis", "records", "spec", "units.py")
 
 
 class KeptFigures(TrialFigures):
@@ -45,7 +44,7 @@ def kept_figures(stored: StoredTrial) -> TrialFigures:
 
 def _source(stored: StoredTrial) -> str:
     """What figures of the trial are derived from, and by what: unlike for all that is not the same."""
-    return " ".join([_code(), str(stored.record_sha256), *(_sha256(stored.file_of(name)) for name in SERIES)])
+    return " ".join([CODE_SHA256, str(stored.record_sha256), *(_sha256(stored.file_of(name)) for name in SERIES)])
 
 
 def _sha256(file: Path) -> str:
@@ -56,19 +55,17 @@ def _sha256(file: Path) -> str:
         return type(error).__name__
 
 
-@cache
-def _code() -> str:
-    """Releases and commits differ in it only where figures may."""
+def code_sha256(top: Path) -> str:
+    """Of the code in this package folder that figures come from: releases and commits differ in it only where figures may."""
     found = hashlib.sha256(f"numpy {np.__version__}, polars {pl.__version__}".encode())
-    top = Path(whimbrel.__file__).parent
-    for name in _CODE:
+    for name in _SOURCES:
         for file in sorted((top / name).rglob("*.py")) if (top / name).is_dir() else [top / name]:
             found.update(f"\n{file.relative_to(top)}\n".encode() + file.read_bytes())
     return found.hexdigest()
 
 
 # Now, and not when it is first asked for: the code on disk may be another by then, as a campaign takes days.
-_code()
+CODE_SHA256 = code_sha256(Path(whimbrel.__file__).parent)
 
 
 def _checksum(figures: TrialFigures, source: str) -> str:

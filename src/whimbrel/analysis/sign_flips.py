@@ -40,7 +40,7 @@ Yesses = npt.NDArray[np.bool_]
 Alternative = Literal["two-sided", "greater", "less"]
 
 # Up to so many differences the interval's ends are looked for one by one. They have n (n + 1) / 2 averages to look at.
-_FEW = 30
+FEW_DIFFERENCES = 30
 # So many doublings of a chance stay far from the largest number there is.
 _FACTORS = 500
 # Differences closer than this are tied: logarithms of equal ratios may differ in their last digits.
@@ -145,7 +145,7 @@ def _first_not_rejected(values: Floats, averages: Floats, centre: float, alpha: 
 
     positions = range(start, min(len(averages), int(np.searchsorted(averages, centre, "right")) + 1))
     # The nearer to the centre, the less is rejected; only of a few differences ties make steps that may go back.
-    if len(values) <= _FEW:
+    if len(values) <= FEW_DIFFERENCES:
         first = next((position for position in positions if kept(position)), None)
     else:
         found = bisect_left(positions, True, key=kept)

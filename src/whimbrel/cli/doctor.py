@@ -37,7 +37,7 @@ def doctor(
     """Tries everything that a lab needs on this machine, or that a file's hosts must do; exit code 3 when it is missing."""
     campaign = load_campaign(file) if file is not None else None
     if campaign is None or campaign.hosts is None:
-        tried = [*examine(), _processors(), *what_is_known(ImageStore())]
+        tried = [*examine(), processors_of_two_servers(), *what_is_known(ImageStore())]
         found = None
     else:
         tried = examine_hosts(campaign.hosts)
@@ -60,7 +60,7 @@ def _against_a_move(campaign: CampaignSpec, hosts: HostsSpec, tried: list[Findin
         return examine_all(hosts, wanted_by(campaign), ledger)
 
 
-def _processors() -> Finding:
+def processors_of_two_servers() -> Finding:
     """Whether two servers can have processors of their own, and like ones."""
     cores = cores_of(machine_cpus())
     halves = split(cores, ("a", "b"))

@@ -239,7 +239,7 @@ class _Run:
         if self._keep_on_failure and not succeeded and not interrupted and self._ledger.entries and self._spec.hosts is None:
             name = self._spec.lab.name
             self._ledger.keep(self._spec.lab.model_dump_json())
-            complain(f"the lab is left up: {self._what_is_left(site)}")
+            complain(f"the lab is left up: {left_of(self._last, site)}")
             complain(f"look with 'whimbrel lab exec {name} a -- virsh list --all'")
             complain(f"remove it with 'whimbrel lab down {name}'")
         elif not left_up:
@@ -248,20 +248,6 @@ class _Run:
             self._write_page(self._behind)
         if interrupted and (self._path / "campaign.json").exists():
             complain(f"to go on: {shlex.join([*_HOW_TO_CALL, 'run', '--resume', str(self._path)])}")
-
-    def _what_is_left(self, site: Lab | RemoteSite) -> str:
-        """Of the last trial's guest: what is on the hosts now, not what we last knew."""
-        last = self._last
-        if last is not None and last.record.plan.form == "container":
-            return "the container was left as it was, in the cells of its servers"
-        try:
-            left = what_is_left(site)
-        except WhimbrelError as error:
-            return f"what is on it is unknown ({error.brief})"
-        end = last.record.end if last is not None else None
-        if last is None or end is None:
-            return left
-        return f"{left}; it {end.how}, on host {end.host}: {end.left}. Its console and logs lie in {last.folder / 'logs'}"
 
     def _folder(self, command: str) -> CampaignFolder:
         if not self._resumed:
@@ -293,6 +279,20 @@ class _Run:
             self._steps.note(f"the page could not be written; 'whimbrel report {self._path}' writes it later: {error}")
         ended_s = time.monotonic()
         self._page_due_s = ended_s + 29 * (ended_s - began_s)
+
+
+def left_of(last: StoredTrial | None, site: Lab | RemoteSite) -> str:
+    """What of the last trial's guest is on the hosts now, not what we last knew."""
+    if last is not None and last.record.plan.form == "container":
+        return "the container was left as it was, in the cells of its servers"
+    try:
+        left = what_is_left(site)
+    except WhimbrelError as error:
+        return f"what is on it is unknown ({error.brief})"
+    end = last.record.end if last is not None else None
+    if last is None or end is None:
+        return left
+    return f"{left}; it {end.how}, on host {end.host}: {end.left}. Its console and logs lie in {last.folder / 'logs'}"
 
 
 def write_report(folder: CampaignFolder, figures: bool) -> Report:

@@ -23,7 +23,7 @@ _TERMINAL_COLUMNS = ("scenario", "viewers", "succeeded", "total (s)", "ratio", "
 _NARROWEST_TABLE = 100
 _WIDTH_WITHOUT_TERMINAL = 160
 # Nobody wonders so long; and who does is not told more often than that.
-_PATIENCE_S, _AGAIN_S = 2.0, 10.0
+PATIENCE_S, AGAIN_S = 2.0, 10.0
 
 
 def complain(text: str) -> None:
@@ -123,10 +123,10 @@ def waiting(words: Callable[[], str]) -> Iterator[None]:
     ended = threading.Event()
 
     def speak() -> None:
-        patience_s = _PATIENCE_S
+        patience_s = PATIENCE_S
         while not ended.wait(patience_s):
             notice()(words())
-            patience_s = _AGAIN_S
+            patience_s = AGAIN_S
 
     speaker = threading.Thread(target=speak, name="waiting", daemon=True)
     speaker.start()

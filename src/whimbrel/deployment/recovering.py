@@ -78,7 +78,7 @@ def _bring_back(
     deployment: Deployment, request: MoveRequest, history: History | None, boot_anew: bool, told: Callable[[Decision], None]
 ) -> str:
     interrupted = _interrupted(history)
-    intention = _intention(history, boot_anew)
+    intention = intention_of(history, boot_anew)
     sides: Sides = (
         ContainerSides(request)
         if request.carriers is not None
@@ -137,7 +137,8 @@ def _shutting_down(interrupted: History | None) -> bool:
     return interrupted is not None and interrupted.has(SHUTTING_DOWN) and not interrupted.has("powered off")
 
 
-def _intention(history: History | None, boot_anew: bool) -> Intention:
+def intention_of(history: History | None, boot_anew: bool) -> Intention:
+    """What is asked for and what the journal tells of a move, as ``recovery.decide`` takes it."""
     booted = history is not None and history.has(BOOTED_ANEW)
     interrupted = _interrupted(history)
     if interrupted is None:

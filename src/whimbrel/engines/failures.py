@@ -19,17 +19,17 @@ from whimbrel.errors import EngineError, SilentError
 Side = Literal["source", "destination", "both", "between", "here"]
 
 # libvirt's numbers (virterror.h), which never change.
-_INTERNAL, _NO_MEMORY, _FAILED, _SYSTEM, _NO_NETWORK, _AUTH_FAILED, _NO_POOL = 1, 2, 9, 38, 43, 45, 49
-_INVALID, _UNSUPPORTED, _TIMED_OUT, _ABORTED, _AUTH_CANCELLED, _UNSAFE, _AUTH_UNAVAILABLE = 55, 67, 68, 78, 79, 81, 94
-_NOT_SUPPORTED, _ACCESS_DENIED, _CPU = 84, 88, 91
-_FROM_RPC, _FROM_QEMU, _FROM_STORAGE, _FROM_DOMAIN, _FROM_LIBSSH2, _FROM_LIBSSH = 7, 10, 18, 20, 50, 66
+INTERNAL, NO_MEMORY, FAILED, SYSTEM, NO_NETWORK, AUTH_FAILED, NO_POOL = 1, 2, 9, 38, 43, 45, 49
+INVALID, UNSUPPORTED, TIMED_OUT, ABORTED, AUTH_CANCELLED, UNSAFE, AUTH_UNAVAILABLE = 55, 67, 68, 78, 79, 81, 94
+NOT_SUPPORTED, ACCESS_DENIED, CPU = 84, 88, 91
+FROM_RPC, FROM_QEMU, FROM_STORAGE, FROM_DOMAIN, FROM_LIBSSH2, FROM_LIBSSH = 7, 10, 18, 20, 50, 66
 # What libvirt's words begin with, for those who only hear them, as from virsh; only those of the system's errors have nothing.
 _BEGINNINGS = {
-    _INTERNAL: "internal error: ", _NO_MEMORY: "out of memory", _FAILED: "operation failed: ", _NO_NETWORK: "Network not found",
-    _AUTH_FAILED: "authentication failed", _NO_POOL: "Storage pool not found", _INVALID: "Requested operation is not valid",
-    _UNSUPPORTED: "unsupported configuration: ", _TIMED_OUT: "Timed out during operation", _ABORTED: "operation aborted",
-    _AUTH_CANCELLED: "authentication cancelled", _UNSAFE: "Unsafe migration", _AUTH_UNAVAILABLE: "authentication unavailable",
-    _NOT_SUPPORTED: "Operation not supported", _ACCESS_DENIED: "access denied", _CPU: "the CPU is incompatible with host CPU",
+    INTERNAL: "internal error: ", NO_MEMORY: "out of memory", FAILED: "operation failed: ", NO_NETWORK: "Network not found",
+    AUTH_FAILED: "authentication failed", NO_POOL: "Storage pool not found", INVALID: "Requested operation is not valid",
+    UNSUPPORTED: "unsupported configuration: ", TIMED_OUT: "Timed out during operation", ABORTED: "operation aborted",
+    AUTH_CANCELLED: "authentication cancelled", UNSAFE: "Unsafe migration", AUTH_UNAVAILABLE: "authentication unavailable",
+    NOT_SUPPORTED: "Operation not supported", ACCESS_DENIED: "access denied", CPU: "the CPU is incompatible with host CPU",
 }  # fmt: skip
 
 
@@ -64,75 +64,75 @@ FAILURES: tuple[Failure, ...] = (
         "same-host", "both", "source and destination are one host for libvirt: they have the same host UUID",
         "compare 'virsh -c URI capabilities' of both (host, uuid). If they are one host, there is one copy of the guest:"
         " name another host. If they are two, give one another 'host_uuid' in libvirtd.conf, and restart libvirtd there",
-        (Sign(_INTERNAL, _FROM_QEMU, words="same host"),),
+        (Sign(INTERNAL, FROM_QEMU, words="same host"),),
     ),
     Failure(
         "bridge-missing", "destination", "the destination lacks a bridge or link that the guest is connected to",
         "make one of the name that libvirt gives there ('ip link'), with the MTU of the source's, and move it again",
-        (Sign(_SYSTEM, errno=errno.ENODEV, words="MTU|interface|bridge"), Sign(words="Cannot get interface MTU")),
+        (Sign(SYSTEM, errno=errno.ENODEV, words="MTU|interface|bridge"), Sign(words="Cannot get interface MTU")),
     ),
     Failure(
         "network-missing", "destination", "the destination lacks a virtual network that the guest is connected to",
         "define and start one of that name there ('virsh net-dumpxml' at the source, 'virsh net-define' and 'net-start' there)",
-        (Sign(_NO_NETWORK), Sign(words="no connection driver available for network:")),
+        (Sign(NO_NETWORK), Sign(words="no connection driver available for network:")),
     ),
     Failure(
         "ssh-host-key-changed", "here", "the host's ssh key is not the one that is known of it: it is another machine, or was"
         " installed anew",
         "find out which, from somebody who knows that machine; only then remove the old key ('ssh-keygen -R HOST') and connect"
         " once by hand, as the user who connects (root, or that of the source's libvirtd)",
-        (Sign(_SYSTEM, _FROM_RPC, words="IDENTIFICATION HAS CHANGED"),
-         Sign(_AUTH_FAILED, _FROM_LIBSSH, words="HOST KEY VERIFICATION FAILED")),
+        (Sign(SYSTEM, FROM_RPC, words="IDENTIFICATION HAS CHANGED"),
+         Sign(AUTH_FAILED, FROM_LIBSSH, words="HOST KEY VERIFICATION FAILED")),
     ),
     Failure(
         "ssh-host-key-unknown", "here", "ssh does not know the host's key, and nobody is there to say that it is right",
         "connect once by hand, as the user who connects (root, or that of the source's libvirtd), and compare the key: 'ssh"
         " USER@HOST true'. Or put the key into known_hosts",
-        (Sign(_SYSTEM, _FROM_RPC, words="Host key verification failed"), Sign(words="Can't verify the session host key")),
+        (Sign(SYSTEM, FROM_RPC, words="Host key verification failed"), Sign(words="Can't verify the session host key")),
     ),
     Failure(
         "ssh-permission-denied", "here", "ssh is not let in: the host does not have our key, or the key wants a passphrase",
         "copy the key of the user who connects (root, or that of the source's libvirtd) there: 'ssh-copy-id USER@HOST'; one with"
         " a passphrase has to be in an agent that this user reaches. 'ssh -o BatchMode=yes USER@HOST true' tries it",
-        (Sign(_SYSTEM, _FROM_RPC, words=r"Permission denied \(|Permission denied, please|Too many authentication failures"),
-         Sign(_AUTH_FAILED, _FROM_LIBSSH), Sign(_AUTH_FAILED, _FROM_LIBSSH2)),
+        (Sign(SYSTEM, FROM_RPC, words=r"Permission denied \(|Permission denied, please|Too many authentication failures"),
+         Sign(AUTH_FAILED, FROM_LIBSSH), Sign(AUTH_FAILED, FROM_LIBSSH2)),
     ),
     Failure(
         "ssh-no-helper", "destination", "ssh got in, but there is no program on that host that leads on to its libvirt",
         "install libvirt's daemon there, and netcat or virt-ssh-helper (Debian: libvirt-daemon, netcat-openbsd)",
-        (Sign(_SYSTEM, _FROM_RPC, words=r"(nc|virt-ssh-helper): (command )?not found"),),
+        (Sign(SYSTEM, FROM_RPC, words=r"(nc|virt-ssh-helper): (command )?not found"),),
     ),
     Failure(
         "name-unknown", "between", "a host's name is unknown where it was asked for",
         "enter it in /etc/hosts or in DNS of the machine that connects (this one, or the guest's source), or use an address",
-        (Sign(_SYSTEM, _FROM_RPC, words="Unable to resolve address|Could not resolve hostname"),
-         Sign(_SYSTEM, _FROM_RPC, words="Name or service not known")),
+        (Sign(SYSTEM, FROM_RPC, words="Unable to resolve address|Could not resolve hostname"),
+         Sign(SYSTEM, FROM_RPC, words="Name or service not known")),
     ),
     Failure(
         "libvirt-absent", "here", "no libvirt daemon listens on that socket",
         "start it there ('systemctl start libvirtd', or virtqemud.socket), or name the socket that it has",
-        (Sign(_SYSTEM, _FROM_RPC, words="Failed to connect socket to"),),
+        (Sign(SYSTEM, FROM_RPC, words="Failed to connect socket to"),),
     ),
     Failure(
         "connection-refused", "destination", "that host answers, but nothing listens at that port",
         "see that libvirtd listens there (TLS: 16514, ssh: 22, TCP: 16509), and that no firewall refuses it or the ports of moves"
         " (49152 to 49215)",
-        (Sign(_SYSTEM, _FROM_RPC, errno.ECONNREFUSED), Sign(_SYSTEM, _FROM_RPC, words="Connection refused"),
+        (Sign(SYSTEM, FROM_RPC, errno.ECONNREFUSED), Sign(SYSTEM, FROM_RPC, words="Connection refused"),
          Sign(words="Failed to connect to .*: Connection refused")),
     ),
     Failure(
         "no-route", "between", "there is no way to that address: the host is off, or the network does not lead there",
         "see that the host is on, that the address is right, and that the machine that connects (this one, or the guest's source)"
         " reaches it ('ip route get ADDRESS', 'ping')",
-        (Sign(_SYSTEM, _FROM_RPC, errno.EHOSTUNREACH), Sign(_SYSTEM, _FROM_RPC, errno.ENETUNREACH),
-         Sign(_SYSTEM, _FROM_RPC, words="No route to host|Network is unreachable"),
+        (Sign(SYSTEM, FROM_RPC, errno.EHOSTUNREACH), Sign(SYSTEM, FROM_RPC, errno.ENETUNREACH),
+         Sign(SYSTEM, FROM_RPC, words="No route to host|Network is unreachable"),
          Sign(words="Failed to connect to .*: (No route to host|Network is unreachable)")),
     ),
     Failure(
         "timed-out", "between", "nothing answers at that address: the host stands still, or a firewall drops what is sent",
         "see that the host answers, and that firewalls let libvirt (TLS: 16514, ssh: 22, TCP: 16509) and moves (49152 to 49215)"
         " pass, from here to both hosts and between them",
-        (Sign(_SYSTEM, _FROM_RPC, errno.ETIMEDOUT), Sign(_SYSTEM, _FROM_RPC, words="Connection timed out"),
+        (Sign(SYSTEM, FROM_RPC, errno.ETIMEDOUT), Sign(SYSTEM, FROM_RPC, words="Connection timed out"),
          Sign(words="Failed to connect to .*: Connection timed out")),
     ),
     Failure(
@@ -161,29 +161,29 @@ FAILURES: tuple[Failure, ...] = (
         " is from another authority",
         "libvirt's log on that host says which; 'openssl x509 -noout -dates -ext subjectAltName -issuer -in FILE' shows a"
         " certificate. Each host's must be good for the name or address by which the other calls it",
-        (Sign(_AUTH_FAILED, words="verify peer's certificate|[Cc]ertificate"),
-         Sign(_SYSTEM, _FROM_RPC, words="Unable to read TLS confirmation")),
+        (Sign(AUTH_FAILED, words="verify peer's certificate|[Cc]ertificate"),
+         Sign(SYSTEM, FROM_RPC, words="Unable to read TLS confirmation")),
     ),
     Failure(
         "authentication", "destination", "the host's libvirt did not let us in",
         "see what it asks for there ('auth_...' in libvirtd.conf, or polkit), and connect once by hand: 'virsh -c URI list'",
-        (Sign(_AUTH_FAILED), Sign(_AUTH_CANCELLED), Sign(_AUTH_UNAVAILABLE), Sign(_ACCESS_DENIED)),
+        (Sign(AUTH_FAILED), Sign(AUTH_CANCELLED), Sign(AUTH_UNAVAILABLE), Sign(ACCESS_DENIED)),
     ),
     Failure(
         "storage-not-shared", "both", "the guest's disk lies where only its source sees it",
         "put it on storage that both hosts share (list others than NFS, GFS2, OCFS2 and Ceph in 'shared_filesystems' of"
         " qemu.conf on both), or let it move along (migration.storage: full)",
-        (Sign(_UNSAFE, words="without shared storage"),),
+        (Sign(UNSAFE, words="without shared storage"),),
     ),
     Failure(
         "cache-mode", "source", "the guest's disk is cached on its host, so the destination might read what is old",
         "give its disk cache='none' or 'directsync' in the guest's description, restart the guest in order, and move it then",
-        (Sign(_UNSAFE, words="cache"),),
+        (Sign(UNSAFE, words="cache"),),
     ),
     Failure(
         "unsafe", "both", "libvirt does not think that the guest's data would survive this move",
         "change what it names; who overrides it ('--unsafe') may lose what the guest has written",
-        (Sign(_UNSAFE),),
+        (Sign(UNSAFE),),
     ),
     Failure(
         "host-passthrough", "destination", "the processor there cannot take what the source's gave the guest, as happens to"
@@ -195,14 +195,14 @@ FAILURES: tuple[Failure, ...] = (
         "cpu", "destination", "the destination's processor lacks features that the guest has been given",
         "move it to a host that has them, or give it a CPU model that both have ('virsh hypervisor-cpu-baseline'), and restart it"
         " in order",
-        (Sign(_CPU), Sign(words="guest CPU doesn't match specification|CPU feature .* not supported")),
+        (Sign(CPU), Sign(words="guest CPU doesn't match specification|CPU feature .* not supported")),
     ),
     Failure(
         "machine-type", "destination", "the destination's QEMU does not know the guest's machine type: it is older, or has"
         " dropped it",
         "use a QEMU there that knows it ('qemu-system-x86_64 -machine help'), or give the guest a machine type that both know,"
         " and restart it in order",
-        (Sign(_UNSUPPORTED, words="machine type"), Sign(words="unsupported machine type|Unsupported machine type")),
+        (Sign(UNSUPPORTED, words="machine type"), Sign(words="unsupported machine type|Unsupported machine type")),
     ),
     Failure(
         "machine-differs", "destination", "the guest was started there as another machine type than it has",
@@ -224,8 +224,8 @@ FAILURES: tuple[Failure, ...] = (
         "memory", "destination", "the destination has no memory for the guest",
         "free some there, or move it elsewhere; limits of the group or process count too (systemd's MemoryMax, ulimit -v,"
         " hugepages)",
-        (Sign(words="cannot set up guest memory"), Sign(_INTERNAL, words="Cannot allocate memory"), Sign(_NO_MEMORY),
-         Sign(_SYSTEM, errno=errno.ENOMEM)),
+        (Sign(words="cannot set up guest memory"), Sign(INTERNAL, words="Cannot allocate memory"), Sign(NO_MEMORY),
+         Sign(SYSTEM, errno=errno.ENOMEM)),
     ),
     Failure(
         "ports-used-up", "destination", "every port of the range for moves is in use there",
@@ -246,26 +246,26 @@ FAILURES: tuple[Failure, ...] = (
     Failure(
         "disk-missing", "destination", "the destination does not find the guest's disk, or may not open it",
         "mount the storage there at the same path, and see that QEMU's user may read and write it",
-        (Sign(_SYSTEM, _FROM_STORAGE, errno.ENOENT), Sign(words="Cannot access storage file"), Sign(_NO_POOL),
+        (Sign(SYSTEM, FROM_STORAGE, errno.ENOENT), Sign(words="Cannot access storage file"), Sign(NO_POOL),
          Sign(words=r"Could not open '[^']+': (No such file|Permission denied)")),
     ),
     Failure(
         "already-there", "destination", "the destination has a guest of that name or UUID already",
         "find out whose it is, and whether it runs, before anything is done with it: it may be another guest, or a copy of this"
         " one that an earlier move has left ('whimbrel recover' looks at what is deployed, and ends only what may be ended)",
-        (Sign(_FAILED, _FROM_DOMAIN, words="already (exists|defined)|is already"),
-         Sign(_INVALID, _FROM_DOMAIN, words="already active|already being started")),
+        (Sign(FAILED, FROM_DOMAIN, words="already (exists|defined)|is already"),
+         Sign(INVALID, FROM_DOMAIN, words="already active|already being started")),
     ),
     Failure(
         "job-under-way", "source", "something else is under way with the guest: another move, a save, or a call that hangs",
         "wait for it ('virsh domjobinfo GUEST' shows it), then move the guest again",
-        (Sign(_INVALID, _FROM_QEMU, words="another migration job|another job"),
-         Sign(_TIMED_OUT, words="state change lock"), Sign(_INVALID, words="domain has active block job")),
+        (Sign(INVALID, FROM_QEMU, words="another migration job|another job"),
+         Sign(TIMED_OUT, words="state change lock"), Sign(INVALID, words="domain has active block job")),
     ),
     Failure(
         "cancelled", "source", "somebody told libvirt to stop the move",
         "find out who did ('virsh domjobabort', another tool), and move it again",
-        (Sign(_ABORTED),),
+        (Sign(ABORTED),),
     ),
     Failure(
         "userfaultfd", "destination", "QEMU may not use userfaultfd there, which a post-copy move needs",
@@ -284,22 +284,22 @@ FAILURES: tuple[Failure, ...] = (
         " the network between them is cut",
         "see that libvirtd runs there, why it ended ('journalctl -u libvirtd' or -u virtqemud), and that the hosts reach each"
         " other; then move the guest again",
-        (Sign(_INTERNAL, _FROM_RPC, words="client socket is closed|keepalive timeout", silent=False),
-         Sign(_FAILED, _FROM_QEMU, words="Lost connection to destination")),
+        (Sign(INTERNAL, FROM_RPC, words="client socket is closed|keepalive timeout", silent=False),
+         Sign(FAILED, FROM_QEMU, words="Lost connection to destination")),
     ),
     Failure(
         "host-lost", "source", "our own connection to a host's libvirt broke: libvirtd ended there, or the network to it is cut",
         "see that libvirtd runs there, why it ended ('journalctl -u libvirtd' or -u virtqemud), and that it is reached from here;"
         " then move the guest again",
-        (Sign(_INTERNAL, _FROM_RPC, words="client socket is closed|keepalive timeout", silent=True),
-         Sign(_SYSTEM, _FROM_RPC, silent=True, words=r"^(End of file while reading|Cannot (recv|write)) data: "
+        (Sign(INTERNAL, FROM_RPC, words="client socket is closed|keepalive timeout", silent=True),
+         Sign(SYSTEM, FROM_RPC, silent=True, words=r"^(End of file while reading|Cannot (recv|write)) data: "
               "(Input/output error|Connection reset by peer|Broken pipe)$")),
     ),
     Failure(
         "stream-broken", "destination", "the guest's QEMU there ended, or the connection to it broke, in the middle of the move",
         "see why: QEMU's log there, and the kernel's ('dmesg': killed for want of memory, crashed), and the network between the"
         " hosts; then move the guest again",
-        (Sign(_FAILED, _FROM_QEMU, words="Channel error|Unable to (write to|read from) socket|Connection reset by peer|"
+        (Sign(FAILED, FROM_QEMU, words="Channel error|Unable to (write to|read from) socket|Connection reset by peer|"
               "Broken pipe"),),
     ),
 )  # fmt: skip
@@ -337,4 +337,4 @@ def known(name: str) -> Failure | None:
 def number_of(words: str) -> int:
     """libvirt's number of an error of which only its words are known, as virsh prints them (``error: ...``)."""
     said = re.split("^error: ", words, flags=re.MULTILINE)[-1]
-    return next((number for number, beginning in _BEGINNINGS.items() if said.startswith(beginning)), _SYSTEM)
+    return next((number for number, beginning in _BEGINNINGS.items() if said.startswith(beginning)), SYSTEM)

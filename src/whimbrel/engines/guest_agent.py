@@ -18,7 +18,7 @@ _CHUNK_BYTES = 1 << 16
 _ANSWER_S = 20
 # Readings of the clock, as many as there is time for; the first is always made.
 _CLOCK_READS = 7
-_READING_CLOCK_S = 0.03
+READING_CLOCK_S = 0.03
 # A job that is told to end has this long for it. How long it may run is its own business: a move may last for hours.
 _END_OF_JOB_S = 40
 
@@ -131,7 +131,7 @@ class GuestAgent:
     def read_clock(self) -> ClockReading:
         """The guest's wall clock: of several readings the one with the shortest way there and back."""
         found: list[ClockReading] = []
-        enough = Deadline(_READING_CLOCK_S)
+        enough = Deadline(READING_CLOCK_S)
         while len(found) < _CLOCK_READS and not (found and enough.passed):
             asked_ns = time.monotonic_ns()
             guest_ns = self.time_ns()

@@ -26,7 +26,7 @@ from whimbrel.spec.libvirt_uri import without_asking
 from whimbrel.system.process import ProcessId, children
 
 # By ssh, over a slow line, it takes some seconds.
-_OPEN_S = 30.0
+OPEN_S = 30.0
 _KEEPALIVE_S = 2
 _KEEPALIVE_COUNT = 5
 
@@ -136,7 +136,7 @@ class Connection:
         """
         _EventLoop.ensure()
         with explained(f"connect to {uri}", None):
-            raw = _Opening(uri).within(_OPEN_S)
+            raw = _Opening(uri).within(OPEN_S)
             # Without it one that falls silent later would be waited for without end.
             raw.setKeepAlive(_KEEPALIVE_S, _KEEPALIVE_COUNT)
         return cls(uri, raw)

@@ -17,7 +17,7 @@ from whimbrel.records.trial import Event
 from whimbrel.system.deadline import attending
 
 # What an end makes fail may be noticed before libvirt's word of it comes; and its QEMU takes a moment to go.
-_LATE_S = 0.5
+LATE_S = 0.5
 _SETTLES_S = 3.0
 _LINES_SAID = 5
 
@@ -91,7 +91,7 @@ class EndWatch:
             return list(events)
         return [each for each in events if each.host != end.host or each.realtime_ns is None or each.realtime_ns < end.stamp_ns]
 
-    def heard(self, within_s: float = _LATE_S) -> End | None:
+    def heard(self, within_s: float = LATE_S) -> End | None:
         """The end, of which libvirt's word may still be on its way; waits until its QEMU has gone too, or stays."""
         if self._ended.wait(within_s):
             self._gone.wait(_SETTLES_S)

@@ -325,7 +325,7 @@ def examine_hosts(spec: HostsSpec) -> list[Finding]:
     for host in hosts:
         findings.append(attempt(f"libvirt of host {host.name}", True, partial(_versions, host)))
         if findings[-1].works:
-            findings.append(attempt(f"room on host {host.name}", True, partial(_room, host)))
+            findings.append(attempt(f"room on host {host.name}", True, partial(room_of, host)))
     if all(finding.works for finding in findings):
         findings.append(attempt("hosts apart", True, lambda: _identities(hosts)))
     if all(finding.works for finding in findings):
@@ -342,7 +342,8 @@ def _versions(host: RemoteHost) -> str:
     return f"libvirt {versions['libvirt']}, QEMU {versions['qemu']}"
 
 
-def _room(host: RemoteHost) -> str:
+def room_of(host: RemoteHost) -> str:
+    """What is free on it, in words."""
     room = host.capacity()
     sure = f" ({format_bytes(room.sure_memory_bytes)} for sure)" if room.sure_memory_bytes is not None else ""
     return f"{format_bytes(room.memory_bytes)} of memory{sure}, {format_bytes(room.disk_bytes)} in the shared storage"

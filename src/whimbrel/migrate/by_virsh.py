@@ -19,7 +19,7 @@ from whimbrel.system.deadline import Deadline
 from whimbrel.system.process import start
 
 _LOOK_EVERY_S = 0.05
-_ABORT_PATIENCE_S = 60.0
+ABORT_PATIENCE_S = 60.0
 
 
 class ByVirsh:
@@ -67,7 +67,7 @@ class ByVirsh:
                 # An end of virsh alone would let libvirt go on; where it has ended there is no job any more. What is past its
                 # point of no return cannot be aborted, and is waited for.
                 _abort(domain)
-                patience = Deadline(_ABORT_PATIENCE_S)
+                patience = Deadline(ABORT_PATIENCE_S)
                 while running.wait(_LOOK_EVERY_S) is None and not (patience.passed and not _memory_follows(domain)):
                     _abort(domain)
                 code = running.stop(ask=False)

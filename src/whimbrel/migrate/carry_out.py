@@ -19,7 +19,7 @@ from whimbrel.migrate.why import NOTHING_IS_LOST, Why, why
 from whimbrel.system.deadline import Deadline, pause
 
 # A guest that has ended is gone within this.
-_GOING_S = 5.0
+GOING_S = 5.0
 _LOOK_EVERY_S = 0.1
 
 Result = Literal["moved", "failed", "aborted", "unsafe"]
@@ -120,7 +120,7 @@ def _was_aborted(report: MoveReport | None) -> bool:
 
 def is_gone(request: MoveRequest) -> bool:
     """Whether it is certain that no place has anything of the guest any more; what has just ended may take a moment for that."""
-    deadline = Deadline(_GOING_S)
+    deadline = Deadline(GOING_S)
     with contextlib.suppress(WhimbrelError):
         while find_copies(request.guest, request.places) != Copies([], []):
             if deadline.passed:

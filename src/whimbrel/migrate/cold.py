@@ -18,13 +18,13 @@ from whimbrel.migrate.technique import Journal, MoveReport, MoveRequest
 from whimbrel.migrate.verify import state_of
 from whimbrel.system.deadline import Deadline, pause, wait_until
 
-_POWER_OFF_S = 120.0
-_BOOT_S = 300.0
+POWER_OFF_S = 120.0
+BOOT_S = 300.0
 # How long a host that does not answer is asked again to start the guest, or to end it: its libvirtd may be starting.
-_END_S = 60.0
+END_S = 60.0
 # While it boots there it is asked so often whether it is up, and the user whether it is to go back.
-_LOOK_EVERY_S = 2.0
-_PAUSE_S = 0.05
+LOOK_EVERY_S = 2.0
+PAUSE_S = 0.05
 # Steps that a recovery asks for.
 SHUTTING_DOWN, BOOT_THERE = "shutting down", "boot there"
 
@@ -101,7 +101,7 @@ class _Attempt:
         """The way there; what went wrong, or None."""
         try:
             self._journal.mark(SHUTTING_DOWN)
-            self._power_off = Deadline(_POWER_OFF_S)
+            self._power_off = Deadline(POWER_OFF_S)
             domain.shutdown_by_agent()
             self._wait_for_power_off(lambda: not domain.active)
             self._journal.mark("powered off")
@@ -186,7 +186,7 @@ class _Attempt:
 
     def _create_again(self) -> None:
         """On its source, unless it is there already, as the way back was interrupted."""
-        source, deadline = self._request.source, Deadline(_END_S)
+        source, deadline = self._request.source, Deadline(END_S)
         while True:
             try:
                 with source.hypervisor() as here:
@@ -197,7 +197,7 @@ class _Attempt:
                 # Its libvirtd may be starting again.
                 if deadline.passed or source.gone:
                     raise
-            pause(_LOOK_EVERY_S)
+            pause(LOOK_EVERY_S)
 
     def _see_that_it_is_off(self) -> None:
         request = self._request
@@ -207,7 +207,7 @@ class _Attempt:
             self._wait_for_power_off(lambda: state_of(request.source, request.guest) == "absent")
         except GuestError as error:
             raise UnsafeStateError(
-                f"{request.guest} was told to power off, and has not done so for {_POWER_OFF_S:.0f} s: it still may",
+                f"{request.guest} was told to power off, and has not done so for {POWER_OFF_S:.0f} s: it still may",
                 details=str(error),
                 resolution="'whimbrel recover' waits for it and boots it again on its source; its console says what holds it up",
             ) from error
@@ -215,7 +215,7 @@ class _Attempt:
     def _end_it_there(self) -> None:
         """Ends what was begun at the destination: beside it the source's would be a second copy."""
         guest, destination = self._request.guest, self._request.destination
-        deadline = Deadline(_END_S)
+        deadline = Deadline(END_S)
         while self._begun_there and not destination.gone:
             try:
                 take_power_away(destination, guest)
@@ -227,7 +227,7 @@ class _Attempt:
                         details=str(error),
                         resolution="it was not booted on its source; 'whimbrel recover' looks again once that host answers",
                     ) from error
-            pause(_LOOK_EVERY_S)
+            pause(LOOK_EVERY_S)
 
 
 class _AbortedError(MoveError):
@@ -246,14 +246,14 @@ def _stop_if_unwanted(request: MoveRequest, in_time: Deadline | None = None) -> 
 
 def _wait_until_up(wait_for_answer: Callable[[float], None], stop_if_unwanted: Callable[[], None]) -> None:
     """Until the guest answers; GuestError or EngineError when it does not."""
-    deadline = Deadline(_BOOT_S)
+    deadline = Deadline(BOOT_S)
     while True:
         try:
-            wait_for_answer(min(_LOOK_EVERY_S, deadline.left_s))
+            wait_for_answer(min(LOOK_EVERY_S, deadline.left_s))
             return
         except (EngineError, GuestError):
             if deadline.passed:
                 raise
         stop_if_unwanted()
         # A libvirtd that is not there refuses at once.
-        pause(_PAUSE_S)
+        pause(PAUSE_S)

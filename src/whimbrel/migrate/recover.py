@@ -27,7 +27,7 @@ _SURE_AFTER_S = 15.0
 # A post-copy move that sends nothing for so long has lost its link without having noticed.
 _STUCK_S = 15.0
 # A post-copy move that is taken up again begins to send at once, or not at all (QEMU issue 1052).
-_TAKEN_UP_S = 60.0
+TAKEN_UP_S = 60.0
 _BOOT_S = 300.0
 _POWER_OFF_S = 120.0
 
@@ -218,7 +218,7 @@ class VmSides:
             self._refuse_to_end_libvirt()
             self._resuming = _Resuming(self._request)
         if self._taken_up is None:
-            self._taken_up, self._taken_up_bytes = Deadline(_TAKEN_UP_S), None
+            self._taken_up, self._taken_up_bytes = Deadline(TAKEN_UP_S), None
         error = self._resuming.error
         if error is not None:
             self._resuming = None

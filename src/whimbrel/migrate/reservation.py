@@ -47,7 +47,7 @@ class Booking:
 
 
 # Hosts of which was said that they may lack memory: a campaign's moves say it once.
-_WARNED: set[str] = set()
+warned: set[str] = set()
 _BOOKINGS = TypeAdapter(list[Booking])
 
 
@@ -87,8 +87,8 @@ def _check(host: Host, wanted: Booking, others: list[Booking]) -> None:
             )
     if free.sure_memory_bytes is not None:
         sure_bytes = max(0, free.sure_memory_bytes - sum(other.memory_bytes for other in others))
-        if wanted.memory_bytes > sure_bytes and host.libvirt_uri not in _WARNED:
-            _WARNED.add(host.libvirt_uri)
+        if wanted.memory_bytes > sure_bytes and host.libvirt_uri not in warned:
+            warned.add(host.libvirt_uri)
             log.warning(
                 "host %s may lack memory: %s are set aside for %s, of which %s are free for sure; the rest is page cache, which"
                 " is given back when asked for, or shared memory, which is not: libvirt does not tell them apart",

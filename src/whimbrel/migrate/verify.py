@@ -12,9 +12,9 @@ from whimbrel.hosts.identity import GuestIdentity
 from whimbrel.migrate.recovery import SideState
 from whimbrel.system.deadline import Deadline, pause
 
-_PATIENCE_S = 15.0
+PATIENCE_S = 15.0
 # What has ended by itself is gone, and known to be, within this.
-_GOING_S = 5.0
+GOING_S = 5.0
 _LOOK_EVERY_S = 0.2
 
 
@@ -59,7 +59,7 @@ def exactly_one(guest: GuestIdentity, places: Sequence[Place], ended: Callable[[
     After a failed move libvirt may need a moment to let the source go on, to clear the destination, or to start again itself.
     Once the guest, or a carrier, has ``ended`` there is less to wait for.
     """
-    deadline = Deadline(_PATIENCE_S)
+    deadline = Deadline(PATIENCE_S)
     hopeless: Deadline | None = None
     while True:
         try:
@@ -75,7 +75,7 @@ def exactly_one(guest: GuestIdentity, places: Sequence[Place], ended: Callable[[
             if len(copies.running) == 1 and not copies.standing:
                 return copies.running[0]
             if hopeless is None and ended() is not None:
-                hopeless = Deadline(_GOING_S)
+                hopeless = Deadline(GOING_S)
             if deadline.passed or (hopeless is not None and hopeless.passed):
                 raise _not_one(guest, copies, in_carriers(places))
         pause(_LOOK_EVERY_S)

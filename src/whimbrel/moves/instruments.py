@@ -20,7 +20,7 @@ from whimbrel.system.deadline import Deadline, pause
 from whimbrel.system.instrument import Instrument, Line, event_of
 
 _TRYING_S = 20.0
-_PLAYING_S = 60.0
+PLAYING_S = 60.0
 _WATCH_EVERY_S = 0.25
 
 
@@ -151,7 +151,7 @@ def play(player: Instrument, viewers: int, holding: ExitStack) -> Instrument:
     holding.enter_context(player)
     wanted = set(range(1, viewers + 1))
     try:
-        player.wait_for(lambda said: _playing(said) >= wanted, "to play with all viewers", _PLAYING_S)
+        player.wait_for(lambda said: _playing(said) >= wanted, "to play with all viewers", PLAYING_S)
     except InstrumentError as error:
         error.details = "\n".join([*refusals(player.said, viewers), error.details])
         raise

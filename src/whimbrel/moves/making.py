@@ -40,7 +40,7 @@ def make_images(wanted: Sequence[Wanted], store: ImageStore, ledger: Ledger, tol
     """Makes every image that is missing."""
     jobs = image_jobs(wanted, store)
     two = len(missing(jobs, store)) > 1 and len(machine_cpus()) > 1
-    with _beside("images", wanted, ledger, None, told) if two else nullcontext():
+    with made_beside("images", wanted, ledger, None, told) if two else nullcontext():
         make_all(jobs, store, told)
 
 
@@ -50,14 +50,14 @@ def make_states(wanted: Sequence[Wanted], starts: Starts, site: Site, told: Told
     left = missing(jobs, site.store)
     if not left:
         return
-    lab = _lab_beside(site, max(spec.guest.memory_bytes for spec, _ in wanted)) if len(left) > 1 else None
+    lab = lab_beside(site, max(spec.guest.memory_bytes for spec, _ in wanted)) if len(left) > 1 else None
     count = "a saved state is" if len(left) == 1 else f"{len(left)} saved states are"
     told(f"{count} missing that the next trials start from{', and made two at a time' if lab else ''}")
-    with _beside("states", wanted, site.ledger, lab, told) if lab else nullcontext():
+    with made_beside("states", wanted, site.ledger, lab, told) if lab else nullcontext():
         make_all(jobs, site.store, told)
 
 
-def _lab_beside(site: Site, guest_memory_bytes: int) -> LabSpec | None:
+def lab_beside(site: Site, guest_memory_bytes: int) -> LabSpec | None:
     """A lab like the site's, whose first server has the CPUs of the site's second, which idles; None where there is no room."""
     if not isinstance(site, Lab):
         return None
@@ -83,7 +83,7 @@ def _lab_beside(site: Site, guest_memory_bytes: int) -> LabSpec | None:
 
 
 @contextmanager
-def _beside(task: Task, wanted: Sequence[Wanted], ledger: Ledger, lab: LabSpec | None, told: Told) -> Iterator[None]:
+def made_beside(task: Task, wanted: Sequence[Wanted], ledger: Ledger, lab: LabSpec | None, told: Told) -> Iterator[None]:
     """A second process makes the same, as far as it is not made already, in a lab of its own; it ends with the block."""
     with workplace(ledger, 0) as folder:
         wanted_file, lab_file, log_file = (folder / name for name in ("wanted.json", "lab.json", "beside.log"))

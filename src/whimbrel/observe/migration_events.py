@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 # Each look is work for libvirtd and QEMU on the source, which is counted as what the move takes there: near a millisecond.
 _LOOK_EVERY_S = 0.05
 # There are no rounds any more to be told apart.
-_LOOK_AFTER_STOP_EVERY_S = 0.25
+LOOK_AFTER_STOP_EVERY_S = 0.25
 # All has been sent, or nearly: QEMU soon says that it is done, and where that comes late a look may still be in time.
 _LOOK_NEAR_END_EVERY_S = 0.01
 # Once it has said so it goes within 10 to 50 ms, and with it the only copy of its own downtime figure.
@@ -172,7 +172,7 @@ class MigrationEvents:
 
     def _look_once(self, domain: Guest) -> None:
         """NoGuestError once the guest has gone from the source."""
-        if self._waits_for_end and self._until_next_look_s() < _LOOK_AFTER_STOP_EVERY_S:
+        if self._waits_for_end and self._until_next_look_s() < LOOK_AFTER_STOP_EVERY_S:
             self._read_downtime(domain)
             if self._completed.is_set() and self.qemu_downtime_ms is None:
                 # On a crowded machine an answer takes as long as QEMU still has: nothing else is asked before this one is had.
@@ -204,8 +204,8 @@ class MigrationEvents:
         row = self.job or {}
         left_s = 0.0 if row.get("transferred_bytes") and row.get("remaining_bytes") == 0 else self.outlook.left_s
         if left_s is None:
-            return _LOOK_AFTER_STOP_EVERY_S
-        return min(_LOOK_AFTER_STOP_EVERY_S, max(_LOOK_NEAR_END_EVERY_S, left_s / 2))
+            return LOOK_AFTER_STOP_EVERY_S
+        return min(LOOK_AFTER_STOP_EVERY_S, max(_LOOK_NEAR_END_EVERY_S, left_s / 2))
 
     def _renew_outlook(self) -> None:
         """Writes down, once a round, how much longer the move will take as things are then."""

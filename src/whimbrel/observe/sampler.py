@@ -69,14 +69,14 @@ class HostReader:
         command = self._commands.get(pid, "")
         if not command.startswith("qemu-system"):
             # Asked again each time: a process becomes QEMU a moment after it was started.
-            command = self._commands[pid] = _read(f"/proc/{pid}/comm").strip()
+            command = self._commands[pid] = read_text(f"/proc/{pid}/comm").strip()
         return command.startswith("qemu-system")
 
     def _qemu_row(self, t_ns: int, pid: int) -> Row:
-        counters = _key_values(_read(f"/proc/{pid}/io"))
+        counters = _key_values(read_text(f"/proc/{pid}/io"))
         if "read_bytes" in counters:
             self._disks[pid] = (counters["read_bytes"], counters["write_bytes"])
-        anonymous_kib = _key_values(_read(f"/proc/{pid}/status")).get("RssAnon")
+        anonymous_kib = _key_values(read_text(f"/proc/{pid}/status")).get("RssAnon")
         read, written = self._disks.get(pid, (None, None))
         return _row(
             t_ns, f"qemu@{self.host}", cpu_s=read_cpu_s(pid),
@@ -143,7 +143,8 @@ def _row(t_ns: int, subject: str, **values: float | None) -> Row:
     return row
 
 
-def _read(path: str) -> str:
+def read_text(path: str) -> str:
+    """A file of the kernel's; empty when what it tells of has ended."""
     try:
         return Path(path).read_text()
     except OSError:
@@ -163,7 +164,7 @@ def _key_values(text: str) -> dict[str, int]:
 def read_link(init_pid: int | None) -> tuple[int | None, int | None]:
     """Bytes received and sent on the host's links (one, or two where moves have their own), as the host sees them."""
     received, sent = [], []
-    for line in _read(f"/proc/{init_pid or 'self'}/net/dev").splitlines():
+    for line in read_text(f"/proc/{init_pid or 'self'}/net/dev").splitlines():
         name, _, numbers = line.partition(":")
         if name.strip() in _LINKS:
             fields = numbers.split()
@@ -174,7 +175,7 @@ def read_link(init_pid: int | None) -> tuple[int | None, int | None]:
 
 def read_cpu_s(pid: int) -> float | None:
     """CPU time of a process, user and system, all threads."""
-    fields = _read(f"/proc/{pid}/stat").rpartition(")")[2].split()
+    fields = read_text(f"/proc/{pid}/stat").rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) * _TICK_S if fields else None
 
 
@@ -183,8 +184,8 @@ def read_run_delay_s(pid: int) -> float | None:
     total_ns = None
     with contextlib.suppress(OSError):
         for task in Path(f"/proc/{pid}/task").iterdir():
-            if _read(f"{task}/comm").startswith("CPU "):
-                numbers = _read(f"{task}/schedstat").split()
+            if read_text(f"{task}/comm").startswith("CPU "):
+                numbers = read_text(f"{task}/schedstat").split()
                 if len(numbers) == 3:
                     total_ns = (total_ns or 0) + int(numbers[1])
     return total_ns / 1e9 if total_ns is not None else None
@@ -196,7 +197,7 @@ def read_machine(t_ns: int) -> Row:
     It is not the sum of the busy times there: some virtual machines' kernels at times charge ticks to nobody's programs, and what
     is busy and what is idle then add up to more than all processors have.
     """
-    lines = [line.split() for line in _read("/proc/stat").splitlines() if line.startswith("cpu")]
+    lines = [line.split() for line in read_text("/proc/stat").splitlines() if line.startswith("cpu")]
     idle_s = (int(lines[0][4]) + int(lines[0][5])) * _TICK_S
     return _row(t_ns, "machine", cpu_s=time.monotonic() * (len(lines) - 1) - idle_s)
 

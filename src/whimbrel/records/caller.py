@@ -17,13 +17,13 @@ from pathlib import Path
 from whimbrel.durable import replace_bytes
 from whimbrel.errors import UsageError
 
-_umask: int | None = None
+callers_umask: int | None = None
 
 
 def note_umask(umask: int) -> None:
     """What the caller's own umask was, before this process took another one: it counts for what is written as the caller."""
-    global _umask
-    _umask = umask
+    global callers_umask
+    callers_umask = umask
 
 
 @dataclass(frozen=True)
@@ -134,7 +134,7 @@ def _as(user: User) -> Iterator[None]:
     """With a user's rights to files; those of root come back whatever happens."""
     groups, group = os.getgroups(), os.getegid()
     umask = os.umask(0o022)
-    os.umask(umask if _umask is None else _umask)
+    os.umask(umask if callers_umask is None else callers_umask)
     try:
         os.setgroups(user.groups)
         os.setegid(user.gid)

@@ -76,7 +76,7 @@ def build_report(folder: CampaignFolder, buffers_s: Sequence[float] = (), told: 
         predictor=record_of(trialled),
         ticks=ticks_of(trialled),
         command=str(header["command"]),
-        environment=_environment(trials),
+        environment=environment_of(trials),
     )
 
 
@@ -108,7 +108,8 @@ def _trials(count: int) -> str:
     return "1 trial" if count == 1 else f"{count} trials"
 
 
-def _environment(trials: list[ReportedTrial]) -> list[tuple[str, str]]:
+def environment_of(trials: list[ReportedTrial]) -> list[tuple[str, str]]:
+    """Where and with what the last trial was made, as lines for the page: name and value. Empty without trials."""
     if not trials:
         return []
     record = trials[-1].stored.record

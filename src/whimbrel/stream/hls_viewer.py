@@ -23,7 +23,7 @@ from whimbrel.stream.playlist import MediaPlaylist, MultivariantPlaylist, Playli
 from whimbrel.stream.segment_tracks import TrackFinder
 
 # Nothing to play for so long is a stream that is lost, as RTMP's viewers take it.
-_LOST_S = 20.0
+LOST_S = 20.0
 _RETRY_S = 0.5
 _LOOK_S = 0.05
 # So often a segment is asked for that the server says not to have, or that holds no media.
@@ -210,10 +210,10 @@ class HlsViewer:
     async def _watch(self) -> None:
         """Media alone keeps a stream alive: whatever else the server says, a viewer who sees nothing takes it for lost."""
         # One who has not got a full buffer yet sees nothing either, but something is coming.
-        while min(self._playhead.dry_for_s(now_s := time.monotonic()), now_s - self._came_s) < _LOST_S:
+        while min(self._playhead.dry_for_s(now_s := time.monotonic()), now_s - self._came_s) < LOST_S:
             await asyncio.sleep(_LOOK_S * 5)
         reason = f": {self._last_failure}" if self._last_failure else ""
-        raise LostError(f"nothing to play for {_LOST_S:.0f} s{reason}")
+        raise LostError(f"nothing to play for {LOST_S:.0f} s{reason}")
 
     async def _take_all(self, track: _Track) -> None:
         """Every segment of a playlist in turn, no earlier than there is room for it."""

@@ -12,7 +12,7 @@ from whimbrel.stream.rtmp import Media, RtmpError
 from whimbrel.system.child import Readings
 
 # What a hostile server may make us keep (a day of a film has 7 million).
-_MOST_ROWS = 20_000_000
+MOST_ROWS = 20_000_000
 # So many fit into a line of a reading.
 _VIEWERS_PER_READING = 100
 
@@ -29,8 +29,8 @@ class PacketLog:
 
     def note(self, connection: int, arrived_ns: int, media: Sequence[Media]) -> None:
         """What came at one moment over one connection; RtmpError when it is more than any film has."""
-        if len(self._sizes) + len(media) > _MOST_ROWS:
-            raise RtmpError(f"the server has sent more than {_MOST_ROWS} packets: this is no film")
+        if len(self._sizes) + len(media) > MOST_ROWS:
+            raise RtmpError(f"the server has sent more than {MOST_ROWS} packets: this is no film")
         for message in media:
             self._connections.append(connection)
             self._kinds.append(message.kind)

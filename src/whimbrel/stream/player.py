@@ -24,10 +24,10 @@ from whimbrel.stream.rtmp import Player, RtmpError
 from whimbrel.system.child import Child, Looks, Readings, configuration
 from whimbrel.system.clock import SO_TIMESTAMPNS, KernelClock
 
-_OPEN_S = 10.0
+OPEN_S = 10.0
 # No media for longer than this counts as a lost connection, as silence does for common players. A server that says other
 # things meanwhile, such as pings, shows a viewer nothing.
-_READ_S = 20.0
+READ_S = 20.0
 _RETRY_S = 0.5
 _NEAR_THE_END_S = 1.0
 _LOOK_S = 0.1
@@ -38,7 +38,7 @@ _BURST_NS = 5_000_000_000
 _PORT = 1935
 _RECEIVE_BYTES = 1 << 18
 # What a hostile server may make us keep: answers that it does not take.
-_MOST_TO_SEND_BYTES = 1 << 20
+MOST_TO_SEND_BYTES = 1 << 20
 
 
 class Viewer:
@@ -72,7 +72,7 @@ class Viewer:
         if self._socket is None:
             self._connect(selector, now_s)
         else:
-            silence = f"no media for {_READ_S:.0f} s" if self._answered else f"no answer for {_OPEN_S:.0f} s"
+            silence = f"no media for {READ_S:.0f} s" if self._answered else f"no answer for {OPEN_S:.0f} s"
             self._lose(selector, silence + self._asked())
 
     def _asked(self) -> str:
@@ -84,7 +84,7 @@ class Viewer:
         self._session = Player(self._host, self._app, self._name, self._buffer_ms)
         self._answered, self._playing, self._last_ms = False, False, 0
         self._to_send = self._session.greet()
-        self._deadline_s = now_s + _OPEN_S
+        self._deadline_s = now_s + OPEN_S
         connecting = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         connecting.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
         connecting.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -134,10 +134,10 @@ class Viewer:
                 self._child.say("playing", viewer=self.number, connection=self._connection, t_ns=arrived_ns)
         if media or not self._answered:
             self._answered = True
-            self._deadline_s = now_ns / 1e9 + _READ_S
+            self._deadline_s = now_ns / 1e9 + READ_S
         if answer:
             self._to_send += answer
-            if len(self._to_send) > _MOST_TO_SEND_BYTES:
+            if len(self._to_send) > MOST_TO_SEND_BYTES:
                 raise RtmpError("the server asks for answers and does not take them")
             self._send(selector)
         if self._session.ended:

@@ -76,7 +76,7 @@ class Player:
         self._streams: dict[int, _ChunkStream] = {}
         self._current: _ChunkStream | None = None
         self._in_chunk = 0
-        self._kept_bytes = 0
+        self.kept_bytes = 0
         self._newest_ms: int | None = None
         self._window_bytes = 0
         self._sending_window_bytes = 0
@@ -154,15 +154,15 @@ class Player:
         if not stream.body and stream.kind in _KINDS and is_enhanced(_KINDS[stream.kind], data[position]):
             stream.keep = stream.length
         kept = min(taken, stream.keep - len(stream.body))
-        self._kept_bytes += kept
-        if self._kept_bytes > _MOST_KEPT_BYTES:
+        self.kept_bytes += kept
+        if self.kept_bytes > _MOST_KEPT_BYTES:
             raise RtmpError(f"the server has begun more messages at once than {_MOST_KEPT_BYTES >> 20} MiB hold")
         stream.body += data[position : position + kept]
 
     def _forget(self, stream: _ChunkStream) -> bytearray:
         """Lets go of what was kept of a message, and returns it."""
         body, stream.body, stream.left = stream.body, bytearray(), 0
-        self._kept_bytes -= len(body)
+        self.kept_bytes -= len(body)
         return body
 
     def _begin_chunk(self, data: bytes, position: int, end: int) -> int | None:

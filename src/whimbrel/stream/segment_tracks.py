@@ -13,7 +13,7 @@ _KINDS = {"video": PICTURE, "audio": SOUND}
 # What segments may be (RFC 8216, section 3), so that no content makes FFmpeg open anything else.
 _OPTIONS = {"format_whitelist": "mpegts,mov,mp4,aac,mp3,ac3,eac3,webvtt", "protocol_whitelist": ""}
 # Viewers of one stream fetch the same segments at about the same time.
-_MOST_REMEMBERED = 1024
+MOST_REMEMBERED = 1024
 
 
 class TrackFinder:
@@ -28,7 +28,7 @@ class TrackFinder:
         found = self._found.get(digest)
         if found is None:
             found = self._found[digest] = _look(initialization + segment)
-            if len(self._found) > _MOST_REMEMBERED:
+            if len(self._found) > MOST_REMEMBERED:
                 self._found.popitem(last=False)
         return found
 

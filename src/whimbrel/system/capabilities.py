@@ -41,10 +41,10 @@ def examine() -> list[Finding]:
     findings = [
         attempt("root", True, _root),
         attempt("programs", True, _programs),
-        attempt("processor", True, _processor),
+        attempt("processor", True, processor),
         attempt("libvirt-python", True, _libvirt_python),
         attempt("memory", True, _memory),
-        attempt("disk space", True, _disk),
+        attempt("disk space", True, room_for_images),
         attempt("network devices for guests", True, _tun),
     ]
     if findings[0].works and findings[1].works:
@@ -96,7 +96,8 @@ def _root() -> str:
     return "yes"
 
 
-def _processor() -> str:
+def processor() -> str:
+    """This machine's kind; an error where labs cannot be made for it."""
     kind = platform.machine()
     if kind != "x86_64":
         raise _AbsentError(f"{kind}: a lab's images and machines are made for x86_64 (amd64) only")
@@ -127,7 +128,8 @@ def _memory() -> str:
     return f"{format_bytes(available)} free"
 
 
-def _disk() -> str:
+def room_for_images() -> str:
+    """What is free where labs and images lie; an error where that is too little for what is still to be made."""
     folder = home()
     kinds = {path.name.rpartition("-")[0] for path in (folder / "images").glob("*-*") if path.suffix != ".partial"}
     there = {"server", "guest", "disk", "film"} <= kinds

@@ -188,15 +188,17 @@ class Instrument:
             while not deadline.passed:
                 attend()
                 # Its last word may come before it can be seen to have ended, so we look from time to time.
-                self._news.wait_for(lambda: true(self._said) or self._running_ended(), min(_LOOK_S, deadline.left_s))
+                self._news.wait_for(lambda: true(self._said) or self.ended, min(_LOOK_S, deadline.left_s))
                 if true(self._said):
                     return
-                if self._running_ended():
+                if self.ended:
                     break
         self.check()
         raise InstrumentError(f"waited {timeout_s:.0f} s for the {self.name} {what}", details=self._last_words())
 
-    def _running_ended(self) -> bool:
+    @property
+    def ended(self) -> bool:
+        """Whether its process has ended, of itself or as it was told to."""
         return self._running is not None and self._running.exit_code is not None
 
     @property

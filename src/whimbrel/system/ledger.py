@@ -36,12 +36,12 @@ _BOOT_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _ENTRIES = re.compile(r"\.jsonl\.damaged(-\d+)?$")
 
 # How to remove kinds of things that this room knows nothing of; their makers say it.
-_undo_elsewhere: dict[str, Callable[[str], None]] = {}
+undo_elsewhere: dict[str, Callable[[str], None]] = {}
 
 
 def register_undo(kind: Kind, undo: Callable[[str], None]) -> None:
     """Says how things of a kind are removed, given their name in the ledger."""
-    _undo_elsewhere[kind] = undo
+    undo_elsewhere[kind] = undo
 
 
 @dataclass(frozen=True)
@@ -59,8 +59,8 @@ class Entry:
             group.remove()
         elif self.kind == "netns":
             netns.delete(self.name)
-        elif self.kind in _undo_elsewhere:
-            _undo_elsewhere[self.kind](self.name)
+        elif self.kind in undo_elsewhere:
+            undo_elsewhere[self.kind](self.name)
         else:
             assert self.kind in ("folder", "record"), f"nobody has said how to remove a {self.kind}"
             run(["rm", "-rf", "--one-file-system", "--", self.name])

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from whimbrel.errors import CapabilityError
 
-_MEMINFO = Path("/proc/meminfo")
+MEMINFO = Path("/proc/meminfo")
 
 
 def read_meminfo(text: str) -> dict[str, int]:
@@ -26,7 +26,7 @@ def available_bytes() -> int:
 
 
 def _ask(name: str) -> int:
-    found = read_meminfo(_MEMINFO.read_text())
+    found = read_meminfo(MEMINFO.read_text())
     if name not in found:
-        raise CapabilityError(f"{_MEMINFO} does not say {name}", resolution="a kernel of 2014 (3.14) or later says it")
+        raise CapabilityError(f"{MEMINFO} does not say {name}", resolution="a kernel of 2014 (3.14) or later says it")
     return found[name]

@@ -12,6 +12,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+import whimbrel
 from tests.campaigns import RECORDED
 from whimbrel.analysis import kept
 from whimbrel.analysis.figures import TrialFigures, figures_of
@@ -144,25 +145,23 @@ def test_what_is_stale_or_foreign_is_derived_anew(
 
 def test_other_code_derives_anew(campaign: CampaignFolder, derived: Derivations, monkeypatch: pytest.MonkeyPatch) -> None:
     kept_figures(first(campaign))
-    monkeypatch.setattr(kept, "_code", lambda: "another")
+    monkeypatch.setattr(kept, "CODE_SHA256", "another")
     kept_figures(first(campaign))
     assert derived.count == 2
 
 
-def test_the_code_is_all_that_figures_come_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import whimbrel
-
+def test_the_code_is_all_that_figures_come_from(tmp_path: Path) -> None:
     source = Path(whimbrel.__file__).parent
     copy = Path(shutil.copytree(source, tmp_path / "whimbrel", ignore=shutil.ignore_patterns("__pycache__")))
-    monkeypatch.setattr(whimbrel, "__file__", str(copy / "__init__.py"))
-    found = {kept._code.__wrapped__()}
+    found = {kept.code_sha256(copy)}
+    assert found == {kept.CODE_SHA256}
     for name in ("analysis/gaps.py", "records/trial.py", "spec/service.py", "units.py"):
         with (copy / name).open("a") as file:
             file.write("\n# changed\n")
-        found.add(kept._code.__wrapped__())
+        found.add(kept.code_sha256(copy))
     assert len(found) == 5
     (copy / "cli" / "app.py").write_text("")
-    assert kept._code.__wrapped__() in found
+    assert kept.code_sha256(copy) in found
 
 
 def test_a_record_that_is_not_the_one_on_disk_is_neither_read_nor_kept(campaign: CampaignFolder, derived: Derivations) -> None:

@@ -146,20 +146,20 @@ spread_out = some.tuples(some.integers(-30, 60), some.sampled_from([2, 5, 20, 10
 def test_ends_found_by_bisection_are_those_found_one_by_one(values: list[float]) -> None:
     found = interval_of(values, 0.95)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sign_flips, "_FEW", 1000)
+        patch.setattr(sign_flips, "FEW_DIFFERENCES", 1000)
         assert interval_of(values, 0.95) == found
 
 
 def test_hundreds_of_ties_take_some_looks_and_not_one_for_each_pair(monkeypatch: pytest.MonkeyPatch) -> None:
-    looks: list[float] = []
-    real = sign_flips._p
+    looks: list[int] = []
 
-    def counted(values: sign_flips.Floats, centre: float, alternative: sign_flips.Alternative) -> float:
-        looks.append(centre)
+    def counted(values: sign_flips.Floats) -> sign_flips.Floats:
+        looks.append(len(values))
         assert len(looks) < 100, "one by one"
-        return real(values, centre, alternative)
+        found: sign_flips.Floats = rankdata(values)
+        return found
 
-    monkeypatch.setattr(sign_flips, "_p", counted)
+    monkeypatch.setattr("scipy.stats.rankdata", counted)
     dice = np.random.default_rng(1)
     values = np.round(dice.normal(30, 50, 200))
     found = interval_of(values, 0.95)

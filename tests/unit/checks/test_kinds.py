@@ -8,7 +8,7 @@ import ssl
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
 
@@ -326,11 +326,21 @@ def test_a_name_is_looked_up_once_for_many_and_again_after_a_while(monkeypatch: 
     assert [addresses[0].text for addresses in found[50:]] == ["10.0.0.2", "192.0.2.1"]
 
 
-def test_the_kernels_ask_for_the_connection_that_is_held(service: Service) -> None:
+def test_the_kernels_ask_for_the_connection_that_is_held(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    changed: list[socket.socket] = []
+    real = socket.socket.setsockopt
+
+    def noted(self: socket.socket, *option: Any) -> None:
+        changed.append(self)
+        real(self, *option)
+
+    monkeypatch.setattr(socket.socket, "setsockopt", noted)
+
     async def ask(asker: Asker, _: Losses) -> tuple[int, ...]:
         await asker.ask()
-        transport = asker._kept.transport  # type: ignore[attr-defined]
-        held = transport.get_extra_info("socket")
+        held = changed[-1]
+        assert held.getpeername()[1] == service.ports["echo"]
+        assert held.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
         return tuple(
             held.getsockopt(socket.IPPROTO_TCP, each) for each in (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT)
         )

@@ -34,7 +34,7 @@ TRIED = [Finding("libvirt of host a", True, True, "libvirt 11.3.0"), Finding("li
 @pytest.fixture
 def pair(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> RawPair:
     monkeypatch.setenv("WHIMBREL_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr(ways, "_CONNECT_S", 0.05)
+    monkeypatch.setattr(ways, "CONNECT_S", 0.05)
     monkeypatch.setattr(command, "examine_hosts", lambda _: list(TRIED))
     found = RawPair()
     found.install(monkeypatch)

@@ -41,7 +41,7 @@ class Command:
 
     def come(self) -> None:
         """Until it is in its stage; then who listened goes, where he is to be gone."""
-        wait_until(lambda: ((self.folder / "ready").exists() or None, "not yet"), "the stage", Deadline(60))
+        self.wait_for("ready")
         if self._listener == "gone":
             assert self.process.stderr is not None
             self.process.stderr.close()
@@ -57,8 +57,11 @@ class Command:
             finally:
                 os.close(writer)
 
+    def wait_for(self, file: str) -> None:
+        wait_until(lambda: ((self.folder / file).exists() or None, "not yet"), f"the file {file!r}", Deadline(300))
+
     def end(self) -> int:
-        code = self.process.wait(30)
+        code = self.process.wait(120)
         for stream in (self.process.stdout, self.process.stderr):
             assert stream is not None
             stream.close()
@@ -77,9 +80,15 @@ def test_a_signal_ends_each_stage_whoever_listens(stage: str, tmp_path: Path) ->
             command.come()
         for (number, _), command in commands.items():
             command.process.send_signal(number)
+        if stage == "clean-up":
+            # Which a first signal does not cut short.
+            for command in commands.values():
+                command.wait_for("told")
+                (command.folder / "enough").touch()
         for which, command in commands.items():
             assert command.end() == 130, which
-            assert not (command.folder / "done").exists(), which
+            assert (command.folder / "removed").exists() == (stage == "clean-up"), which
+            assert (command.folder / "done").exists() == (stage == "clean-up"), which
             assert not (command.folder / "made").exists(), which
             assert not list((command.folder / "home").glob("images/image*")), which
             assert not list((command.folder / "home" / "ledger").glob("*.jsonl")), which
@@ -94,9 +103,10 @@ def test_a_second_signal_ends_it_at_once_whoever_listens(listener: str, tmp_path
     try:
         command.come()
         command.process.send_signal(signal.SIGTERM)
-        time.sleep(0.3)
+        command.wait_for("told")
         command.process.send_signal(signal.SIGTERM)
         assert command.end() == 5
+        assert not (command.folder / "removed").exists()
     finally:
         command.process.kill()
 
@@ -109,9 +119,9 @@ def test_ctrl_c_in_a_terminal_that_is_then_closed(tmp_path: Path) -> None:
     )  # fmt: skip
     os.close(theirs)
     try:
-        wait_until(lambda: ((tmp_path / "ready").exists() or None, "not yet"), "the stage", Deadline(60))
+        wait_until(lambda: ((tmp_path / "ready").exists() or None, "not yet"), "the stage", Deadline(300))
         os.close(ours)
-        assert running.wait(30) == 130
+        assert running.wait(120) == 130
         assert not (tmp_path / "made").exists()
         assert not (tmp_path / "done").exists()
     finally:

@@ -50,8 +50,8 @@ def test_quick_work_is_not_talked_about(capsys: pytest.CaptureFixture[str]) -> N
 def test_long_reading_says_how_far_it_is(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(terminal, "_PATIENCE_S", 0.01)
-    monkeypatch.setattr(terminal, "_AGAIN_S", 0.01)
+    monkeypatch.setattr(terminal, "PATIENCE_S", 0.01)
+    monkeypatch.setattr(terminal, "AGAIN_S", 0.01)
     campaign = CampaignFolder.open(Path(shutil.copytree(RECORDED, tmp_path / "campaign")))
     said = ""
 

@@ -8,7 +8,7 @@ import pytest
 
 from tests.campaigns import RECORDED
 from tests.shared_hosts import SharedHosts
-from whimbrel.cli.run import _Run
+from whimbrel.cli.run import left_of
 from whimbrel.hosts.remote import RemoteSite, hosts_ledger, owner_of
 from whimbrel.images.store import ImageStore
 from whimbrel.records.store import CampaignFolder, StoredTrial
@@ -30,11 +30,8 @@ def site(hosts: SharedHosts) -> RemoteSite:
 
 
 def said(site: RemoteSite, end: EndRecord | None) -> str:
-    campaign = CampaignFolder.open(RECORDED)
-    stored = campaign.trials()[0]
-    run = _Run(campaign.spec, campaign.plans, site.ledger, campaign.folder, True, resumed=False, take_over=False)
-    run._last = StoredTrial(stored.folder, stored.record.model_copy(update={"end": end}))
-    return run._what_is_left(site)
+    stored = CampaignFolder.open(RECORDED).trials()[0]
+    return left_of(StoredTrial(stored.folder, stored.record.model_copy(update={"end": end})), site)
 
 
 def ended(left: str) -> EndRecord:

@@ -181,7 +181,7 @@ def test_an_undeploying_that_failed_can_be_done_again(monkeypatch: pytest.Monkey
         if name in silent:
             raise EngineError("host b does not answer")
 
-    monkeypatch.setitem(ledgers._undo_elsewhere, "domain", end)
+    monkeypatch.setitem(ledgers.undo_elsewhere, "domain", end)
     monkeypatch.setattr("whimbrel.cli.deploy.need_root", lambda what: None)
     with ledger_for(deployment.spec) as ledger:
         ledger.add("record", str(deployment.folder))
@@ -245,7 +245,7 @@ def test_a_damaged_journal_only_lets_it_be_looked_at(monkeypatch: pytest.MonkeyP
     deployment.journal_file.write_text("nonsense\n")
     a, b = FakeHost("a"), FakeHost("b")
     site = lab(a, b)
-    monkeypatch.setattr("whimbrel.migrate.verify._PATIENCE_S", 0.0)
+    monkeypatch.setattr("whimbrel.migrate.verify.PATIENCE_S", 0.0)
     guest = guest_of(deployment, site).uuid
     # Whether the other one had run since, only the journal could have said.
     a.guests[guest] = "stands still"

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.fakes import FakeJournal
-from whimbrel.deployment.recovering import _intention
+from whimbrel.deployment.recovering import intention_of
 from whimbrel.migrate.journal import WrittenJournal, note_booted_anew, note_end, read_history
 from whimbrel.migrate.recovery import Intention
 from whimbrel.spec.migration import MigrationSpec
@@ -19,7 +19,7 @@ def file(tmp_path: Path) -> Path:
 
 
 def intention(file: Path, boot_anew: bool = False) -> Intention:
-    return _intention(read_history(file), boot_anew)
+    return intention_of(read_history(file), boot_anew)
 
 
 def written(file: Path, spec: MigrationSpec, *steps: str) -> None:

@@ -255,7 +255,13 @@ class AwayHost(FakeHost):
 
 
 @pytest.fixture
-def site(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, RawHost, RawHost], MoveRequest]:
+def asked() -> list[str]:
+    """The URIs of libvirtds that were connected to."""
+    return []
+
+
+@pytest.fixture
+def site(monkeypatch: pytest.MonkeyPatch, asked: list[str]) -> Callable[[str, RawHost, RawHost], MoveRequest]:
     def made(xml: str, source: RawHost, destination: RawHost) -> MoveRequest:
         a, b = AwayHost("a"), AwayHost("b")
         there = {a.libvirt_uri: source, b.libvirt_uri: destination}
@@ -266,6 +272,7 @@ def site(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, RawHost, RawHost], M
 
         @contextmanager
         def open_(uri: str) -> Iterator[Connection]:
+            asked.append(uri)
             yield Opened(uri, there[uri])
 
         monkeypatch.setattr(Connection, "open", open_)
@@ -275,11 +282,21 @@ def site(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, RawHost, RawHost], M
 
 
 @pytest.mark.parametrize(
-    ("xml", "source", "destination"),
-    [(PASSTHROUGH, GENOA, GENOA), (PASSTHROUGH, OLDER, GENOA), (NAMED, GENOA, OLDER), (domain_xml(PLAN), GENOA, OLDER)],
+    ("xml", "source", "destination", "looked_on"),
+    [
+        (PASSTHROUGH, GENOA, GENOA, "ab"),
+        (PASSTHROUGH, OLDER, GENOA, "ab"),
+        (NAMED, GENOA, OLDER, "ab"),
+        # An emulated processor is not the host's.
+        (domain_xml(PLAN), GENOA, OLDER, "a"),
+    ],
 )
-def test_a_guest_goes_where_all_that_it_has_is(site: Any, xml: str, source: RawHost, destination: RawHost) -> None:
-    processors.refuse_lesser_processor(site(xml, source, destination))
+def test_a_guest_goes_where_all_that_it_has_is(
+    site: Any, asked: list[str], xml: str, source: RawHost, destination: RawHost, looked_on: str
+) -> None:
+    request = site(xml, source, destination)
+    processors.refuse_lesser_processor(request)
+    assert set(asked) == {host.libvirt_uri for host in (request.source, request.destination) if host.name in looked_on}
 
 
 def test_a_move_to_a_lesser_processor_is_refused_before_anything_is_done(site: Any) -> None:
@@ -292,9 +309,10 @@ def test_a_move_to_a_lesser_processor_is_refused_before_anything_is_done(site: A
     assert not journal.names
 
 
-def test_servers_of_a_lab_have_one_processor_and_are_not_asked(site: Any) -> None:
+def test_servers_of_a_lab_have_one_processor_and_are_not_asked(site: Any, asked: list[str]) -> None:
     request = site(PASSTHROUGH, GENOA, OLDER)
     processors.refuse_lesser_processor(MoveRequest(GUEST, FakeHost("a"), FakeHost("b"), 1, 1, request.spec))
+    assert asked == []
 
 
 HOSTS = {

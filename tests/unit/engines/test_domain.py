@@ -43,12 +43,14 @@ class Raw:
 
     def __init__(self, trouble: Exception | None = None, alive: bool = True, active: bool = True, job: int = 0) -> None:
         self._trouble = trouble
+        self.asked: list[str] = []
         self._connection = RawConnection(alive)
         self._active = active
         self._job = job
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         def ask(*_: Any) -> Any:
+            self.asked.append(name)
             if self._trouble is not None:
                 raise self._trouble
             return {"type": self._job, "memory_processed": 5}
@@ -170,4 +172,6 @@ def test_a_file_that_could_not_be_removed_does_not_count_as_removed(code: int, a
 
 
 def test_a_file_that_is_not_there_needs_no_removing() -> None:
-    Pool(Raw(error(_NO_VOLUME, _FROM_QEMU, "no storage vol with matching name")), "/srv/shared").remove("guest.qcow2")
+    raw = Raw(error(_NO_VOLUME, _FROM_QEMU, "no storage vol with matching name"))
+    Pool(raw, "/srv/shared").remove("guest.qcow2")
+    assert raw.asked == ["refresh"]

@@ -54,7 +54,7 @@ class Guest:
 
 
 def test_the_reading_with_the_shortest_way_counts_and_is_bracketed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(guest_agent, "_READING_CLOCK_S", 60.0)
+    monkeypatch.setattr(guest_agent, "READING_CLOCK_S", 60.0)
     guest = Guest(0.0)
     found = GuestAgent(guest).read_clock()  # type: ignore[arg-type]
     assert (found.reads, guest.asked) == (7, ["guest-get-time"] * 7)
@@ -65,13 +65,13 @@ def test_the_reading_with_the_shortest_way_counts_and_is_bracketed(monkeypatch: 
 
 
 def test_it_is_read_once_where_there_is_no_time_for_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(guest_agent, "_READING_CLOCK_S", 0.0)
+    monkeypatch.setattr(guest_agent, "READING_CLOCK_S", 0.0)
     assert GuestAgent(Guest(0.0)).read_clock().reads == 1  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("off_s", [-86_400.5, -0.311, 0.0, 12.25])
 def test_it_is_set_by_as_much_as_it_is_off_however_long_the_order_takes(off_s: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(guest_agent, "_READING_CLOCK_S", 60.0)
+    monkeypatch.setattr(guest_agent, "READING_CLOCK_S", 60.0)
     guest = Guest(off_s, starts_in_s=0.7)
     GuestAgent(guest).set_clock()  # type: ignore[arg-type]
     # Half of the way of the best reading at most, on a machine that has other work.

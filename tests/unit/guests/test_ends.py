@@ -59,7 +59,7 @@ class Libvirt:
 def libvirt(monkeypatch: pytest.MonkeyPatch) -> Libvirt:
     found = Libvirt()
     monkeypatch.setattr(Connection, "open", found.open)
-    monkeypatch.setattr(ends, "_LATE_S", 0.05)
+    monkeypatch.setattr(ends, "LATE_S", 0.05)
     return found
 
 

@@ -69,9 +69,9 @@ def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(Connection, "open", opened)
     monkeypatch.setattr(remote, "pool", pool)
     (tmp_path / "of-this-machine").write_text(MEMINFO)
-    monkeypatch.setattr(memory, "_MEMINFO", tmp_path / "of-this-machine")
+    monkeypatch.setattr(memory, "MEMINFO", tmp_path / "of-this-machine")
     monkeypatch.setenv("WHIMBREL_HOME", str(tmp_path))
-    monkeypatch.setattr(reservation, "_WARNED", set())
+    monkeypatch.setattr(reservation, "warned", set())
 
 
 def host(uri: str) -> RemoteHost:
@@ -88,7 +88,7 @@ def test_what_libvirt_says_is_known_within_bounds() -> None:
 def test_another_machines_memory_is_given_with_both_bounds_and_the_reason() -> None:
     assert host(AWAY).capacity() == Capacity(42 * GIB + BUFFERS, 7 * GIB, 2 * GIB + BUFFERS)
     assert host(AWAY).unmeasured["shared memory of host b"].startswith("libvirt counts it as page cache")
-    assert remote._room(host(AWAY)).startswith("42.1 GiB of memory (2.098 GiB for sure), ")
+    assert remote.room_of(host(AWAY)).startswith("42.1 GiB of memory (2.098 GiB for sure), ")
 
 
 def test_of_this_machine_the_kernel_is_asked() -> None:
@@ -99,12 +99,12 @@ def test_of_this_machine_the_kernel_is_asked() -> None:
 def test_a_socket_may_lead_to_another_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     other = tmp_path / "meminfo"
     other.write_text(MEMINFO.replace("65843012", "16384000"))
-    monkeypatch.setattr(memory, "_MEMINFO", other)
+    monkeypatch.setattr(memory, "MEMINFO", other)
     assert host("qemu+unix:///system?socket=/run/passed-on").capacity().sure_memory_bytes == 2 * GIB + BUFFERS
 
 
 def test_a_kernel_that_does_not_say_is_no_zero(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(memory, "_MEMINFO", tmp_path / "meminfo")
+    monkeypatch.setattr(memory, "MEMINFO", tmp_path / "meminfo")
     (tmp_path / "meminfo").write_text("MemTotal: 5 kB\n")
     with pytest.raises(CapabilityError, match="does not say MemAvailable"):
         memory.available_bytes()

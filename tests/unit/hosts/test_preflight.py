@@ -32,7 +32,7 @@ THEIRS = "0b5e7f4c-0000-4000-8000-00000000000a"
 @pytest.fixture
 def pair(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> RawPair:
     monkeypatch.setenv("WHIMBREL_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr(ways, "_CONNECT_S", 0.05)
+    monkeypatch.setattr(ways, "CONNECT_S", 0.05)
     found = RawPair()
     found.install(monkeypatch)
     for host in (found.a, found.b):
@@ -388,7 +388,7 @@ def test_what_libvirt_says_of_a_start_is_one_finding() -> None:
 
 def test_a_call_that_does_not_return_is_not_waited_for(pair: RawPair, monkeypatch: pytest.MonkeyPatch) -> None:
     returns = threading.Event()
-    monkeypatch.setattr(ways, "_MOVE_S", 0.05)
+    monkeypatch.setattr(ways, "MOVE_S", 0.05)
     monkeypatch.setattr(RawDomain, "migrateToURI3", lambda *_: returns.wait(30))
     found = examine(pair)
     returns.set()

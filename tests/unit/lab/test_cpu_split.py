@@ -172,7 +172,7 @@ def test_a_kernel_that_says_nothing_of_its_cores(tmp_path: Path) -> None:
 )
 def test_doctor_says_how_servers_would_stand(monkeypatch: pytest.MonkeyPatch, cores: list[Core], works: bool, said: str) -> None:
     monkeypatch.setattr(doctor, "cores_of", lambda _: cores)
-    assert doctor._processors() == Finding("processors for two servers", works, False, said)
+    assert doctor.processors_of_two_servers() == Finding("processors for two servers", works, False, said)
 
 
 CORES = [Core((0, 4)), Core((1, 5)), Core((2, 6)), Core((3, 7))]

@@ -33,7 +33,7 @@ def test_a_server_can_give_no_more_memory_than_the_machine_has(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, available_gib: int, free_gib: int
 ) -> None:
     (tmp_path / "meminfo").write_text(f"MemAvailable: {available_gib * 2**20} kB\n")
-    monkeypatch.setattr(memory, "_MEMINFO", tmp_path / "meminfo")
+    monkeypatch.setattr(memory, "MEMINFO", tmp_path / "meminfo")
     monkeypatch.setattr(Connection, "open", lambda _: NoGuests())
     place: Any = SimpleNamespace(
         name="b", address="192.0.2.3", cgroup="lab/b", memory_bytes=6 * 2**30, shared=tmp_path, folder=tmp_path

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from contextlib import nullcontext
+from types import SimpleNamespace
 
 import pytest
 from pydantic import ValidationError
 
-from tests.fakes import GUEST, FakeDomain, FakeHost
+from tests.fakes import GUEST, FakeDomain, FakeHost, FakeJournal
 from whimbrel.engines.hypervisor import Progress
+from whimbrel.engines.libvirt import Connection
 from whimbrel.migrate import by_virsh
-from whimbrel.migrate.by_virsh import virsh_words
+from whimbrel.migrate.by_virsh import ByVirsh, virsh_words
 from whimbrel.migrate.technique import MoveRequest
 from whimbrel.migrate.techniques import technique_of
 from whimbrel.spec.migration import MigrationSpec
@@ -57,16 +60,18 @@ def test_it_takes_our_place_only_when_asked_to() -> None:
 
 
 class Virsh:
-    """A virsh that ends after so many looks; Ctrl-C comes with the first."""
+    """A virsh that ends after so many looks; Ctrl-C comes with the first, when ``begun`` has been told."""
 
-    def __init__(self, looks: int) -> None:
+    def __init__(self, looks: int, begun: Callable[[], None]) -> None:
         self.looks = looks
+        self.begun = begun
         self.interrupted = False
         self.stopped_after: int | None = None
 
     def wait(self, timeout_s: float) -> int | None:
         if not self.interrupted:
             self.interrupted = True
+            self.begun()
             raise KeyboardInterrupt
         self.looks -= 1
         return 0 if self.looks < 0 else None
@@ -81,14 +86,14 @@ def test_after_ctrl_c_only_what_can_be_aborted_is_left_after_a_while(
     trouble: str | None, left: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What nobody can say of is not known to be abortable."""
-    virsh, guest = Virsh(5), FakeDomain(job=Progress(transferred_bytes=5))
-    if trouble is not None:
-        setattr(guest, trouble, True)
+    guest = FakeDomain(job=Progress(transferred_bytes=5))
+    virsh = Virsh(5, begun=lambda: None if trouble is None else setattr(guest, trouble, True))
     monkeypatch.setattr(by_virsh, "start", lambda *_, **__: virsh)
-    monkeypatch.setattr(by_virsh, "_ABORT_PATIENCE_S", 0.0)
-    domain: Any = guest
+    monkeypatch.setattr(by_virsh, "ABORT_PATIENCE_S", 0.0)
+    connection = nullcontext(SimpleNamespace(find=lambda uuid: guest))
+    monkeypatch.setattr(Connection, "open", lambda uri: connection)
     spec = MigrationSpec.model_validate({"by": "virsh", "technique": "pre-post-copy"})
     with pytest.raises(KeyboardInterrupt):
-        by_virsh.ByVirsh._run(domain, MoveRequest(GUEST, FakeHost("a"), FakeHost("b"), 2**30, 2**30, spec))
+        ByVirsh("pre-post-copy").move(MoveRequest(GUEST, FakeHost("a"), FakeHost("b"), 2**30, 2**30, spec), FakeJournal())
     assert virsh.stopped_after == left
     assert (guest.aborts > 0) == (trouble is None)

@@ -21,7 +21,7 @@ from whimbrel.spec.migration import MigrationSpec
 
 @pytest.fixture(autouse=True)
 def little_patience(monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> None:
-    monkeypatch.setattr(verify, "_PATIENCE_S", 0.0)
+    monkeypatch.setattr(verify, "PATIENCE_S", 0.0)
     monkeypatch.setenv("WHIMBREL_HOME", str(tmp_path))
 
 
@@ -255,7 +255,7 @@ def test_what_whimbrel_has_aborted_nobody_else_is_blamed_for(pair: Pair) -> None
 
 
 def test_a_guest_that_ended_by_itself_is_not_waited_for_and_its_end_is_named(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(verify, "_PATIENCE_S", 60.0)
+    monkeypatch.setattr(verify, "PATIENCE_S", 60.0)
     ended: list[str] = []
 
     def end(request: MoveRequest) -> str:
@@ -284,8 +284,8 @@ def test_a_qemu_that_is_just_going_is_no_copy(pair: Pair) -> None:
 
 
 def test_an_end_that_is_heard_of_late_is_named_too(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(verify, "_PATIENCE_S", 60.0)
-    monkeypatch.setattr(verify, "_GOING_S", 0.1)
+    monkeypatch.setattr(verify, "PATIENCE_S", 60.0)
+    monkeypatch.setattr(verify, "GOING_S", 0.1)
     heard = iter([None, None])
     began_s = time.monotonic()
     ending = pair.move(pair.leave("absent", "absent"), ended=lambda: next(heard, "the guest guest was lost, on host a"))
@@ -296,8 +296,8 @@ def test_an_end_that_is_heard_of_late_is_named_too(pair: Pair, monkeypatch: pyte
 
 
 def test_nothing_is_called_lost_of_which_a_copy_stands_still(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(carry_out_module, "_GOING_S", 0.1)
-    monkeypatch.setattr(verify, "_GOING_S", 0.1)
+    monkeypatch.setattr(carry_out_module, "GOING_S", 0.1)
+    monkeypatch.setattr(verify, "GOING_S", 0.1)
     ending = pair.move(pair.leave("stands still", "absent"), ended=lambda: "the guest guest was ended, on host b")
     assert isinstance(ending.error, UnsafeStateError)
     assert "runs on no host; a copy stands still on a" in ending.error.brief

@@ -5,18 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.fakes import GUEST, FakeHost, FakeJournal
+from tests.fakes import GUEST, FakeDisk, FakeHost, FakeJournal
 from whimbrel.engines.libvirt import Connection
-from whimbrel.errors import GuestError, MoveError, SilentError, UnsafeStateError
+from whimbrel.errors import GuestError, SilentError, UnsafeStateError
 from whimbrel.hosts.identity import GuestIdentity
+from whimbrel.hosts.site import DiskFacts
 from whimbrel.migrate import cold
-from whimbrel.migrate.technique import MoveRequest
+from whimbrel.migrate.cold import Cold
+from whimbrel.migrate.technique import MoveReport, MoveRequest
 from whimbrel.spec.migration import MigrationSpec
-from whimbrel.system.deadline import Deadline
 
 Trouble = Callable[[], None]
 
@@ -39,6 +41,14 @@ class Guest:
         self.on_order()
 
     @property
+    def description(self) -> str:
+        return "<domain><devices><disk><source file='/srv/own/guest.qcow2'/></disk></devices></domain>"
+
+    @property
+    def executing(self) -> bool:
+        return GUEST.uuid in self.host.guests
+
+    @property
     def active(self) -> bool:
         if self.told:
             self.looks_until_off -= 1
@@ -55,6 +65,7 @@ class Libvirt:
     """The libvirtd of a host; ``refuses`` says how often it does not answer."""
 
     host: FakeHost
+    guest: Guest
     refuses: int = 0
     created: int = 0
 
@@ -75,7 +86,7 @@ class Libvirt:
         yield self
 
     def find(self, uuid: str) -> Guest | None:
-        return Guest(self.host) if uuid in self.host.guests else None
+        return self.guest if uuid in self.host.guests else None
 
     def create(self, description: str) -> Guest:
         self.created += 1
@@ -94,11 +105,8 @@ class Move:
     served: list[str] = field(default_factory=list)
     journal: FakeJournal = field(default_factory=FakeJournal)
 
-    def run(self) -> cold._Attempt:
-        attempt = cold._Attempt(self.request, "<domain/>", self.journal)
-        domain: Any = self.guest
-        attempt.run(domain)
-        return attempt
+    def run(self) -> MoveReport:
+        return Cold().move(self.request, self.journal)
 
     @property
     def runs_on(self) -> list[str]:
@@ -106,8 +114,10 @@ class Move:
 
 
 @pytest.fixture
-def move(monkeypatch: pytest.MonkeyPatch) -> Move:
-    hosts = {name: Libvirt(FakeHost(name)) for name in "ab"}
+def move(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Move:
+    monkeypatch.setenv("WHIMBREL_HOME", str(tmp_path))
+    both = [FakeHost(name) for name in "ab"]
+    hosts = {host.name: Libvirt(host, Guest(host)) for host in both}
     here, there = hosts["a"].host, hosts["b"].host
     here.guests[GUEST.uuid] = "runs"
     by_uri = {host.host.libvirt_uri: host for host in hosts.values()}
@@ -115,11 +125,15 @@ def move(monkeypatch: pytest.MonkeyPatch) -> Move:
         GUEST, here, there, 2**20, 2**20, MigrationSpec(technique="cold"),
         after_boot=lambda agent: found.served.append(agent.host.name),  # type: ignore[attr-defined]
     )  # fmt: skip
-    found = Move(hosts, request, Guest(here))
+    found = Move(hosts, request, hosts["a"].guest)
 
     class Agent:
         def __init__(self, guest: Guest) -> None:
             self.host = guest.host
+
+        def shell(self, script: str) -> str:
+            assert script == "sync"
+            return ""
 
         def wait(self, timeout_s: float) -> None:
             troubles = found.booting[self.host.name]
@@ -128,7 +142,7 @@ def move(monkeypatch: pytest.MonkeyPatch) -> Move:
 
     monkeypatch.setattr(Connection, "open", lambda uri: by_uri[uri].open())
     monkeypatch.setattr(cold, "GuestAgent", Agent)
-    for name in ("_LOOK_EVERY_S", "_PAUSE_S"):
+    for name in ("LOOK_EVERY_S", "PAUSE_S"):
         monkeypatch.setattr(cold, name, 0.0)
     return found
 
@@ -145,7 +159,9 @@ def test_it_goes_over(move: Move) -> None:
     move.booting["b"] = [not_up, not_up]
     assert move.run().result == "moved"
     assert (move.runs_on, move.served) == (["b"], ["b"])
-    assert [name for _, name, _ in move.journal.marks] == ["shutting down", "powered off", "boot there", "booted"]
+    assert [name for _, name, _ in move.journal.marks] == [
+        "move called", "reserved", "shutting down", "powered off", "boot there", "booted", "move returned",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(("trouble", "raised"), [(interrupt, KeyboardInterrupt), (not_up, None)])
@@ -172,7 +188,7 @@ def test_an_order_that_was_cut_short_may_have_been_taken(
 
 
 def test_one_that_does_not_power_off_is_not_said_to_stay(move: Move, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cold, "_POWER_OFF_S", 0.0)
+    monkeypatch.setattr(cold, "POWER_OFF_S", 0.0)
     move.guest.looks_until_off = 1000
     with pytest.raises(UnsafeStateError, match="it still may"):
         move.run()
@@ -188,8 +204,8 @@ def test_what_was_begun_there_is_ended_before_it_boots_here(move: Move) -> None:
 
 
 def test_nothing_boots_here_while_it_may_run_there(move: Move, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cold, "_END_S", 0.0)
-    monkeypatch.setattr(cold, "_BOOT_S", 0.0)
+    monkeypatch.setattr(cold, "END_S", 0.0)
+    monkeypatch.setattr(cold, "BOOT_S", 0.0)
     move.booting["b"] = [move.hosts["b"].dies_for(1000)]
     with pytest.raises(UnsafeStateError, match="may still run on host b"):
         move.run()
@@ -261,7 +277,7 @@ def test_ctrl_c_on_the_way_back_from_where_its_service_did_not_start_brings_it_b
 
 
 def test_a_guest_that_does_not_come_up_anywhere_is_said_to_be_off(move: Move, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cold, "_BOOT_S", 0.0)
+    monkeypatch.setattr(cold, "BOOT_S", 0.0)
     move.booting = {"a": [not_up], "b": [not_up]}
     with pytest.raises(UnsafeStateError, match="did not boot again on its source"):
         move.run()
@@ -289,23 +305,28 @@ def test_a_source_whose_libvirtd_is_away_for_a_moment_gets_its_guest_back(move: 
     assert (move.runs_on, move.served) == (["a"], ["a"])
 
 
-def test_what_is_wanted_goes_on(move: Move) -> None:
+def test_it_is_asked_before_it_boots_there_whether_it_is_still_wanted(move: Move) -> None:
     answers = [False]
-    cold._stop_if_unwanted(replace(move.request, told_to_abort=answers.pop), Deadline(60))
-    # It was asked, once.
+    move.request = replace(move.request, told_to_abort=answers.pop)
+    assert move.run().result == "moved"
     assert answers == []
 
 
-@pytest.mark.parametrize("what", ["asked", "too late"])
-def test_what_we_end_ourselves_is_aborted(move: Move, what: str) -> None:
-    request = replace(move.request, told_to_abort=lambda: what == "asked")
-    with pytest.raises(cold._AbortedError, match="it was asked for" if what == "asked" else "not copied within 0 s"):
-        cold._stop_if_unwanted(request, Deadline(0))
+@pytest.mark.parametrize(
+    ("asked", "timeout", "said"),
+    [(True, "10 s", "aborted: it was asked for"), (False, "1 us", "aborted: its disk was not copied within 0 s")],
+)
+def test_what_we_end_ourselves_is_aborted(move: Move, asked: bool, timeout: str, said: str) -> None:
+    disk = FakeDisk(DiskFacts(2**20, 2**10, None, None))
+    spec = MigrationSpec.model_validate({"technique": "cold", "storage": "full", "timeout": timeout})
+    move.request = replace(move.request, spec=spec, disks=(disk, FakeDisk(None)), told_to_abort=lambda: asked)
+    report = move.run()
+    assert (report.result, str(report.error)) == ("aborted", said)
+    assert (move.runs_on, move.served) == (["a"], ["a"])
 
 
 def test_a_destination_that_died_is_a_failure(move: Move) -> None:
-    there = FakeHost("b")
-    there.dead = True
-    with pytest.raises(MoveError, match=r"^host b has died$") as caught:
-        cold._stop_if_unwanted(replace(move.request, destination=there))
-    assert not isinstance(caught.value, cold._AbortedError)
+    move.hosts["b"].host.dead = True
+    report = move.run()
+    assert (report.result, str(report.error)) == ("failed", "host b has died")
+    assert (move.runs_on, move.served) == (["a"], ["a"])

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import pytest
 
 from tests.fakes import ORIGIN, FakeHost, FakeJournal
-from whimbrel.errors import GuestError, MoveError, UnsafeStateError
+from whimbrel.errors import GuestError, UnsafeStateError
 from whimbrel.guests import carrier
 from whimbrel.guests.carrier import VmCarrier
 from whimbrel.hosts.host import GuestState
 from whimbrel.hosts.identity import identity_in_lab
 from whimbrel.migrate import verify
 from whimbrel.migrate.container import move
-from whimbrel.migrate.container.side import Line, Side
+from whimbrel.migrate.container.move import ContainerMove
+from whimbrel.migrate.container.side import Side
 from whimbrel.migrate.container.sides import ContainerSides
 from whimbrel.migrate.recovery import Intention, decide
-from whimbrel.migrate.technique import MoveRequest
+from whimbrel.migrate.technique import MoveReport, MoveRequest
 from whimbrel.spec.migration import MigrationSpec
 
 
@@ -32,6 +33,9 @@ class Talker:
     done: list[str] = field(default_factory=list)
     # So many questions find no answer, though it runs.
     busy: int = 0
+    # What comes of the order to leave, and with the end of its script.
+    on_leave: Callable[[], None] = lambda: None
+    on_end: Callable[[], None] = lambda: None
 
     def run(self, command: Sequence[str], *, timeout_s: float = 60, check: bool = True) -> str:
         self._answer()
@@ -42,6 +46,10 @@ class Talker:
         lines = self._answer()
         if "cgroup.events" in script:
             return f"populated {int(self.state != 'absent')}\nfrozen {int(self.state == 'stands still')}\n"
+        if "memory.current" in script:
+            return "unknown\n4096\n"
+        if "echo leave" in script:
+            self.on_leave()
         return lines if "journal" in script else ""
 
     def read(self, path: str) -> bytes:
@@ -55,6 +63,8 @@ class Talker:
 
     def job_runs(self, name: str) -> bool:
         self._answer()
+        if not self.running:
+            self.on_end()
         return self.running
 
     def end_job(self, name: str) -> None:
@@ -149,63 +159,69 @@ def test_a_half_copy_is_ended_before_the_container_is_started_anew() -> None:
     assert half.done == ["end_container"]
 
 
-def attempt(source: Talker, destination: Talker, journal: FakeJournal) -> move._Attempt:
-    found = move._Attempt("post-copy", request(source, destination), journal)
-    for side in (found._depart, found._arrive):
-        side._begun = True
-    return found
+READY = ["listening", "connected", "files ahead"]
+
+
+def move_of(source: Talker, destination: Talker, journal: FakeJournal | None = None) -> MoveReport:
+    return ContainerMove("post-copy").move(request(source, destination), journal or FakeJournal())
 
 
 @pytest.fixture(autouse=True)
 def little_patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(move, "_LOOK_WHILE_LEAVING_S", 0.0)
+    monkeypatch.setattr(move, "LOOK_WHILE_LEAVING_S", 0.0)
 
 
 def test_a_source_that_has_died_is_not_waited_for() -> None:
-    with pytest.raises(MoveError, match="ended in the middle"):
-        attempt(Talker(None), Talker(["listening", "restored"], "runs"), FakeJournal())._watch_leaving()
+    source, destination = Talker(READY, "runs"), Talker(["listening", "restored"], "runs")
+    asked = request(source, destination)
+
+    def die() -> None:
+        source.journal = None
+        assert isinstance(asked.source, FakeHost)
+        asked.source.guests.clear()
+
+    source.on_leave = die
+    report = ContainerMove("post-copy").move(asked, FakeJournal())
+    assert (report.result, str(report.error).splitlines()[0]) == ("failed", "the source's side ended in the middle")
 
 
 def test_a_script_that_was_killed_without_a_word_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(move, "_QUIET_S", 0.0)
-    with pytest.raises(MoveError, match="ended in the middle"):
-        attempt(Talker(SENT, "stands still"), Talker(["listening"]), FakeJournal())._watch_leaving()
+    monkeypatch.setattr(move, "QUIET_S", 0.0)
+    report = move_of(Talker([*READY, *SENT], "stands still"), Talker(["listening"]))
+    assert (report.result, str(report.error).splitlines()[0]) == ("failed", "the source's side ended in the middle")
 
 
 def test_the_last_word_counts_though_it_came_with_the_end() -> None:
-    source = Talker([*SENT, "commit"])
-    found = attempt(source, Talker(["listening", "restored"], "runs"), FakeJournal())
-    looks = 0
+    source, journal = Talker(READY, "runs"), FakeJournal()
 
-    def hear(side: object) -> bool:
+    def leave() -> None:
         # The first look fails, the script ends, and then it can be read what it said last.
-        nonlocal looks
-        looks += 1
-        if looks > 2:
-            found._seen["source"] = [Line(0, "gone")]
-        return looks > 2
+        source.journal, source.state, source.busy = [*READY, *SENT, "commit"], "absent", 1
+        source.on_end = lambda: source.journal.append("gone") if source.journal is not None else None
 
-    found._hear = hear  # type: ignore[method-assign]
-    found._watch_leaving()
-    # Both sides were looked at once, and once more after the end.
-    assert looks == 4
-    assert found._words("source") == ["gone"]
+    source.on_leave = leave
+    report = move_of(source, Talker(["listening", "restored", "complete"], "runs"), journal)
+    assert report.result == "moved", report.error
+    assert "gone" in journal.names
 
 
 def test_a_copy_that_stands_still_keeps_what_was_said_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    source, destination = Talker([*SENT, "commit", "lost: "], "stands still"), Talker(["listening", "restored", "lost: "])
     cleared: list[str] = []
     monkeypatch.setattr(Side, "clear", lambda self: cleared.append(self.role))
-    journal = FakeJournal()
-    attempt(source, destination, journal).end()
-    assert (source.done, cleared) == ([], [])
-    source.state = "absent"
-    attempt(source, destination, journal).end()
+
+    def fail(left: GuestState) -> Talker:
+        source = Talker([*READY, *SENT, "commit", "lost: "], left)
+        report = move_of(source, Talker(["listening", "restored", "lost: "]))
+        assert (report.result, str(report.error).splitlines()[0]) == ("failed", "lost: ")
+        return source
+
+    assert (fail("stands still").done, cleared) == ([], [])
+    fail("absent")
     assert cleared == ["source", "destination"]
 
 
 def test_advice_on_a_container_names_what_knows_of_containers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(verify, "_PATIENCE_S", 0.0)
+    monkeypatch.setattr(verify, "PATIENCE_S", 0.0)
     said = []
     for source, destination in (
         (Talker([], "runs"), Talker([], "stands still")),

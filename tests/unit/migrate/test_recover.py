@@ -21,7 +21,7 @@ from whimbrel.spec.migration import MigrationSpec
 
 @pytest.fixture(autouse=True)
 def little_patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(verify, "_PATIENCE_S", 0.0)
+    monkeypatch.setattr(verify, "PATIENCE_S", 0.0)
 
 
 @dataclass

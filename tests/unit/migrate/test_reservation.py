@@ -85,5 +85,10 @@ def test_a_booking_that_cannot_be_given_back_does_not_undo_a_move(monkeypatch: p
 
 
 def test_a_booking_that_has_gone_meanwhile_is_no_error(home: Path) -> None:
-    with reserved(FakeHost(), "one", GIB, GIB):
+    host = FakeHost(memory_bytes=8 * GIB)
+    with reserved(host, "one", 7 * GIB, GIB):
         next((home / "bookings").glob("*.json")).unlink()
+    # Nor is it booked still.
+    assert list((home / "bookings").glob("*.json")) == []
+    with reserved(host, "two", 7 * GIB, GIB) as booking:
+        assert booking.guest == "two"

@@ -23,7 +23,7 @@ FACTS = DiskFacts(3 * 2**30, 40 * 2**20, "/srv/images/disk.raw", "raw")
 
 @pytest.fixture(autouse=True)
 def little_patience(monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> None:
-    monkeypatch.setattr(verify, "_PATIENCE_S", 0.0)
+    monkeypatch.setattr(verify, "PATIENCE_S", 0.0)
     monkeypatch.setenv("WHIMBREL_HOME", str(tmp_path))
 
 

@@ -12,7 +12,7 @@ from whimbrel.migrate import verify
 
 @pytest.fixture(autouse=True)
 def no_patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(verify, "_PATIENCE_S", 0.0)
+    monkeypatch.setattr(verify, "PATIENCE_S", 0.0)
 
 
 def said(places: tuple[Place, Place]) -> str:
@@ -37,7 +37,7 @@ def test_each_case_names_what_is_there_and_what_to_do() -> None:
 
 def test_two_that_run_may_be_one_host_under_two_names(monkeypatch: pytest.MonkeyPatch) -> None:
     """Who then stops one of them stops the only one."""
-    monkeypatch.setattr("whimbrel.migrate.verify._PATIENCE_S", 0.0)
+    monkeypatch.setattr("whimbrel.migrate.verify.PATIENCE_S", 0.0)
     hosts = [FakeHost("a"), FakeHost("b")]
     for host in hosts:
         host.guests[GUEST.uuid] = "runs"

@@ -33,7 +33,7 @@ class Source:
         self.told: list[Callable[[GuestEvent], None]] = []
         self.asked = 0
         self.done = self.gone = False
-        self._left_bytes = left_bytes
+        self.left_bytes = left_bytes
         self._began_s = time.monotonic()
 
     @contextmanager
@@ -58,7 +58,7 @@ class Source:
     def progress(self) -> Progress:
         self._answer()
         sent = round((time.monotonic() - self._began_s) * RATE_BYTES_PER_S)
-        return Progress(1, sent + 1, max(0, self._left_bytes - sent))
+        return Progress(1, sent + 1, max(0, self.left_bytes - sent))
 
     def move_figures(self) -> MoveFigures | None:
         self._answer()
@@ -84,7 +84,7 @@ def watching() -> MigrationEvents:
 @pytest.fixture
 def seldom(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever only waits for the next look comes too late."""
-    monkeypatch.setattr(migration_events, "_LOOK_AFTER_STOP_EVERY_S", 60.0)
+    monkeypatch.setattr(migration_events, "LOOK_AFTER_STOP_EVERY_S", 60.0)
 
 
 def asked_within(source: Source, seconds: float) -> int:
@@ -130,7 +130,7 @@ def test_the_downtime_is_read_between_qemus_last_word_and_its_end(source: Source
 
 
 def test_it_is_looked_for_near_the_end_though_no_word_comes(source: Source, seldom: None) -> None:
-    source._left_bytes = RATE_BYTES_PER_S
+    source.left_bytes = RATE_BYTES_PER_S
     with watching() as events:
         time.sleep(0.3)
         source.say("STOP")

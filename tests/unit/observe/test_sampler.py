@@ -24,7 +24,7 @@ def test_time_charged_while_the_processors_were_idle_does_not_count(monkeypatch:
     """Else a quiet machine would look half busy, and its trials spoilt."""
 
     def cpu_s(stat: str, now_s: float) -> float:
-        monkeypatch.setattr(sampler, "_read", lambda _path: stat)
+        monkeypatch.setattr(sampler, "read_text", lambda _path: stat)
         monkeypatch.setattr(time, "monotonic", lambda: now_s)
         found = sampler.read_machine(0)["cpu_s"]
         assert isinstance(found, float)

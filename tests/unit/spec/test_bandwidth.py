@@ -26,7 +26,7 @@ from whimbrel.predict.move import expectation_of
 from whimbrel.predict.overheads import UNKNOWN
 from whimbrel.records.store import CampaignFolder
 from whimbrel.records.trial import TrialRecord
-from whimbrel.report.content import _environment
+from whimbrel.report.content import environment_of
 from whimbrel.report.export import tables_of
 from whimbrel.report.load import load_trials
 from whimbrel.spec.campaign import CampaignSpec
@@ -109,7 +109,7 @@ def test_tables_and_page_give_what_was_set(tmp_path: Path) -> None:
     assert tables_of("c", asked)["trials"]["bandwidth_bytes_per_s"].to_list() == [2.0**20] * 3
     arms = summarise([Trialled(record, trial.figures) for record, trial in zip(records, trials, strict=True)])
     assert {arm.particulars for arm in arms} == {f"bandwidth 15 Mbit/s ({NOTE})"}
-    assert dict(_environment(asked))["bandwidth"] == f"at most 15 Mbit/s, {NOTE}"
+    assert dict(environment_of(asked))["bandwidth"] == f"at most 15 Mbit/s, {NOTE}"
 
 
 def asking(record: TrialRecord) -> TrialRecord:

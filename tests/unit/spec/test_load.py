@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -38,7 +39,10 @@ def refused(tmp_path: Path, content: str | bytes) -> SpecError:
 
 @pytest.mark.parametrize("file", sorted(SCENARIOS.glob("*.yaml")), ids=lambda file: file.name)
 def test_every_scenario_of_the_project_loads(file: Path) -> None:
-    assert load_campaign(file).scenarios
+    spec = load_campaign(file)
+    # What was read is what a record keeps, and is read from it as the same.
+    assert CampaignSpec.model_validate_json(spec.model_dump_json(), context=RECORD) == spec
+    assert [scenario.name for scenario in spec.scenarios] == re.findall(r"^  - name: (\S+)", file.read_text(), re.MULTILINE)
 
 
 def test_paper_is_the_papers_experiment() -> None:

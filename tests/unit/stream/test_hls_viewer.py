@@ -381,7 +381,7 @@ def test_a_stream_that_begins_anew_is_said(server: WebServer) -> None:
 def test_a_live_stream_that_stands_still_is_late_then_lost_and_never_ended(
     server: WebServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hls_viewer, "_LOST_S", 1.5)
+    monkeypatch.setattr(hls_viewer, "LOST_S", 1.5)
     live = Live(server, 8)
     told, _ = during(server.url("/live/film.m3u8"), 20.0, (0.5, lambda: setattr(live, "stuck", True)), until="lost")
     assert told.names() == ["connecting", "playing", "playlist late", "lost"]
@@ -390,14 +390,14 @@ def test_a_live_stream_that_stands_still_is_late_then_lost_and_never_ended(
 
 
 def test_a_large_buffer_that_fills_slowly_is_no_loss(server: WebServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hls_viewer, "_LOST_S", 1.5)
+    monkeypatch.setattr(hls_viewer, "LOST_S", 1.5)
     Live(server, 6)
     told, _ = during(server.url("/live/film.m3u8"), 4.0, buffer_s=30.0)
     assert told.names() == ["connecting", "playing"]
 
 
 def test_a_film_goes_on_where_it_was_lost(server: WebServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hls_viewer, "_LOST_S", 1.0)
+    monkeypatch.setattr(hls_viewer, "LOST_S", 1.0)
     server.answers["/x/film.m3u8"] = text(vod(*FOUR))
     until_s = time.monotonic() + 3.0
 
@@ -415,7 +415,7 @@ def test_a_film_goes_on_where_it_was_lost(server: WebServer, monkeypatch: pytest
 
 
 def test_an_answer_that_never_ends_shows_nothing(server: WebServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hls_viewer, "_LOST_S", 1.0)
+    monkeypatch.setattr(hls_viewer, "LOST_S", 1.0)
     server.answers["/x/film.m3u8"] = text(vod("0000.ts"))
 
     async def drip(request: web.Request) -> web.StreamResponse:

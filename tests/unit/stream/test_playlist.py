@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
+import math
 import re
 
 import pytest
@@ -248,8 +248,22 @@ _LINES = st.lists(st.tuples(_TAGS, st.text(max_size=12)).map("".join), max_size=
 
 @given(_LINES)
 def test_rubbish_is_refused_in_words(lines: list[str]) -> None:
-    with contextlib.suppress(ValueError):
-        read_playlist("\n".join(["#EXTM3U", *lines]), AT)
+    found: MediaPlaylist | MultivariantPlaylist | None = None
+    said = ""
+    try:
+        found = read_playlist("\n".join(["#EXTM3U", *lines]), AT)
+    except ValueError as error:
+        said = str(error)
+    if found is None:
+        assert re.match("it |its |segment |an initialization |a byte range |'.*' is no whole number", said), said
+        return
+    if isinstance(found, MediaPlaylist):
+        numbers = [segment.number for segment in found.segments]
+        assert numbers == list(range(found.first, found.first + len(numbers)))
+        assert all(0 <= segment.length_s < math.inf for segment in found.segments)
+        assert all(segment.media.url.startswith(("http://", "https://")) for segment in found.segments)
+    else:
+        assert all(variant.url.startswith(("http://", "https://")) for variant in found.variants)
 
 
 @given(st.text(max_size=30))

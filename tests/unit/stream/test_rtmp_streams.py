@@ -175,7 +175,7 @@ def heard(pieces: list[bytes]) -> list[Media]:
     found: list[Media] = []
     for piece in pieces:
         found += player.receive(piece)[0]
-    assert player._kept_bytes == 0
+    assert player.kept_bytes == 0
     return found
 
 
@@ -251,7 +251,7 @@ def test_what_a_server_begins_and_never_ends_is_bounded() -> None:
     player.receive(HANDSHAKE + message(2, 1, 0, struct.pack(">I", 1 << 20)))
     for number in range(64, 64 + 17):
         player.receive(begun(number))
-    assert player._kept_bytes == 17 << 20
+    assert player.kept_bytes == 17 << 20
     with pytest.raises(RtmpError, match="17 MiB"):
         player.receive(begun(64 + 17))
 

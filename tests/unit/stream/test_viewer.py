@@ -50,8 +50,8 @@ def watch(
     closes: bool = False,
 ) -> Told:
     """A viewer who is sent these pieces on its first connection, and then the last one over and over, unless that is closed."""
-    monkeypatch.setattr(player, "_READ_S", READ_S)
-    monkeypatch.setattr(player, "_OPEN_S", OPEN_S)
+    monkeypatch.setattr(player, "READ_S", READ_S)
+    monkeypatch.setattr(player, "OPEN_S", OPEN_S)
     told = Told(for_s)
 
     def serve() -> None:
@@ -116,14 +116,14 @@ def test_a_server_that_closes_is_said_with_what_it_was_asked(listening: socket.s
 
 
 def test_answers_that_a_server_does_not_take_are_bounded(listening: socket.socket, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(player, "_MOST_TO_SEND_BYTES", 4096)
+    monkeypatch.setattr(player, "MOST_TO_SEND_BYTES", 4096)
     # It never reads; what the kernel holds for it is full at some point.
     told = watch(listening, [HANDSHAKE, PING * 20_000], 0.001, 3.0, monkeypatch)
     assert "the server asks for answers and does not take them" in lost(told)
 
 
 def test_more_packets_than_any_film_has_are_refused(listening: socket.socket, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(packets, "_MOST_ROWS", 3)
+    monkeypatch.setattr(packets, "MOST_ROWS", 3)
     told = watch(listening, [HANDSHAKE + message(6, 9, 5, picture(60)), delta(6, 1, 40, picture(60))], 0.05, 1.0, monkeypatch)
     assert lost(told)[0] == "the server has sent more than 3 packets: this is no film"
 

@@ -28,7 +28,7 @@ def silent(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         if name in names:
             raise EngineError("host b does not answer")
 
-    monkeypatch.setitem(ledgers._undo_elsewhere, "domain", undo)
+    monkeypatch.setitem(ledgers.undo_elsewhere, "domain", undo)
     return names
 
 
@@ -110,7 +110,7 @@ def test_one_that_was_killed_while_it_was_removed_is_not_taken_for_kept(home: Pa
     def killed(name: str) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setitem(ledgers._undo_elsewhere, "domain", killed)
+    monkeypatch.setitem(ledgers.undo_elsewhere, "domain", killed)
     with Ledger("lab-x") as ledger:
         ledger.add("domain", "on a")
         ledger.keep("a note")

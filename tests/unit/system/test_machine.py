@@ -27,12 +27,12 @@ def own_umask() -> Iterator[None]:
 @pytest.mark.usefixtures("own_umask")
 def test_what_root_makes_can_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 0)
-    monkeypatch.setattr(caller, "_umask", None)
+    monkeypatch.setattr(caller, "callers_umask", None)
     monkeypatch.setenv("PATH", "/usr/bin:/bin")
     root.settle_in()
     (tmp_path / "film").write_text("x")
     assert (tmp_path / "film").stat().st_mode & 0o777 == 0o644
-    assert caller._umask == 0o077
+    assert caller.callers_umask == 0o077
     assert os.environ["PATH"] == "/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin"
 
 
@@ -56,11 +56,11 @@ def test_room_for_images_is_wanted_only_while_they_are_missing(
     for kind in ("server", "guest", "disk", "film") if images else ():
         (tmp_path / "images" / f"{kind}-0123456789ab").mkdir(parents=True)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=free_bytes * GIB))
-    assert capabilities.attempt("disk space", True, capabilities._disk).works is works
+    assert capabilities.attempt("disk space", True, capabilities.room_for_images).works is works
 
 
 def test_another_processor_is_refused_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(platform, "machine", lambda: "aarch64")
-    found = capabilities.attempt("processor", True, capabilities._processor)
+    found = capabilities.attempt("processor", True, capabilities.processor)
     assert not found.works
     assert found.seen.startswith("aarch64: a lab's images and machines are made for x86_64 (amd64) only")

@@ -151,7 +151,7 @@ def test_an_instrument_that_dies_is_an_error_at_once_and_at_exit(tmp_path: Path)
         pytest.raises(TrialError, match="gauge ended in the middle") as caught,
         instrument(tmp_path, "child.say('ready')\nraise SystemExit('no more ink')\n") as gauge,
     ):
-        wait_until(lambda: (gauge._running_ended() or None, "alive"), "its death", Deadline(10))
+        wait_until(lambda: (gauge.ended or None, "alive"), "its death", Deadline(10))
     assert "no more ink" in caught.value.details
 
 

@@ -13,6 +13,7 @@ import pytest
 from whimbrel.checks.check import Answer, Failed, Tools
 from whimbrel.checks.url import parse_check
 from whimbrel.errors import InstrumentError
+from whimbrel.system.timer import Timer
 from whimbrel.watch import asking as module
 from whimbrel.watch.asking import Asking
 from whimbrel.watch.log import CheckLog, whole_frame
@@ -150,11 +151,12 @@ def test_many_checks_are_spread_over_their_period(monkeypatch: pytest.MonkeyPatc
 def test_a_watch_does_not_go_on_blind(monkeypatch: pytest.MonkeyPatch) -> None:
     """What asks has failed itself: the watch fails, and says how the command had ended."""
 
-    async def fail(self: Asking) -> None:
-        await asyncio.sleep(0.5)
-        raise RuntimeError("a fault of ours")
+    class BrokenTimer(Timer):
+        async def until(self, moment_ns: int) -> None:
+            await asyncio.sleep(0.5)
+            raise RuntimeError("a fault of ours")
 
-    monkeypatch.setattr(Asking, "_send_all", fail)
+    monkeypatch.setattr(module, "Timer", BrokenTimer)
     monkeypatch.setattr(module, "open_check", lambda check, tools: Service())
     plan = WatchPlan((parse_check("http://a.example/"),), ("sh", "-c", "sleep 1; exit 4"), before_s=0.1, after_s=0.1)
     with pytest.raises(InstrumentError) as error:

@@ -19,9 +19,9 @@ _PORTS = range(49152, 49216)
 # Of them the first that are free, which moves take, and the last: a firewall may have opened too few.
 _FIRST = 3
 # A packet that was lost is sent again after 1 s and after 3 s.
-_CONNECT_S = 5.0
+CONNECT_S = 5.0
 # libvirt itself waits two minutes for a host that does not answer.
-_MOVE_S = 30.0
+MOVE_S = 30.0
 _LOOK_EVERY_S = 0.1
 # Such a guest has next to nothing to send; it is no limit of QEMU's.
 _BANDWIDTH_MIB_PER_S = 32
@@ -36,7 +36,7 @@ def try_ports(way: Way, caller: Guest, listener: Guest) -> list[Finding]:
             return [finding("ports-taken", way.destination, f"all of {_PORTS[0]} to {_PORTS[-1]} are in use")]
         for port in ports:
             calling.connect(way.to.address, port)
-        deadline = Deadline(_CONNECT_S)
+        deadline = Deadline(CONNECT_S)
         while not (reached := calling.connected()) >= set(ports) and not deadline.passed:
             pause(_LOOK_EVERY_S)
         return _of_ports(way, ports, reached)
@@ -64,7 +64,7 @@ def _of_ports(way: Way, ports: list[int], reached: set[int]) -> list[Finding]:
     if not closed:
         return []
     said = ", ".join(map(str, closed))
-    seen = f"QEMU on host {way.source} could not connect to {way.to.address} at {said} within {_CONNECT_S:.0f} s"
+    seen = f"QEMU on host {way.source} could not connect to {way.to.address} at {said} within {CONNECT_S:.0f} s"
     seen += f"; at {', '.join(map(str, sorted(reached)))} it could" if reached else ""
     return [way.finding("ports-closed" if ports[0] in closed else "ports-partly-closed", seen)]
 
@@ -96,10 +96,10 @@ def _move(way: Way, source_uri: str, guest: GuestIdentity, encrypted: bool) -> F
     )
     call = _Call(source_uri, guest, lambda domain: domain.migrate(options))
     call.start()
-    call.join(_MOVE_S)
+    call.join(MOVE_S)
     if call.is_alive():
         # Ports were tried before: what is waited for is the other libvirtd. Only the connection of this call is held up.
-        return way.finding("peer-unreachable", f"libvirt on host {way.source} did not get on within {_MOVE_S:.0f} s")
+        return way.finding("peer-unreachable", f"libvirt on host {way.source} did not get on within {MOVE_S:.0f} s")
     return of_move(way, encrypted, call.error) if call.error is not None else None
 
 

@@ -29,10 +29,10 @@ from whimbrel.units import format_bytes
 
 _LOOK_EVERY_S = 0.1
 # While the container stands still, looking takes the very processors that dump and restore it.
-_LOOK_WHILE_LEAVING_S = 0.5
+LOOK_WHILE_LEAVING_S = 0.5
 _READY_S = 120.0
 # After so long without a word it is asked whether the source's script still runs: one that was killed says nothing.
-_QUIET_S = 15.0
+QUIET_S = 15.0
 # Longer than everything that the scripts wait for (common.sh), besides what a move's time-out limits.
 _LEAVING_S = 240.0
 _BAD = ("failed", "lost", "no answer")
@@ -111,7 +111,7 @@ class _Attempt:
         self._journal = journal
         self._seen: dict[str, list[Line]] = {"source": [], "destination": []}
         self._left = False
-        self._quiet = Deadline(_QUIET_S)
+        self._quiet = Deadline(QUIET_S)
         self.aborted = False
 
     def run(self) -> None:
@@ -204,7 +204,7 @@ class _Attempt:
                 raise MoveError(bad or "the source's side ended in the middle", details=self._evidence())
             if silent.passed or (deadline.passed and "commit" not in self._words("source")):
                 raise MoveError(f"nothing was heard of it for {patience_s:.0f} s", details=self._evidence())
-            pause(_LOOK_WHILE_LEAVING_S)
+            pause(LOOK_WHILE_LEAVING_S)
 
     def _wait_for(self, side: Side, wanted: str, deadline: Deadline) -> None:
         while not self._has_come(side, wanted, deadline.passed):
@@ -222,7 +222,7 @@ class _Attempt:
 
     def _still(self, side: Side) -> bool:
         """Whether a side's script runs; one that cannot be asked may, unless its carrier has ended."""
-        self._quiet = Deadline(_QUIET_S)
+        self._quiet = Deadline(QUIET_S)
         try:
             return side.running
         except WhimbrelError:
@@ -244,7 +244,7 @@ class _Attempt:
     def _hear(self, side: Side) -> bool:
         with contextlib.suppress(WhimbrelError):
             for line in side.news():
-                self._quiet = Deadline(_QUIET_S)
+                self._quiet = Deadline(QUIET_S)
                 self._seen[side.role].append(line)
                 self._journal.quote(side.carrier.name, line.words, line.realtime_ns)
             return True
