@@ -39,13 +39,14 @@ def make_trial(
     notice: Callable[[str], None] = print,
     keep_on_failure: bool = False,
     hls_viewers: int = 0,
+    bus: Bus | None = None,
 ) -> StoredTrial:
     chosen = next(found for found in spec.scenarios if found.name == scenario)
     plan = plan_trials(spec, frozenset({scenario}))[0].model_copy(update={"viewers": viewers, "hls_viewers": hls_viewers})
     campaign = CampaignFolder.create(folder, spec, "test", [plan])
     state = states.get(chosen.form, chosen.service, 1)
     with workplace(lab.ledger, plan.order) as place:
-        trial = Trial(lab, spec, plan, state, place, Origin("test", None), Telling(notice), keep_on_failure)
+        trial = Trial(lab, spec, plan, state, place, Origin("test", None), bus or Telling(notice), keep_on_failure)
         return campaign.commit(place, trial.run())
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from whimbrel.analysis.exclusion import spoilt
 from whimbrel.errors import CapabilityError, UnsafeStateError, UsageError
-from whimbrel.events import MORE_PLANNED, TRIAL_BEGUN, TRIAL_DONE, Bus
+from whimbrel.events import MORE_PLANNED, PLANNED, TRIAL_BEGUN, TRIAL_DONE, Bus
 from whimbrel.hosts.site import Site
 from whimbrel.images.store import ImageStore
 from whimbrel.lab.criu_check import examine_criu
@@ -212,6 +212,7 @@ class Campaign:
         With ``keep_on_failure`` the first failure is the last trial.
         """
         before = {stored.record.plan.order: stored for stored in self._folder.trials()}
+        self._bus.tell(PLANNED, trials=_told(self._plans, before))
         done: list[StoredTrial] = []
         try:
             # A lab that was left up may have the rate of another campaign's last arm.
@@ -247,12 +248,10 @@ class Campaign:
         state = self._starts.get(spec, plan)
         for name in self._site.mend():
             self._bus.step(f"host {name} had died and was started again")
-        self._bus.tell(TRIAL_BEGUN, **plan.model_dump(), of=len(self._plans))
+        self._bus.tell(TRIAL_BEGUN, **plan.model_dump())
         stored = self._make(spec, state, plan)
         outcome = stored.record.outcome
-        self._bus.tell(
-            TRIAL_DONE, order=plan.order, arm=plan.arm, result=outcome.result, succeeded=outcome.succeeded, error=outcome.error
-        )
+        self._bus.tell(TRIAL_DONE, order=plan.order, arm=plan.arm, **outcome.told)
         self._between(stored)
         if outcome.result == "unsafe":
             raise UnsafeStateError(outcome.error or "unsafe", resolution=f"logs and record of the trial: {stored.folder}")
@@ -275,7 +274,7 @@ class Campaign:
             self._plans += again
             self._planned[again[0].block] = len(again)
             self._repeats += 1
-            self._bus.tell(MORE_PLANNED, trials=len(again))
+            self._bus.tell(MORE_PLANNED, trials=_told(again))
 
     def _make(self, spec: CampaignSpec, state: Start, plan: Plan) -> StoredTrial:
         with workplace(self._site.ledger, plan.order) as folder:
@@ -289,3 +288,8 @@ class Campaign:
         if spec.link_rate_bytes_per_s != self._rate_bytes_per_s:
             self._site.shape_links(spec.link_rate_bytes_per_s)
             self._rate_bytes_per_s = spec.link_rate_bytes_per_s
+
+
+def _told(plans: Sequence[Plan], made: Container[int] = ()) -> list[dict[str, object]]:
+    """Trials as the bus tells of them."""
+    return [{"order": plan.order, "arm": plan.arm, "block": plan.block, "made": plan.order in made} for plan in plans]

@@ -26,12 +26,18 @@ log = logging.getLogger(__name__)
 STEP = "step"
 # Data: ``source`` and ``destination``, the hosts that a move will be between.
 WATCHED = "move watched"
-# Of a campaign. Data: the trial's plan, with ``of``, how many are planned.
-TRIAL_BEGUN = "trial begun"
-# Data: ``order``, ``arm``, and the outcome's ``result``, ``succeeded`` and ``error``.
-TRIAL_DONE = "trial done"
-# Data: ``trials``, how many, as a block is made again.
+# What the next move is expected to take. Data: as ``records.trial.Prediction``.
+PREDICTED = "move predicted"
+# What the last one took. Data: some of its figures, as in ``analysis.figures.TrialFigures``.
+FIGURES = "figures"
+# Of a campaign. Data: ``trials``, each with its ``order``, ``arm`` and ``block``, and whether it was ``made`` before.
+PLANNED = "trials planned"
+# Data: likewise, of a block that is made again.
 MORE_PLANNED = "more trials planned"
+# Data: the trial's plan.
+TRIAL_BEGUN = "trial begun"
+# Also of a single move. Data: ``order``, ``arm``, and the outcome's ``result``, ``succeeded`` and ``error``.
+TRIAL_DONE = "trial done"
 
 # What some minutes of a busy move make.
 _MOST_KEPT = 20_000
@@ -70,6 +76,8 @@ class Subscription:
         self._observer = observer
         self._most = most
         self._queue: deque[Published] = deque()
+        # What the observer was called with last.
+        self._in_hand = 0
         self._lock = threading.Lock()
         self._news = threading.Event()
         self._ending = threading.Event()
@@ -99,6 +107,7 @@ class Subscription:
             ending = self._ending.is_set()
             with self._lock:
                 batch, self._queue = list(self._queue), deque()
+                self._in_hand = len(batch)
             if batch:
                 try:
                     self._observer(batch)
@@ -112,14 +121,17 @@ class Subscription:
             if ending:
                 return
 
-    def end(self, until_s: float) -> None:
-        """Lets the observer have the rest, until that moment of the monotonic clock."""
+    def hurry(self) -> None:
+        """Lets the observer have the rest now: nothing more will come."""
         self._ending.set()
         self._news.set()
+
+    def end(self, until_s: float) -> None:
+        """Waits until it has had the rest, or for that moment of the monotonic clock."""
         self._thread.join(max(0.0, until_s - time.monotonic()))
         if self._thread.is_alive():
             with self._lock:
-                self.dropped += len(self._queue)
+                self.dropped += self._in_hand + len(self._queue)
                 self._queue.clear()
 
     @property
@@ -128,7 +140,7 @@ class Subscription:
         if self.failure is not None:
             why = f": it failed ({type(self.failure).__name__}: {self.failure})"
         elif self._thread.is_alive() and self._ending.is_set():
-            why = " or more: it stood still"
+            why = ": it stood still"
         else:
             why = ": it was too slow"
         return f"the {self.name} missed {self.dropped} of {self.published} events and samples{why}" if self.dropped else None
@@ -177,6 +189,8 @@ class Bus:
     def close(self) -> None:
         """Lets all observers have the rest, for a short time."""
         until_s = time.monotonic() + _PATIENCE_S
+        for subscription in self._subscriptions:
+            subscription.hurry()
         for subscription in self._subscriptions:
             subscription.end(until_s)
 

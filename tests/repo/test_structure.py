@@ -15,6 +15,7 @@ SOURCE = PROJECT / "src" / "whimbrel"
 # Top to bottom; a module imports from rooms below its own, and within its own.
 LAYERS = [
     {"cli"},
+    {"live"},
     {"deployment", "watch"},
     {"campaign", "report"},
     {"trial"},

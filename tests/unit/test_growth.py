@@ -114,7 +114,7 @@ def go_on(campaign: CampaignFolder, stored: list[StoredTrial], said: list[str]) 
             if name == STEP:
                 said.append(data["text"])
             if name == MORE_PLANNED:
-                said.append(f"{data['trials']} more")
+                said.append(f"{len(data['trials'])} more")
                 raise EndedError
 
     site = cast("Site", SimpleNamespace(shape_links=lambda rate: None))

@@ -18,19 +18,23 @@ from whimbrel.analysis.figures import TrialFigures, figures_of
 from whimbrel.cli.deploy import Deployed
 from whimbrel.cli.goals import how_it_turned_out, migration_of, parse_goal, pick
 from whimbrel.cli.held import held
-from whimbrel.cli.showing import MoveLine, observed, say_steps
+from whimbrel.cli.live import Live, Metrics, MetricsFile, SpansTo, beside, observed, tell_figures, wanted
+from whimbrel.cli.run import write_report
+from whimbrel.cli.showing import MoveLine, say_steps
 from whimbrel.cli.terminal import complain
 from whimbrel.deployment.deployed import Deployment, find
 from whimbrel.deployment.moving import Moved, ask_to_abort, move
 from whimbrel.deployment.recovering import bring_back
 from whimbrel.deployment.standing import refuse_while_moved
 from whimbrel.errors import MoveError, UnsafeStateError, UsageError
+from whimbrel.events import TRIAL_DONE
 from whimbrel.migrate.journal import DamagedJournalError
 from whimbrel.migrate.techniques import promises_of
 from whimbrel.moves.notes import Origin
 from whimbrel.predict.goals import Choice, Goal
-from whimbrel.records.store import forget_unmade
+from whimbrel.records.store import CampaignFolder, forget_unmade
 from whimbrel.records.trial import TrialRecord
+from whimbrel.report.content import PAGE
 from whimbrel.report.quantities import spoken, written
 from whimbrel.spec.overrides import migration_with
 from whimbrel.system.provenance import commit
@@ -60,6 +64,10 @@ def migrate(
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="With --goal: only say what would be done, and why.")] = False,
     watch: Annotated[bool, typer.Option("--watch", help="Show how the move goes, twice a second.")] = False,
+    live: Live = None,
+    metrics: Metrics = None,
+    metrics_file: MetricsFile = None,
+    spans: SpansTo = None,
     out: Annotated[Path | None, typer.Option(help="Keep the record of the move in this folder, for 'show' and 'report'.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
 ) -> int:
@@ -71,7 +79,8 @@ def migrate(
     migration = migration_with(deployment.spec.migration, technique, set_ or [])
     origin = Origin(command=shlex.join(["whimbrel", *sys.argv[1:]]), commit=commit())
     choice: Choice | None = None
-    with held(deployment, "aborting the move") as site, _kept(out) as folder:
+    asked = wanted(live, metrics, metrics_file, spans)
+    with held(deployment, "aborting the move") as site, _kept(out) as folder, beside(asked, f"move of {name}") as seen:
         if wish is not None:
             choice = pick(deployment, site, to, wish, learn or [])
             if choice.candidate is None:
@@ -85,12 +94,17 @@ def migrate(
             migration = migration_with(migration, None, ["after=set-clock"])
         if migration.bandwidth_note:
             complain(f"bandwidth: {migration.bandwidth_note}")
-        with observed() as bus:
+        with observed(seen) as bus:
             bus.subscribe("terminal", say_steps, samples=False)
             if watch:
                 bus.subscribe("terminal ('--watch')", MoveLine().observe)
             moved = move(deployment, site, to, migration, folder, origin, bus)
-        figures = figures_of(moved.stored)
+            figures = figures_of(moved.stored)
+            tell_figures(bus, figures)
+            bus.tell(TRIAL_DONE, order=1, arm=name, **moved.stored.record.outcome.told)
+        if seen is not None and asked.live is not None:
+            write_report(CampaignFolder.open(folder), figures=False)
+            seen.report = folder / PAGE
     _tell(deployment, moved, figures, choice, as_json)
     if isinstance(moved.error, UnsafeStateError):
         complain(f"'whimbrel recover {name}' looks at both hosts and brings it back where that is safe")

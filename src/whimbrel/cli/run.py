@@ -15,6 +15,7 @@ from typing import Annotated
 
 import typer
 
+from whimbrel.analysis.kept import kept_figures
 from whimbrel.campaign import (
     Campaign,
     estimate_campaign_s,
@@ -24,14 +25,17 @@ from whimbrel.campaign import (
     plan_trials,
 )
 from whimbrel.cli.interrupts import Interrupts
-from whimbrel.cli.showing import CampaignBar, observed
+from whimbrel.cli.live import Live, Metrics, MetricsFile, SpansTo, beside, observed, tell_figures, wanted
+from whimbrel.cli.showing import CampaignBar
 from whimbrel.cli.terminal import Steps, complain, print_table
 from whimbrel.deployment.deployed import others_beside
 from whimbrel.errors import UsageError, WhimbrelError
+from whimbrel.events import Bus
 from whimbrel.guests.guest import what_is_left
 from whimbrel.hosts.remote import RemoteSite
 from whimbrel.images.store import ImageStore
 from whimbrel.lab.lab import Lab
+from whimbrel.live.beside import Beside
 from whimbrel.moves.making import make_images
 from whimbrel.moves.needs import wanted_of
 from whimbrel.moves.notes import Origin
@@ -39,7 +43,7 @@ from whimbrel.moves.place import is_up, ledger_for, site_for
 from whimbrel.records.store import CampaignFolder, StoredTrial
 from whimbrel.records.trial import Plan
 from whimbrel.report.as_json import summary
-from whimbrel.report.content import Report, build_report
+from whimbrel.report.content import PAGE, Report, build_report
 from whimbrel.report.junit import write_junit
 from whimbrel.spec.campaign import CampaignSpec
 from whimbrel.spec.load import load_campaign
@@ -75,6 +79,10 @@ def run(
         typer.Option("--keep-on-failure", help="Stop at the first failure and leave lab and guest as they are."),
     ] = False,
     take_over: Annotated[bool, typer.Option("--take-over", help=TAKE_OVER)] = False,
+    live: Live = None,
+    metrics: Metrics = None,
+    metrics_file: MetricsFile = None,
+    spans: SpansTo = None,
     junit: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write trials and limits as JUnit XML.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary (or the plan) as JSON.")] = False,
 ) -> int:
@@ -98,6 +106,7 @@ def run(
     if junit is not None and not junit.absolute().parent.is_dir():
         raise UsageError(f"--junit {junit}: there is no folder {junit.absolute().parent}")
     folder = folder.absolute()
+    asked = wanted(live, metrics, metrics_file, spans)
     with ledger_for(spec) as ledger, Interrupts(ledger):
         if spec.hosts is None:
             need_capabilities()
@@ -108,7 +117,8 @@ def run(
             complain("removing what the interrupted run left on this machine")
             ledger.undo_all()
         campaign = _Run(spec, plans, ledger, folder, keep_on_failure, resumed=resume is not None, take_over=take_over)
-        report = campaign.go()
+        with beside(asked, spec.name) as seen:
+            report = campaign.go(seen)
     return _tell(report, folder, junit, as_json)
 
 
@@ -120,7 +130,7 @@ def _tell(report: Report, folder: Path, junit: Path | None, as_json: bool) -> in
         print(json.dumps(summary(report, folder), indent=1))
     else:
         print_findings(report)
-        print(f"\nreport: {folder / 'report.html'}")
+        print(f"\nreport: {folder / PAGE}")
     if not all(trial.stored.record.outcome.succeeded for trial in report.trials):
         return 1
     return 0 if all(tick.kept for tick in report.ticks) else CROSSED
@@ -205,8 +215,8 @@ class _Run:
                 resolution=f"'whimbrel undeploy {beside[0]}', or give this campaign a lab of its own ('--set lab.name=other')",
             )
 
-    def go(self) -> Report:
-        """Makes the trials; returns what the report says."""
+    def go(self, seen: Beside | None) -> Report:
+        """Makes the trials; returns what the report says. ``seen`` is shown how it goes, and the report when that is written."""
         left_up = is_up(self._spec, self._ledger)
         if left_up:
             self._refuse_what_is_deployed()
@@ -222,16 +232,18 @@ class _Run:
             try:
                 folder = self._folder(command)
                 origin = Origin(command=command, commit=commit(), registration=folder.registration)
-                with observed() as bus:
+                with observed(seen) as bus:
                     bus.subscribe("terminal", CampaignBar(steps, len(self._plans)).observe, samples=False)
-                    campaign = Campaign(
-                        self._spec, self._plans, site, folder, origin, bus, partial(self._kept, folder), self._keep_on_failure
-                    )
+                    between = partial(self._kept, folder, bus)
+                    campaign = Campaign(self._spec, self._plans, site, folder, origin, bus, between, self._keep_on_failure)
                     succeeded = all(stored.record.outcome.succeeded for stored in campaign.run())
             finally:
                 self._leave(site, left_up, succeeded)
             steps.step("writing the report")
-            return write_report(folder, figures=True)
+            report = write_report(folder, figures=True)
+            if seen is not None:
+                seen.report = self._path / PAGE
+            return report
 
     def _leave(self, site: Lab | RemoteSite, left_up: bool, succeeded: bool) -> None:
         """Takes the lab down, or clears the hosts, unless it was up before us, or a failure is to be looked at."""
@@ -259,10 +271,12 @@ class _Run:
             self._steps.skip()
         return folder
 
-    def _kept(self, folder: CampaignFolder, stored: StoredTrial) -> None:
+    def _kept(self, folder: CampaignFolder, bus: Bus, stored: StoredTrial) -> None:
         """Between two trials nothing is measured: the page may be written."""
         self._last = stored
         self._behind = folder
+        if bus.wants_samples:
+            tell_figures(bus, kept_figures(stored))
         if time.monotonic() >= self._page_due_s:
             self._write_page(folder)
 

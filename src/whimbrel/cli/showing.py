@@ -5,14 +5,13 @@ from __future__ import annotations
 import sys
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 from whimbrel.analysis.phases import phase_reached
 from whimbrel.cli.streams import say_at_once
-from whimbrel.cli.terminal import Steps, complain, notice
-from whimbrel.events import MORE_PLANNED, STEP, TRIAL_BEGUN, TRIAL_DONE, WATCHED, Bus, Published, Sample
+from whimbrel.cli.terminal import Steps, notice
+from whimbrel.events import MORE_PLANNED, STEP, TRIAL_BEGUN, TRIAL_DONE, WATCHED, Published, Sample
 from whimbrel.predict.outlook import Outlook, outlook, readings_of
 from whimbrel.records.trial import Event
 from whimbrel.report.problems import shorten
@@ -20,18 +19,6 @@ from whimbrel.units import format_bytes, format_duration
 
 _SHOW_EVERY_S = 0.5
 _LOOKS_FOR_OUTLOOK = 40
-
-
-@contextmanager
-def observed() -> Iterator[Bus]:
-    """A bus; when it is left its observers have had everything, or what they missed is said."""
-    bus = Bus()
-    try:
-        with bus:
-            yield bus
-    finally:
-        for complaint in bus.complaints:
-            complain(complaint)
 
 
 def say_steps(news: Sequence[Published]) -> None:
@@ -133,5 +120,5 @@ class CampaignBar:
                 self._steps.note(f"trial {data['order']} {what}: {shorten(data['error'])}")
             self._steps.done((event.seen_ns - self._began_ns) / 1e9)
         elif event.name == MORE_PLANNED:
-            self._trials += data["trials"]
-            self._steps.more(data["trials"])
+            self._trials += len(data["trials"])
+            self._steps.more(len(data["trials"]))

@@ -153,6 +153,9 @@ class _Attempt:
             running: list[Instrument] = []
             if self._spec.observe.probe_every_s is not None:
                 running.append(instruments.enter_context(self._instruments.probe(self._spec.observe.probe_every_s)))
+            if self._bus.wants_samples:
+                # Whoever looks on wants to see what the hosts do; the record of such a move has it as well.
+                running.append(instruments.enter_context(self._instruments.sampler()))
             witness = self._hear_witness(instruments)
             if witness is not None:
                 running.append(witness)

@@ -16,14 +16,13 @@ from whimbrel.analysis.resampling import Resampled
 from whimbrel.records.caller import make_folder, write_file
 from whimbrel.records.store import CampaignFolder
 from whimbrel.report.charts import NamedChart, crowd_chart, load_chart, rest_chart, timeline_chart
-from whimbrel.report.content import Report
+from whimbrel.report.content import PAGE, Report
 from whimbrel.report.evidence_charts import evidence_charts
 from whimbrel.report.load import ReportedTrial, counting_of
 from whimbrel.report.prediction_chart import prediction_chart
 from whimbrel.report.table import UNKNOWN, predictor_table
 from whimbrel.units import format_moment
 
-PAGE = "report.html"
 _FIGURES = "figures"
 _PNG_SCALE = 2
 _CLIP_PATH = re.compile(r'(?<=["#])clip\d+(?=[")])')

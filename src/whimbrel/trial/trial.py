@@ -11,7 +11,7 @@ from pathlib import Path
 from whimbrel.analysis.phases import phase_reached
 from whimbrel.engines.guest_agent import GuestAgent
 from whimbrel.errors import GuestEndedError, GuestError, TrialError, UnsafeStateError, WhimbrelError, interrupted
-from whimbrel.events import Bus
+from whimbrel.events import PREDICTED, Bus
 from whimbrel.guests import guest as the_guest
 from whimbrel.guests.ends import EndWatch
 from whimbrel.guests.forms import FORMS, read_reach_log, start_again
@@ -196,6 +196,8 @@ class Trial:
         )
         if self._foretell is not None:
             self._notes.prediction = self._foretell(link_bytes_per_s)
+            if self._notes.prediction is not None:
+                self._bus.tell(PREDICTED, **self._notes.prediction.model_dump())
 
     def _start_reach_check(self, inside: Inside) -> bool:
         """Whether services of the VM and of the container now ask each other."""

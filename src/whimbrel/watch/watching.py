@@ -18,11 +18,13 @@ import polars as pl
 from whimbrel.analysis.answers import Window
 from whimbrel.analysis.steadiness import Recent, as_before, span_ns, steady
 from whimbrel.errors import InstrumentError, UsageError
+from whimbrel.events import Bus
 from whimbrel.units import format_duration
 from whimbrel.watch.asking import Asking
 from whimbrel.watch.command import Reserve, WatchedCommand, need_command, raise_descriptor_limit
 from whimbrel.watch.log import whole_frame
 from whimbrel.watch.plan import Mark, Ran, Turn, Watched, WatchPlan
+from whimbrel.watch.telling import Telling
 
 # No longer than that the steady state is looked for.
 MOST_BEFORE_S, MOST_AFTER_S = 30.0, 60.0
@@ -34,7 +36,7 @@ _FOR_THE_COMMAND = 2
 Say = Callable[[str], None]
 
 
-def watch(plan: WatchPlan, say: Say) -> list[Watched]:
+def watch(plan: WatchPlan, say: Say, bus: Bus | None = None) -> list[Watched]:
     """Does it all, one item per move; UsageError when a check is silent before the first, unless that may be so."""
     if plan.command:
         need_command(plan.command)
@@ -42,7 +44,7 @@ def watch(plan: WatchPlan, say: Say) -> list[Watched]:
     # An event loop takes signals over, and does not give them back as they were.
     before = {number: signal.getsignal(number) for number in (*_SIGNALS, signal.SIGUSR1)}
     try:
-        return asyncio.run(_Course(plan, say).go())
+        return asyncio.run(_Course(plan, say, bus or Bus()).go())
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
@@ -61,8 +63,9 @@ class _Made:
 
 
 class _Course:
-    def __init__(self, plan: WatchPlan, say: Say) -> None:
+    def __init__(self, plan: WatchPlan, say: Say, bus: Bus) -> None:
         self._plan = plan
+        self._bus = bus
         self._say = say
         self._marks: list[Mark] = []
         self._notes: list[str] = []
@@ -79,10 +82,12 @@ class _Course:
         asking = Asking(self._plan.checks)
         self._logs = asking.logs
         self._asking = asking
+        telling: asyncio.Task[None] | None = None
         try:
             await self._try()
             since_ns = time.monotonic_ns()
             asking.start()
+            telling = asyncio.create_task(Telling(self._plan.checks, self._logs, self._bus).run())
             made = await self._all_moves()
             asking.check_alive()
         except InstrumentError as error:
@@ -90,6 +95,8 @@ class _Course:
                 error.details = f"the command had ended with {self._ended_with}"
             raise
         finally:
+            if telling is not None:
+                telling.cancel()
             await asking.stop(self._enough)
             self._reserve.release()
         questions, films = whole_frame(asking.logs), asking.films()

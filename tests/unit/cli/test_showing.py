@@ -8,7 +8,8 @@ import time
 import pytest
 
 from whimbrel.cli import showing
-from whimbrel.cli.showing import CampaignBar, MoveLine, observed
+from whimbrel.cli.live import observed
+from whimbrel.cli.showing import CampaignBar, MoveLine
 from whimbrel.cli.terminal import Steps
 from whimbrel.events import MORE_PLANNED, STEP, TRIAL_BEGUN, TRIAL_DONE, WATCHED, Published, Sample
 from whimbrel.records.trial import Event
@@ -78,7 +79,7 @@ def test_a_campaign_is_shown_trial_by_trial(capsys: pytest.CaptureFixture[str]) 
             told(TRIAL_BEGUN, order=1, arm="vm", block=0),
             told(STEP, text="moving"),
             told(TRIAL_DONE, order=1, arm="vm", result="moved", succeeded=True, error=None),
-            told(MORE_PLANNED, trials=3),
+            told(MORE_PLANNED, trials=[{}, {}, {}]),
             told(TRIAL_BEGUN, order=2, arm="nested", block=7),
             told(TRIAL_DONE, order=2, arm="nested", result="failed", succeeded=False, error="the link died"),
         ]
