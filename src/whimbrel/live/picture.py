@@ -213,6 +213,9 @@ class Picture:
 
     def _take_job(self, sample: Sample) -> None:
         row = sample.values
+        if not row["transferred_bytes"] and not row["remaining_bytes"]:
+            # Nothing has been sent, and what is left is not known yet: libvirt says 0.
+            return
         self._job.append(row)
         dirty = row["dirty_pages_per_s"]
         t = self.seconds(sample.t_ns)

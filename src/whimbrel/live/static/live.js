@@ -209,6 +209,7 @@ function chart(key, parentId, title, lines, unit) {
           value: (_, value) => value === null || value === undefined ? "" : unit(value)}))],
     };
     known = charts[key] = {names, box, plot: new uPlot(options, [[]], box)};
+    sizes.observe(box);
   }
   known.plot.setData(joined(found));
 }
@@ -237,8 +238,12 @@ function drawCharts(grown) {
   }
 }
 
-window.addEventListener("resize", () => {
-  for (const known of Object.values(charts)) known.plot.setSize({width: Math.max(200, known.box.clientWidth - 12), height: 170});
+// A chart that comes later makes room for itself beside the first.
+const sizes = new ResizeObserver(() => {
+  for (const known of Object.values(charts)) {
+    const width = Math.max(200, known.box.clientWidth - 12);
+    if (known.plot.width !== width) known.plot.setSize({width, height: 170});
+  }
 });
 
 // --- following
