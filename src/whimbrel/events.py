@@ -43,8 +43,6 @@ TRIAL_DONE = "trial done"
 _MOST_KEPT = 20_000
 # Gathered for so long before the observer is called: waking it for each of many would cost the move more than they are worth.
 _GATHER_S = 0.05
-# How long an observer may take for the rest when all is over.
-_PATIENCE_S = 2.0
 
 
 @dataclass(frozen=True)
@@ -147,9 +145,10 @@ class Subscription:
 
 
 class Bus:
-    """Hands on what is published; its observers get the rest when it is left."""
+    """Hands on what is published; when it is left its observers get the rest, for which they may take ``patience_s``."""
 
-    def __init__(self) -> None:
+    def __init__(self, patience_s: float = 2.0) -> None:
+        self._patience_s = patience_s
         self._subscriptions: tuple[Subscription, ...] = ()
 
     def __enter__(self) -> Bus:
@@ -188,7 +187,7 @@ class Bus:
 
     def close(self) -> None:
         """Lets all observers have the rest, for a short time."""
-        until_s = time.monotonic() + _PATIENCE_S
+        until_s = time.monotonic() + self._patience_s
         for subscription in self._subscriptions:
             subscription.hurry()
         for subscription in self._subscriptions:

@@ -26,6 +26,7 @@ from whimbrel.errors import UsageError
 from whimbrel.events import Bus
 from whimbrel.live.beside import Beside
 from whimbrel.system.deadline import Deadline, wait_until
+from whimbrel.system.process import ProcessId
 
 
 @contextmanager
@@ -124,8 +125,7 @@ def test_whoever_is_not_on_this_machine_needs_the_token() -> None:
         assert ask(url, "/", Cookie=cookie.split(";")[0]).status == 200
         assert ask(url, "/", Cookie="whimbrel=wrong").status == 403
         # Everybody on the machine can read what a process was called with.
-        assert seen._running is not None
-        assert token not in Path(f"/proc/{seen._running.pid}/cmdline").read_text()
+        assert token not in Path(f"/proc/{seen.pid}/cmdline").read_text()
 
 
 def test_metrics_are_served_and_written(tmp_path: Path) -> None:
@@ -177,9 +177,8 @@ def test_one_that_nobody_looks_at_ends_at_once(tmp_path: Path) -> None:
 def test_the_death_of_the_process_disturbs_nobody_and_is_said(capsys: pytest.CaptureFixture[str]) -> None:
     with live() as (seen, bus):
         ask(seen.urls["live page"], "/").read()
-        assert seen._running is not None
-        os.kill(seen._running.pid, signal.SIGKILL)
-        seen._running.wait(10)
+        os.kill(seen.pid, signal.SIGKILL)
+        wait_until(lambda: (ProcessId.of(seen.pid) is None or None, "it lives"), "its end", Deadline(10))
         bus.publish(job(13, 5, 7))
     said = capsys.readouterr().err
     assert "the live view missed 1 of 1 events and samples: it failed (BrokenPipeError: its process has ended" in said
@@ -188,14 +187,13 @@ def test_the_death_of_the_process_disturbs_nobody_and_is_said(capsys: pytest.Cap
 def test_one_that_stands_still_is_killed_in_the_end(capsys: pytest.CaptureFixture[str]) -> None:
     with live() as (seen, bus):
         ask(seen.urls["live page"], "/").read()
-        assert seen._running is not None
-        os.kill(seen._running.pid, signal.SIGSTOP)
+        os.kill(seen.pid, signal.SIGSTOP)
         for number in range(5000):
             bus.publish(job(number, 5, 7))
         began_s = time.monotonic()
     assert time.monotonic() - began_s < 10
     assert "it stood still" in capsys.readouterr().err
-    assert not Path(f"/proc/{seen._running.pid}").exists()
+    assert not Path(f"/proc/{seen.pid}").exists()
 
 
 def test_an_address_that_cannot_be_had_is_said_before_anything_begins() -> None:

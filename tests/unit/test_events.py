@@ -6,9 +6,6 @@ import threading
 import time
 from collections.abc import Sequence
 
-import pytest
-
-from whimbrel import events
 from whimbrel.events import STEP, Bus, Published, Sample
 from whimbrel.records.trial import Event
 
@@ -67,8 +64,7 @@ def test_an_observer_without_samples_is_not_woken_for_them() -> None:
     assert names(got) == ["move called"]
 
 
-def test_one_that_stands_still_holds_up_nobody_and_what_it_missed_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(events, "_PATIENCE_S", 0.2)
+def test_one_that_stands_still_holds_up_nobody_and_what_it_missed_is_counted() -> None:
     stand = threading.Event()
     entered = threading.Event()
     got: list[Published] = []
@@ -77,7 +73,7 @@ def test_one_that_stands_still_holds_up_nobody_and_what_it_missed_is_counted(mon
         entered.set()
         stand.wait(30)
 
-    bus = Bus()
+    bus = Bus(patience_s=0.2)
     bus.subscribe("page", still, most=100)
     bus.subscribe("file", got.extend)
     bus.tell("first")

@@ -17,7 +17,6 @@ from whimbrel.records.trial import Event
 from whimbrel.report.problems import shorten
 from whimbrel.units import format_bytes, format_duration
 
-_SHOW_EVERY_S = 0.5
 _LOOKS_FOR_OUTLOOK = 40
 
 
@@ -30,9 +29,10 @@ def say_steps(news: Sequence[Published]) -> None:
 
 
 class MoveLine:
-    """Shows how a move goes: a line that is written over on a terminal, lines elsewhere; at most twice a second."""
+    """Shows how a move goes: a line that is written over on a terminal, lines elsewhere; at most every ``every_s``."""
 
-    def __init__(self) -> None:
+    def __init__(self, every_s: float = 0.5) -> None:
+        self._every_s = every_s
         self._live = sys.stderr.isatty()
         self._shown_s = 0.0
         self._way = ("", "")
@@ -48,7 +48,7 @@ class MoveLine:
                 self._take(each)
             elif each.source == "job":
                 self._job.append(dict(each.values))
-        if self._called_ns is not None and time.monotonic() - self._shown_s >= _SHOW_EVERY_S:
+        if self._called_ns is not None and time.monotonic() - self._shown_s >= self._every_s:
             self._shown_s = time.monotonic()
             self._show(self._called_ns)
 

@@ -58,9 +58,12 @@ def test_it_is_shown_at_most_twice_a_second_and_not_once_it_has_returned(shown: 
     line.observe(UNDER_WAY)
     line.observe([job(3, 112, 19)])
     assert len(shown) == 1
-    line._shown_s = 0.0
-    line.observe([told("move returned"), job(4, 113, 18)])
-    assert len(shown) == 1
+    eager = MoveLine(every_s=0)
+    eager.observe(UNDER_WAY)
+    eager.observe([job(3, 112, 19)])
+    assert len(shown) == 3
+    eager.observe([told("move returned"), job(4, 113, 18)])
+    assert len(shown) == 3
 
 
 def test_on_a_terminal_what_follows_begins_on_a_line_of_its_own(shown: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
