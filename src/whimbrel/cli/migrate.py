@@ -20,7 +20,7 @@ from whimbrel.cli.goals import how_it_turned_out, migration_of, parse_goal, pick
 from whimbrel.cli.held import held
 from whimbrel.cli.live import Live, Metrics, MetricsFile, SpansTo, beside, observed, tell_figures, wanted
 from whimbrel.cli.run import write_report
-from whimbrel.cli.showing import MoveLine, say_steps
+from whimbrel.cli.showing import MoveShown, say_steps
 from whimbrel.cli.terminal import complain
 from whimbrel.deployment.deployed import Deployment, find
 from whimbrel.deployment.moving import Moved, ask_to_abort, move
@@ -63,7 +63,7 @@ def migrate(
         bool, typer.Option("--set-clock", help="Set the guest's clock after the move: it stood still while no copy ran.")
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="With --goal: only say what would be done, and why.")] = False,
-    watch: Annotated[bool, typer.Option("--watch", help="Show how the move goes, twice a second.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Show how the move goes, twice a second: in place on a terminal.")] = False,
     live: Live = None,
     metrics: Metrics = None,
     metrics_file: MetricsFile = None,
@@ -97,7 +97,7 @@ def migrate(
         with observed(seen) as bus:
             bus.subscribe("terminal", say_steps, samples=False)
             if watch:
-                bus.subscribe("terminal ('--watch')", MoveLine().observe)
+                bus.subscribe("terminal ('--watch')", MoveShown().observe)
             moved = move(deployment, site, to, migration, folder, origin, bus)
             figures = figures_of(moved.stored)
             tell_figures(bus, figures)
