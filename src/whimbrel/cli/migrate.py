@@ -63,7 +63,7 @@ def migrate(
         bool, typer.Option("--set-clock", help="Set the guest's clock after the move: it stood still while no copy ran.")
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="With --goal: only say what would be done, and why.")] = False,
-    watch: Annotated[bool, typer.Option("--watch", help="Show how the move goes, twice a second: in place on a terminal.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Show how the move goes, in place on a terminal.")] = False,
     live: Live = None,
     metrics: Metrics = None,
     metrics_file: MetricsFile = None,

@@ -20,11 +20,13 @@ from whimbrel.report.content import PAGE, Report
 from whimbrel.report.evidence_charts import evidence_charts
 from whimbrel.report.load import ReportedTrial, counting_of
 from whimbrel.report.prediction_chart import prediction_chart
-from whimbrel.report.table import UNKNOWN, predictor_table
+from whimbrel.report.table import UNKNOWN, parts_of, predictor_table
 from whimbrel.units import format_moment
 
 _FIGURES = "figures"
 _PNG_SCALE = 2
+# What a page of 1,300 pixels shows without scrolling.
+_MOST_COLUMNS = 13
 _CLIP_PATH = re.compile(r'(?<=["#])clip\d+(?=[")])')
 
 
@@ -72,6 +74,8 @@ def write_page(folder: CampaignFolder, report: Report) -> Path:
     environment.filters |= {"spread": _spread, "p": _p_value, "resampled": _resampled, "gap": _gap, "moment": format_moment}
     charts = charts_of(report)
     text = environment.get_template("page.html.j2").render(
+        css=css(),
+        main_parts=parts_of(report.table, keys=2, most=_MOST_COLUMNS),
         report=report,
         charts=charts,
         predictor=predictor_table(report.predictor) if report.predictor else None,
@@ -119,6 +123,12 @@ def _resampled(found: Resampled | None) -> str:
 def inlined(chart: NamedChart) -> str:
     """JSON that is safe inside a script element."""
     return json.dumps(chart.spec).replace("</", "<\\/")
+
+
+@cache
+def css() -> str:
+    """What the pages of reports and of watches look like: on screens of any width, by day and by night, and on paper."""
+    return (Path(__file__).parent / "templates" / "page.css").read_text()
 
 
 @cache

@@ -11,7 +11,7 @@ import altair as alt
 from whimbrel.analysis.thresholds import Tick
 from whimbrel.records.caller import write_file
 from whimbrel.report.charts import WIDTH, NamedChart, inline, named
-from whimbrel.report.layout import bundle, inlined, templates
+from whimbrel.report.layout import bundle, css, inlined, templates
 from whimbrel.watch.findings import Findings
 from whimbrel.watch.rows import columns_of, lines_of, timeline_rows, whole_window
 from whimbrel.watch.several_rows import several_columns, several_lines
@@ -27,6 +27,7 @@ def write_page(folder: Path, findings: Sequence[Findings], ticks: Sequence[Tick]
     """Writes the page in one step; returns its file."""
     chart, columns, plan = timeline_chart(findings), columns_of(findings), findings[0].watched.plan
     text = templates("whimbrel.watch").get_template("watch.html.j2").render(
+        css=css(),
         plan=plan,
         moves=[each.watched for each in findings],
         watched=findings[0].watched,
