@@ -23,7 +23,7 @@ pytestmark = [
 ]
 
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-         "--disable-component-update", "--disable-sync", "--enable-logging=stderr", "--timeout=4000"]  # fmt: skip
+         "--disable-component-update", "--disable-sync", "--enable-logging=stderr", "--virtual-time-budget=5000"]  # fmt: skip
 # The page writes milliseconds, and takes QEMU's stamps by one reading of the clocks instead of two.
 EXACT_S = 0.003
 
