@@ -24,7 +24,7 @@ from whimbrel.engines.libvirt import Connection
 from whimbrel.guests import carrier
 from whimbrel.guests import guest as the_guest
 from whimbrel.guests.carrier import CONTAINER, CONTAINER_MAC, HOME, VmCarrier, container_at
-from whimbrel.guests.carrier_states import CarrierState, CarrierStates, Role
+from whimbrel.guests.carrier_states import CarrierRole, CarrierState, CarrierStates
 from whimbrel.guests.saving import make_state
 from whimbrel.images.recipes import content_hash
 from whimbrel.images.store import ImageStore
@@ -117,7 +117,7 @@ class Bench:
         """The service gap of Podman's, in s."""
         return self.service_gap_s((self.podmans("a", "serving"), self.podmans("b", "waiting")), move_plainly)
 
-    def podmans(self, side: HostName, role: Role) -> CarrierState:
+    def podmans(self, side: HostName, role: CarrierRole) -> CarrierState:
         """A carrier that has Podman and the container's image; in the one that serves the container runs."""
         like = self.ours.get(side, role, 1)
         content = {"like": like.id, "by": "podman", "version": 2}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -71,4 +72,6 @@ def native_origin(folder: Path, bitrate_bytes_per_s: float, length_s: float, fil
         wait_until(look, "an answer of nginx", Deadline(20))
         yield origin
     finally:
-        process.stop()
+        # unshare does not end on SIGTERM while its child runs, and takes that with it when it is killed.
+        process.signal(signal.SIGKILL)
+        process.stop(ask=False)

@@ -14,7 +14,7 @@ from hypothesis.configuration import set_hypothesis_home_dir
 from tests.snapshot import snapshot
 from whimbrel.cli.lab import gc
 
-pytest_plugins = ["tests.labs", "tests.deployments", "tests.bad_days", "tests.their_hosts"]
+pytest_plugins = ["tests.labs", "tests.cells", "tests.deployments", "tests.bad_days", "tests.their_hosts"]
 
 # A checkout may belong to somebody else: nothing is kept in it. And what else the machine does is no fault of a test's.
 settings.register_profile("anywhere", database=None, deadline=None)

@@ -58,7 +58,7 @@ class FakeHost:
         return f"tcp://{self.address}"
 
     def identity(self) -> HostIdentity:
-        if self.silent:
+        if self.dead or self.silent:
             raise SilentError(f"host {self.name} does not answer")
         return self.machine
 
@@ -93,7 +93,7 @@ class FakeHost:
         return argv
 
     def process_of(self, guest: GuestIdentity) -> int | None:
-        return 1 if self.guests.get(guest.uuid) == "runs" else None
+        return 1 if self.state_of(guest) != "absent" else None
 
     def logs(self) -> dict[str, str]:
         return {f"{self.name}-libvirtd.log": "nothing happened\n", **self.told}
@@ -303,19 +303,21 @@ class FakeTechnique:
         disk = disk_to_move(request)
         disk_bytes = disk_to_book_bytes(request, disk)
         with reserved(request.destination, request.guest.name, request.memory_bytes, disk_bytes) as booking:
+            journal.mark("reserved", memory_bytes=booking.memory_bytes, disk_bytes=booking.disk_bytes)
             source, destination = self._hosts[request.source.name], self._hosts[request.destination.name]
             if source.guests.get(request.guest.uuid) != "runs":
                 raise MoveError(f"{request.guest} does not run on host {source.name}")
             make_room(request, disk, journal)
             error = self._trouble(request)
-            if error is None:
+            aborted = request.why_abort if error is None else None
+            if error is None and aborted is None:
                 del source.guests[request.guest.uuid]
                 destination.guests[request.guest.uuid] = "runs"
             return MoveReport(
                 called_ns=called_ns,
                 returned_ns=journal.note("move returned"),
-                result="moved" if error is None else "failed",
-                error=RefusedError(error) if isinstance(error, str) else error,
+                result="aborted" if aborted is not None else "moved" if error is None else "failed",
+                error=MoveError(f"aborted: {aborted}") if aborted else RefusedError(error) if isinstance(error, str) else error,
                 reserved_memory_bytes=booking.memory_bytes,
                 reserved_disk_bytes=booking.disk_bytes,
                 completed=None,

@@ -16,7 +16,7 @@ import pytest
 from whimbrel.engines import libvirt_storage
 from whimbrel.engines.hypervisor import HostMemory
 from whimbrel.engines.libvirt import Connection
-from whimbrel.errors import EngineError
+from whimbrel.errors import EngineError, SilentError
 from whimbrel.hosts import remote
 from whimbrel.spec.hosts import HostsSpec
 
@@ -36,6 +36,7 @@ class FakeDomain:
 
     def destroy(self) -> None:
         self.host.domains.pop(self.uuid, None)
+        self.active = self.executing = False
 
 
 @dataclass
@@ -133,7 +134,7 @@ class SharedHosts:
     def open(self, uri: str) -> Iterator[FakeLibvirt]:
         found = next(host for host in (self.a, self.b) if host.uri == uri)
         if found.away:
-            raise EngineError(f"libvirt could not connect to {uri}")
+            raise SilentError(f"libvirt could not connect to {uri}")
         yield found
 
     @staticmethod

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pytest
 
 from tests.fakes import FakeDisk
-from whimbrel.errors import WhimbrelError
+from whimbrel.errors import MoveError, ToolError, WhimbrelError
 from whimbrel.guests.states import StateStore
 from whimbrel.hosts.site import DiskFacts, OwnDisk
 from whimbrel.lab.lab import Lab
@@ -68,6 +68,29 @@ def test_what_one_host_serves_another_fetches(disks: Disks, whole: bool) -> None
     # It is served no longer, so it can be served again.
     with disks.here.served(whole):
         pass
+
+
+def test_one_that_is_there_is_not_made_again(disks: Disks) -> None:
+    before = disks.here.facts()
+    with pytest.raises(ToolError):
+        disks.here.make(before, over_backing=False)
+    assert disks.here.facts() == before
+
+
+def test_whoever_copies_is_asked_whether_it_is_still_wanted(disks: Disks) -> None:
+    disks.there.make(disks.here.facts(), over_backing=False)
+
+    def unwanted() -> None:
+        raise MoveError("not any more")
+
+    with disks.here.served(True) as url, pytest.raises(MoveError, match="not any more"):
+        # So slowly that it cannot have ended before.
+        disks.there.fetch(url, True, 1e6, unwanted)
+    # It can be served again, and what there is of the copy be removed.
+    with disks.here.served(True):
+        pass
+    disks.there.remove()
+    assert (disks.here.there, disks.there.there) == (True, False)
 
 
 def test_a_disk_that_is_not_there_can_be_removed(disks: Disks) -> None:

@@ -5,16 +5,25 @@ from __future__ import annotations
 import subprocess
 import sys
 import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import pytest
 
-from tests.fakes import FakeHost, FakeJournal, FakeVantage
+from tests.fakes import GUEST, FakeHost, FakeJournal, FakeVantage
+from tests.saboteur import power_cut
 from whimbrel.engines.libvirt import Connection
+from whimbrel.errors import SilentError
+from whimbrel.guests import guest as the_guest
+from whimbrel.guests.states import StateStore
 from whimbrel.hosts.host import Host, Vantage
-from whimbrel.hosts.identity import HostIdentity
+from whimbrel.hosts.identity import GuestIdentity, HostIdentity
 from whimbrel.lab.lab import Lab
+from whimbrel.migrate.journal import WrittenJournal
 from whimbrel.migrate.technique import Journal
 from whimbrel.observe.migration_events import MigrationEvents
+from whimbrel.spec.migration import MigrationSpec
 
 pytestmark = pytest.mark.alone
 
@@ -74,6 +83,64 @@ def test_a_command_on_a_host_runs(host: Host) -> None:
     assert subprocess.run(host.command(["echo", "there"]), capture_output=True, text=True, check=True).stdout == "there\n"
 
 
+@dataclass
+class Staged:
+    """A host, a guest that runs on it, and what can happen to both."""
+
+    host: Host
+    guest: GuestIdentity
+    suspend: Callable[[], None]
+    destroy: Callable[[], None]
+    cut_power: Callable[[], None]
+
+
+@pytest.fixture(params=["lab", "fake"])
+def staged(request: pytest.FixtureRequest, lab: Lab) -> Iterator[Staged]:
+    if request.param == "fake":
+        fake = FakeHost("a")
+        fake.guests[GUEST.uuid] = "runs"
+        yield Staged(
+            fake, GUEST, lambda: fake.guests.update({GUEST.uuid: "stands still"}), lambda: fake.guests.clear(),
+            lambda: setattr(fake, "dead", True),
+        )  # fmt: skip
+        return
+    states: StateStore = request.getfixturevalue("states")
+    server = lab.hosts["a"]
+    try:
+        with Connection.open(server.libvirt_uri) as connection:
+            the_guest.restore(lab, connection, lab.guest, states.get("vm", "none", 1).folder)
+            guest = connection.find(lab.guest.uuid)
+            assert guest is not None
+            yield Staged(
+                server, lab.guest, guest.suspend, lambda: the_guest.take_power_away(server, lab.guest),
+                lambda: power_cut("a")(lab),
+            )  # fmt: skip
+    finally:
+        lab.mend()
+        the_guest.take_power_away(server, lab.guest)
+
+
+def test_a_host_says_whether_a_guest_runs_stands_still_or_is_absent(staged: Staged) -> None:
+    host, guest = staged.host, staged.guest
+    process = host.process_of(guest)
+    assert (host.state_of(guest), host.gone) == ("runs", False)
+    assert process is not None
+    staged.suspend()
+    assert (host.state_of(guest), host.process_of(guest)) == ("stands still", process)
+    staged.destroy()
+    assert (host.state_of(guest), host.process_of(guest)) == ("absent", None)
+    assert host.state_of(replace(guest, uuid=str(uuid.uuid4()))) == "absent"
+
+
+def test_a_host_without_power_is_gone_and_silent(staged: Staged) -> None:
+    staged.cut_power()
+    assert staged.host.gone
+    with pytest.raises(SilentError):
+        staged.host.state_of(staged.guest)
+    with pytest.raises(SilentError):
+        staged.host.identity()
+
+
 def test_servers_are_hosts_of_their_own(lab: Lab) -> None:
     names = [server.run(["hostname"]).stdout.strip() for server in (lab.hosts["a"], lab.hosts["b"])]
     assert names == ["server-a", "server-b"]
@@ -84,11 +151,21 @@ def test_servers_are_hosts_of_their_own(lab: Lab) -> None:
         assert connection.find(str(uuid.uuid4())) is None
 
 
-@pytest.fixture(params=["fake", "migration events"])
-def journal(request: pytest.FixtureRequest, lab: Lab) -> Journal:
-    return FakeJournal() if request.param == "fake" else MigrationEvents((lab.guest, lab.guest), lab.hosts["a"], lab.hosts["b"])
+@pytest.fixture(params=["fake", "migration events", "written"])
+def journal(request: pytest.FixtureRequest, lab: Lab, tmp_path: Path) -> Journal:
+    if request.param == "fake":
+        return FakeJournal()
+    events = MigrationEvents((lab.guest, lab.guest), lab.hosts["a"], lab.hosts["b"])
+    if request.param == "migration events":
+        return events
+    written = WrittenJournal(tmp_path / "move.jsonl", events)
+    written.begin("a", "b", MigrationSpec())
+    return written
 
 
 def test_a_journal_gives_times_that_do_not_go_back(journal: Journal) -> None:
-    times = [journal.mark("one"), journal.mark("two", why="because")]
+    times = [journal.mark("one"), journal.note("two", why="because"), journal.mark("three")]
     assert times == sorted(times)
+    assert len(set(times)) == 3
+    journal.quote("a", "frozen", 1_700_000_000_000_000_000)
+    assert journal.mark("four") > times[-1]

@@ -5,82 +5,26 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from typing import get_args
-from urllib.parse import urlsplit
 
 import pytest
 
-from tests.fakes import ORIGIN, FakeJournal
+from tests.cells import Cells
+from tests.fakes import FakeJournal
 from tests.lab.test_containers import HARM_TO_IMAGES, TAMPERING, Saboteur
-from tests.labs import PROJECT, quick
+from tests.labs import PROJECT
 from tests.spectators import spectators
-from whimbrel.guests import carrier, in_cells
-from whimbrel.guests.carrier import CellCarrier
-from whimbrel.guests.in_cells import FreshContainer
-from whimbrel.hosts.host import Host
-from whimbrel.lab.criu_check import examine_criu
 from whimbrel.lab.lab import Lab
-from whimbrel.migrate.container.move import ContainerMove
-from whimbrel.migrate.technique import MoveReport, MoveRequest
 from whimbrel.migrate.techniques import lacks
-from whimbrel.spec.migration import ContainerTechniqueName, MigrationSpec
+from whimbrel.spec.migration import ContainerTechniqueName
 from whimbrel.system.capabilities import Finding
 from whimbrel.system.deadline import pause
 
 pytestmark = pytest.mark.alone
 
 SERVERS = PROJECT / "scenarios" / "servers.yaml"
-
-
-@dataclass
-class Cells:
-    """A cell on each server; the container runs in the first."""
-
-    lab: Lab
-    a: CellCarrier
-    b: CellCarrier
-
-    def move(self, technique: ContainerTechniqueName, journal: FakeJournal, back: bool = False) -> MoveReport:
-        source, destination = (self.b, self.a) if back else (self.a, self.b)
-        request = MoveRequest(
-            guest=ORIGIN, source=source.host, destination=destination.host, memory_bytes=0, disk_bytes=0,
-            spec=MigrationSpec.model_validate({"timeout": "60 s"}), carriers=(source, destination),
-        )  # fmt: skip
-        return ContainerMove(technique).move(request, journal)
-
-    @property
-    def states(self) -> list[str]:
-        return [each.state_of(ORIGIN) for each in (self.a, self.b)]
-
-
-@pytest.fixture(scope="module")
-def findings(lab: Lab) -> list[Finding]:
-    return examine_criu(lab.store)
-
-
-@pytest.fixture(scope="module")
-def fresh(lab: Lab) -> FreshContainer:
-    return in_cells.fresh_container(lab, quick().stream)
-
-
-@pytest.fixture
-def cells(lab: Lab, fresh: FreshContainer) -> Iterator[Cells]:
-    with ExitStack() as stack:
-
-        def on(host: Host) -> CellCarrier:
-            cell = lab.open_cell(host)
-            stack.callback(cell.close)
-            in_cells.prepare(cell, fresh, lab.guest.address, lab.prefix_length)
-            return CellCarrier(host, cell, urlsplit(host.move_uri).hostname or host.address, cell)
-
-        found = Cells(lab, on(lab.hosts["a"]), on(lab.hosts["b"]))
-        carrier.start(found.a.cell)
-        carrier.announce(found.a.cell)
-        yield found
 
 
 def test_doctor_says_what_it_saw(findings: list[Finding]) -> None:

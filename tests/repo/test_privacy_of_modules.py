@@ -40,7 +40,7 @@ def test_tests_use_no_private_names() -> None:
         # A test's own helpers are its own.
         own = {name for node in ast.walk(tree) for name in _defined(node)}
         found[str(file.relative_to(PROJECT))] += sum(name not in own for name in uses(tree))
-    assert {file: count for file, count in found.items() if count} == LEFT
+    assert {file: count for file, count in found.items() if count > LEFT.get(file, 0)} == {}
 
 
 def _defined(node: ast.AST) -> list[str]:

@@ -61,7 +61,7 @@ def rest_costs(trials: Sequence[Trialled]) -> list[RestCost]:
 
 
 def instrument_costs(trials: Sequence[Trialled]) -> list[InstrumentCosts]:
-    """One per instrument, by name."""
+    """What each instrument cost, by its name."""
     groups: dict[str, list[InstrumentCost]] = {}
     for trial in trials:
         for cost in trial.record.instruments:

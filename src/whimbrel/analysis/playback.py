@@ -30,7 +30,7 @@ class Stall:
 
     @property
     def length_s(self) -> float:
-        """How long it stood."""
+        """How long playback stood still, in seconds."""
         return self.to_s - self.from_s
 
 

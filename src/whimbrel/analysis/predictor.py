@@ -83,7 +83,7 @@ class PredictorRecord:
 
     @property
     def wrong(self) -> list[Judged]:
-        """Verdicts that were wrong."""
+        """The verdicts that were wrong."""
         return [verdict for verdict in self.judged if verdict.wrong]
 
     @property
@@ -103,7 +103,7 @@ class PredictorRecord:
 
     @property
     def open(self) -> int:
-        """How many were left open."""
+        """How many verdicts were left open."""
         return sum(verdict.predicted is None for verdict in self.judged)
 
 

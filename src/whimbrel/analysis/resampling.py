@@ -21,10 +21,10 @@ import scipy
 
 from whimbrel.analysis.blocks import TrialFigure
 from whimbrel.analysis.intervals import Interval, check_confidence
+from whimbrel.analysis.sign_flips import Floats
 from whimbrel.errors import UsageError
 
 Level = Literal["block", "state"]
-Floats = npt.NDArray[np.float64]
 # From the figures of each arm to one figure.
 Statistic = Callable[[Mapping[str, Floats]], float]
 

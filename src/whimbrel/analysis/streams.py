@@ -42,7 +42,7 @@ class StreamFigures:
 
 
 def packet_figures(packets: pl.DataFrame, buffer_s: float, since_ns: int, window: Window) -> StreamFigures:
-    """Of one RTMP stream (``series.PACKETS_SCHEMA``) that was asked for at ``since_ns``, before this move or others."""
+    """Figures of an RTMP stream (``series.PACKETS_SCHEMA``) that was asked for at ``since_ns``, before this move or another."""
     came = packets.filter(pl.col("arrived_ns").is_between(since_ns, window.ended_ns)).sort("arrived_ns")
     playback = playback_of(came, since_ns, buffer_s, window.ended_ns)
     stalls = kept_stalls(playback.stalls, window.move)
@@ -50,7 +50,7 @@ def packet_figures(packets: pl.DataFrame, buffer_s: float, since_ns: int, window
 
 
 def segment_figures(segments: pl.DataFrame, buffer_s: float, since_ns: int, window: Window) -> StreamFigures:
-    """Of one HLS stream (``series.SEGMENTS_SCHEMA``) that was asked for at ``since_ns``, before this move or others."""
+    """Figures of an HLS stream (``series.SEGMENTS_SCHEMA``) that was asked for at ``since_ns``, before this move or another."""
     asked = segments.filter((pl.col("asked_ns") >= since_ns) & (pl.col("arrived_ns") <= window.ended_ns))
     played = play_segments([request_of(row) for row in asked.iter_rows(named=True)], buffer_s, window.ended_ns / 1e9)
     missing = asked.filter(pl.col("missing") & (pl.col("asked_ns") >= window.move[0])).get_column("length_s").to_list()

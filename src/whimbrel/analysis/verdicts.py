@@ -63,7 +63,7 @@ class Verdict:
 
     @property
     def different(self) -> bool:
-        """The ratio is not 1."""
+        """Whether the two arms differ: the ratio is not 1."""
         return self.p_different is not None and self.p_different <= self.alpha
 
     @property

@@ -76,7 +76,7 @@ class HlsListener:
         return pl.DataFrame(rows, schema=SEGMENTS_SCHEMA, orient="row")
 
     async def close(self) -> None:
-        """Nothing stays."""
+        """Nothing is kept open between two questions."""
 
 
 class _Hls:

@@ -47,7 +47,7 @@ def open_socket(family: socket.AddressFamily) -> tuple[socket.socket, bool]:
 
 
 class _Pinging:
-    """One socket to one address."""
+    """A socket that sends echo requests to one address."""
 
     def __init__(self, address: Address, token: bytes) -> None:
         self.address = address
@@ -142,7 +142,7 @@ class IcmpAsker:
         self._pinging: _Pinging | None = None
 
     async def ask(self) -> Answer:
-        """One echo request."""
+        """Sends one echo request and waits for its answer."""
         addresses = await self._tools.names.addresses(self._host)
         if self._pinging is None or self._pinging.address not in addresses:
             if self._pinging is not None:

@@ -82,7 +82,7 @@ class ProgramAsker:
         return Answer(answered_ns)
 
     async def close(self) -> None:
-        """Nothing stays."""
+        """Nothing is kept open between two questions."""
 
 
 class ProgramListener:
@@ -117,7 +117,7 @@ class ProgramListener:
         """It plays no film."""
 
     async def close(self) -> None:
-        """Nothing stays."""
+        """Nothing is kept open between two questions."""
 
 
 def _command(check: Check) -> str:

@@ -99,7 +99,7 @@ class RtmpListener:
         return self._log.frame(position)
 
     async def close(self) -> None:
-        """Nothing stays."""
+        """Nothing is kept open between two questions."""
 
 
 class _Rtmp:

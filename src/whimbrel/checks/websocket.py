@@ -32,7 +32,7 @@ class _Kept:
         self.reader: asyncio.Task[None] | None = None
 
     async def read(self) -> None:
-        """Until the connection has ended."""
+        """Reads until the connection has ended."""
         try:
             async for message in self.websocket:
                 self.heard_ns = time.monotonic_ns()

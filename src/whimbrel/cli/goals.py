@@ -38,7 +38,7 @@ def parse_goal(text: str, most_gap: str | None) -> Goal:
 
 
 def pick(deployment: Deployment, site: AnySite, to: HostName, goal: Goal, learn: list[Path]) -> Choice:
-    """Profiles the service, and chooses."""
+    """Profiles the service, and chooses the technique that meets the goals."""
     profiled = profile_with_bar(deployment, site, to, _PROFILED_FOR, USUAL_SAMPLE)
     return choose(candidates_for(profiled, deployment.spec, overheads_from(learn)), goal)
 

@@ -27,7 +27,7 @@ PATIENCE_S, AGAIN_S = 2.0, 10.0
 
 
 def complain(text: str) -> None:
-    """An error, on stderr."""
+    """Writes an error to stderr."""
     print(f"whimbrel: {visible(text)}", file=sys.stderr, flush=True)
 
 
@@ -75,7 +75,7 @@ class Steps:
         self._bar.stop()
 
     def step(self, text: str) -> None:
-        """What is being done now."""
+        """Shows what is being done now."""
         text = visible(text)
         if self._live:
             self._bar.update(self._task, description=text, left=self.left())
@@ -83,14 +83,14 @@ class Steps:
             print(f"[{format_duration(time.monotonic() - self._began_s):>12}] {text}", file=sys.stderr, flush=True)
 
     def note(self, text: str) -> None:
-        """A line that stays."""
+        """Prints a line that stays on the screen."""
         if self._live:
             self._console.print(visible(text))
         else:
             self.step(text)
 
     def skip(self) -> None:
-        """A piece was done before."""
+        """Counts a piece that was done before."""
         self._done += 1
         self._bar.update(self._task, completed=self._done, left=self.left())
 
@@ -100,7 +100,7 @@ class Steps:
         self._bar.update(self._task, total=self._total)
 
     def done(self, took_s: float) -> None:
-        """One more piece is done."""
+        """Counts one more piece as done."""
         self._done += 1
         self._took_s += took_s
         self._timed += 1

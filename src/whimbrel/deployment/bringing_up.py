@@ -82,7 +82,7 @@ def take_down(site: AnySite, deployment: Deployment) -> None:
 
 
 def vms_of(deployment: Deployment, site: AnySite) -> Mapping[HostName, GuestIdentity]:
-    """Its VM on each host."""
+    """The VM that serves, or carries the container, by the name of the host."""
     if deployment.vms is not None:
         return deployment.vms
     return {name: identity_before_names(guest.address) for name, guest in _new_vms(site, deployment.spec).items()}

@@ -72,7 +72,7 @@ class Deployment(BaseModel):
 
     @property
     def folder(self) -> Path:
-        """What is kept of it."""
+        """The folder in which everything about the deployment is kept."""
         return folder_of(self.name)
 
     @property

@@ -34,7 +34,7 @@ class ClockReading:
 
     @property
     def took_ns(self) -> int:
-        """The way there and back."""
+        """How long the question and its answer took together."""
         return self.answered_ns - self.asked_ns
 
 

@@ -171,7 +171,7 @@ class Connection:
         return Abilities(_TECHNIQUES, moves_disk=True, resumes_post_copy=resumes)
 
     def clock_stamps(self, guest: Guest, tries: int) -> tuple[list[tuple[int, int]], list[int]]:
-        """By QEMU's own stamps."""
+        """Reads the host's clock from the time stamps of QEMU's events."""
         return qemu_clock.clock_stamps(qemu_of(guest), self.on_event, tries)
 
     def versions(self) -> dict[str, str]:

@@ -49,7 +49,7 @@ class QemuSockets:
         }
 
     def close(self) -> None:
-        """Ends all of them."""
+        """Closes every socket that was opened here."""
         while self._open:
             self._domain.monitor("chardev-remove", {"id": self._open.pop()})
 

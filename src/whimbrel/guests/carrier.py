@@ -77,7 +77,7 @@ class VmCarrier(Carrier):
 
     @property
     def ended(self) -> bool:
-        """As the host's libvirt says."""
+        """Whether libvirt on the host says that the VM is gone."""
         return self.gone or self.host.state_of(self.vm) == "absent"
 
 

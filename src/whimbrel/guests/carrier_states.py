@@ -24,7 +24,7 @@ from whimbrel.images.recipes import content_hash
 from whimbrel.spec.fields import HostName
 from whimbrel.spec.service import GuestSpec, StreamSpec
 
-Role = Literal["serving", "waiting"]
+CarrierRole = Literal["serving", "waiting"]
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class CarrierState:
     """A saved state of a carrier."""
 
     id: str
-    role: Role
+    role: CarrierRole
     vm: GuestIdentity
     accelerator: Accelerator
     versions: dict[str, str]
@@ -64,12 +64,12 @@ class CarrierPair:
 
     @property
     def disk_used_bytes(self) -> int:
-        """By the serving one."""
+        """What the serving carrier uses of its disk."""
         return self.serving.disk_used_bytes
 
     @property
     def folder(self) -> Path:
-        """Of the serving one."""
+        """The folder of the serving carrier's saved state."""
         return self.serving.folder
 
 
@@ -95,7 +95,7 @@ class CarrierStates:
         files.image(disk / "disk.qcow2")
         return plan, disk / "disk.qcow2"
 
-    def get(self, host: HostName, role: Role, boot: int) -> CarrierState:
+    def get(self, host: HostName, role: CarrierRole, boot: int) -> CarrierState:
         """The state number ``boot`` (from 1) of one host's carrier."""
         vm, aid = self._site.carrier(host), self._site.store.criu_aid()
         plan, below = self.plan(host)
@@ -124,11 +124,11 @@ class CarrierStates:
         """How both states of a pair are made, for those who share such work."""
         return [self._job(source, "serving", boot), self._job(destination, "waiting", boot)]
 
-    def _job(self, host: HostName, role: Role, boot: int) -> Job:
+    def _job(self, host: HostName, role: CarrierRole, boot: int) -> Job:
         vm = self._site.carrier(host)
         return Job(self._content(vm, role, boot)[0], _what(vm, role, boot), lambda: self.get(host, role, boot))
 
-    def _content(self, vm: GuestIdentity, role: Role, boot: int) -> tuple[str, dict[str, Any]]:
+    def _content(self, vm: GuestIdentity, role: CarrierRole, boot: int) -> tuple[str, dict[str, Any]]:
         """The state's name, and all that goes into it."""
         content = {"domain": domain_xml(self._plan(vm)), "server": self._site.platform, "disk": self._disk_content()[0],
                    "role": role, "boot": boot, "container": self._site.guest.address,
@@ -160,5 +160,5 @@ class CarrierStates:
         return f"carrier-{content_hash(content)}", content
 
 
-def _what(vm: GuestIdentity, role: Role, boot: int) -> str:
+def _what(vm: GuestIdentity, role: CarrierRole, boot: int) -> str:
     return f"saved state {boot} of {vm}, {role}"

@@ -26,7 +26,7 @@ class Disk:
 
 @dataclass(frozen=True)
 class DomainPlan:
-    """Everything the description says."""
+    """Everything that a guest's description says."""
 
     name: str
     uuid: str

@@ -71,7 +71,7 @@ def readable(line: str) -> str:
 def _left(host: Host, name: str) -> str:
     try:
         with host.hypervisor() as connection:
-            found = next((domain for domain in connection.running() if domain.name == name), None)
+            found = next((guest for guest in connection.running() if guest.name == name), None)
             if found is None:
                 return "its QEMU has gone, and its memory with it"
             if found.crashed:

@@ -28,7 +28,7 @@ class Inside(Protocol):
         """Starts a program that goes on by itself; what it complains of goes into the file ``errors``."""
 
     def job_runs(self, name: str) -> bool:
-        """Whether it still does."""
+        """Whether the job still runs."""
 
     def end_job(self, name: str) -> None:
         """Tells it to end, waits, and kills what is left of it; nothing happens when there is none."""
@@ -49,7 +49,7 @@ class NothingInside:
         raise self._gone()
 
     def write(self, path: str, text: str) -> None:
-        """Nothing is kept there."""
+        """Raises, as nothing can be kept there."""
         raise self._gone()
 
     def read(self, path: str) -> bytes:

@@ -62,7 +62,7 @@ class RemoteHost:
         return self._spec.libvirt
 
     def hypervisor(self) -> Hypervisor:
-        """What answers at its URI."""
+        """A connection to the hypervisor at its URI."""
         return hypervisor_at(self.libvirt_uri)
 
     @property
@@ -76,7 +76,7 @@ class RemoteHost:
         return f"tcp://[{self.address}]" if ":" in self.address else f"tcp://{self.address}"
 
     def identity(self) -> HostIdentity:
-        """What its libvirt says."""
+        """Which machine it is, as its libvirt says."""
         with self.hypervisor() as connection:
             return HostIdentity(*connection.host_identity())
 
@@ -118,7 +118,7 @@ class RemoteHost:
         return None
 
     def command(self, argv: Sequence[str]) -> Sequence[str]:
-        """libvirt runs no commands."""
+        """Raises CapabilityError: libvirt runs no commands."""
         raise CapabilityError(f"{argv[0]} cannot be run on host {self.name}, of which we have only the URI of its libvirt")
 
     def process_of(self, guest: GuestIdentity) -> int | None:
@@ -127,7 +127,7 @@ class RemoteHost:
 
     @property
     def shares_our_clock(self) -> bool:
-        """Its clocks are its own."""
+        """It is False: the host's clocks are its own."""
         return False
 
     @property
@@ -143,7 +143,7 @@ class RemoteHost:
         return found
 
     def logs(self) -> dict[str, str]:
-        """They lie on the host."""
+        """Says where the logs lie: on the host, where we cannot read them."""
         return {f"{self.name}-logs.log": f"the logs of {self.libvirt_uri} lie on the host: /var/log/libvirt\n"}
 
 
@@ -263,7 +263,7 @@ class RemoteSite:
         raise UsageError("hosts by URI have no storage of their own yet", resolution="leave 'migration.storage' at shared")
 
     def accelerator(self, kernel_folder: Path) -> Accelerator:
-        """What the file says."""
+        """The accelerator that the file names."""
         return self.spec.accelerator
 
     def shape_links(self, rate_bytes_per_s: float) -> None:

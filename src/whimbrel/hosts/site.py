@@ -132,7 +132,7 @@ class Site(Protocol):
 
     @property
     def prefix_length(self) -> int:
-        """Of the guest's network."""
+        """The length of the prefix of the guest's network."""
 
     @property
     def bridge(self) -> str:

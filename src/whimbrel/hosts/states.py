@@ -14,8 +14,8 @@ def state_told_by(hypervisor: Hypervisor, guest: GuestIdentity) -> GuestState:
     and was kept to be looked at is a copy no more.
     """
     with hypervisor as connection:
-        domain = connection.find(guest.uuid)
-        if domain is None or not domain.active or domain.crashed:
+        found = connection.find(guest.uuid)
+        if found is None or not found.active or found.crashed:
             return "absent"
-        whole = not (domain.in_post_copy or domain.split)
-        return "runs" if domain.executing and whole else "stands still"
+        whole = not (found.in_post_copy or found.split)
+        return "runs" if found.executing and whole else "stands still"

@@ -169,7 +169,7 @@ class Lab:
 
     @property
     def prefix_length(self) -> int:
-        """Of the lab's network."""
+        """The length of the prefix of the lab's network."""
         return self.spec.prefix_length
 
     @property
@@ -187,7 +187,7 @@ class Lab:
         return LabFiles(guest, self.shared, self.store.folder, self._first)
 
     def own_disk(self, guest: GuestIdentity, host: Host) -> LabOwnDisk:
-        """In the server's own folder."""
+        """The guest's disk in the folder that only this server sees."""
         return LabOwnDisk(guest, self.hosts[host.name])
 
     @property

@@ -89,7 +89,7 @@ class Server:
         return f"qemu+unix:///system?socket={quote(str(self.place.folder / 'run' / 'libvirt-sock'))}"
 
     def hypervisor(self) -> Hypervisor:
-        """What answers at its socket."""
+        """A connection to the hypervisor at its socket."""
         return hypervisor_at(self.libvirt_uri)
 
     @property
@@ -202,7 +202,7 @@ class Server:
     def capacity(self) -> Capacity:
         """Memory that no guest has taken, as far as the machine has it, and disk that is free, in bytes."""
         with self.hypervisor() as connection:
-            taken_bytes = sum(domain.memory_bytes + QEMU_OVERHEAD_BYTES for domain in connection.running())
+            taken_bytes = sum(guest.memory_bytes + QEMU_OVERHEAD_BYTES for guest in connection.running())
         disk = run(["df", "--output=avail", "-B1", self.place.shared]).stdout.split()[-1]
         return Capacity(min(self.place.memory_bytes - taken_bytes, memory.available_bytes()), disk_bytes=int(disk))
 

@@ -12,7 +12,7 @@ from whimbrel.engines.events import GuestEvent
 from whimbrel.engines.hypervisor import GuestMove, MoveOptions
 from whimbrel.errors import EngineError, UnsafeStateError
 from whimbrel.migrate.call import MoveCall
-from whimbrel.migrate.course import Abort, AskHowFar, Course, Order, RaiseLimit, Sight, Step, Switch
+from whimbrel.migrate.course import Abort, AskHowFar, Course, CourseAction, Order, RaiseLimit, Sight, Switch
 from whimbrel.migrate.technique import Journal, MoveRequest
 from whimbrel.system.deadline import Deadline, pause
 
@@ -29,11 +29,11 @@ ANY_DOWNTIME_MS = 2_000_000
 class Attempt:
     """To be told of what happens to the guest (``on_event``) before it runs."""
 
-    def __init__(self, domain: GuestMove, request: MoveRequest, options: Callable[[], MoveOptions], journal: Journal) -> None:
-        self._domain = domain
+    def __init__(self, guest: GuestMove, request: MoveRequest, options: Callable[[], MoveOptions], journal: Journal) -> None:
+        self._guest = guest
         self._request = request
         self._journal = journal
-        self._call = MoveCall(domain, options, journal)
+        self._call = MoveCall(guest, options, journal)
         self._course = Course.begin(request.spec)
         self._rounds = 0
         self._began_s = 0.0
@@ -48,7 +48,7 @@ class Attempt:
     def run(self) -> None:
         """Returns when the move has ended, well or not; on Ctrl-C it is aborted first, or waited for where it can only go on."""
         # QEMU keeps the limit for the moves that follow, so it is set for each.
-        self._domain.set_max_downtime_ms(max(1, round(self._course.limit_s * 1000)))
+        self._guest.set_max_downtime_ms(max(1, round(self._course.limit_s * 1000)))
         self._began_s = time.monotonic()
         self._call.start()
         try:
@@ -86,8 +86,8 @@ class Attempt:
         """Until it has ended, or was told to abort."""
         while not self._call.ended.wait(_LOOK_EVERY_S):
             sight = Sight(self._elapsed_s(), self._rounds, self._request.why_abort)
-            self._course, steps = self._course.look(sight)
-            if not all(self._do(step, sight.elapsed_s) for step in steps):
+            self._course, actions = self._course.look(sight)
+            if not all(self._do(action, sight.elapsed_s) for action in actions):
                 return
 
     def _see_it_out(self) -> None:
@@ -95,8 +95,8 @@ class Attempt:
             # Ctrl-C came while an order was given: only its answer says whether it was taken.
             self._giving.join(_ORDER_PATIENCE_S)
         elapsed_s = self._elapsed_s()
-        self._course, steps = self._course.interrupted(elapsed_s)
-        if all(self._do(step, elapsed_s) for step in steps):
+        self._course, actions = self._course.interrupted(elapsed_s)
+        if all(self._do(action, elapsed_s) for action in actions):
             self._watch()
 
     def _refuse_to_leave_it(self) -> None:
@@ -106,16 +106,16 @@ class Attempt:
                 resolution="look at the guest on both hosts ('virsh list --all') before starting it anywhere",
             )
 
-    def _do(self, step: Step, elapsed_s: float) -> bool:
+    def _do(self, action: CourseAction, elapsed_s: float) -> bool:
         """Does it; False when the move was aborted and there is nothing more to do."""
-        match step:
+        match action:
             case RaiseLimit(seconds):
                 self._raise_limit(seconds)
             case Switch(order, again):
                 self._switch(order, again, elapsed_s)
             case AskHowFar():
-                self._course, steps = self._course.how_far(elapsed_s, self._moved_bytes())
-                return all(self._do(each, elapsed_s) for each in steps)
+                self._course, actions = self._course.how_far(elapsed_s, self._moved_bytes())
+                return all(self._do(each, elapsed_s) for each in actions)
             case Abort(why):
                 self._abort(why)
                 return False
@@ -124,7 +124,7 @@ class Attempt:
     def _raise_limit(self, seconds: float) -> None:
         self._journal.mark("pause limit", seconds=seconds)
         with contextlib.suppress(EngineError):
-            self._domain.set_max_downtime_ms(round(seconds * 1000))
+            self._guest.set_max_downtime_ms(round(seconds * 1000))
 
     def _switch(self, order: Order, again: bool, elapsed_s: float) -> None:
         if not again:
@@ -138,9 +138,9 @@ class Attempt:
     def _give(self, order: Order, elapsed_s: float) -> None:
         try:
             if order == "post-copy":
-                self._domain.start_post_copy()
+                self._guest.start_post_copy()
             else:
-                self._domain.set_max_downtime_ms(ANY_DOWNTIME_MS)
+                self._guest.set_max_downtime_ms(ANY_DOWNTIME_MS)
         except EngineError:
             # The move may have just ended by itself, which we see at once. Else libvirt was busy, and hears it again.
             self._course = self._course.refused()
@@ -149,7 +149,7 @@ class Attempt:
 
     def _moved_bytes(self) -> int | None:
         with contextlib.suppress(EngineError):
-            found = self._domain.progress()
+            found = self._guest.progress()
             return found.transferred_bytes if found is not None else None
         return None
 
@@ -168,7 +168,7 @@ class Attempt:
         while not self._call.ended.is_set() and not deadline.passed:
             # Whatever is answered, only the end of the move counts.
             with contextlib.suppress(EngineError):
-                self._domain.abort()
+                self._guest.abort()
                 if patient.passed:
-                    self._domain.break_off_disk()
+                    self._guest.break_off_disk()
             pause(_LOOK_EVERY_S, self._call.ended)

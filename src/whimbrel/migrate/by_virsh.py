@@ -37,8 +37,8 @@ class ByVirsh:
             request.source.hypervisor() as source,
             request.destination.hypervisor() as destination,
         ):
-            domain = find_running(source, request)
-            error, aborted = self._run(domain, request)
+            guest = find_running(source, request)
+            error, aborted = self._run(guest, request)
             return MoveReport(
                 called_ns=called_ns,
                 returned_ns=journal.note("move returned"),
@@ -50,7 +50,7 @@ class ByVirsh:
             )
 
     @staticmethod
-    def _run(domain: GuestMove, request: MoveRequest) -> tuple[EngineError | None, bool]:
+    def _run(guest: GuestMove, request: MoveRequest) -> tuple[EngineError | None, bool]:
         """What virsh said of its failure, None when it did not fail; and whether we made it stop."""
         deadline = Deadline(request.spec.timeout_s)
         aborted = False
@@ -62,14 +62,14 @@ class ByVirsh:
                     if aborted or deadline.passed or request.why_abort is not None:
                         # Said again until virsh ends: the first time libvirt may have no job yet.
                         aborted = True
-                        _abort(domain)
+                        _abort(guest)
             finally:
                 # An end of virsh alone would let libvirt go on; where it has ended there is no job any more. What is past its
                 # point of no return cannot be aborted, and is waited for.
-                _abort(domain)
+                _abort(guest)
                 patience = Deadline(ABORT_PATIENCE_S)
-                while running.wait(_LOOK_EVERY_S) is None and not (patience.passed and not _memory_follows(domain)):
-                    _abort(domain)
+                while running.wait(_LOOK_EVERY_S) is None and not (patience.passed and not _memory_follows(guest)):
+                    _abort(guest)
                 code = running.stop(ask=False)
             said = words.read_text(errors="replace").strip() if words.exists() else ""
         if code == 0:
@@ -77,16 +77,16 @@ class ByVirsh:
         return EngineError(f"virsh ended with exit code {code}", details=said, number=number_of(said) if said else None), aborted
 
 
-def _abort(domain: GuestMove) -> None:
+def _abort(guest: GuestMove) -> None:
     """Whatever is answered, only the end of virsh counts."""
     with contextlib.suppress(EngineError):
-        domain.abort()
+        guest.abort()
 
 
-def _memory_follows(domain: GuestMove) -> bool:
-    """Also while nobody can say."""
+def _memory_follows(guest: GuestMove) -> bool:
+    """Whether the guest's memory follows it; True while nobody can say."""
     try:
-        return domain.move_stage in ("memory follows", "broken off")
+        return guest.move_stage in ("memory follows", "broken off")
     except NoGuestError:
         return False
     except EngineError:

@@ -13,8 +13,8 @@ from whimbrel.migrate.technique import Journal
 class MoveCall:
     """``options`` are asked for on the thread, as finding them out may take a while or fail."""
 
-    def __init__(self, domain: GuestMove, options: Callable[[], MoveOptions], journal: Journal) -> None:
-        self._domain = domain
+    def __init__(self, guest: GuestMove, options: Callable[[], MoveOptions], journal: Journal) -> None:
+        self._guest = guest
         self._options = options
         self._journal = journal
         self.ended = threading.Event()
@@ -27,7 +27,7 @@ class MoveCall:
 
     def _call(self) -> None:
         try:
-            self._domain.migrate(self._options())
+            self._guest.migrate(self._options())
         except EngineError as error:
             self.error = error
         except BaseException as error:  # a thread has nobody to raise to: it ends the move as a failure

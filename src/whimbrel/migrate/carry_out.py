@@ -161,7 +161,7 @@ class _Steps:
         return self._beyond.note(name, **data)
 
     def quote(self, host: str, name: str, realtime_ns: int) -> None:
-        """What a carrier says."""
+        """Passes on what a carrier says."""
         self._beyond.quote(host, name, realtime_ns)
 
 

@@ -44,11 +44,11 @@ class Cold:
             request.source.hypervisor() as source,
         ):
             journal.mark("reserved", memory_bytes=booking.memory_bytes, disk_bytes=booking.disk_bytes)
-            domain = find_running(source, request)
+            guest = find_running(source, request)
             make_room(request, disk, journal)
-            attempt = _Attempt(request, fit_for_both(request, domain.description), journal)
-            GuestAgent(domain).shell("sync")
-            attempt.run(domain)
+            attempt = _Attempt(request, fit_for_both(request, guest.description), journal)
+            GuestAgent(guest).shell("sync")
+            attempt.run(guest)
             return MoveReport(
                 called_ns=called_ns,
                 returned_ns=journal.note("move returned"),
@@ -79,10 +79,10 @@ class _Attempt:
         self.result: Literal["moved", "failed", "aborted"] = "moved"
         self.error: TrialError | MoveError | None = None
 
-    def run(self, domain: GuestLife) -> None:
+    def run(self, guest: GuestLife) -> None:
         """It is up again when this returns or raises, on its source or where it was to go; but for an UnsafeStateError."""
         try:
-            why = self._try(domain)
+            why = self._try(guest)
             if why is not None:
                 self.result = "aborted" if isinstance(why, _AbortedError) else "failed"
                 self.error = why
@@ -97,13 +97,13 @@ class _Attempt:
                 self._go_back(interrupt)
             raise
 
-    def _try(self, domain: GuestLife) -> TrialError | MoveError | None:
+    def _try(self, guest: GuestLife) -> TrialError | MoveError | None:
         """The way there; what went wrong, or None."""
         try:
             self._journal.mark(SHUTTING_DOWN)
             self._power_off = Deadline(POWER_OFF_S)
-            domain.shutdown_by_agent()
-            self._wait_for_power_off(lambda: not domain.active)
+            guest.shutdown_by_agent()
+            self._wait_for_power_off(lambda: not guest.active)
             self._journal.mark("powered off")
             self._bring_over()
         except (TrialError, MoveError) as why:

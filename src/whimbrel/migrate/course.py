@@ -56,12 +56,12 @@ class AskHowFar:
 
 @dataclass(frozen=True)
 class Abort:
-    """End it, for this reason."""
+    """The action that aborts the move, with its reason."""
 
     why: str
 
 
-Step: TypeAlias = RaiseLimit | Switch | AskHowFar | Abort
+CourseAction: TypeAlias = RaiseLimit | Switch | AskHowFar | Abort
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ class Course:
         """Whether the source can still have its guest back: not when the guest was told to go before its memory."""
         return not self.follows
 
-    def look(self, sight: Sight) -> tuple[Course, tuple[Step, ...]]:
+    def look(self, sight: Sight) -> tuple[Course, tuple[CourseAction, ...]]:
         """What follows from one look; after an ``Abort`` nothing else does."""
         if self.is_interrupted:
             return self, self._to_its_end(sight.elapsed_s)
@@ -124,7 +124,7 @@ class Course:
         """Libvirt took the order: of post-copy, the point of no return. ``moved_bytes`` had been sent; None: nobody answered."""
         return replace(self, stage="switched", switched_s=elapsed_s, got_on_s=elapsed_s, moved_bytes=moved_bytes)
 
-    def how_far(self, elapsed_s: float, moved_bytes: int | None) -> tuple[Course, tuple[Step, ...]]:
+    def how_far(self, elapsed_s: float, moved_bytes: int | None) -> tuple[Course, tuple[CourseAction, ...]]:
         """However much memory follows a guest, it is waited for while it comes; not when nothing came for long, nor
         when nobody answers.
         """
@@ -133,21 +133,21 @@ class Course:
             return self, (Abort(f"not done {since_s:.0f} s after the switch, and it no longer gets on"),)
         return replace(self, got_on_s=elapsed_s, moved_bytes=moved_bytes), ()
 
-    def interrupted(self, elapsed_s: float) -> tuple[Course, tuple[Step, ...]]:
+    def interrupted(self, elapsed_s: float) -> tuple[Course, tuple[CourseAction, ...]]:
         """What follows from Ctrl-C."""
         now = replace(self, is_interrupted=True, got_on_s=elapsed_s)
         return now, now._to_its_end(elapsed_s)
 
-    def _to_its_end(self, elapsed_s: float) -> tuple[Step, ...]:
+    def _to_its_end(self, elapsed_s: float) -> tuple[CourseAction, ...]:
         return (Abort("interrupted"),) if self.may_abort else self._ask(elapsed_s)
 
-    def _ask(self, elapsed_s: float) -> tuple[Step, ...]:
+    def _ask(self, elapsed_s: float) -> tuple[CourseAction, ...]:
         return (AskHowFar(),) if elapsed_s - self.got_on_s > LAST_PATIENCE_S else ()
 
     def _with_disk(self, sight: Sight) -> Course:
         is_copied_now = sight.rounds == 0 and self.spec.storage != "shared"
         return replace(self, disk_s=sight.elapsed_s) if is_copied_now else self
 
-    def _with_limit(self, elapsed_s: float) -> tuple[Course, tuple[Step, ...]]:
+    def _with_limit(self, elapsed_s: float) -> tuple[Course, tuple[CourseAction, ...]]:
         limit_s = pause_limit_s(self.spec, elapsed_s - self.disk_s)
         return (replace(self, limit_s=limit_s), (RaiseLimit(limit_s),)) if limit_s > self.limit_s else (self, ())

@@ -49,9 +49,9 @@ class LiveMove:
         ):
             journal.mark("reserved", memory_bytes=booking.memory_bytes, disk_bytes=booking.disk_bytes)
             _refuse_what_it_cannot(source, request)
-            domain = find_running(source, request)
+            guest = find_running(source, request)
             make_room(request, disk, journal)
-            attempt = Attempt(domain, request, lambda: _options_with_disk(request, domain), journal)
+            attempt = Attempt(guest, request, lambda: _options_with_disk(request, guest), journal)
             source.on_event(attempt.on_event)
             attempt.run()
             return MoveReport(
@@ -98,19 +98,19 @@ def options_of(request: MoveRequest, resume: bool = False) -> MoveOptions:
     )
 
 
-def _options_with_disk(request: MoveRequest, domain: Guest) -> MoveOptions:
+def _options_with_disk(request: MoveRequest, guest: Guest) -> MoveOptions:
     """With the guest's description on the destination, where it may be another; else libvirt sends its own."""
     if request.spec.storage == "shared":
         return options_of(request)
-    return replace(options_of(request), destination_xml=fit_for_both(request, domain.arriving_description))
+    return replace(options_of(request), destination_xml=fit_for_both(request, guest.arriving_description))
 
 
 def find_running(source: Hypervisor, request: MoveRequest) -> Guest:
     """The guest on its source; MoveError when it does not run there."""
-    domain = source.find(request.guest.uuid)
-    if domain is None or not domain.executing:
+    guest = source.find(request.guest.uuid)
+    if guest is None or not guest.executing:
         raise MoveError(f"{request.guest} does not run on host {request.source.name}", resolution="start it there first")
-    return domain
+    return guest
 
 
 def completed_job(destination: Hypervisor, guest: GuestIdentity) -> dict[str, int] | None:

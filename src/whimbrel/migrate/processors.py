@@ -19,8 +19,8 @@ def refuse_lesser_processor(request: MoveRequest) -> None:
     if request.source.shares_our_clock and request.destination.shares_our_clock:
         return
     with request.source.hypervisor() as source:
-        domain = source.find(request.guest.uuid)
-        needed = needed_by(domain, source) if domain is not None else None
+        guest = source.find(request.guest.uuid)
+        needed = needed_by(guest, source) if guest is not None else None
         if needed is None:
             return
         with request.destination.hypervisor() as destination:

@@ -140,13 +140,13 @@ class VmSides:
         guest, source, destination = self._request.guest, self._request.source, self._request.destination
         with ExitStack() as stack:
             try:
-                here = _domain(source, guest, stack)
+                here = _guest_on(source, guest, stack)
                 job = _job_of(here)
             except EngineError:
                 # It may answer a moment later; whether anything is under way it has not said.
                 return Situation("silent", state_of(destination, guest))
             try:
-                there = _domain(destination, guest, stack)
+                there = _guest_on(destination, guest, stack)
             except EngineError:
                 return Situation(state_of(source, guest), "silent")
             stage, told = _stage_of(here)
@@ -194,10 +194,10 @@ class VmSides:
         """Takes the step through libvirt."""
         request = self._request
         with ExitStack() as stack:
-            here, there = (_domain(host, request.guest, stack) for host in (request.source, request.destination))
+            here, there = (_guest_on(host, request.guest, stack) for host in (request.source, request.destination))
             actor = here if step in ("wait", "resume post-copy", "source goes on", "end source") else there
             if step == "boot":
-                self._boot([domain for domain in (here, there) if domain is not None])
+                self._boot([guest for guest in (here, there) if guest is not None])
             elif actor is None:
                 return  # it has gone since we looked: the next look says so
             elif step == "wait":
@@ -210,7 +210,7 @@ class VmSides:
                 actor.destroy()
 
     def clear(self) -> None:
-        """libvirt removes what it made."""
+        """There is nothing to clear: libvirt removes what it made."""
 
     def _resume(self) -> None:
         """Begins to take the move up again, once; EngineError when that was refused, and it may be tried again."""
@@ -265,8 +265,8 @@ class VmSides:
                 details=f"the copy on host {second.name} may not be whole",
                 resolution="start that host again, and recover again",
             )
-        for domain in left:
-            domain.destroy()
+        for guest in left:
+            guest.destroy()
         with (second if first.gone else first).hypervisor() as connection:
             agent = GuestAgent(connection.create(fit_for_both(request, self._description)))
             agent.wait(_BOOT_S)
@@ -284,9 +284,9 @@ class _Resuming:
     def _call(self) -> None:
         try:
             with self._request.source.hypervisor() as connection:
-                domain = connection.find(self._request.guest.uuid)
-                if domain is not None:
-                    domain.migrate(options_of(self._request, resume=True))
+                found = connection.find(self._request.guest.uuid)
+                if found is not None:
+                    found.migrate(options_of(self._request, resume=True))
         except EngineError as error:
             self.error = error
 
@@ -317,7 +317,7 @@ def _has_all(there: Guest) -> bool:
         return False
 
 
-def _domain(host: Host, guest: GuestIdentity, stack: ExitStack) -> Guest | None:
+def _guest_on(host: Host, guest: GuestIdentity, stack: ExitStack) -> Guest | None:
     """The guest on a host, while ``stack`` is open; None on one that has died."""
     if host.gone:
         return None

@@ -67,7 +67,7 @@ class Started(Protocol):
 
     @property
     def versions(self) -> dict[str, str]:
-        """Of what runs in it."""
+        """The versions of what runs in it."""
 
 
 @dataclass
@@ -109,7 +109,7 @@ class Notes:
         events.write_job(workplace / "job.parquet")
 
     def keep_ending(self, ending: Ending) -> None:
-        """How the move ended."""
+        """Notes how the move ended."""
         self.report, self.result, self.known_failure = ending.report, ending.result, ending.known
         self.runs_on = list(ending.runs_on)
 

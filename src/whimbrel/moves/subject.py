@@ -106,7 +106,7 @@ class WholeVm:
         self.places = (setting.source, setting.destination)
 
     def bring_up(self, holding: ExitStack) -> tuple[Inside, float]:
-        """Restores it on the source."""
+        """Restores the VM on the source."""
         connection = holding.enter_context(self._setting.source.hypervisor())
         own: OwnDisk | None = None
         if self._setting.spec.migration.storage != "shared":
@@ -129,7 +129,7 @@ class WholeVm:
         return FORMS["vm" if self._setting.service == "none" else self._setting.plan.form].identity(inside)
 
     def memory_at_rest(self, inside: Inside) -> tuple[int, int | None]:
-        """What the guest says."""
+        """The memory that the guest says it uses, and its page cache."""
         return _memory_of_vm(inside)
 
     def clocks(self, host: Host) -> dict[str, HostClock]:
@@ -137,7 +137,7 @@ class WholeVm:
         return clocks_of(host, self.what, is_carrier=False)
 
     def wait_until_it_serves(self, inside: Inside) -> None:
-        """As its viewers will ask."""
+        """Waits until the VM answers in the way that viewers will ask."""
         wait_for_service(inside, self._setting.service)
 
     def request(self, after_boot: Callable[[GuestAgent], None]) -> MoveRequest:
@@ -146,7 +146,7 @@ class WholeVm:
         return request if self._setting.spec.migration.storage == "shared" else replace(request, disks=self._disks())
 
     def discard(self) -> None:
-        """Takes its power away."""
+        """Destroys the VM on both hosts."""
         _take_power_away(self.places, self.vms)
 
 
@@ -191,7 +191,7 @@ class InnerContainer:
         return None
 
     def memory_at_rest(self, inside: Inside) -> tuple[int, int | None]:
-        """What its VM says."""
+        """The memory that the carrier VM says it uses, and its page cache."""
         return _memory_of_vm(inside)
 
     def clocks(self, host: Host) -> dict[str, HostClock]:
@@ -199,7 +199,7 @@ class InnerContainer:
         return clocks_of(host, _on(host, self.places).vm, is_carrier=True)
 
     def wait_until_it_serves(self, inside: Inside) -> None:
-        """In its own network."""
+        """Waits until the container answers in its own network."""
         carrier.wait_until_it_serves(inside)
 
     def request(self, after_boot: Callable[[GuestAgent], None]) -> MoveRequest:
@@ -207,7 +207,7 @@ class InnerContainer:
         return _request(self._setting, self.what, self.places, after_boot)
 
     def discard(self) -> None:
-        """Takes both carriers' power away."""
+        """Destroys both of the carriers."""
         _take_power_away((self._setting.source, self._setting.destination), self.vms)
 
 
@@ -265,7 +265,7 @@ class OuterContainer:
         return {host.name: clock_of(host, self.what)}
 
     def wait_until_it_serves(self, inside: Inside) -> None:
-        """In its own network."""
+        """Waits until the container answers in its own network."""
         carrier.wait_until_it_serves(inside)
 
     def request(self, after_boot: Callable[[GuestAgent], None]) -> MoveRequest:

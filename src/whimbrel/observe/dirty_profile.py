@@ -34,10 +34,10 @@ def profile_guest(
         with ProcessMemory(process, memory_bytes) as memory:
             return profile_of_looks(look_at(memory, seconds, sample, told))
     with host.hypervisor() as connection:
-        domain = connection.find(guest.uuid)
-        if domain is None:
+        found = connection.find(guest.uuid)
+        if found is None:
             raise UsageError(f"{guest} does not run on host {host.name}")
-        return ask_qemu(domain, seconds, told)
+        return ask_qemu(found, seconds, told)
 
 
 def look_at(memory: ProcessMemory, seconds: float, sample: int, told: Callable[[float], None]) -> Looks:
@@ -73,17 +73,17 @@ def schedule(seconds: float) -> list[float]:
     return [*due_s, seconds]
 
 
-def ask_qemu(domain: Guest, seconds: float, told: Callable[[float], None]) -> Profile:
+def ask_qemu(guest: Guest, seconds: float, told: Callable[[float], None]) -> Profile:
     """By QEMU's calculation with page sampling, one window after the other, whole seconds each."""
     windows_s = [window_s for window_s in WINDOWS_S if window_s >= 1 and window_s <= seconds]
     rates: list[tuple[float, float]] = []
     over_s = 0.0
     for window_s in windows_s:
-        rates.append((window_s, domain.dirty_rate_mib_per_s(round(window_s)) * float(_MIB)))
+        rates.append((window_s, guest.dirty_rate_mib_per_s(round(window_s)) * float(_MIB)))
         over_s += window_s
         told(over_s)
-    pages = domain.memory_bytes // PAGE_BYTES
-    resident = domain.resident_bytes
+    pages = guest.memory_bytes // PAGE_BYTES
+    resident = guest.resident_bytes
     # What QEMU has never touched reads as zeros.
     zero = max(0.0, 1.0 - resident / PAGE_BYTES / pages) if resident is not None else 0.0
     return profile_of_rates(pages, zero, rates, resolution_bytes_per_s=float(_MIB))

@@ -24,10 +24,10 @@ def clock_of(host: Host, guest: GuestIdentity) -> HostClock:
     if host.shares_our_clock:
         return HostClock(clock_id=clock_id(), offset_ns=0, offset_error_ns=0)
     with host.hypervisor() as connection:
-        domain = connection.find(guest.uuid)
-        if domain is None:
+        found = connection.find(guest.uuid)
+        if found is None:
             raise InstrumentError(f"the clock of host {host.name} cannot be read: {guest} is not there")
-        calls, stamps = connection.clock_stamps(domain, _TRIES)
+        calls, stamps = connection.clock_stamps(found, _TRIES)
     return offset_from(f"host {host.name}", calls, stamps)
 
 

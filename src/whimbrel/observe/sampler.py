@@ -217,7 +217,7 @@ class Sampling:
         self._readings = Readings()
 
     def sample(self) -> None:
-        """Until told to stop."""
+        """Samples until it is told to stop."""
         due_ns = time.monotonic_ns()
         while not self._child.stopping:
             t_ns = time.monotonic_ns()

@@ -25,7 +25,7 @@ class Range:
         return Range(ranges[0].middle, min(each.least for each in ranges), max(each.most for each in ranges))
 
     def plus(self, other: Range) -> Range:
-        """Both, one after the other."""
+        """The sum of both, as when one follows the other."""
         return Range(self.middle + other.middle, self.least + other.least, self.most + other.most)
 
     def over(self, rate: Range) -> Range:
@@ -37,5 +37,5 @@ class Range:
         return Range(min(self.middle, most), min(self.least, most), min(self.most, most))
 
     def times(self, factor: float) -> Range:
-        """So many times as much."""
+        """The range multiplied by a factor."""
         return Range(self.middle * factor, self.least * factor, self.most * factor)

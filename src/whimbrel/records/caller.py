@@ -35,7 +35,7 @@ class User:
 
     @property
     def groups(self) -> list[int]:
-        """All groups of his."""
+        """All groups that the user is in."""
         try:
             return os.getgrouplist(pwd.getpwuid(self.uid).pw_name, self.gid)
         except KeyError:

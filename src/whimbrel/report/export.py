@@ -15,6 +15,7 @@ import polars as pl
 
 from whimbrel.analysis.predictor import compare, judge
 from whimbrel.records.caller import make_folder, write_file
+from whimbrel.records.trial import TrialRecord
 from whimbrel.report.load import ReportedTrial
 
 TABLES = ("trials", "viewers", "playbacks", "instruments", "predictions")
@@ -47,6 +48,15 @@ _FIGURES = {
 }
 # How often the service of the VM and that of the container beside it reached one another.
 _REACH = [f"reach_{when}_{how}" for when in ("before", "during", "after") for how in ("ok", "failed")]
+# A column's name, and the figure at rest (``figures.RestFigure``) that it holds.
+_AT_REST = {
+    "cpu_cores": "cpu_cores",
+    "memory_used_bytes": "guest_memory_used_bytes",
+    "cached_bytes": "guest_cached_bytes",
+    "qemu_memory_bytes": "qemu_memory_bytes",
+    "state_memory_bytes": "state_memory_bytes",
+    "disk_used_bytes": "disk_used_bytes",
+}
 _KEY = {"campaign": pl.String, "trial": pl.Int64, "arm": pl.String}
 _TRIAL = _KEY | {
     "scenario": pl.String,
@@ -68,6 +78,7 @@ _TRIAL = _KEY | {
     "result": pl.String,
     "measured": pl.Boolean,
     "error": pl.String,
+    "known_failure": pl.String,
     "spoilt": pl.String,
     **_FIGURES,
     "rounds": pl.Int64,
@@ -75,12 +86,7 @@ _TRIAL = _KEY | {
     "vcpu_wait_share_before": pl.Float64,
     "vcpu_wait_share_during": pl.Float64,
     "sampler_lateness_p99_ms": pl.Float64,
-    "rest_cpu_cores": pl.Float64,
-    "rest_memory_used_bytes": pl.Int64,
-    "rest_cached_bytes": pl.Int64,
-    "rest_qemu_memory_bytes": pl.Int64,
-    "rest_state_memory_bytes": pl.Int64,
-    "rest_disk_used_bytes": pl.Int64,
+    **{f"rest_{name}": pl.Float64 if name == "cpu_cores" else pl.Int64 for name in _AT_REST},
     **dict.fromkeys(_REACH, pl.Int64),
     "guest_memory_bytes": pl.Int64,
     "guest_vcpus": pl.Int64,
@@ -169,6 +175,8 @@ def write_tables(tables: dict[str, pl.DataFrame], folder: Path) -> list[Path]:
 
 
 def _frame(rows: list[dict[str, Any]], schema: dict[str, Any]) -> pl.DataFrame:
+    # What the schema does not name would be left out without a word.
+    assert all(row.keys() == schema.keys() for row in rows)
     return pl.DataFrame(rows, schema=schema, orient="row")
 
 
@@ -178,9 +186,23 @@ def _key(campaign: str, trial: ReportedTrial) -> dict[str, Any]:
 
 
 def _trial_row(campaign: str, trial: ReportedTrial) -> dict[str, Any]:
-    record, figures = trial.stored.record, trial.figures
-    plan, spec, where, rest = record.plan, record.spec, record.provenance, figures.rest
-    return _key(campaign, trial) | {
+    figures = trial.figures
+    return {
+        **_key(campaign, trial),
+        **_of_plan(trial.stored.record),
+        **_of_outcome(trial.stored.record),
+        "spoilt": "; ".join(figures.spoilt) or None,
+        **{name: getattr(figures, name) for name in _FIGURES},
+        "rounds": len(figures.rounds) or None,
+        **figures.machine.model_dump(),
+        **{f"rest_{name}": getattr(figures.rest, field) if figures.rest else None for name, field in _AT_REST.items()},
+        **_of_setting(trial.stored.record),
+    }
+
+
+def _of_plan(record: TrialRecord) -> dict[str, Any]:
+    plan, spec = record.plan, record.spec
+    return {
         "scenario": plan.scenario,
         "form": plan.form,
         "technique": spec.migration.technique if plan.moves else None,
@@ -194,27 +216,25 @@ def _trial_row(campaign: str, trial: ReportedTrial) -> dict[str, Any]:
         "counts": plan.counts,
         "source": plan.source,
         "destination": plan.destination if plan.moves else plan.source,
-        "saved_state": where.saved_state,
         "state_boot": plan.state_boot,
-        "started_at": where.started_at,
-        "result": record.outcome.result,
-        "measured": record.outcome.measured,
-        "error": record.outcome.error,
-        "known_failure": record.outcome.known_failure,
-        "spoilt": "; ".join(figures.spoilt) or None,
-        **{name: getattr(figures, name) for name in _FIGURES},
-        "rounds": len(figures.rounds) or None,
+    }
+
+
+def _of_outcome(record: TrialRecord) -> dict[str, Any]:
+    outcome, reach = record.outcome, record.reach
+    return {
+        "result": outcome.result,
+        "measured": outcome.measured,
+        "error": outcome.error,
+        "known_failure": outcome.known_failure,
         "restored_in_s": record.restored_in_s,
-        "vcpu_wait_share_before": figures.machine.vcpu_wait_share_before,
-        "vcpu_wait_share_during": figures.machine.vcpu_wait_share_during,
-        "sampler_lateness_p99_ms": figures.machine.sampler_lateness_p99_ms,
-        "rest_cpu_cores": rest.cpu_cores if rest else None,
-        "rest_memory_used_bytes": rest.guest_memory_used_bytes if rest else None,
-        "rest_cached_bytes": rest.guest_cached_bytes if rest else None,
-        "rest_qemu_memory_bytes": rest.qemu_memory_bytes if rest else None,
-        "rest_state_memory_bytes": rest.state_memory_bytes if rest else None,
-        "rest_disk_used_bytes": rest.disk_used_bytes if rest else None,
-        **{name: getattr(record.reach, name.removeprefix("reach_")) if record.reach else None for name in _REACH},
+        **{name: getattr(reach, name.removeprefix("reach_")) if reach else None for name in _REACH},
+    }
+
+
+def _of_setting(record: TrialRecord) -> dict[str, Any]:
+    spec, where = record.spec, record.provenance
+    return {
         "guest_memory_bytes": spec.guest.memory_bytes,
         "guest_vcpus": spec.guest.vcpus,
         "dirty_rate_bytes_per_s": spec.guest.dirtier.rate_bytes_per_s if spec.guest.dirtier else None,
@@ -227,6 +247,8 @@ def _trial_row(campaign: str, trial: ReportedTrial) -> dict[str, Any]:
         "whimbrel": where.whimbrel,
         "commit": where.commit,
         "registration": record.registration,
+        "saved_state": where.saved_state,
+        "started_at": where.started_at,
     }
 
 

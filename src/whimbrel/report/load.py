@@ -38,7 +38,7 @@ def _reported(stored: StoredTrial, buffers_s: Sequence[float]) -> ReportedTrial:
 
 
 def counting_of(trials: Sequence[ReportedTrial]) -> list[ReportedTrial]:
-    """Those that count (``analysis.counting``)."""
+    """The trials that count (``analysis.counting``)."""
     kept = {trial.record.plan.order for trial in counting([trial.trialled for trial in trials])}
     return [trial for trial in trials if trial.stored.record.plan.order in kept]
 

@@ -50,7 +50,7 @@ class Row(NamedTuple):
 
 
 class Teller(Protocol):
-    """Who is told what happens."""
+    """Receives what happens to a viewer."""
 
     def say(self, what: str, **details: Any) -> None:
         """One event, with its details."""

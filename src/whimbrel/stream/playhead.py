@@ -31,7 +31,7 @@ class Playhead:
         self._skipped_s[playlist] += length_s
 
     def complete(self, playlist: int, now_s: float) -> None:
-        """No more will come."""
+        """Tells the playhead that no more media will come."""
         self._advance(now_s)
         self._complete[playlist] = True
         self._start(now_s)

@@ -65,7 +65,10 @@ def wait_until(
 
 
 def pause(seconds: float, until: threading.Event | None = None) -> bool:
-    """Waits for so many seconds, or until the event is set, and says whether it was. Nothing else only lets time pass."""
+    """Waits for so many seconds, but no longer than until the event is set; returns whether it was set.
+
+    Whoever only wants time to pass uses this, so that the end of a guest is noticed meanwhile.
+    """
     event, deadline = until or threading.Event(), Deadline(seconds)
     if _attention.get() is _nothing:
         return event.wait(seconds)

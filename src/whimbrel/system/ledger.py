@@ -148,7 +148,7 @@ class Ledger:
 
     @property
     def note(self) -> str:
-        """What ``keep`` was told."""
+        """The note that ``keep`` was given."""
         return (self._kept_text or "").partition("\n")[2] if self.kept else ""
 
     def add(self, kind: Kind, name: str) -> Entry:
@@ -219,7 +219,7 @@ class Ledger:
 
 
 def _entry(content: dict[str, Any]) -> Entry | None:
-    """None for what is none."""
+    """The entry that a line describes; None when it describes none."""
     kind, name = content.get("kind"), content.get("name")
     return Entry(kind, name) if kind in _UNDO_ORDER and isinstance(name, str) and len(content) == 2 else None
 

@@ -16,7 +16,7 @@ def read_meminfo(text: str) -> dict[str, int]:
 
 
 def total_bytes() -> int:
-    """All that the kernel manages."""
+    """All the memory that the kernel manages."""
     return _ask("MemTotal")
 
 

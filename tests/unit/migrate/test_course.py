@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from whimbrel.migrate.course import LAST_PATIENCE_S, Abort, AskHowFar, Course, Order, RaiseLimit, Sight, Step, Switch
+from whimbrel.migrate.course import LAST_PATIENCE_S, Abort, AskHowFar, Course, CourseAction, Order, RaiseLimit, Sight, Switch
 from whimbrel.spec.fields import RECORD
 from whimbrel.spec.migration import MigrationSpec
 
@@ -24,7 +24,7 @@ def switched(order: Order, **values: object) -> Course:
     return under_way(**values).given(order).taken(10.0, 5)
 
 
-def steps(course: Course, elapsed_s: float, rounds: int = 1, why_abort: str | None = None) -> tuple[Step, ...]:
+def steps(course: Course, elapsed_s: float, rounds: int = 1, why_abort: str | None = None) -> tuple[CourseAction, ...]:
     return course.look(Sight(elapsed_s, rounds, why_abort))[1]
 
 
@@ -76,7 +76,7 @@ def test_the_pause_limit_waits_for_the_disk() -> None:
     ],
 )
 def test_an_abort_that_is_asked_for_comes_where_the_source_can_have_its_guest_back(
-    course: Course, expected: tuple[Step, ...]
+    course: Course, expected: tuple[CourseAction, ...]
 ) -> None:
     assert steps(course, 11.0, why_abort="it was asked for") == expected
 

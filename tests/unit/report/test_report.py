@@ -22,8 +22,9 @@ from whimbrel.analysis.summary import Spread, summarise
 from whimbrel.records.store import CampaignFolder, StoredTrial
 from whimbrel.records.trial import Event, TrialRecord
 from whimbrel.report.content import build_report, to_come
+from whimbrel.report.export import tables_of
 from whimbrel.report.layout import write_page
-from whimbrel.report.load import ReportedTrial
+from whimbrel.report.load import ReportedTrial, load_trials
 from whimbrel.report.problems import problems_of, shorten
 from whimbrel.report.table import UNKNOWN, main_table, show
 
@@ -320,6 +321,8 @@ def test_of_a_failed_move_the_page_says_the_cause_first_and_keeps_the_rest(campa
     page = keep_trials(campaign, fail)
     assert f"failed: {told[0]} (the destination has no memory for the guest)</li>" in page
     assert "\n".join(told) in page
+    row = tables_of("c", load_trials(CampaignFolder.open(campaign.folder)))["trials"].row(0, named=True)
+    assert (row["result"], row["measured"], row["known_failure"]) == ("failed", False, "memory")
 
 
 @pytest.mark.parametrize(

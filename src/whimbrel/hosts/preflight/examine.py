@@ -96,8 +96,8 @@ class _Tried:
         for host in self.pair:
             if not any(each.code == "no-accelerator" and each.side == host for each in known):
                 findings += self._start(host, fit, on_bridge)
-        for host, domain in self.started.items():
-            findings += examine_post_copy(host, domain, settings[host], self.wanted.post_copy)
+        for host, guest in self.started.items():
+            findings += examine_post_copy(host, guest, settings[host], self.wanted.post_copy)
         absent = [host for host in self.pair if host not in self.started]
         findings += [finding("post-copy-unseen", host, f"no guest starts on host {host}") for host in absent]
         if absent:

@@ -33,7 +33,7 @@ class Way:
 
     @property
     def side(self) -> Side:
-        """As findings have it."""
+        """The side on which the cure is, in the words of findings."""
         return f"{self.source} to {self.destination}"
 
     @property

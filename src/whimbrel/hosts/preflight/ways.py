@@ -94,7 +94,7 @@ def _move(way: Way, source_uri: str, guest: GuestIdentity, encrypted: bool) -> F
         tls=encrypted,
         certificate_name=way.to.certificate_name,
     )
-    call = _Call(source_uri, guest, lambda domain: domain.migrate(options))
+    call = _Call(source_uri, guest, lambda guest: guest.migrate(options))
     call.start()
     call.join(MOVE_S)
     if call.is_alive():
@@ -117,10 +117,10 @@ class _Call(threading.Thread):
         """Makes the call; what it was answered is kept for whoever waits."""
         try:
             with hypervisor_at(self._uri) as connection:
-                domain = connection.find(self._guest.uuid)
-                if domain is None:
+                found = connection.find(self._guest.uuid)
+                if found is None:
                     raise EngineError(f"{self._guest} is not there any more")
-                self._what(domain)
+                self._what(found)
         except EngineError as error:
             self.error = error
         except BaseException as error:  # a thread has nobody to raise to: it ends the call as a failure

@@ -33,7 +33,7 @@ class Line:
 
 
 class Side:
-    """A side at work."""
+    """One side of a move: its carrier, the script there, and what that has said."""
 
     def __init__(self, role: Role, carrier: Carrier) -> None:
         self.role = role
