@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
 
+from tests.browser import browser
 from tests.labs import quick
 from tests.trials import make_trial
 from whimbrel.analysis.figures import figures_of
@@ -22,18 +22,8 @@ pytestmark = [
     pytest.mark.skipif(shutil.which("chromium") is None, reason="chromium is not installed (./check installs it)"),
 ]
 
-FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-         "--disable-component-update", "--disable-sync", "--enable-logging=stderr", "--virtual-time-budget=5000"]  # fmt: skip
 # The page writes milliseconds, and takes QEMU's stamps by one reading of the clocks instead of two.
 EXACT_S = 0.003
-
-
-def open_page(url: str, folder: Path) -> str:
-    """The page as it is after some seconds, and no complaint of it: a policy that was broken would be one."""
-    command = ["chromium", *FLAGS, f"--user-data-dir={folder}", "--dump-dom", url]
-    shown = subprocess.run(command, capture_output=True, text=True, timeout=120)
-    assert [line for line in shown.stderr.splitlines() if "CONSOLE" in line and "source: chrome://" not in line] == []
-    return shown.stdout
 
 
 def phases_in(page: str) -> dict[str, tuple[float, float]]:
@@ -42,12 +32,21 @@ def phases_in(page: str) -> dict[str, tuple[float, float]]:
 
 
 def test_what_the_page_shows_is_what_the_record_says(lab: Lab, states: StateStore, tmp_path: Path) -> None:
-    with Beside(wanted("127.0.0.1:0", None, None), "a trial") as seen, observed(seen) as bus:
-        stored = make_trial(lab, states, quick(), "vm", 2, tmp_path / "results", bus=bus)
-        assert stored.record.outcome.succeeded, stored.record.outcome.error
-        figures = figures_of(stored)
-        tell_figures(bus, figures)
-        page = open_page(seen.urls["live page"], tmp_path / "profile")
+    report = tmp_path / "report.html"
+    report.write_text("<p id='whole'>all of it</p>")
+    with browser(tmp_path / "profile") as tab:
+        with Beside(wanted("127.0.0.1:0", None, None), "a trial") as seen, observed(seen) as bus:
+            tab.open(seen.urls["live page"])
+            stored = make_trial(lab, states, quick(), "vm", 2, tmp_path / "results", bus=bus)
+            assert stored.record.outcome.succeeded, stored.record.outcome.error
+            figures = figures_of(stored)
+            tell_figures(bus, figures)
+            tab.wait_for("document.getElementById('outcome').hidden === false", "the figures")
+            page = tab.evaluate("document.documentElement.outerHTML")
+            seen.report = report
+        # It has gone on to the report by itself, and nothing of it was against its policy.
+        tab.wait_for("document.getElementById('whole') !== null", "the report")
+        assert tab.complaints == []
     assert seen.said == []
     assert stored.record.move is not None
     called_ns = stored.record.move.called_ns
