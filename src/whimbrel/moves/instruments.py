@@ -171,7 +171,8 @@ def _playing(said: Sequence[Line]) -> set[int]:
 
 def said_by(player: Instrument | None, hls_player: Instrument | None) -> list[Event]:
     """What the viewers of each protocol told of themselves, as events."""
-    said = [event_of(each.name, line) for each in (player, hls_player) if each is not None for line in each.said]
+    players = {"player": player, "hls player": hls_player}
+    said = [event_of(name, line) for name, each in players.items() if each is not None for line in each.said]
     return [event for event in said if event is not None]
 
 
