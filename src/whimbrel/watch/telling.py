@@ -41,7 +41,9 @@ class Telling:
             self.tell()
 
     def tell(self) -> None:
-        """Publishes what is new."""
+        """Publishes what is new, where somebody listens."""
+        if not self._bus.wants_samples:
+            return
         now_ns = time.monotonic_ns()
         results: dict[str, dict[str, int]] = {}
         latencies_s: dict[str, list[float]] = {}

@@ -82,12 +82,14 @@ class _Course:
         asking = Asking(self._plan.checks)
         self._logs = asking.logs
         self._asking = asking
+        told: Telling | None = None
         telling: asyncio.Task[None] | None = None
         try:
             await self._try()
             since_ns = time.monotonic_ns()
             asking.start()
-            telling = asyncio.create_task(Telling(self._plan.checks, self._logs, self._bus).run())
+            told = Telling(self._plan.checks, self._logs, self._bus)
+            telling = asyncio.create_task(told.run())
             made = await self._all_moves()
             asking.check_alive()
         except InstrumentError as error:
@@ -98,6 +100,9 @@ class _Course:
             if telling is not None:
                 telling.cancel()
             await asking.stop(self._enough)
+            if told is not None:
+                # Of late answers, too.
+                told.tell()
             self._reserve.release()
         questions, films = whole_frame(asking.logs), asking.films()
         return [self._watched(each, since_ns, questions, films) for each in made]

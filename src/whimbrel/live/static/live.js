@@ -238,6 +238,16 @@ function drawCharts(grown) {
   }
 }
 
+// By night charts have other colours: they are made anew with the next news.
+dark.addEventListener("change", () => {
+  for (const [key, known] of Object.entries(charts)) {
+    known.plot.destroy();
+    known.box.remove();
+    delete charts[key];
+  }
+  drawCharts(new Set(Object.keys(series)));
+});
+
 // A chart that comes later makes room for itself beside the first.
 const sizes = new ResizeObserver(() => {
   for (const known of Object.values(charts)) {
