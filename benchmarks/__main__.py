@@ -9,7 +9,7 @@ import argparse
 import statistics
 import sys
 
-from benchmarks import containers, crowd, fresh, growth, looking_on, moves, together
+from benchmarks import asking, containers, crowd, fresh, growth, looking_on, moves, together
 
 
 def note(text: str) -> None:
@@ -98,7 +98,20 @@ def run_looking_on(_: int) -> None:
         line(f"the process that serves them, {pages} live pages open", "0.5% of a core per page", f"{found.beside * 100:.2f}%")
 
 
+def run_asking(_: int) -> None:
+    """Checks against programs that ask as well."""
+    ours, peers, icmp, ping = asking.compare(note)
+    what = f"{asking.CHECKS} checks of {asking.RATE_PER_S} HTTP requests a second"
+    line(what, "", f"{ours.per_s:.0f} a second in {ours.cores:.2f} cores: {ours.per_core:.0f} per core")
+    for name, peer in peers.items():
+        found = f"{peer.per_s:.0f} a second in {peer.cores:.2f} cores: {peer.per_core:.0f} per core" if peer else "not installed"
+        line(f"the same by `{name}`" + (", as fast as it can" if name == "wrk" else ""), "", found)
+    line("100 ICMP echoes a second, median", "", f"{icmp.typical_ms:.3f} ms, {icmp.cores:.3f} cores")
+    line("the same by `ping -D`", "", f"{ping.typical_ms:.3f} ms, {ping.cores:.3f} cores" if ping else "not installed")
+
+
 BENCHMARKS = {
+    "asking": run_asking,
     "moves": run_moves,
     "crowd": run_crowd,
     "containers": run_containers,

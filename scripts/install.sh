@@ -34,19 +34,39 @@ install_packages() {
     apt-get -o Acquire::Retries=1 update && apt-get -o Acquire::Retries=1 install -y --no-install-recommends "$@"
 }
 
-need_venv() { # the virtual environment, from requirements.lock
-    wanted=$(/usr/bin/python3 -c 'import sys; print(sys.version)'; cat "$here/requirements.lock")
-    stamp=$here/.venv/.complete
-    if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$(printf '%s' "$wanted" | sha256sum)" ]; then return 0; fi
+wanted() { /usr/bin/python3 -c 'import sys; print(sys.version)'; cat "$here/requirements.lock" "$here/requirements-watch.txt"; }
+
+stamped() { # STAMP: whether the virtual environment is as it says
+    [ -f "$here/.venv/$1" ] && [ "$(cat "$here/.venv/$1")" = "$(wanted | sha256sum)" ]
+}
+
+# shellcheck disable=SC2120 # ./check asks for all of it
+need_venv() { # [watch]: the virtual environment, from requirements.lock; for watch only what that needs, which takes half the time
+    if stamped .complete || { [ "${1:-}" = watch ] && stamped .watch; }; then return 0; fi
     if [ ! -w "$here" ] || { [ -e "$here/.venv" ] && [ ! -w "$here/.venv" ]; }; then
         fail "the virtual environment is missing or old, and cannot be written: run this once with sudo" 3
     fi
-    say "making a virtual environment in $here/.venv (about a minute)"
-    # Written last, the stamp says that nothing was interrupted; without it everything is made anew.
-    rm -rf "$here/.venv"
-    /usr/bin/python3 -m venv "$here/.venv" || fail "python3 could not make a virtual environment" 3
-    pip_install -r "$here/requirements.lock"
-    printf '%s' "$wanted" | sha256sum >"$stamp"
+    if stamped .watch; then
+        say "installing the Python packages that 'watch' could do without"
+    else
+        say "making a virtual environment in $here/.venv (about a minute)"
+        # Written last, the stamp says that nothing was interrupted; without it everything is made anew.
+        rm -rf "$here/.venv"
+        /usr/bin/python3 -m venv "$here/.venv" || fail "python3 could not make a virtual environment" 3
+    fi
+    if [ "${1:-}" = watch ]; then
+        for_watch >"$here/.venv/watch.lock"
+        pip_install -r "$here/.venv/watch.lock"
+        wanted | sha256sum >"$here/.venv/.watch"
+    else
+        pip_install -r "$here/requirements.lock"
+        wanted | sha256sum >"$here/.venv/.complete"
+    fi
+}
+
+for_watch() { # of requirements.lock, the packages that requirements-watch.txt names
+    awk 'NR == FNR { named[$0]; next } /^[^ ]/ { split($0, parts, "=="); wanted = parts[1] in named } wanted' \
+        "$here/requirements-watch.txt" "$here/requirements.lock"
 }
 
 need_venv_beside() { # COMMAND...: the virtual environment, while the command installs packages: half of either is waiting
@@ -54,7 +74,7 @@ need_venv_beside() { # COMMAND...: the virtual environment, while the command in
     packages=$!
     # Whatever becomes of the environment: dpkg is not left behind at work.
     trap 'wait "$packages"' EXIT
-    need_venv
+    need_venv all
     trap - EXIT
     wait "$packages" || exit
 }

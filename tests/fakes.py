@@ -151,7 +151,7 @@ class FakeDomain:
         self._answer()
         return self.job
 
-    def completed_job_stats(self) -> dict[str, int] | None:
+    def completed_job_stats(self, keep: bool = False) -> dict[str, int] | None:
         self._answer()
         return None
 

@@ -108,11 +108,13 @@ class _Dns(asyncio.DatagramProtocol):
 async def main() -> None:
     parent = os.getppid()
     address = sys.argv[1] if len(sys.argv) > 1 else "127.0.0.1"
-    http = await asyncio.start_server(_http, address, 0, backlog=1024)
-    echo = await asyncio.start_server(_echo, address, 0, backlog=1024)
-    websocket = await serve(_websocket, address, 0)
+    first = int(os.environ.get("FIRST_PORT", "0"))
+    ports_wanted = [first + at if first else 0 for at in range(4)]
+    http = await asyncio.start_server(_http, address, ports_wanted[0], backlog=1024)
+    echo = await asyncio.start_server(_echo, address, ports_wanted[1], backlog=1024)
+    websocket = await serve(_websocket, address, ports_wanted[2])
     loop = asyncio.get_running_loop()
-    resolver, _ = await loop.create_datagram_endpoint(_Dns, local_addr=(address, 0))
+    resolver, _ = await loop.create_datagram_endpoint(_Dns, local_addr=(address, ports_wanted[3]))
     ports = {
         "http": http.sockets[0].getsockname()[1], "echo": echo.sockets[0].getsockname()[1],
         "ws": next(iter(websocket.sockets)).getsockname()[1], "dns": resolver.get_extra_info("sockname")[1],
@@ -144,10 +146,13 @@ class Service:
 
 
 @contextlib.contextmanager
-def running_service(*arguments: str, inside: list[str] | None = None) -> Iterator[Service]:
-    """A service for as long as it is entered; ``inside`` is what to put before its command."""
-    source = str(Path(__file__).parents[1] / "src")
-    running = start([*(inside or []), sys.executable, __file__, *arguments], stdout=True, env={"PYTHONPATH": source})
+def running_service(*arguments: str, inside: list[str] | None = None, first_port: int = 0) -> Iterator[Service]:
+    """A service for as long as it is entered; ``inside`` is what to put before its command.
+
+    Its ports follow ``first_port``; without one the kernel chooses.
+    """
+    env = {"PYTHONPATH": str(Path(__file__).parents[1] / "src"), "FIRST_PORT": str(first_port)}
+    running = start([*(inside or []), sys.executable, __file__, *arguments], stdout=True, env=env)
     try:
         yield Service(running, arguments[0] if arguments else "127.0.0.1")
     finally:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from whimbrel.analysis.exclusion import spoilt
 from whimbrel.errors import CapabilityError, UnsafeStateError, UsageError
-from whimbrel.events import MORE_PLANNED, PLANNED, TRIAL_BEGUN, TRIAL_DONE, Bus
+from whimbrel.events import MORE_PLANNED, PLANNED, TRIAL_BEGUN, TRIAL_DONE, Bus, planned
 from whimbrel.hosts.site import Site
 from whimbrel.images.store import ImageStore
 from whimbrel.lab.criu_check import examine_criu
@@ -32,6 +32,8 @@ from whimbrel.trial.trial import Trial
 _AROUND_A_TRIAL_S = 6.0
 _SHARE_OF_MEMORY_IN_USE = 0.35
 _MAKING_A_STATE_S = 60.0
+# Until all is steady, and until all is as before; how long the command takes nobody knows.
+_A_WATCHED_TRIAL_S = 15.0
 
 
 def plan_trials(spec: CampaignSpec, only: frozenset[str] = frozenset(), repeat: int | None = None) -> list[Plan]:
@@ -104,7 +106,7 @@ class _Member:
     def plan(self, spec: CampaignSpec, block: int, order: int) -> Plan:
         assert self.arm.name is not None
         source, destination = spec.host_names[:2]
-        if block % 2 == 0 and block > 0:
+        if block % 2 == 0 and block > 0 and not spec.watched:
             source, destination = destination, source
         return Plan(
             scenario=self.scenario.name,
@@ -140,6 +142,8 @@ def need_possible(spec: CampaignSpec, plans: Sequence[Plan], store: ImageStore) 
 def estimate_trial_s(spec: CampaignSpec) -> float:
     """About how long a trial takes, in seconds."""
     observe = spec.observe
+    if spec.watched:
+        return _A_WATCHED_TRIAL_S
     rate = min(spec.link_rate_bytes_per_s, spec.migration.bandwidth_set_bytes_per_s or spec.link_rate_bytes_per_s)
     moving_s = spec.guest.memory_bytes * _SHARE_OF_MEMORY_IN_USE / rate
     return _AROUND_A_TRIAL_S + observe.at_rest_s + observe.before_s + observe.after_s + moving_s
@@ -162,7 +166,8 @@ def estimate_profiles_s(spec: CampaignSpec, plans: Sequence[Plan]) -> float:
 
 def estimate_states_s(plans: list[Plan]) -> float:
     """About how long making every saved state takes when none is there yet, in seconds."""
-    saved = {(plan.scenario, plan.form, plan.engine, plan.state_boot) for plan in plans if plan.form != "container"}
+    with_states = [plan for plan in plans if plan.form in ("vm", "nested")]
+    saved = {(plan.scenario, plan.form, plan.engine, plan.state_boot) for plan in with_states}
     return len(saved) * _MAKING_A_STATE_S
 
 
@@ -212,7 +217,7 @@ class Campaign:
         With ``keep_on_failure`` the first failure is the last trial.
         """
         before = {stored.record.plan.order: stored for stored in self._folder.trials()}
-        self._bus.tell(PLANNED, trials=_told(self._plans, before))
+        self._bus.tell(PLANNED, trials=planned(self._plans, before))
         done: list[StoredTrial] = []
         try:
             # A lab that was left up may have the rate of another campaign's last arm.
@@ -274,7 +279,7 @@ class Campaign:
             self._plans += again
             self._planned[again[0].block] = len(again)
             self._repeats += 1
-            self._bus.tell(MORE_PLANNED, trials=_told(again))
+            self._bus.tell(MORE_PLANNED, trials=planned(again))
 
     def _make(self, spec: CampaignSpec, state: Start, plan: Plan) -> StoredTrial:
         with workplace(self._site.ledger, plan.order) as folder:
@@ -288,8 +293,3 @@ class Campaign:
         if spec.link_rate_bytes_per_s != self._rate_bytes_per_s:
             self._site.shape_links(spec.link_rate_bytes_per_s)
             self._rate_bytes_per_s = spec.link_rate_bytes_per_s
-
-
-def _told(plans: Sequence[Plan], made: Container[int] = ()) -> list[dict[str, object]]:
-    """Trials as the bus tells of them."""
-    return [{"order": plan.order, "arm": plan.arm, "block": plan.block, "made": plan.order in made} for plan in plans]

@@ -14,12 +14,12 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, TypeAlias
 
-from whimbrel.records.trial import Event
+from whimbrel.records.trial import Event, Plan
 
 log = logging.getLogger(__name__)
 
@@ -197,3 +197,8 @@ class Bus:
     def complaints(self) -> list[str]:
         """Of each observer that missed something, what and why."""
         return [said for subscription in self._subscriptions if (said := subscription.complaint) is not None]
+
+
+def planned(plans: Iterable[Plan], made: Container[int] = ()) -> list[dict[str, object]]:
+    """Trials as ``PLANNED`` tells of them."""
+    return [{"order": plan.order, "arm": plan.arm, "block": plan.block, "made": plan.order in made} for plan in plans]

@@ -20,6 +20,7 @@ from benchmarks.origin import URL, Origin, native_origin
 from tests.calibration.table import say
 from tests.lengths import some_long
 from tests.service import Service, running_service
+from whimbrel.system.certificates import Authority
 from whimbrel.system.deadline import Deadline, wait_until
 from whimbrel.system.process import run, start
 
@@ -256,6 +257,30 @@ def test_a_stream_of_a_real_nginx_that_is_stopped(pause_ms: int, tmp_path: Path)
     say("stall of a player of that stream, buffer 1 s", max(0.0, least_s - 1) * 1e3, (stream["stalled_s"] or 0) * 1e3, "ms")
     assert stream["stalled_s"] == pytest.approx(max(0.0, pause_ms / 1e3 - 1.1), abs=0.25), stream
     assert (stream["stalls"], stream["stalling_mos"] == 5) == ((1, False) if pause_ms > 1000 else (0, True)), stream
+
+
+def test_a_stream_of_a_real_nginx_over_tls(tmp_path: Path) -> None:
+    """rtmps: TLS ends in front of nginx, as in life; who is not vouched for is not spoken to."""
+    authority = Authority(tmp_path / "ca")
+    authority.create()
+    certificate, key = tmp_path / "certificate.pem", tmp_path / "key.pem"
+    authority.issue("127.0.0.1", [], certificate, key)
+    url = URL.replace("rtmp://", "rtmps://").replace(":1935", ":4443")
+    with native_origin(tmp_path, 125e3, 60.0) as origin:
+        relay = [sys.executable, str(Path(__file__).parents[1] / "tls_relay.py"), "4443", "1935", str(certificate), str(key)]
+        relaying = start(origin.inside(relay))
+        try:
+            checks = ["--rtmp", f"{url}#good,ca={authority.certificate}", "--rtmp", f"{url}#unknown", "--rtmp", f"{URL}#plain"]
+            watching = [sys.executable, "-m", "whimbrel", "watch", "--json", "--anyway", *checks, "--for", "6s"]
+            done = run(origin.inside(watching), env={"PYTHONPATH": SOURCE})
+        finally:
+            relaying.stop()
+    good, unknown, plain = json.loads(done.stdout)["checks"]
+    assert (good["failed"], good["connections_lost"], good["stream"]["stalls"]) == (0, 0, 0), good
+    assert good["stream"]["startup_s"] == pytest.approx(plain["stream"]["startup_s"], abs=0.5)
+    assert good["answers_per_s"]["during"] == pytest.approx(plain["answers_per_s"]["during"], rel=0.2)
+    assert set(unknown["failures"]) == {"tls"}
+    assert unknown["stream"]["startup_s"] is None
 
 
 def nginx_workers(origin: Origin) -> list[int]:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import ast
+import importlib.metadata
 import re
 import subprocess
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 PROJECT = Path(__file__).parents[2]
 SOURCE = PROJECT / "src" / "whimbrel"
@@ -155,3 +158,15 @@ def test_commands_in_the_readme_are_there() -> None:
     assert "sudo ./check" in text
     for scenario in re.findall(r"scenarios/[\w-]+\.yaml", text):
         assert (PROJECT / scenario).exists()
+
+
+def test_what_watch_needs_is_named_with_all_that_it_needs_itself() -> None:
+    """``./whimbrel watch`` installs these alone, from requirements.lock."""
+    named = (PROJECT / "requirements-watch.txt").read_text().split()
+    locked = {line.partition("==")[0] for line in (PROJECT / "requirements.lock").read_text().splitlines() if "==" in line}
+    assert set(named) <= locked
+    for name in named:
+        for text in importlib.metadata.requires(name) or []:
+            needed = Requirement(text)
+            if needed.marker is None or needed.marker.evaluate({"extra": ""}):
+                assert canonicalize_name(needed.name) in named, f"{name} needs {needed.name}"

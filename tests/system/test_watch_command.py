@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
 import shlex
 import signal
 import socket
@@ -32,10 +33,14 @@ def service() -> Iterator[Service]:
         yield running
 
 
-def watching(*arguments: str, **options: Any) -> subprocess.Popen[str]:
+def watching(*arguments: str, path: Path | None = None, **options: Any) -> subprocess.Popen[str]:
+    """``path`` is looked into for programs before all others."""
     streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
     command = [sys.executable, "-m", "whimbrel", "watch", *arguments]
-    return subprocess.Popen(command, text=True, env={**os.environ, "PYTHONPATH": str(PROJECT / "src")}, **streams)
+    env = {**os.environ, "PYTHONPATH": str(PROJECT / "src")}
+    if path is not None:
+        env["PATH"] = f"{path}:{env['PATH']}"
+    return subprocess.Popen(command, text=True, env=env, **streams)
 
 
 def watch(*arguments: str) -> tuple[int, str, str]:
@@ -140,6 +145,13 @@ def test_a_url_that_never_answers_is_said_before_the_command_is_started(tmp_path
         (["--http", "http://127.0.0.1:1/", "--limit", "failed"], "is no limit"),
         (["--http", "http://127.0.0.1:1/", "--limit", "x: failed < 1"], "there is no check 'x'"),
         (["--check", "ftp://a.example/"], "no scheme"),
+        (["--http", "http://127.0.0.1:1/", "--libvirt", "a=qemu:///system", "--guest", "x", "--", "true"], "one host is named"),
+        (["--http", "http://127.0.0.1:1/", "--libvirt", "a=qemu:///system", "--", "true"], "--guest"),
+        (["--http", "http://127.0.0.1:1/", "--guest", "x", "--", "true"], "--libvirt"),
+        (["--http", "http://127.0.0.1:1/", "--libvirt", "qemu:///system", "--guest", "x", "--", "true"], "is no name of a host"),
+        (["--http", "http://127.0.0.1:1/", "--libvirt", "a=", "--guest", "x", "--", "true"], "names no URI"),
+        (["--http", "http://127.0.0.1:1/", "--host", "-oProxyCommand=x", "--", "true"], "is no host"),
+        (["--http", "http://127.0.0.1:1/", "--container", "-x", "--", "true"], "no name of a container"),
         (["--http", "http://127.0.0.1:1/", "--repeat", "2"], "--repeat"),
         (["--http", "http://127.0.0.1:1/", "--repeat", "0", "--", "true"], "--repeat"),
         (["--http", "http://127.0.0.1:1/", "--back", " ", "--", "true"], "--back"),
@@ -487,3 +499,134 @@ def test_ctrl_c_between_moves_ends_them(service: Service, tmp_path: Path) -> Non
     assert [each["command"]["exit_code"] for each in found["moves"]] == [0]
     assert found["moves"][0]["notes"] == ["interrupted: 4 more moves were not begun"]
     assert found["moves"][0]["checks"][0]["failed"] == 0
+
+
+def an_ssh(folder: Path, does: str) -> Path:
+    """A program called ssh that stands for a connection: what it is given last is what a shell over there would run."""
+    folder.mkdir()
+    program = folder / "ssh"
+    program.write_text(f'#!/bin/sh\nfor script; do :; done\necho "$@" >> {folder}/called\n{does}\n')
+    program.chmod(0o755)
+    return folder
+
+
+def test_hosts_are_sampled_by_ssh_and_a_silent_one_is_said(service: Service, tmp_path: Path) -> None:
+    """Both are this machine. The move keeps one processor busy; b is cut off after three samples, and comes back later."""
+    cut = (
+        f'case "$*" in *me@b*) if [ ! -e {tmp_path}/1 ]; then : > {tmp_path}/1; timeout 3.5 sh -c "$script"; exit 255; fi; '
+        f'if [ ! -e {tmp_path}/2 ]; then : > {tmp_path}/2; sleep 2; exit 255; fi;; esac; exec sh -c "$script"'
+    )
+    path = an_ssh(tmp_path / "bin", cut)
+    busy = f"{sys.executable} -c 'import time; until = time.monotonic() + 6\nwhile time.monotonic() < until: pass'"
+    hosts = ["--host", "me@a", "--host", "me@b", "--before", "4s", "--after", "3s"]
+    process = watching("--json", "--http", f"{service.url('http')}#rate=5", *hosts, "--", "sh", "-c", busy, path=path)
+    stdout, stderr = process.communicate(timeout=120)
+    assert process.returncode == 0, stderr
+    a, b = json.loads(stdout)["hosts"]
+    assert (a["name"], b["name"]) == ("me@a", "me@b")
+    assert a["cpu_s"] >= 5
+    assert a["cpu_cores"]["during"] >= 0.8
+    [total_kib] = re.findall(r"MemTotal: *([0-9]+)", Path("/proc/meminfo").read_text())
+    total_bytes = int(total_kib) * 1024
+    assert 0.01 * total_bytes < a["memory_bytes"]["during"] < total_bytes
+    assert a["holes"] == []
+    assert a["sent_bytes"] is not None
+    [hole] = b["holes"]
+    assert hole["to_s"] - hole["from_s"] > 3
+    called = (path / "called").read_text()
+    assert "BatchMode=yes" in called
+    # It was connected to again.
+    assert called.count("me@b") >= 2
+    assert called.count("me@a") == 1
+
+
+def test_libvirt_that_does_not_answer_is_said_before_the_command_is_started(service: Service, tmp_path: Path) -> None:
+    libvirt = [
+        "--libvirt",
+        f"a=qemu+unix:///system?socket={tmp_path}/a",
+        "--libvirt",
+        f"b=qemu+unix:///system?socket={tmp_path}/b",
+    ]
+    words = ["--http", service.url("http"), *libvirt, "--guest", "shop", "--host", "me@a", "--", "touch", str(tmp_path / "moved")]
+    code, _, stderr = watch(*words)
+    assert code != 0
+    assert "libvirt could not connect to qemu+unix" in stderr
+    assert "Traceback" not in stderr
+    assert not (tmp_path / "moved").exists()
+
+
+def test_a_host_that_does_not_answer_is_said_before_the_command_is_started(service: Service, tmp_path: Path) -> None:
+    path = an_ssh(tmp_path / "bin", "echo 'me@gone: Permission denied (publickey).' >&2; exit 255")
+    process = watching("--http", service.url("http"), "--host", "me@gone", "--", "touch", str(tmp_path / "moved"), path=path)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert "the host me@gone does not answer by ssh" in stderr
+    assert "Permission denied (publickey)" in stderr
+    assert not (tmp_path / "moved").exists()
+
+
+def test_it_needs_no_more_than_is_installed_for_it(service: Service, tmp_path: Path) -> None:
+    """With a page and statistics too: whatever requirements-watch.txt does not name must not be there."""
+    named = set((PROJECT / "requirements-watch.txt").read_text().split())
+    locked = {line.partition("==")[0] for line in (PROJECT / "requirements.lock").read_text().splitlines() if "==" in line}
+    missing = sorted(name.replace("-", "_") for name in locked - named)
+    assert {"pandas", "duckdb", "statsmodels", "pytest"} <= set(missing)
+    code = (
+        f"import sys; sys.modules.update(dict.fromkeys({missing!r})); from whimbrel.cli import app;"
+        "sys.argv = ['whimbrel', 'watch', *sys.argv[1:]]; app.main()"
+    )
+    arguments = ["--http", service.url("http"), *SHORT, "--repeat", "2", "--out", str(tmp_path / "out"), "--", "true"]
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, timeout=60, check=False,
+        env={**os.environ, "PYTHONPATH": str(PROJECT / "src")}, stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "out" / "report.html").exists()
+
+
+# As podman-events(1) prints them, one a line, until it is ended; it tells of what is written to a file.
+_PODMAN = """#!/bin/sh
+case "$1 $2" in
+"container inspect") [ "$3" = shop ] ;;
+events*) [ "$3" = container=shop ] && [ "$5" = json ] && exec tail -n 0 -f {told} ;;
+esac
+"""
+_RUNC = """#!/bin/sh
+[ "$1 $2" = "state cell" ] && [ -e {told} ] && cat {told}
+"""
+
+
+@pytest.mark.parametrize(("program", "container", "script"), [("podman", "shop", _PODMAN), ("runc", "cell", _RUNC)])
+def test_what_happens_to_a_container_is_marked(
+    service: Service, tmp_path: Path, program: str, container: str, script: str
+) -> None:
+    told, folder = tmp_path / "told", tmp_path / "bin"
+    folder.mkdir()
+    (folder / program).write_text(script.format(told=told))
+    (folder / program).chmod(0o755)
+    if program == "podman":
+        told.touch()
+        lines = [json.dumps({"Name": "shop", "Status": word, "Type": "container"}) for word in ("checkpoint", "exec", "restore")]
+        moves = "; sleep 0.4; ".join(f"echo {shlex.quote(line)} >> {told}" for line in lines)
+        expected = ["shop: checkpoint", "shop: restore"]
+    else:
+        told.write_text('{"id": "cell", "status": "running"}')
+        moves = f'rm {told}; sleep 1; echo \'{{"status": "running"}}\' > {told}.new; mv {told}.new {told}'
+        expected = ["cell: absent", "cell: running"]
+    process = watching(
+        "--json", "--http", service.url("http"), "--container", container, *SHORT, "--", "sh", "-c", moves, path=folder
+    )
+    stdout, stderr = process.communicate(timeout=60)
+    assert process.returncode == 0, stderr
+    found = json.loads(stdout)
+    assert [mark["text"] for mark in found["marks"]] == expected
+    first_s, second_s = (mark["t_s"] for mark in found["marks"])
+    assert found["command"]["started_s"] <= first_s < second_s
+    assert 0.5 <= second_s - first_s < 3
+
+
+def test_a_container_that_is_nowhere_is_said(service: Service, tmp_path: Path) -> None:
+    code, _, stderr = watch("--http", service.url("http"), "--container", "no-such-container", "--", "touch", str(tmp_path / "x"))
+    assert code == 2
+    assert "there is no container 'no-such-container'" in stderr
+    assert not (tmp_path / "x").exists()

@@ -31,12 +31,13 @@ from whimbrel.analysis.phases import (
     timeline,
 )
 from whimbrel.analysis.viewers import Derived, HlsFigure, ViewerFigure, hls_figures, viewer_figures
+from whimbrel.analysis.watched import watched_figures
 from whimbrel.records.store import StoredTrial
 from whimbrel.records.trial import TrialRecord
 
 DERIVED_VERSION = 8
 # Of a trial, all that figures are derived from beside its record.
-SERIES = ("hosts", "probe", "packets", "job", "segments")
+SERIES = ("hosts", "probe", "packets", "job", "segments", "checks")
 
 
 class PhaseFigure(Derived):
@@ -142,8 +143,11 @@ class TrialFigures(Derived):
 
 def figures_of(stored: StoredTrial, buffers_s: Sequence[float] = ()) -> TrialFigures:
     """A stored trial's figures, derived from its record and series; ``buffers_s`` as for ``derive``."""
-    hosts, probe, packets, job, segments = (stored.series(name) for name in SERIES)
-    return derive(stored.record, hosts, probe, packets, job, buffers_s, segments)
+    hosts, probe, packets, job, segments, checks = (stored.series(name) for name in SERIES)
+    found = derive(stored.record, hosts, probe, packets, job, buffers_s, segments)
+    if not stored.record.spec.watched:
+        return found
+    return found.model_copy(update=watched_figures(stored.record, checks) if stored.record.outcome.succeeded else {})
 
 
 def derive(

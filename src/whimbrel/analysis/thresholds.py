@@ -46,6 +46,8 @@ def ticks_of(trials: Sequence[Trialled]) -> list[Tick]:
 def _asked(limit: Limit, trials: Sequence[Trialled]) -> bool:
     """A limit says nothing of an arm that cannot have the figure: without viewers, without the probe, without a move."""
     record = trials[0].record
+    if record.spec.watched:
+        return limit.figure in ("total_s", "service_gap_ms")
     if limit.figure == "service_gap_ms":
         return record.plan.viewers > 0
     if limit.figure == "reachability_gap_ms":

@@ -26,6 +26,7 @@ from whimbrel.campaign import (
 )
 from whimbrel.cli.interrupts import Interrupts
 from whimbrel.cli.live import Live, Metrics, MetricsFile, SpansTo, beside, observed, tell_figures, wanted
+from whimbrel.cli.run_watched import run_watched
 from whimbrel.cli.showing import CampaignBar
 from whimbrel.cli.terminal import Steps, complain, print_table
 from whimbrel.deployment.deployed import others_beside
@@ -102,11 +103,19 @@ def run(
     if dry_run:
         _print_plan(spec, plans, as_json)
         return 0
-    need_root("a trial")
+    if not spec.watched:
+        need_root("a trial")
     if junit is not None and not junit.absolute().parent.is_dir():
         raise UsageError(f"--junit {junit}: there is no folder {junit.absolute().parent}")
-    folder = folder.absolute()
     asked = wanted(live, metrics, metrics_file, spans)
+    if spec.watched:
+        with beside(asked, spec.name) as seen:
+            made = run_watched(spec, plans, folder.absolute(), resume is not None, _command(), seen)
+            report = write_report(made, figures=True)
+            if seen is not None:
+                seen.report = folder.absolute() / PAGE
+        return _tell(report, folder, junit, as_json)
+    folder = folder.absolute()
     with ledger_for(spec) as ledger, Interrupts(ledger):
         if spec.hosts is None:
             need_capabilities()
@@ -120,6 +129,10 @@ def run(
         with beside(asked, spec.name) as seen:
             report = campaign.go(seen)
     return _tell(report, folder, junit, as_json)
+
+
+def _command() -> str:
+    return shlex.join([*_HOW_TO_CALL, *sys.argv[1:]])
 
 
 def _tell(report: Report, folder: Path, junit: Path | None, as_json: bool) -> int:
@@ -163,13 +176,12 @@ def _print_plan(spec: CampaignSpec, plans: list[Plan], as_json: bool) -> None:
     for plan in plans:
         way = f"{plan.source} to {plan.destination}" if plan.moves else f"stays on {plan.source}"
         block = f"block {plan.block:3d}" if plan.counts else "warm-up  "
-        print(f"{plan.order:4d}  {block}  {plan.arm:30s} {way:10s}  saved state {plan.state_boot}")
+        start = "" if spec.watched else f" {way:10s}  saved state {plan.state_boot}"
+        print(f"{plan.order:4d}  {block}  {plan.arm:30s}{start}".rstrip())
     for line in _held_back(spec, plans):
         print(line)
-    print(
-        f"{len(plans)} trials, about {format_duration(total_s)};"
-        f" missing saved states and profiles: up to {format_duration(states_s)} more"
-    )
+    more = f"; missing saved states and profiles: up to {format_duration(states_s)} more" if not spec.watched else ""
+    print(f"{len(plans)} trials, about {format_duration(total_s)}{more}")
 
 
 def _held_back(spec: CampaignSpec, plans: list[Plan]) -> list[str]:
@@ -220,7 +232,7 @@ class _Run:
         left_up = is_up(self._spec, self._ledger)
         if left_up:
             self._refuse_what_is_deployed()
-        command = shlex.join([*_HOW_TO_CALL, *sys.argv[1:]])
+        command = _command()
         with self._steps as steps:
             store = ImageStore(steps.note)
             make_images(wanted_of(self._spec, self._plans), store, self._ledger, steps.note)

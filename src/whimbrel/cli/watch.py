@@ -20,6 +20,7 @@ from whimbrel.errors import UsageError
 from whimbrel.events import Bus
 from whimbrel.records.caller import make_folder
 from whimbrel.report.content import PAGE
+from whimbrel.spec.fields import check_host_name
 from whimbrel.watch.check_file import load_checks
 from whimbrel.watch.findings import findings_of
 from whimbrel.watch.limits import parse_limit, ticks_of
@@ -72,6 +73,19 @@ def watch(
     warm_up: Annotated[
         int, typer.Option("--warm-up", min=0, max=100, metavar="N", help="Move N times more, at first, which do not count.")
     ] = 0,
+    libvirt: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=URI", help="Listen to a host's libvirt about '--guest', whoever moves it; twice or more."),
+    ] = None,
+    guest: Annotated[str | None, typer.Option(metavar="DOMAIN", help="The guest that '--libvirt' is asked about.")] = None,
+    host: Annotated[
+        list[str] | None,
+        typer.Option(metavar="[USER@]HOST", help="Sample a host's CPU, memory and network by ssh; several times."),
+    ] = None,
+    container: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Mark what podman, docker or runc says of a container of this machine; several times."),
+    ] = None,
     live: Live = None,
     metrics: Metrics = None,
     metrics_file: MetricsFile = None,
@@ -121,6 +135,10 @@ def watch(
         back=("sh", "-c", back) if back is not None else (),
         repeat=repeat if repeat is not None else 1,
         warm_up=warm_up,
+        libvirt=_libvirt(libvirt or [], guest, command),
+        guest=guest or "",
+        hosts=tuple(dict.fromkeys(host or [])),
+        containers=tuple(dict.fromkeys(container or [])),
     )
     with beside(wanted(live, metrics, metrics_file, spans), "watch") as seen:
         if seen is not None and spans is not None:
@@ -158,3 +176,28 @@ def _need_moves(command: list[str] | None, repeat: int | None, back: str | None,
         raise UsageError("--back: it names no command")
     if warm_up and repeat is None:
         raise UsageError("--warm-up: with one move there is nothing to warm up for", resolution="say how often with --repeat")
+
+
+def _libvirt(given: list[str], guest: str | None, command: list[str] | None) -> dict[str, str]:
+    """The URIs of hosts by their names."""
+    found: dict[str, str] = {}
+    for text in given:
+        name, equals, uri = text.partition("=")
+        try:
+            check_host_name(name)
+        except ValueError as error:
+            raise UsageError(
+                f"--libvirt {text!r}: {error}", resolution="write NAME=URI, such as a=qemu+ssh://host/system"
+            ) from error
+        if not equals or not uri:
+            raise UsageError(f"--libvirt {text!r} names no URI", resolution="write NAME=URI, such as a=qemu+ssh://host/system")
+        if name in found:
+            raise UsageError(f"--libvirt: two hosts are called {name!r}")
+        found[name] = uri
+    if bool(found) != (guest is not None):
+        raise UsageError("--libvirt and --guest belong together: hosts, and the guest that moves between them")
+    if len(found) == 1:
+        raise UsageError("--libvirt: one host is named; a move has two", resolution="name both: --libvirt a=URI --libvirt b=URI")
+    if found and not command:
+        raise UsageError("--libvirt: it is listened to while a command moves the guest, and there is none")
+    return found

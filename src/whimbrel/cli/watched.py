@@ -15,9 +15,9 @@ from whimbrel.analysis.thresholds import Tick
 from whimbrel.cli.terminal import complain
 from whimbrel.records.caller import write_file, writing_to
 from whimbrel.records.series import write_series
-from whimbrel.watch.findings import Findings, as_json, films_by_series, ticks_json
+from whimbrel.watch.findings import Findings, as_json, films_by_series, host_notes, ticks_json
 from whimbrel.watch.plan import WatchPlan
-from whimbrel.watch.rows import columns_of, lines_of
+from whimbrel.watch.rows import HOST_COLUMNS, columns_of, engine_words, host_lines, lines_of
 from whimbrel.watch.several import several_json, summaries
 from whimbrel.watch.several_rows import several_columns, several_lines
 
@@ -47,9 +47,11 @@ def _print(plan: WatchPlan, findings: Sequence[Findings], ticks: Sequence[Tick])
     if not plan.several:
         columns = columns_of(findings, wide=False)
         _print_table(["check", *(column.heading for column in columns)], lines_of(findings[0], columns))
+    if findings[0].hosts:
+        _print_table(HOST_COLUMNS, [line for each in findings for line in host_lines(each)])
     for each in findings:
         before = f"{each.watched.turn.words}: " if plan.several else ""
-        for words in [*each.watched.notes, *_flagged(each)]:
+        for words in [*filter(None, [engine_words(each)]), *host_notes(each), *each.watched.notes, *_flagged(each)]:
             print(f"{before}{words}")
 
 
@@ -78,7 +80,21 @@ def _keep(folder: Path, text: str, findings: Sequence[Findings], ticks: Sequence
         write_series(pl.concat([each.watched.questions for each in findings]), folder / "questions.parquet")
         for name, films in films_by_series(findings[0].watched).items():
             write_series(films, folder / f"{name}.parquet")
+        if findings[0].hosts:
+            write_series(findings[-1].watched.hosts, folder / "ssh_hosts.parquet")
+        for each in findings:
+            _keep_engines(folder, each)
     complain(f"page: {write_page(folder, findings, ticks)}")
+
+
+def _keep_engines(folder: Path, findings: Findings) -> None:
+    watched, seen = findings.watched, findings.watched.engines
+    if seen is not None:
+        before = f"{watched.turn.words}." if watched.plan.several else ""
+        events = [event.model_dump() for event in seen.events]
+        (folder / f"{before}events.json").write_text(json.dumps(events, indent=1) + "\n")
+        write_series(seen.job, folder / f"{before}job.parquet")
+        write_series(seen.hosts, folder / f"{before}hosts.parquet")
 
 
 def _exit_code(findings: Sequence[Findings], ticks: Sequence[Tick]) -> int:

@@ -260,9 +260,10 @@ class Domain:
         stats = self._stats(0)
         return progress_of(stats) if stats is not None else None
 
-    def completed_job_stats(self) -> dict[str, int] | None:
-        """The statistics of the last completed job, None when there is none; read once, as libvirt forgets them."""
-        return self._stats(libvirt.VIR_DOMAIN_JOB_STATS_COMPLETED)
+    def completed_job_stats(self, keep: bool = False) -> dict[str, int] | None:
+        """The statistics of the last completed job, None when there is none; libvirt forgets them unless they are to ``keep``."""
+        kept = libvirt.VIR_DOMAIN_JOB_STATS_KEEP_COMPLETED if keep else 0
+        return self._stats(libvirt.VIR_DOMAIN_JOB_STATS_COMPLETED | kept)
 
     def _stats(self, flags: int) -> dict[str, int] | None:
         with self._explained(f"read the job of {self.name}"):

@@ -177,8 +177,8 @@ class GuestMove(Protocol):
     def set_max_downtime_ms(self, milliseconds: int) -> None:
         """The longest pause that may be planned for."""
 
-    def completed_job_stats(self) -> dict[str, int] | None:
-        """What was counted of the last move, in the hypervisor's own names; None when there is none. Read once."""
+    def completed_job_stats(self, keep: bool = False) -> dict[str, int] | None:
+        """What was counted of the last move, in the hypervisor's own names; None when there is none. Read once, or kept."""
 
 
 class GuestArrival(Protocol):

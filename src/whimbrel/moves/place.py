@@ -30,7 +30,12 @@ def workplace(ledger: Ledger, order: int) -> Iterator[Path]:
 
 
 def ledger_for(spec: CampaignSpec) -> Ledger:
-    """The ledger of the place."""
+    """The ledger of the place; UsageError where there is none, as the service is only watched."""
+    if spec.watched:
+        raise UsageError(
+            "the file's service runs wherever somebody else runs it ('hosts: none'): there is no place of ours to put it",
+            resolution="'whimbrel run FILE' watches it while commands move it",
+        )
     return hosts_ledger(spec.hosts.name) if spec.hosts is not None else ledger_of(spec.lab.name)
 
 

@@ -30,7 +30,7 @@ SHORT_NAMES = {
 }
 _OF_AN_ARM = ("viewers", "hls_viewers", "form", "engine", "moves")
 # The lab stands, and the file is what it is, for the whole campaign; only the rate of its links can change under way.
-_MAY_DIFFER = ("guest", "stream", "migration", "observe")
+_MAY_DIFFER = ("guest", "stream", "migration", "observe", "service")
 _FIXED = ("guest.saved_states",)
 _LINK_RATE = "lab.link_rate"
 

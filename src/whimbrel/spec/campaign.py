@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any, Literal, Self
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from whimbrel.spec.arms import SHORT_NAMES, ArmSpec, crossed
+from whimbrel.spec.checks import WatchedServiceSpec
 from whimbrel.spec.evidence import EvidenceSpec, Thresholds
 from whimbrel.spec.fields import RECORD, Count, HostName, MisfitError, Name, PositiveSeconds, Seconds, Spec, Words, first_double
 from whimbrel.spec.hosts import HostsSpec
@@ -22,6 +23,8 @@ from whimbrel.spec.service import FormName, GuestSpec, ServiceName, StreamSpec
 _MOST_ARMS = 500
 _LEAST_BOOTS = 5
 # What is measured of an arm in which nothing moves, over the time that it is watched.
+# What is known of a service that is only watched.
+_OF_WATCHED = ("total_s", "service_gap_ms")
 _FOR_THOSE_THAT_STAY = ("service_gap_ms", "reachability_gap_ms", "link_bytes", "source_cpu_s", "destination_cpu_s")
 
 
@@ -92,7 +95,7 @@ class ScenarioSpec(Spec):
         where = "arms" if self.arms else "factors"
         for arm in self.every_arm:
             form = arm.form or self.form
-            if form != "vm" and self.service == "none":
+            if form in ("nested", "container") and self.service == "none":
                 raise MisfitError(f"the form {form!r} needs a service: 'service: stream'", "form")
             if arm.engine != "none" and form != "vm":
                 raise MisfitError("an engine that idles runs beside a service in a VM: 'form: vm'", where)
@@ -111,7 +114,11 @@ class ScenarioSpec(Spec):
 
 
 class CampaignSpec(Spec):
-    """A scenario file, complete. It happens in a ``lab``, or on ``hosts`` that somebody else runs."""
+    """A scenario file, complete. It happens in a ``lab``, or on ``hosts`` that somebody else runs.
+
+    With ``hosts: none`` it happens wherever a ``service`` is that its checks know, and commands move it; scenarios then need
+    neither form nor service.
+    """
 
     schema_version: Literal[1]
     name: Name
@@ -120,6 +127,7 @@ class CampaignSpec(Spec):
     seed: Count = Field(default=1, ge=0)
     lab: LabSpec = LabSpec()
     hosts: HostsSpec | None = None
+    service: WatchedServiceSpec | None = None
     guest: GuestSpec = GuestSpec()
     stream: StreamSpec = StreamSpec()
     migration: MigrationSpec = MigrationSpec()
@@ -127,6 +135,47 @@ class CampaignSpec(Spec):
     scenarios: tuple[ScenarioSpec, ...] = Field(min_length=1, max_length=100)
     evidence: EvidenceSpec | None = None
     thresholds: Thresholds = Field(default={})
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_hosts(cls, given: Any) -> Any:
+        """``hosts: none`` is what a service needs that is only watched."""
+        if not isinstance(given, Mapping):
+            return given
+        if given.get("service") and "hosts" not in given:
+            raise MisfitError("is known by checks alone, wherever it is: write 'hosts: none' too", "service")
+        if given.get("hosts") != "none":
+            return given
+        if not given.get("service"):
+            raise MisfitError("needs a service that is known by checks: 'service: {checks: [...]}'", "hosts")
+        scenarios = given.get("scenarios")
+        if isinstance(scenarios, Sequence):
+            fill = {"form": "elsewhere", "service": "none"}
+            scenarios = [fill | dict(each) if isinstance(each, Mapping) else each for each in scenarios]
+        return {**given, "hosts": None, "scenarios": scenarios}
+
+    @property
+    def watched(self) -> bool:
+        """Whether the service is somebody else's, which is only watched while a command moves it."""
+        return self.service is not None
+
+    @model_validator(mode="after")
+    def _watched_as_a_whole(self) -> Self:
+        """A service is known by its checks in every scenario or in none, and commands move it then, and only then."""
+        if self.watched != (self.migration.by == "command"):
+            lacking = "'migration: {by: command, there: ...}'" if self.watched else "'service: {checks: [...]}' and 'hosts: none'"
+            raise MisfitError(f"needs {lacking}", "service" if self.watched else "migration")
+        if self.watched and (self.hosts is not None or ("lab" in self.model_fields_set and self.lab != LabSpec())):
+            raise MisfitError("is somewhere else: write 'hosts: none', and no lab", "service")
+        for position, scenario in enumerate(self.scenarios):
+            for arm in scenario.every_arm:
+                if ((arm.form or scenario.form) == "elsewhere") != self.watched:
+                    raise MisfitError(
+                        "is for a service that is known by checks alone ('hosts: none')", "scenarios", position, "form"
+                    )
+                if self.watched and (arm.viewers or arm.hls_viewers or arm.engine != "none" or not arm.moves):
+                    raise MisfitError("of a service that is only watched are told apart by 'set'", "scenarios", position, "arms")
+        return self
 
     @model_validator(mode="after")
     def _names_differ(self) -> Self:
@@ -156,6 +205,11 @@ class CampaignSpec(Spec):
     def _must_have(self, figure: str, name: str, position: int, key: str) -> None:
         """Refuses a hypothesis on a figure that its arm can never have."""
         _, arm = self.find_arm(name)
+        if self.watched:
+            if figure not in _OF_WATCHED:
+                raise MisfitError(f"of a service that is only watched there are {' and '.join(_OF_WATCHED)}", "evidence",
+                                  "hypotheses", position, key)  # fmt: skip
+            return
         lacks = (
             "nobody watches in it" if figure == "service_gap_ms" and not arm.viewers else
             "nothing moves in it" if figure not in _FOR_THOSE_THAT_STAY and not arm.moves else None
@@ -165,7 +219,7 @@ class CampaignSpec(Spec):
 
     @model_validator(mode="after")
     def _enough_boots(self) -> Self:
-        if self.evidence is not None and self.guest.saved_states < _LEAST_BOOTS:
+        if self.evidence is not None and not self.watched and self.guest.saved_states < _LEAST_BOOTS:
             raise MisfitError(
                 f"are too few to show anything: what boots differ by would pass for what arms differ by; at least {_LEAST_BOOTS}",
                 "guest", "saved_states",

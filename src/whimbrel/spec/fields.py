@@ -84,7 +84,8 @@ _NOT_FOR_HOSTS = ("vantage", "fabric", "machine", "instruments", "shared", "ca")
 _HOST_NAME = re.compile(r"[a-z][a-z0-9-]{0,10}")
 
 
-def _host_name(value: str) -> str:
+def check_host_name(value: str) -> str:
+    """A name for a host, as it was given; ValueError when it is none."""
     if not _HOST_NAME.fullmatch(value):
         raise ValueError(f"{value!r} is no name of a host: small letters, digits and '-', a letter first, at most 11")
     if value in _NOT_FOR_HOSTS:
@@ -113,6 +114,6 @@ Share = Annotated[float, BeforeValidator(_quantity(parse_share))]
 Count = Annotated[int, BeforeValidator(_whole)]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,19}$")]
 LabName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,14}$")]
-HostName = Annotated[str, AfterValidator(_host_name)]
+HostName = Annotated[str, AfterValidator(check_host_name)]
 Words = Annotated[str, AfterValidator(_words)]
 Network = Annotated[str, AfterValidator(_network)]

@@ -40,6 +40,13 @@ def load_campaign(file: Path, overrides: Sequence[str] = ()) -> CampaignSpec:
                 key = ".".join(map(str, first["loc"]))
                 raise SpecError(f"in arm {arm.name!r}: {first['msg']}", file=file, line=line, key=key) from error
             _check_film(there, arm, file, document)
+            if there.watched:
+                if there.migration.there is None:
+                    raise SpecError(
+                        f"arm {arm.name!r} has no command that moves the service", file=file, line=line,
+                        key=f"scenarios.{position}", resolution="set 'migration.there', for all or in the arm",
+                    )  # fmt: skip
+                continue
             moves, form = there.migration.moves, arm.form or scenario.form
             if form not in _FORMS_THAT_HAVE[moves]:
                 what = "a VM" if moves == "vm" else "a container"
@@ -75,7 +82,8 @@ def _check_settings(document: CommentedMap, file: Path, position: int, arm: ArmS
 
 def _with_one_arm(document: CommentedMap, position: int, arm: ArmSpec) -> CommentedMap:
     """The document, to be changed, without what no arm can change: the other arms, and what is said of all together."""
-    scenario = {key: document["scenarios"][position][key] for key in ("name", "title", "form", "service")}
+    given = document["scenarios"][position]
+    scenario = {key: given[key] for key in ("name", "title", "form", "service") if key in given}
     scenario["arms"] = [arm.model_dump(mode="json", by_alias=True)]
     of_all = ("scenarios", "evidence", "thresholds")
     kept = deepcopy({key: value for key, value in document.items() if key not in of_all})

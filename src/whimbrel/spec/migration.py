@@ -7,7 +7,7 @@ from typing import Literal, Self, get_args
 
 from pydantic import Field, model_validator
 
-from whimbrel.spec.fields import BytesPerSecond, Count, MisfitError, PositiveSeconds, Spec
+from whimbrel.spec.fields import BytesPerSecond, Count, MisfitError, PositiveSeconds, Spec, Words
 from whimbrel.units import format_rate
 
 TechniqueName = Literal["cold", "paused", "pre-copy", "post-copy", "pre-post-copy"]
@@ -51,7 +51,8 @@ class MigrationSpec(Spec):
     ``storage`` is ``shared`` when both hosts see the guest's disk. Else it lies where only its host sees it, and moves along:
     all of it (``full``), or what it holds over an image that both hosts have (``incremental``).
     ``after: set-clock`` sets the guest's wall clock right once it has been watched after the move.
-    ``by: virsh`` lets plain ``virsh migrate`` do it in our place, for comparison.
+    ``by: virsh`` lets plain ``virsh migrate`` do it in our place, for comparison. ``by: command`` moves a service that only its
+    checks know (``service.checks``): the shell runs ``there``, which is measured, and then ``back``, which is not.
     """
 
     moves: Literal["vm", "container"] = "vm"
@@ -71,7 +72,9 @@ class MigrationSpec(Spec):
     tls: bool = Field(default=False, strict=True)
     storage: StorageName = "shared"
     after: Literal["nothing", "set-clock"] = "nothing"
-    by: Literal["whimbrel", "virsh"] = "whimbrel"
+    by: Literal["whimbrel", "virsh", "command"] = "whimbrel"
+    there: Words | None = Field(default=None, min_length=1, max_length=4000)
+    back: Words | None = Field(default=None, min_length=1, max_length=4000)
 
     @property
     def bandwidth_set_bytes_per_s(self) -> float | None:
@@ -93,6 +96,13 @@ class MigrationSpec(Spec):
     def ends_as_post_copy(self) -> bool:
         """Whether the move may come to a point where memory follows the guest."""
         return self.technique in ("post-copy", "pre-post-copy") or self.on_timeout == "post-copy"
+
+    @model_validator(mode="after")
+    def _commands_move_it(self) -> Self:
+        for key in ("there", "back"):
+            if getattr(self, key) is not None and self.by != "command":
+                raise MisfitError("is a command that moves a service: write 'by: command' beside it", key)
+        return self
 
     @model_validator(mode="after")
     def _can_move_it(self) -> Self:

@@ -8,7 +8,8 @@ from pydantic import Field, model_validator
 
 from whimbrel.spec.fields import Bytes, BytesPerSecond, Count, MisfitError, PositiveSeconds, Share, Spec
 
-FormName = Literal["vm", "nested", "container"]
+# "elsewhere": whoever runs the service knows in what; it is watched, and moved by commands.
+FormName = Literal["vm", "nested", "container", "elsewhere"]
 ServiceName = Literal["none", "stream"]
 
 # What nginx-rtmp sends ahead of the clock beside what a viewer says that it can hold, in seconds.

@@ -3,32 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
 
-from pydantic import ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 
 from whimbrel.checks.check import Check
 from whimbrel.checks.url import parse_check
 from whimbrel.errors import SpecError, UsageError
+from whimbrel.spec.checks import Checks, Value, WrittenCheck
 from whimbrel.spec.document import line_of, parse_yaml, read_text, spec_error
 from whimbrel.spec.fields import Spec
-
-Value = str | int | float | bool
-
-
-class WrittenCheck(Spec):
-    """One check; what is not its URL are options, as behind ``#``."""
-
-    model_config = ConfigDict(frozen=True, extra="allow")
-    __pydantic_extra__: dict[str, Value | list[Value]]
-
-    url: str
 
 
 class CheckFile(Spec):
     """A file of checks."""
 
-    checks: Annotated[tuple[str | WrittenCheck, ...], Field(min_length=1, max_length=10_000)]
+    checks: Checks
 
 
 def load_checks(file: Path) -> list[Check]:
@@ -41,7 +30,7 @@ def load_checks(file: Path) -> list[Check]:
     found = []
     for position, check in enumerate(written.checks):
         try:
-            found.append(_parsed(check))
+            found.append(parsed(check))
         except UsageError as error:
             line = line_of(("checks", position), document)
             raise SpecError(
@@ -50,7 +39,8 @@ def load_checks(file: Path) -> list[Check]:
     return found
 
 
-def _parsed(check: str | WrittenCheck) -> Check:
+def parsed(check: str | WrittenCheck) -> Check:
+    """A check as a file writes it; UsageError when it says what cannot be."""
     if isinstance(check, str):
         return parse_check(check)
     given = {

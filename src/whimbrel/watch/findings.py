@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 
 import polars as pl
 
 from whimbrel.analysis.answers import PHASES, CheckFigures, figures_of
+from whimbrel.analysis.engines import EngineFigures, engine_figures
 from whimbrel.analysis.streams import StreamFigures, packet_figures, segment_figures
 from whimbrel.analysis.thresholds import Tick
+from whimbrel.analysis.watched_hosts import HostFigures, host_figures
 from whimbrel.checks.check import HLS_BUFFER, NOT_SENT, RTMP_BUFFER, Check
 from whimbrel.checks.registry import kind_listens
+from whimbrel.observe.ssh_host import HOLE_S as SSH_HOLE_S
 from whimbrel.units import format_duration
 from whimbrel.watch.plan import Watched
 
@@ -21,11 +24,16 @@ _LATE_S = 0.01
 
 @dataclass(frozen=True)
 class Findings:
-    """One move that was watched, its figures check by check, and for each check what makes its figures doubtful (``flags``)."""
+    """One move that was watched, its figures check by check, and for each check what makes its figures doubtful (``flags``).
+
+    ``engines`` is what libvirt and QEMU said of it, where they were listened to; ``hosts`` is what was sampled by SSH.
+    """
 
     watched: Watched
     figures: list[CheckFigures]
     flags: list[list[str]]
+    engines: EngineFigures | None = None
+    hosts: list[HostFigures] = field(default_factory=list)
 
 
 def findings_of(watched: Watched) -> Findings:
@@ -40,7 +48,16 @@ def findings_of(watched: Watched) -> Findings:
         figures.append(found)
         of_check = _flags(check, found, watched.words[position], frame, watched.window.began_ns)
         flags.append(of_check + _stream_flags(found.stream, watched.holes))
-    return Findings(watched, figures, flags)
+    hosts = [host_figures(name, watched.hosts, watched.window, SSH_HOLE_S) for name in watched.plan.hosts]
+    return Findings(watched, figures, flags, _engines(watched), hosts)
+
+
+def _engines(watched: Watched) -> EngineFigures | None:
+    if watched.engines is None:
+        return None
+    good = watched.questions.filter(pl.col("outcome").is_in(["good", "heard"])).sort("ended_ns")
+    answers = [good.filter(pl.col("check") == at).get_column("ended_ns").to_list() for at in range(len(watched.plan.checks))]
+    return engine_figures(watched.engines, watched.window.move, answers)
 
 
 def _stream(check: Check, film: pl.DataFrame | None, watched: Watched) -> StreamFigures | None:
@@ -133,7 +150,43 @@ def as_json(findings: Findings) -> dict[str, object]:
         "watched_s": since(watched.window.ended_ns),
         "marks": [{"t_s": since(mark.t_ns), "text": mark.text} for mark in watched.marks],
         "notes": watched.notes,
+        "engines": _engines_json(findings.engines, began_ns),
+        "hosts": [_host_json(each, began_ns) for each in findings.hosts],
     }
+
+
+def _host_json(host: HostFigures, began_ns: int) -> dict[str, object]:
+    found = asdict(host)
+    holes = [{"from_s": (from_ns - began_ns) / 1e9, "to_s": (to_ns - began_ns) / 1e9} for from_ns, to_ns in found.pop("holes_ns")]
+    return {**found, "holes": holes}
+
+
+def host_notes(findings: Findings) -> list[str]:
+    """When hosts were silent: nothing is known of them then."""
+    began_ns = findings.watched.window.began_ns
+    return [
+        f"the host {host.name} was silent from {(from_ns - began_ns) / 1e9:.1f} s to {(to_ns - began_ns) / 1e9:.1f} s"
+        for host in findings.hosts
+        for from_ns, to_ns in host.holes_ns
+    ]
+
+
+def _engines_json(engines: EngineFigures | None, began_ns: int) -> dict[str, object] | None:
+    if engines is None:
+        return None
+
+    def since(moment_ns: int | None) -> float | None:
+        return (moment_ns - began_ns) / 1e9 if moment_ns is not None else None
+
+    phases = [
+        {"name": each.name, "from_s": since(each.from_ns), "to_s": since(each.to_ns), "length_s": each.length_s}
+        for each in engines.phases
+    ]
+    passes = [
+        {"number": each.number, "from_s": since(each.from_ns), "to_s": since(each.to_ns), "bytes": each.transferred_bytes}
+        for each in engines.rounds
+    ]
+    return {**asdict(engines), "phases": phases, "rounds": passes}
 
 
 def _check_json(check: Check, found: CheckFigures, flags: list[str], began_ns: int) -> dict[str, object]:

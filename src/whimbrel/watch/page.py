@@ -12,14 +12,23 @@ from whimbrel.analysis.thresholds import Tick
 from whimbrel.records.caller import write_file
 from whimbrel.report.charts import WIDTH, NamedChart, inline, named
 from whimbrel.report.layout import bundle, css, inlined, templates
-from whimbrel.watch.findings import Findings
-from whimbrel.watch.rows import columns_of, lines_of, timeline_rows, whole_window
+from whimbrel.watch.findings import Findings, host_notes
+from whimbrel.watch.rows import (
+    HOST_COLUMNS,
+    columns_of,
+    engine_words,
+    host_lines,
+    lines_of,
+    phase_rows,
+    timeline_rows,
+    whole_window,
+)
 from whimbrel.watch.several_rows import several_columns, several_lines
 
 PAGE = "report.html"
 _COLOURS = alt.Scale(
-    domain=["answers", "late answers", "failures", "gap", "stall"],
-    range=["#54a24b", "#f2a541", "#e45756", "#1d2733", "#8e44ad"],
+    domain=["answers", "late answers", "failures", "gap", "stall", "phase"],
+    range=["#54a24b", "#f2a541", "#e45756", "#1d2733", "#8e44ad", "#72a0c1"],
 )  # fmt: skip
 
 
@@ -43,6 +52,9 @@ def write_page(folder: Path, findings: Sequence[Findings], ticks: Sequence[Tick]
             for check, said in zip(plan.checks, findings[0].watched.words, strict=True)
             for way, words in sorted(said.items())
         ],
+        engines=[(each.watched.turn, words) for each in findings if (words := engine_words(each))],
+        host_columns=HOST_COLUMNS,
+        host_lines=[line for each in findings for line in host_lines(each)],
         ticks=ticks,
         chart=chart,
         bundle=bundle(),
@@ -59,7 +71,7 @@ def _flags(findings: Findings) -> list[str]:
     of_checks = [
         f"{check.name}: {flag}" for check, flags in zip(watched.plan.checks, findings.flags, strict=True) for flag in flags
     ]
-    return [f"{before}{line}" for line in [*watched.notes, *of_checks]]
+    return [f"{before}{line}" for line in [*host_notes(findings), *watched.notes, *of_checks]]
 
 
 def _moments(findings: Sequence[Findings], began_ns: int) -> list[tuple[str, list[dict[str, object]]]]:
@@ -75,8 +87,10 @@ def _moments(findings: Sequence[Findings], began_ns: int) -> list[tuple[str, lis
 
 def timeline_chart(findings: Sequence[Findings]) -> NamedChart:
     """A row per check, each move between two lines over all of them, marks as lines."""
-    rows, began_ns = timeline_rows(findings), whole_window(findings).began_ns
-    order = [f"{position + 1} {check.name}" for position, check in enumerate(findings[0].watched.plan.checks)]
+    phases, began_ns = phase_rows(findings), whole_window(findings).began_ns
+    rows = phases + timeline_rows(findings)
+    order = list(dict.fromkeys(row["check"] for row in phases))
+    order += [f"{position + 1} {check.name}" for position, check in enumerate(findings[0].watched.plan.checks)]
     x = alt.X("from_s:Q", title="seconds since the watch began", scale=alt.Scale(nice=False))
     parts = alt.Chart(inline(rows)).encode(
         x=x, x2="to_s:Q", y=alt.Y("check:N", sort=order, title=None, axis=alt.Axis(labelLimit=320)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -10,7 +11,9 @@ from typing import Literal
 import polars as pl
 
 from whimbrel.analysis.answers import Window
+from whimbrel.analysis.engines import Seen
 from whimbrel.checks.check import Check
+from whimbrel.records.series import HOSTS_SCHEMA
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,8 @@ class WatchPlan:
 
     ``before_s`` and ``after_s`` are None where the steady state is to be found; ``for_s`` is how long it goes on without a
     command, None: until it is interrupted. The command is run ``repeat`` times after ``warm_up`` times that do not count, each
-    time followed by ``back`` where there is one.
+    time followed by ``back`` where there is one. ``libvirt`` are URIs of hosts by name, to be listened to about
+    ``guest``; ``hosts`` are sampled by SSH; what happens to ``containers`` of this machine is marked.
     """
 
     checks: tuple[Check, ...]
@@ -48,6 +52,10 @@ class WatchPlan:
     marks_from_stdin: bool = False
     output_to_stderr: bool = False
     keep_output_in: Path | None = None
+    libvirt: Mapping[str, str] = field(default_factory=dict)
+    guest: str = ""
+    hosts: tuple[str, ...] = ()
+    containers: tuple[str, ...] = ()
 
     @property
     def turns(self) -> list[Turn]:
@@ -87,7 +95,8 @@ class Mark:
 class Watched:
     """Everything that was seen of one move: a row per question (``series.CHECKS_SCHEMA``), and what is to be said about that.
 
-    ``since_ns`` is when the first question of all moves was asked.
+    ``since_ns`` is when the first question of all moves was asked; ``engines`` is what libvirt and QEMU said meanwhile, where
+    they were listened to, and ``hosts`` what was sampled by SSH (``series.HOSTS_SCHEMA``).
 
     ``words`` has, for each check, the last words of each way to fail; ``holes`` are when our own loop stood still. ``films``
     are what streams brought, by the check's position: ``series.PACKETS_SCHEMA`` of RTMP, ``series.SEGMENTS_SCHEMA`` of HLS.
@@ -106,3 +115,5 @@ class Watched:
     interrupted: bool = False
     turn: Turn = Turn()
     since_ns: int = 0
+    engines: Seen | None = None
+    hosts: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=HOSTS_SCHEMA))

@@ -153,6 +153,62 @@ def timeline_rows(findings: Sequence[Findings]) -> list[dict[str, Any]]:
     return rows
 
 
+def phase_rows(findings: Sequence[Findings]) -> list[dict[str, Any]]:
+    """The phases of each move, and its rounds, by libvirt's and QEMU's words: those that were seen from begin to end."""
+    began_ns = whole_window(findings).began_ns
+    rows: list[dict[str, Any]] = []
+    for engines in (each.engines for each in findings if each.engines is not None):
+        parts = [(phase.name, phase.from_ns, phase.to_ns) for phase in engines.phases]
+        parts += [("rounds", each.from_ns, each.to_ns) for each in engines.rounds]
+        rows += [
+            {"check": name, "from_s": (from_ns - began_ns) / 1e9, "to_s": (to_ns - began_ns) / 1e9, "part": "phase", "count": 1}
+            for name, from_ns, to_ns in parts
+            if from_ns is not None and to_ns is not None
+        ]
+    return rows
+
+
+def engine_words(findings: Findings) -> str:
+    """What libvirt and QEMU said of a move, in a line; empty where they were not listened to."""
+    engines = findings.engines
+    if engines is None:
+        return ""
+    if engines.destination is None:
+        return f"libvirt: the guest was on {engines.source or 'no host'} before, and was not seen on another afterwards"
+    known = [(each.name, each.length_s) for each in engines.phases]
+    words = [
+        f"from {engines.source or 'nowhere'} to {engines.destination}",
+        f"blackout {_ms(engines.blackout_ms)}",
+        f"libvirt's downtime {_ms(engines.libvirt_downtime_ms)}",
+        f"{len(engines.rounds)} rounds",
+        *(f"{name} {duration(length_s)}" for name, length_s in known if name != "stop-and-copy"),
+    ]
+    return f"libvirt: {', '.join(words)}"
+
+
+HOST_COLUMNS = ["host", "CPU before", "CPU during", "CPU after", "memory before", "memory during", "sent", "received"]
+
+
+def host_lines(findings: Findings) -> list[list[str]]:
+    """A line per host that was sampled by SSH: processors in use, the most memory, and what went over its links in the move."""
+    turn = findings.watched.turn
+    return [
+        [f"{turn.words}: {host.name}" if findings.watched.plan.several else host.name]
+        + [f"{cores:.2f} cores" if cores is not None else UNKNOWN for cores in host.cpu_cores.values()]
+        + [_mib(host.memory_bytes[phase]) for phase in ("before", "during")]
+        + [_mib(host.sent_bytes), _mib(host.received_bytes)]
+        for host in findings.hosts
+    ]
+
+
+def _mib(size_bytes: int | None) -> str:
+    return f"{size_bytes / 2**20:.4g} MiB" if size_bytes is not None else UNKNOWN
+
+
+def _ms(figure_ms: float | None) -> str:
+    return duration(figure_ms / 1e3 if figure_ms is not None else None)
+
+
 def _notable(found: CheckFigures, window: Window) -> list[dict[str, Any]]:
     stalls = found.stream.moments if found.stream is not None else ()
     parts = [("gap", gap.from_ns / 1e9, gap.to_ns / 1e9) for gap in found.disturbances]

@@ -13,17 +13,22 @@ from whimbrel.analysis.summary import Spread
 from whimbrel.watch.figures import FIGURES, at_least, can_have
 from whimbrel.watch.findings import Findings, as_json
 
+ENGINE_FIGURES = ("blackout_ms", "libvirt_downtime_ms", "transferred_bytes", "source_cpu_s", "destination_cpu_s")
 _WAYS: tuple[Literal["there", "back"], ...] = ("there", "back")
 
 
 @dataclass(frozen=True)
 class WaySummary:
-    """All moves of one way that count: how long their commands took, and the spread of each figure, check by check."""
+    """All moves of one way that count: how long their commands took, and the spread of each figure, check by check.
+
+    ``engines`` are those of ``ENGINE_FIGURES``; none where libvirt was not listened to.
+    """
 
     way: Literal["there", "back"]
     moves: int
     took_s: Spread
     checks: list[dict[str, Spread]]
+    engines: dict[str, Spread]
 
 
 def counting(findings: Sequence[Findings]) -> list[Findings]:
@@ -46,7 +51,13 @@ def _summary(way: Literal["there", "back"], findings: list[Findings]) -> WaySumm
         len(findings),
         Spread.of([(each.ended_ns - each.started_ns) / 1e9 for each in ran if each is not None]),
         [_spreads(findings, position) for position in range(len(findings[0].figures))],
+        _engine_spreads(findings),
     )
+
+
+def _engine_spreads(findings: list[Findings]) -> dict[str, Spread]:
+    found = [each.engines for each in findings if each.engines is not None]
+    return {name: Spread.of([getattr(each, name) for each in found]) for name in ENGINE_FIGURES} if found else {}
 
 
 def _spreads(findings: list[Findings], position: int) -> dict[str, Spread]:
@@ -88,6 +99,7 @@ def _way_json(summary: WaySummary, findings: Findings) -> dict[str, object]:
         "way": summary.way,
         "moves": summary.moves,
         "took_s": _spread_json(summary.took_s),
+        "engines": {name: _spread_json(spread) for name, spread in summary.engines.items()} or None,
         "checks": [
             {"name": check.name, **{name: _spread_json(spread) for name, spread in spreads.items()}}
             for check, spreads in zip(checks, summary.checks, strict=True)

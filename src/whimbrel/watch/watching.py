@@ -12,19 +12,27 @@ import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import polars as pl
 
 from whimbrel.analysis.answers import Window
+from whimbrel.analysis.engines import Seen
 from whimbrel.analysis.steadiness import Recent, as_before, span_ns, steady
 from whimbrel.errors import InstrumentError, UsageError
 from whimbrel.events import Bus
+from whimbrel.observe.container_events import ContainerEvents
+from whimbrel.observe.ssh_host import SshHost
+from whimbrel.records.series import HOSTS_SCHEMA
 from whimbrel.units import format_duration
 from whimbrel.watch.asking import Asking
 from whimbrel.watch.command import Reserve, WatchedCommand, need_command, raise_descriptor_limit
 from whimbrel.watch.log import whole_frame
 from whimbrel.watch.plan import Mark, Ran, Turn, Watched, WatchPlan
 from whimbrel.watch.telling import Telling
+
+if TYPE_CHECKING:
+    from whimbrel.observe.bystander import Bystander
 
 # No longer than that the steady state is looked for.
 MOST_BEFORE_S, MOST_AFTER_S = 30.0, 60.0
@@ -60,6 +68,7 @@ class _Made:
     ended_ns: int
     ran: Ran | None
     notes: list[str]
+    engines: Seen | None = None
 
 
 class _Course:
@@ -72,6 +81,9 @@ class _Course:
         self._signals = 0
         self._command: WatchedCommand | None = None
         self._ended_with: int | None = None
+        self._bystander: Bystander | None = None
+        self._hosts = [SshHost(name) for name in plan.hosts]
+        self._containers = [ContainerEvents(name) for name in plan.containers]
         self._span_ns = [span_ns(check.rate_per_s) for check in plan.checks]
 
     async def go(self) -> list[Watched]:
@@ -85,6 +97,9 @@ class _Course:
         told: Telling | None = None
         telling: asyncio.Task[None] | None = None
         try:
+            await self._listen_to_engines()
+            await self._sample_hosts()
+            await asyncio.gather(*(asyncio.to_thread(container.open) for container in self._containers))
             await self._try()
             since_ns = time.monotonic_ns()
             asking.start()
@@ -104,6 +119,10 @@ class _Course:
                 # Of late answers, too.
                 told.tell()
             self._reserve.release()
+            if self._bystander is not None:
+                await asyncio.to_thread(self._bystander.close)
+            closing = [*(host.close for host in self._hosts), *(container.close for container in self._containers)]
+            await asyncio.gather(*map(asyncio.to_thread, closing))
         questions, films = whole_frame(asking.logs), asking.films()
         return [self._watched(each, since_ns, questions, films) for each in made]
 
@@ -116,7 +135,7 @@ class _Course:
             window=self._window(made),
             questions=questions,
             ran=made.ran,
-            marks=[mark for mark in self._marks if not self._plan.several or made.began_ns <= mark.t_ns < made.ended_ns],
+            marks=[mark for mark in self._all_marks() if not self._plan.several or made.began_ns <= mark.t_ns < made.ended_ns],
             holes=self._asking.looks.holes,
             words=[dict(log.words) for log in self._logs],
             films=films,
@@ -124,7 +143,29 @@ class _Course:
             interrupted=self._signals > 0,
             turn=made.turn,
             since_ns=since_ns,
+            engines=made.engines,
+            hosts=pl.DataFrame([row for host in self._hosts for row in host.rows], schema=HOSTS_SCHEMA),
         )
+
+    def _all_marks(self) -> list[Mark]:
+        """The user's, and what happened to containers."""
+        told = [Mark(at_ns, f"{each.name}: {word}") for each in self._containers for at_ns, word in each.seen]
+        return sorted([*self._marks, *told], key=lambda mark: mark.t_ns)
+
+    async def _listen_to_engines(self) -> None:
+        if self._plan.libvirt:
+            # Whoever asks for it has libvirt-python; others need not.
+            from whimbrel.observe.bystander import Bystander
+
+            self._say(f"connecting to libvirt on {' and '.join(self._plan.libvirt)}")
+            bystander = Bystander(self._plan.libvirt, self._plan.guest)
+            await asyncio.to_thread(bystander.open)
+            self._bystander = bystander
+
+    async def _sample_hosts(self) -> None:
+        if self._plan.hosts:
+            self._say(f"connecting to {' and '.join(self._plan.hosts)} by ssh")
+            await asyncio.gather(*(asyncio.to_thread(host.open) for host in self._hosts))
 
     async def _all_moves(self) -> list[_Made]:
         """One after the other, no more once one has failed or the user has had enough."""
@@ -146,13 +187,17 @@ class _Course:
 
     async def _one_move(self, turn: Turn) -> _Made:
         began_at, began_ns = datetime.datetime.now(datetime.UTC), time.monotonic_ns()
-        self._notes = []
+        self._notes, engines = [], None
         ran = None
         if self._plan.command:
             ran = await self._with_command(turn, began_ns)
         else:
             await self._without_command()
-        return _Made(turn, began_at, began_ns, time.monotonic_ns(), ran, self._notes)
+        ended_ns = time.monotonic_ns()
+        if ran is not None and self._bystander is not None:
+            engines = await asyncio.to_thread(self._bystander.end)
+            self._notes += engines.notes
+        return _Made(turn, began_at, began_ns, ended_ns, ran, self._notes, engines)
 
     def _window(self, made: _Made) -> Window:
         """The move is the command; without one, it is from the first mark to the last."""
@@ -228,6 +273,8 @@ class _Course:
             self._notes.append("interrupted before the command was started")
             return None
         usual_ns = [_longest_ns(log.ended_since(began_ns)) for log in self._logs]
+        if self._bystander is not None:
+            await asyncio.to_thread(self._bystander.begin)
         self._say(f"starting {self._plan.command_of(turn)[0] if turn.way == 'there' else self._plan.back[-1]}")
         self._reserve.release()
         self._command = WatchedCommand(self._plan, turn)

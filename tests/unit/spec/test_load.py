@@ -127,7 +127,7 @@ def test_binary_huge_and_missing_files(tmp_path: Path) -> None:
         ("viewers: 0", "viewers: 5", 8, "need a stream"),
         ("viewers: 0", "viewers: 100000", 8, "less than or equal to 500"),
         ("form: vm", "form: nested", 6, "needs a service"),
-        ("form: vm", "form: pod", 6, "'vm', 'nested' or 'container'"),
+        ("form: vm", "form: pod", 6, "'vm', 'nested', 'container' or 'elsewhere'"),
         ("schema_version: 1", "schema_version: 2", 1, "should be 1"),
     ],
 )

@@ -1,0 +1,52 @@
+"""Figures of a trial whose service was only watched, from its record and what became of every question. Pure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import polars as pl
+
+from whimbrel.analysis.answers import CheckFigures, Window, figures_of
+from whimbrel.analysis.blocks import one_figure
+from whimbrel.records.trial import TrialRecord
+
+
+def watched_figures(record: TrialRecord, checks: pl.DataFrame | None) -> dict[str, Any]:
+    """The service gap of the trial: that of its worst check. ``checks`` is ``series.CHECKS_SCHEMA``; empty without a move.
+
+    Unknown of one check is unknown of all; it is at least what any of them has seen.
+    """
+    found = check_figures(record, checks)
+    gaps_s = [each.longest_gap_s for each in found]
+    seen_s = [known for each in found for known in (each.longest_gap_s, each.longest_gap_at_least_s) if known is not None]
+    gap_s = one_figure(gaps_s)
+    usual_s = max((each.usual_gap_s for each in found if each.usual_gap_s is not None), default=None)
+    return {
+        "service_gap_ms": _ms(gap_s),
+        "service_gap_at_least_ms": _ms(max(seen_s)) if seen_s and gap_s is None else None,
+        "service_gap_usual_ms": _ms(usual_s),
+    }
+
+
+def check_figures(record: TrialRecord, checks: pl.DataFrame | None) -> list[CheckFigures]:
+    """The figures of each check, in the file's order; none where nothing was moved or recorded."""
+    window, asked = _window(record), [event.data for event in record.events if event.name == "check"]
+    if window is None or checks is None:
+        return []
+    holes = [hole for cost in record.instruments for hole in cost.holes]
+    return [figures_of(checks.filter(pl.col("check") == at), window, each["period_s"], holes) for at, each in enumerate(asked)]
+
+
+def _window(record: TrialRecord) -> Window | None:
+    ends = [_seen_ns(record, name) for name in ("watch begun", "watch ended")]
+    if record.move is None or ends[0] is None or ends[1] is None:
+        return None
+    return Window(ends[0], record.move.called_ns, record.move.returned_ns, ends[1])
+
+
+def _seen_ns(record: TrialRecord, name: str) -> int | None:
+    return next((event.seen_ns for event in record.events if event.name == name), None)
+
+
+def _ms(figure_s: float | None) -> float | None:
+    return figure_s * 1e3 if figure_s is not None else None
