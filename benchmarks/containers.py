@@ -34,6 +34,8 @@ from whimbrel.migrate.technique import MoveRequest
 from whimbrel.moves.instruments import Instruments
 from whimbrel.observe.migration_events import MigrationEvents
 from whimbrel.records.trial import Plan
+from whimbrel.services.client import CLIENTS
+from whimbrel.services.nginx import STREAM
 from whimbrel.spec.campaign import CampaignSpec
 from whimbrel.spec.fields import HostName
 from whimbrel.spec.load import load_campaign
@@ -71,7 +73,7 @@ class Bench:
         )
         hosts = [self.lab.hosts["a"], self.lab.hosts["b"]]
         with tempfile.TemporaryDirectory() as folder, self._carriers(states) as (serving, waiting):
-            with Instruments(self.lab, self.spec, plan, hosts, Path(folder)).player() as player:
+            with Instruments(self.lab, self.spec, plan, hosts, Path(folder)).client(CLIENTS["viewers"]) as player:
                 player.wait_for(lambda said: sum(line["say"] == "playing" for line in said) == VIEWERS, "to play", 60)
                 pause(_BEFORE_S)
                 from_ns = read_pair().monotonic_ns
@@ -162,7 +164,7 @@ def run_plainly(agent: GuestAgent, address: str) -> None:
     """The container as an operator runs it, with an address of its own."""
     agent.shell(
         f"podman run --detach --name {CONTAINER} --network plain --ip {address} --mac-address {CONTAINER_MAC}"
-        f" --volume /srv/film:/srv/film:ro {CONTAINER} sh -c {shlex.quote(carrier.command())}",
+        f" --volume /srv/film:/srv/film:ro {CONTAINER} sh -c {shlex.quote(carrier.command(STREAM))}",
         timeout_s=180,
     )
 
@@ -199,7 +201,7 @@ def bench(note: Callable[[str], None]) -> Iterator[Bench]:
         lab = Lab(spec.lab, ImageStore(note), ledger)
         lab.up()
         try:
-            yield Bench(lab, spec, CarrierStates(lab, spec.guest, spec.stream))
+            yield Bench(lab, spec, CarrierStates(lab, spec.guest, spec.stream, STREAM))
         finally:
             lab.down()
 

@@ -26,6 +26,7 @@ from whimbrel.moves.place import workplace
 from whimbrel.observe.migration_events import MigrationEvents
 from whimbrel.records.store import CampaignFolder, StoredTrial
 from whimbrel.records.trial import Plan
+from whimbrel.services.client import CLIENTS
 from whimbrel.spec.campaign import CampaignSpec
 from whimbrel.spec.load import load_campaign
 from whimbrel.system.deadline import pause
@@ -66,7 +67,7 @@ class Bench:
         """libvirt's own total time, in s, of a move that nothing of ours watches but viewers, and QEMU's own events."""
         hosts = [self.lab.hosts["a"], self.lab.hosts["b"]]
         with tempfile.TemporaryDirectory() as folder, Connection.open(self.lab.hosts["a"].libvirt_uri) as connection:
-            player = Instruments(self.lab, self.spec, vm_plan(VIEWERS, 1), hosts, Path(folder)).player()
+            player = Instruments(self.lab, self.spec, vm_plan(VIEWERS, 1), hosts, Path(folder)).client(CLIENTS["viewers"])
             try:
                 the_guest.restore(self.lab, connection, self.lab.guest, self.state.folder)
                 with player:

@@ -11,6 +11,7 @@ from pathlib import Path
 from whimbrel.images.build import tree as build_tree
 from whimbrel.images.recipes import container_tree
 from whimbrel.images.store import ImageStore
+from whimbrel.services.nginx import STREAM
 from whimbrel.system.deadline import Deadline, wait_until
 from whimbrel.system.process import Running, run, start
 
@@ -50,7 +51,7 @@ def native_origin(folder: Path, bitrate_bytes_per_s: float, length_s: float, fil
     It goes with all it mounted when its process ends.
     """
     store = ImageStore()
-    recipe = container_tree()
+    recipe = container_tree(STREAM.image)
     image = store.ensure(recipe, "the container tree", lambda out, ledger: build_tree(recipe, out, ledger))
     film = film or store.film(bitrate_bytes_per_s, length_s)
     place = folder / "origin"

@@ -34,6 +34,17 @@ install_packages() {
     apt-get -o Acquire::Retries=1 update && apt-get -o Acquire::Retries=1 install -y --no-install-recommends "$@"
 }
 
+packages_asked_for() { # WORD...: what VLC needs, if a word, a file or the campaign in a folder that it names has viewers of VLC
+    asks='vlc_viewers"?: *([[].*[1-9].*[]]|[1-9])'
+    for word in "$@"; do
+        if printf '%s\n' "$word" | grep -Eq "$asks" || { [ -f "$word" ] && grep -Eq "$asks" "$word"; } ||
+            { [ -f "$word/campaign.json" ] && grep -Eq "$asks" "$word/campaign.json"; }; then
+            printf '%s\n' vlc-bin vlc-plugin-base
+            return 0
+        fi
+    done
+}
+
 wanted() { /usr/bin/python3 -c 'import sys; print(sys.version)'; cat "$here/requirements.lock" "$here/requirements-watch.txt"; }
 
 stamped() { # STAMP: whether the virtual environment is as it says

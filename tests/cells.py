@@ -19,6 +19,7 @@ from whimbrel.lab.criu_check import examine_criu
 from whimbrel.lab.lab import Lab
 from whimbrel.migrate.container.move import ContainerMove
 from whimbrel.migrate.technique import Journal, MoveReport, MoveRequest
+from whimbrel.services.nginx import STREAM
 from whimbrel.spec.migration import ContainerTechniqueName, MigrationSpec
 from whimbrel.system.capabilities import Finding
 
@@ -70,7 +71,7 @@ def findings(lab: Lab) -> list[Finding]:
 
 @pytest.fixture(scope="session")
 def fresh(lab: Lab) -> FreshContainer:
-    return in_cells.fresh_container(lab, quick().stream)
+    return in_cells.fresh_container(lab, STREAM, quick().stream)
 
 
 @pytest.fixture

@@ -21,6 +21,7 @@ from whimbrel.hosts.site import DiskFacts
 from whimbrel.migrate.reservation import reserved
 from whimbrel.migrate.storage import disk_to_book_bytes, disk_to_move, make_room
 from whimbrel.migrate.technique import Journal, MoveReport, MoveRequest
+from whimbrel.services.service import Service
 from whimbrel.spec.service import FormName
 
 GUEST = identity_in_lab("guest", 100, "192.0.2.100")
@@ -329,14 +330,14 @@ class FakeForm:
 
     name: FormName = "vm"
 
-    def start_service(self, inside: Inside) -> None:
+    def start_service(self, inside: Inside, service: Service) -> None:
         return None
 
     def identity(self, inside: Inside) -> Identity:
         return Identity("fake boot", None)
 
-    def versions(self, inside: Inside) -> dict[str, str]:
-        return {"nginx": "1.0"}
+    def versions(self, inside: Inside, service: Service) -> dict[str, str]:
+        return dict.fromkeys(service.versions, "1.0")
 
-    def start_reach_check(self, inside: Inside, every_s: float) -> bool:
+    def start_reach_check(self, inside: Inside, service: Service, every_s: float) -> bool:
         return False

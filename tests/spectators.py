@@ -12,6 +12,7 @@ from tests.labs import quick
 from whimbrel.lab.lab import Lab
 from whimbrel.moves.instruments import Instruments
 from whimbrel.records.trial import Plan
+from whimbrel.services.client import CLIENTS
 from whimbrel.system.deadline import pause
 from whimbrel.system.instrument import Instrument
 
@@ -60,7 +61,7 @@ def spectators(lab: Lab, folder: Path, viewers: int = VIEWERS) -> Iterator[Spect
     instruments = Instruments(lab, quick(), plan, [lab.hosts["a"], lab.hosts["b"]], folder)
     with ExitStack() as looking:
         witness = looking.enter_context(instruments.witness())
-        player = looking.enter_context(instruments.player()) if viewers else None
+        player = looking.enter_context(instruments.client(CLIENTS["viewers"])) if viewers else None
         witness.wait_for(lambda said: any(line["say"] == "hears" for line in said), "to hear", 20)
         if player is not None:
             player.wait_for(lambda said: sum(line["say"] == "playing" for line in said) == viewers, "to play", 30)

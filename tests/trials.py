@@ -39,10 +39,12 @@ def make_trial(
     notice: Callable[[str], None] = print,
     keep_on_failure: bool = False,
     hls_viewers: int = 0,
+    vlc_viewers: int = 0,
     bus: Bus | None = None,
 ) -> StoredTrial:
     chosen = next(found for found in spec.scenarios if found.name == scenario)
-    plan = plan_trials(spec, frozenset({scenario}))[0].model_copy(update={"viewers": viewers, "hls_viewers": hls_viewers})
+    watching = {"viewers": viewers, "hls_viewers": hls_viewers, "vlc_viewers": vlc_viewers}
+    plan = plan_trials(spec, frozenset({scenario}))[0].model_copy(update=watching)
     campaign = CampaignFolder.create(folder, spec, "test", [plan])
     state = states.get(chosen.form, chosen.service, 1)
     with workplace(lab.ledger, plan.order) as place:

@@ -114,6 +114,7 @@ class _Member:
             form=self.arm.form or self.scenario.form,
             viewers=self.arm.viewers,
             hls_viewers=self.arm.hls_viewers,
+            vlc_viewers=self.arm.vlc_viewers,
             engine=self.arm.engine,
             moves=self.arm.moves,
             block=block,

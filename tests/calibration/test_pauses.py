@@ -23,6 +23,7 @@ from whimbrel.guests.forms import wait_for_service
 from whimbrel.guests.states import StateStore
 from whimbrel.lab.lab import Lab
 from whimbrel.observe.migration_events import MigrationEvents
+from whimbrel.services.nginx import STREAM
 from whimbrel.system.clock import read_pair
 from whimbrel.system.deadline import pause
 from whimbrel.system.instrument import Instrument
@@ -43,7 +44,7 @@ Interval = tuple[int, int]
 def guest(lab: Lab, states: StateStore) -> Iterator[Domain]:
     with Connection.open(lab.hosts["a"].libvirt_uri) as connection:
         agent, _ = the_guest.restore(lab, connection, lab.guest, states.get("vm", "stream", 1).folder)
-        wait_for_service(agent, "stream")
+        wait_for_service(agent, STREAM)
         domain = connection.find(lab.guest.uuid)
         assert domain is not None
         try:

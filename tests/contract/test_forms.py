@@ -16,6 +16,7 @@ from whimbrel.guests import guest as the_guest
 from whimbrel.guests.forms import FORMS, Form, read_reach_log, wait_for_service
 from whimbrel.guests.states import StateInfo, StateStore
 from whimbrel.lab.lab import Lab
+from whimbrel.services.nginx import STREAM
 from whimbrel.system.deadline import Deadline, wait_until
 
 pytestmark = pytest.mark.alone
@@ -47,7 +48,7 @@ def staged(request: pytest.FixtureRequest, lab: Lab, states: StateStore) -> Iter
         return
     state = states.get(request.param, "stream", 1)
     with restored(lab, state) as agent:
-        wait_for_service(agent, "stream")
+        wait_for_service(agent, STREAM)
         yield Staged(FORMS[request.param], agent, state.boot_id)
 
 
@@ -57,14 +58,14 @@ def test_a_form_knows_itself_and_its_versions(staged: Staged) -> None:
     assert identity == form.identity(agent)
     assert identity.boot_id == staged.boot_id
     assert (identity.container_id is not None) == (form.name == "nested")
-    versions = form.versions(agent)
+    versions = form.versions(agent, STREAM)
     assert versions["nginx"].startswith("1.")
     assert ("docker" in versions) == (form.name == "nested")
 
 
 def test_neighbours_reach_each_other_where_there_are_two(staged: Staged) -> None:
     agent = staged.agent
-    assert staged.form.start_reach_check(agent, 0.2) == (staged.form.name == "nested")
+    assert staged.form.start_reach_check(agent, STREAM, 0.2) == (staged.form.name == "nested")
     if staged.form.name == "nested":
         lines = wait_until(
             lambda: (found if len(found := read_reach_log(agent)) >= 6 else None, "few lines"), "six questions", Deadline(20)

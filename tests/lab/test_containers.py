@@ -26,6 +26,7 @@ from whimbrel.migrate.container.move import ContainerMove
 from whimbrel.migrate.container.sides import ContainerSides
 from whimbrel.migrate.recovery import Intention, decide
 from whimbrel.migrate.technique import MoveReport, MoveRequest
+from whimbrel.services.nginx import STREAM
 from whimbrel.spec.migration import ContainerTechniqueName, MigrationSpec
 from whimbrel.system.process import start
 
@@ -61,7 +62,7 @@ class Carriers:
 def states(lab: Lab) -> CarrierStates:
     spec = quick("scenarios.nested.arms=[{viewers: 1, set: {migration.moves: container}}]")
     make_what_is_missing(lab, spec, "nested")
-    return CarrierStates(lab, spec.guest, spec.stream)
+    return CarrierStates(lab, spec.guest, spec.stream, STREAM)
 
 
 @pytest.fixture

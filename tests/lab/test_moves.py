@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import polars as pl
@@ -161,6 +162,26 @@ def test_hls_viewers_beside_rtmp_viewers(lab: Lab, states: StateStore, tmp_path:
         assert (viewer.late, viewer.stalls, viewer.stalling_mos) == (0, 0, 5)
 
 
+@pytest.mark.skipif(shutil.which("vlc") is None, reason="VLC is not installed (./check installs it)")
+def test_vlc_watches_beside_a_viewer_of_ours(lab: Lab, states: StateStore, tmp_path: Path) -> None:
+    spec = quick("scenarios.vm.arms=[{viewers: 1, vlc_viewers: 1}]")
+    stored = make_trial(lab, states, spec, "vm", 1, tmp_path / "results", vlc_viewers=1)
+    assert stored.record.outcome.succeeded, stored.record.outcome
+    figures = figures_of(stored)
+    [seen] = figures.vlc_viewers
+    print(seen)
+    assert seen.pictures > 100
+    assert seen.startup_s is not None
+    assert seen.resolution_s is not None
+    # A live move is bridged by what was sent ahead.
+    assert (seen.connections_lost, seen.stalled_at_end) == (0, False)
+    assert seen.longest_stall_s is not None
+    [cost] = [each for each in stored.record.instruments if each.name == "vlc player"]
+    # VLC decodes: its own processes are counted, not our asking alone.
+    assert cost.cpu_s is not None
+    assert cost.cpu_s > 0.3
+
+
 @pytest.mark.parametrize("scenario", SCENARIOS)
 def test_each_scenario_moves_with_its_viewers(
     lab: Lab, states: StateStore, spec: CampaignSpec, scenario: str, tmp_path: Path
@@ -208,7 +229,7 @@ def test_a_move_that_takes_too_long_is_aborted_and_the_guest_stays(lab: Lab, sta
     assert record.outcome.result == "aborted"
     assert record.outcome.runs_on == ["a"]
     assert any(event.name == "abort" for event in record.events)
-    figures = derive(record, None, None, None, None)
+    figures = derive(record, {})
     assert figures.total_s is None
     logs = {file.name: file.read_text() for file in (tmp_path / "results/trials/0001-vm-1/logs").iterdir()}
     assert "a-start.log" in logs

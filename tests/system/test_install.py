@@ -56,3 +56,35 @@ def test_packages_that_cannot_be_installed_end_it_all(tmp_path: Path) -> None:
     script = _BOTH.replace(': >"$1/installed"', 'fail "no packages" 3')
     done = subprocess.run(["sh", "-c", script, "sh", PROJECT, tmp_path, "works"], capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stdout, done.stderr) == (3, "", "test: no packages\n")
+
+
+_ASKED = """
+set -eu
+here=$1 me=test
+. "$here/scripts/install.sh"
+shift
+packages_asked_for "$@"
+"""
+
+
+@pytest.mark.parametrize(
+    ("words", "asked"),
+    [
+        (["run", "one.yaml"], True),
+        (["run", "--resume", "folder"], True),
+        (["run", "none.yaml", "--set", "scenarios.vm.arms=[{vlc_viewers: 1}]"], True),
+        (["doctor", "crossed.yaml"], True),
+        (["run", "none.yaml"], False),
+        (["run", "zero.yaml", "--resume", "elsewhere"], False),
+    ],
+)
+def test_vlc_is_installed_only_for_a_file_with_viewers_of_it(tmp_path: Path, words: list[str], asked: bool) -> None:
+    (tmp_path / "one.yaml").write_text("scenarios:\n  - arms: [{viewers: 2, vlc_viewers: 1, trials: 2}]\n")
+    (tmp_path / "crossed.yaml").write_text("scenarios:\n  - factors: {vlc_viewers: [0, 1]}\n")
+    (tmp_path / "none.yaml").write_text("scenarios:\n  - arms: [{viewers: 1}]\n")
+    (tmp_path / "zero.yaml").write_text("scenarios:\n  - arms: [{vlc_viewers: 0, viewers: 1}]\n")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "campaign.json").write_text('{"arms": [{"viewers": 0,\n "vlc_viewers": 2,\n "trials": 1}]}')
+    command = ["sh", "-c", _ASKED, "sh", str(PROJECT), *words]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=tmp_path)
+    assert (done.returncode, done.stdout.split()) == (0, ["vlc-bin", "vlc-plugin-base"] if asked else []), done.stderr

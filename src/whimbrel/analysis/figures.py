@@ -5,7 +5,7 @@ Pure, but for ``figures_of``, which reads what is stored.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import polars as pl
@@ -31,13 +31,15 @@ from whimbrel.analysis.phases import (
     timeline,
 )
 from whimbrel.analysis.viewers import Derived, HlsFigure, ViewerFigure, hls_figures, viewer_figures
+from whimbrel.analysis.vlc import VlcFigure, vlc_figures
 from whimbrel.analysis.watched import watched_figures
 from whimbrel.records.store import StoredTrial
 from whimbrel.records.trial import TrialRecord
+from whimbrel.services.client import CLIENTS
 
-DERIVED_VERSION = 8
+DERIVED_VERSION = 9
 # Of a trial, all that figures are derived from beside its record.
-SERIES = ("hosts", "probe", "packets", "job", "segments", "checks")
+SERIES = ("hosts", "probe", "job", *(client.series for client in CLIENTS.values()), "checks")
 
 
 class PhaseFigure(Derived):
@@ -129,6 +131,7 @@ class TrialFigures(Derived):
     rounds: list[RoundFigure]
     viewers: list[ViewerFigure]
     hls_viewers: list[HlsFigure]
+    vlc_viewers: list[VlcFigure]
     machine: MachineFigure
     rest: RestFigure | None
     holes: list[HoleFigure]
@@ -143,23 +146,19 @@ class TrialFigures(Derived):
 
 def figures_of(stored: StoredTrial, buffers_s: Sequence[float] = ()) -> TrialFigures:
     """A stored trial's figures, derived from its record and series; ``buffers_s`` as for ``derive``."""
-    hosts, probe, packets, job, segments, checks = (stored.series(name) for name in SERIES)
-    found = derive(stored.record, hosts, probe, packets, job, buffers_s, segments)
+    series = {name: stored.series(name) for name in SERIES}
+    found = derive(stored.record, series, buffers_s)
     if not stored.record.spec.watched:
         return found
-    return found.model_copy(update=watched_figures(stored.record, checks) if stored.record.outcome.succeeded else {})
+    return found.model_copy(update=watched_figures(stored.record, series["checks"]) if stored.record.outcome.succeeded else {})
 
 
-def derive(
-    record: TrialRecord,
-    hosts: pl.DataFrame | None,
-    probe: pl.DataFrame | None,
-    packets: pl.DataFrame | None,
-    job: pl.DataFrame | None,
-    buffers_s: Sequence[float] = (),
-    segments: pl.DataFrame | None = None,
-) -> TrialFigures:
-    """The figures of one trial; a series is None when it was not recorded. ``buffers_s`` are player buffers to ask about."""
+def derive(record: TrialRecord, series: Mapping[str, pl.DataFrame | None], buffers_s: Sequence[float] = ()) -> TrialFigures:
+    """The figures of one trial; ``series`` by name (``SERIES``), None or absent when one was not recorded.
+
+    ``buffers_s`` are player buffers to ask about.
+    """
+    hosts, probe, job, packets = (series.get(name) for name in ("hosts", "probe", "job", "packets"))
     moments = timeline(record)
     interval = _interval(record)
     measured = record.outcome.succeeded and interval is not None
@@ -204,7 +203,8 @@ def derive(
         phases=[_phase_figure(phase) for phase in phases] if record.move else [],
         rounds=_round_figures(_rounds(record, moments, job)),
         viewers=viewers,
-        hls_viewers=hls_figures(record, moments, segments),
+        hls_viewers=hls_figures(record, moments, series.get("segments")),
+        vlc_viewers=vlc_figures(record, moments, series.get("vlc"), watched),
         machine=_machine(hosts, record),
         rest=_rest(record, hosts),
         holes=_holes(record, hosts, probe, job, interval) if measured and interval else [],

@@ -9,6 +9,7 @@ import polars as pl
 
 from whimbrel.analysis.gaps import Moments, Silence
 from whimbrel.records.trial import TrialRecord
+from whimbrel.services.client import CLIENTS
 
 # Looks further apart than so many periods leave a hole; the probe's periods are so short that the machine's own pauses count.
 HOLE_PERIODS = 5
@@ -76,6 +77,9 @@ def holes_in(
         found.append(("the guest's address", probing_hole(probe, record, window)))
     if job is not None:
         found.append(("the move's job", job_hole(job, window)))
-    viewers = {"player": "the viewers' streams", "hls player": "the HLS viewers", "witness": "the witness"}
-    found += [(what, stated_hole(record, name, window)) for name, what in viewers.items()]
+    found += [
+        (f"the {client.called} viewers".replace("  ", " "), stated_hole(record, client.instrument, window))
+        for client in CLIENTS.values()
+    ]
+    found.append(("the witness", stated_hole(record, "witness", window)))
     return ((what, hole) for what, hole in found if hole is not None)

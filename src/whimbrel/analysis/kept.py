@@ -19,7 +19,7 @@ from whimbrel.analysis.figures import SERIES, TrialFigures, figures_of
 from whimbrel.records.store import StoredTrial, write_json
 
 # All that a figure comes from, but for the record itself.
-_SOURCES = ("analysis", "records", "spec", "units.py")
+_SOURCES = ("analysis", "records", "services", "spec", "units.py")
 
 
 class KeptFigures(TrialFigures):

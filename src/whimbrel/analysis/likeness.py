@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from whimbrel.records.trial import TrialRecord
+from whimbrel.services.client import CLIENTS
 
 # Names, texts and plans of the analysis do nothing to a trial; what an arm sets itself is in the rest of the file by then.
 _NO_CONDITION = ("schema_version", "name", "title", "reference", "seed", "scenarios", "evidence", "thresholds")
@@ -26,8 +27,7 @@ def conditions(record: TrialRecord) -> dict[str, str]:
         "form": plan.form,
         "service": scenario.service,
         "engine": plan.engine,
-        "viewers": str(plan.viewers),
-        "hls_viewers": str(plan.hls_viewers),
+        **{key: str(client.number_in(plan)) for key, client in CLIENTS.items()},
         "moves": str(plan.moves),
         "machine": ", ".join(f"{getattr(where, name)}" for name in _OF_THE_MACHINE),
         "whimbrel": f"{where.whimbrel}, commit {where.commit or 'unknown'}",

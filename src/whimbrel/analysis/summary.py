@@ -57,6 +57,7 @@ class ArmSummary:
     particulars: str
     viewers: int
     hls_viewers: int
+    vlc_viewers: int
     trials: int
     moved: int
     measured: int
@@ -77,6 +78,8 @@ class ArmSummary:
     stalled_s: dict[float, Spread]
     startup_s: dict[float, Spread]
     stalling_mos: dict[float, Spread]
+    vlc_stalls: Spread
+    vlc_longest_stall_s: Spread
 
 
 def summarise(trials: Sequence[Trialled]) -> list[ArmSummary]:
@@ -100,6 +103,7 @@ def _arm(trials: list[Trialled]) -> ArmSummary:
         particulars=record.spec.particulars_of(arm),
         viewers=record.plan.viewers,
         hls_viewers=record.plan.hls_viewers,
+        vlc_viewers=record.plan.vlc_viewers,
         trials=len(trials),
         moved=ended_well,
         measured=len(measured),
@@ -128,6 +132,13 @@ def _arm(trials: list[Trialled]) -> ArmSummary:
         ),
         stalling_mos=per_buffer(
             lambda figures, at: _least([_at(viewer.playbacks, at, "stalling_mos") for viewer in figures.viewers])
+        ),
+        vlc_stalls=spread(lambda figures: _sum([viewer.stalls for viewer in figures.vlc_viewers])),
+        vlc_longest_stall_s=spread(
+            lambda figures: _greatest([viewer.longest_stall_s for viewer in figures.vlc_viewers]),
+            lambda figures: max(
+                (viewer.longest_stall_at_least_s or 0.0 for viewer in figures.vlc_viewers if viewer.stalled_at_end), default=None
+            ),
         ),
     )
 

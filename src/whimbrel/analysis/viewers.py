@@ -8,17 +8,17 @@ from typing import Any
 import polars as pl
 from pydantic import BaseModel, ConfigDict
 
-from whimbrel.analysis.gaps import AFTER_MOVE_NS, Gap, Recording
-from whimbrel.analysis.holes import stated_hole
+from whimbrel.analysis.gaps import AFTER_MOVE_NS, Gap
 from whimbrel.analysis.opinion import stalling_mos
 from whimbrel.analysis.phases import Moment, find
 from whimbrel.analysis.playback import Arrival, Playback, Stall, play
 from whimbrel.analysis.segments import Request, play_segments
+from whimbrel.analysis.service_gap import served_from_ns, service_gap
 from whimbrel.analysis.throughput import seconds_below
 from whimbrel.records.trial import TrialRecord
+from whimbrel.services.client import CLIENTS, Client
 
-# A viewer's first second is left out: read-ahead comes in a burst.
-_READ_AHEAD_NS = 1_000_000_000
+_RTMP = CLIENTS["viewers"]
 # Kinds of packets that a viewer sees or hears: picture and sound. It needs both, where the stream has both.
 _TRACKS = (0, 1)
 
@@ -124,26 +124,22 @@ def _viewer(
     buffers_s: Sequence[float],
 ) -> ViewerFigure:
     arrived = packets.get_column("arrived_ns").to_numpy()
-    playing_ns = _player_time(moments, "playing", number)
+    served_ns = served_from_ns(_RTMP, number, moments)
     gap, usual_ms, low_s = Gap(None), None, None
-    if move is not None and playing_ns is not None:
+    if move is not None and served_ns is not None:
         sizes = packets.get_column("bytes").to_numpy()
-        usually = (playing_ns + _READ_AHEAD_NS, move[0])
         low_share = record.spec.stream.low_throughput
-        low_s = seconds_below(arrived, sizes, low_share, usually, (move[0], min(move[1] + AFTER_MOVE_NS, end_ns)))
-        usual_ms = Recording(arrived[arrived > playing_ns + _READ_AHEAD_NS], end_ns).usual_ms(move[0])
-        gap = Recording(arrived, end_ns).gap(*move, usual_ms)
-        silence = gap.silence
-        if silence is not None and stated_hole(record, "player", (silence.from_ns, silence.to_ns)) is not None:
-            # What came while the player did not look was taken for one arrival.
-            gap = Gap(None)
+        window = (move[0], min(move[1] + AFTER_MOVE_NS, end_ns))
+        low_s = seconds_below(arrived, sizes, low_share, (served_ns, move[0]), window)
+        assert _RTMP.heard is not None
+        gap, usual_ms = service_gap(record, _RTMP, _RTMP.heard, packets, served_ns, move, end_ns)
     span_s = (arrived.max() - arrived.min()) / 1e9 if len(arrived) > 1 else 0.0
     return ViewerFigure(
         viewer=number,
         service_gap_ms=gap.length_ms,
         service_gap_at_least_ms=gap.at_least_ms,
         usual_silence_ms=usual_ms,
-        connections_lost=sum(m.event.name == "lost" and m.event.data.get("viewer") == number for m in moments),
+        connections_lost=times_lost(moments, _RTMP, number) or 0,
         low_s=low_s,
         throughput_bytes_per_s=float(packets.get_column("bytes").sum()) / span_s if span_s > 0 else None,
         playbacks=_playbacks(buffers_s, _player_time(moments, "connecting", number), packets, move, end_ns),
@@ -215,7 +211,7 @@ def hls_figures(record: TrialRecord, moments: list[Moment], segments: pl.DataFra
                 failed=played.failed,
                 missing=played.missing,
                 missed_s=played.missed_s,
-                connections_lost=_times_lost(moments, number),
+                connections_lost=times_lost(moments, CLIENTS["hls_viewers"], number),
                 **watched,
             )
         )
@@ -228,6 +224,7 @@ def request_of(row: dict[str, Any]) -> Request:
     return Request(row["position"], row["length_s"], row["asked_ns"] / 1e9, row["arrived_ns"] / 1e9, row["status"], **added)
 
 
-def _times_lost(moments: list[Moment], viewer: int) -> int | None:
-    said = [moment.event for moment in moments if moment.event.source == "hls player"]
+def times_lost(moments: Sequence[Moment], client: Client, viewer: int) -> int | None:
+    """How often a client lost its stream; None when none of its kind said anything, as in older records."""
+    said = [moment.event for moment in moments if moment.event.source == client.instrument]
     return sum(event.name == "lost" and event.data.get("viewer") == viewer for event in said) if said else None

@@ -14,6 +14,7 @@ from typer.exceptions import TyperException
 from whimbrel import __version__
 from whimbrel.cli import (
     compare,
+    density,
     deploy,
     doctor,
     explain,
@@ -83,6 +84,7 @@ app.command()(deploy.deployed)
 app.command(cls=WithOptionalValues)(migrate.migrate)
 app.command()(migrate.abort)
 app.command()(migrate.recover)
+app.command()(density.density)
 app.command()(plan.plan)
 app.command()(reports.report)
 app.command()(reports.show)

@@ -19,6 +19,7 @@ from whimbrel.hosts.remote import examine_hosts
 from whimbrel.images.store import ImageStore
 from whimbrel.lab.cpu_split import are_apart, describe, split
 from whimbrel.lab.criu_check import what_is_known
+from whimbrel.moves.needs import examine_clients
 from whimbrel.spec.campaign import CampaignSpec
 from whimbrel.spec.hosts import HostsSpec
 from whimbrel.spec.load import load_campaign
@@ -37,10 +38,10 @@ def doctor(
     """Tries everything that a lab needs on this machine, or that a file's hosts must do; exit code 3 when it is missing."""
     campaign = load_campaign(file) if file is not None else None
     if campaign is None or campaign.hosts is None:
-        tried = [*examine(), processors_of_two_servers(), *what_is_known(ImageStore())]
+        tried = [*examine(), processors_of_two_servers(), *what_is_known(ImageStore()), *examine_clients(campaign)]
         found = None
     else:
-        tried = examine_hosts(campaign.hosts)
+        tried = [*examine_hosts(campaign.hosts), *examine_clients(campaign)]
         found = _against_a_move(campaign, campaign.hosts, tried)
     missing = any(each.needed and not each.works for each in tried)
     if as_json:

@@ -11,11 +11,16 @@ import typer
 from pydantic import BaseModel
 
 from whimbrel.analysis.kept import KeptFigures
+from whimbrel.analysis.viewers import HlsFigure, PlaybackFigure
+from whimbrel.analysis.vlc import VlcFigure
+from whimbrel.cli.density import show_density
+from whimbrel.cli.density import write_page as write_density_page
 from whimbrel.cli.quantities import duration_s
 from whimbrel.cli.run import print_findings
 from whimbrel.cli.terminal import reading, waiting
 from whimbrel.errors import UsageError
 from whimbrel.plain_text import visible
+from whimbrel.records.density import holds_density, read_density
 from whimbrel.records.store import CampaignFolder
 from whimbrel.records.trial import EndRecord, TrialRecord
 from whimbrel.report.as_json import summary
@@ -41,6 +46,10 @@ def report(
     as_json: AsJson = False,
 ) -> None:
     """Writes the page and the figures of a campaign anew, from its records."""
+    if holds_density(folder):
+        page = write_density_page(folder, read_density(folder))
+        print(json.dumps({"page": str(page), "figures": []}, indent=1) if as_json else page)
+        return
     from whimbrel.report.layout import write_figures, write_page  # slow to import, and only this command draws
 
     campaign = CampaignFolder.open(folder)
@@ -66,7 +75,10 @@ def show(
     buffer: Buffers = None,
     as_json: AsJson = False,
 ) -> None:
-    """Shows a campaign's summary, or everything known of one trial."""
+    """Shows a campaign's summary, or everything known of one trial; or how a server was filled."""
+    if holds_density(folder):
+        show_density(read_density(folder), as_json)
+        return
     campaign = CampaignFolder.open(folder)
     if trial is not None:
         _show_trial(load_trial(campaign, trial, _seconds(buffer)), as_json)
@@ -107,10 +119,22 @@ def _show_trial(trial: ReportedTrial, as_json: bool) -> None:
         gap = written("service_gap_ms", viewer.service_gap_ms, viewer.service_gap_at_least_ms)
         print(f"viewer {viewer.viewer}: service gap {gap}, {viewer.connections_lost} connections lost")
         for played in viewer.playbacks:
-            startup = "never started" if played.startup_s is None else f"started after {written('startup_s', played.startup_s)}"
-            stalled = written("stalled_s", played.stalled_s, played.stalled_at_least_s)
-            print(f"  buffer {played.buffer_s:g} s: {startup}, {played.stalls} stalls, {stalled} in all")
+            print(f"  buffer {played.buffer_s:g} s: {_played(played)}")
+    for hls in figures.hls_viewers:
+        print(f"HLS viewer {hls.viewer}: {hls.segments} segments, {hls.late} late, {hls.failed} failed, {hls.missing} missing")
+        print(f"  {_played(hls)}")
+    for vlc in figures.vlc_viewers:
+        longest = written("longest_stall_s", vlc.longest_stall_s, vlc.longest_stall_at_least_s)
+        print(f"VLC viewer {vlc.viewer}: {vlc.pictures_lost} pictures and {vlc.sounds_lost} buffers of sound lost")
+        print(f"  {_played(vlc)}, longest {longest}, to within {written('resolution_s', vlc.resolution_s)}")
     print(f"records: {trial.stored.folder}")
+
+
+def _played(figure: PlaybackFigure | HlsFigure | VlcFigure) -> str:
+    """What a player showed: when it started, and how often and how long it stood still."""
+    startup = "never started" if figure.startup_s is None else f"started after {written('startup_s', figure.startup_s)}"
+    stalled = written("stalled_s", figure.stalled_s, figure.stalled_at_least_s)
+    return f"{startup}, {figure.stalls} stalls, {stalled} in all"
 
 
 def last_words(end: EndRecord) -> Iterator[str]:

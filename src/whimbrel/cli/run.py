@@ -38,7 +38,7 @@ from whimbrel.images.store import ImageStore
 from whimbrel.lab.lab import Lab
 from whimbrel.live.beside import Beside
 from whimbrel.moves.making import make_images
-from whimbrel.moves.needs import wanted_of
+from whimbrel.moves.needs import need_clients, wanted_of
 from whimbrel.moves.notes import Origin
 from whimbrel.moves.place import is_up, ledger_for, site_for
 from whimbrel.records.store import CampaignFolder, StoredTrial
@@ -60,7 +60,7 @@ TAKE_OVER = "Take hosts by URI from an owner that has crashed: its claim goes, i
 # What k6 ends with when a threshold is crossed.
 CROSSED = 99
 # As a reader of the README calls it, so that the report's command can be pasted.
-_HOW_TO_CALL = ("sudo", "./whimbrel") if "WHIMBREL_COMMAND" in os.environ else ("sudo", "whimbrel")
+HOW_TO_CALL = ("sudo", "./whimbrel") if "WHIMBREL_COMMAND" in os.environ else ("sudo", "whimbrel")
 
 
 def run(
@@ -105,6 +105,7 @@ def run(
         return 0
     if not spec.watched:
         need_root("a trial")
+        need_clients(spec)
     if junit is not None and not junit.absolute().parent.is_dir():
         raise UsageError(f"--junit {junit}: there is no folder {junit.absolute().parent}")
     asked = wanted(live, metrics, metrics_file, spans)
@@ -132,7 +133,7 @@ def run(
 
 
 def _command() -> str:
-    return shlex.join([*_HOW_TO_CALL, *sys.argv[1:]])
+    return shlex.join([*HOW_TO_CALL, *sys.argv[1:]])
 
 
 def _tell(report: Report, folder: Path, junit: Path | None, as_json: bool) -> int:
@@ -271,7 +272,7 @@ class _Run:
         if self._behind is not None and sys.exception() is not None:
             self._write_page(self._behind)
         if interrupted and (self._path / "campaign.json").exists():
-            complain(f"to go on: {shlex.join([*_HOW_TO_CALL, 'run', '--resume', str(self._path)])}")
+            complain(f"to go on: {shlex.join([*HOW_TO_CALL, 'run', '--resume', str(self._path)])}")
 
     def _folder(self, command: str) -> CampaignFolder:
         if not self._resumed:

@@ -19,7 +19,7 @@ from whimbrel.units import format_duration
 
 # Columns of the main table that a terminal shows; the page shows all.
 _TERMINAL_COLUMNS = ("scenario", "viewers", "succeeded", "total (s)", "ratio", "paper ratio", "QEMU downtime (ms)",
-                     "blackout (ms)", "reachability gap (ms)", "service gap (ms)")  # fmt: skip
+                     "blackout (ms)", "reachability gap (ms)", "service gap (ms)", "stalls in VLC")  # fmt: skip
 _NARROWEST_TABLE = 100
 _WIDTH_WITHOUT_TERMINAL = 160
 # Nobody wonders so long; and who does is not told more often than that.
@@ -31,9 +31,9 @@ def complain(text: str) -> None:
     print(f"whimbrel: {visible(text)}", file=sys.stderr, flush=True)
 
 
-def print_table(table: Table) -> None:
-    """The main table on stdout; a narrow terminal gets a block of lines per arm instead."""
-    positions = [position for position, column in enumerate(table.columns) if column.heading in _TERMINAL_COLUMNS]
+def print_table(table: Table, whole: bool = False) -> None:
+    """The main table on stdout, or another one as a ``whole``; a narrow terminal gets a block of lines per arm instead."""
+    positions = [position for position, column in enumerate(table.columns) if whole or column.heading in _TERMINAL_COLUMNS]
     console = Console(width=None if sys.stdout.isatty() else _WIDTH_WITHOUT_TERMINAL, highlight=False, markup=False)
     if console.width < _NARROWEST_TABLE:
         for line in table.lines:

@@ -50,8 +50,7 @@ def bring_up(site: AnySite, spec: CampaignSpec, name: str, on: HostName, made_la
         inside, _ = subject.bring_up(holding)
         if not deployment.moves_container:
             the_guest.start_beside(inside, spec.guest.dirtier, spec.observe.witness)
-        if spec.scenarios[0].service != "none":
-            subject.wait_until_it_serves(inside)
+        subject.wait_until_it_serves(inside)
         if not deployment.moves_container:
             deployment = deployment.model_copy(update={"description": _description(site.hosts[on], guest_of(deployment, site))})
         deployment.write()

@@ -19,6 +19,7 @@ from whimbrel.hosts.inside import NothingInside
 from whimbrel.migrate.journal import read_history
 from whimbrel.migrate.technique import MoveRequest
 from whimbrel.migrate.verify import exactly_one
+from whimbrel.services.registry import SERVICES
 from whimbrel.spec.fields import HostName
 from whimbrel.spec.migration import MigrationSpec
 
@@ -57,7 +58,7 @@ def request_for(
     def start_service_again(agent: GuestAgent) -> None:
         spec, scenario = deployment.spec, deployment.spec.scenarios[0]
         form = deployment.arm.form or scenario.form
-        start_again(agent, form, scenario.service, spec.guest.dirtier, spec.observe.witness)
+        start_again(agent, form, SERVICES[scenario.service], spec.guest.dirtier, spec.observe.witness)
 
     return MoveRequest(
         guest=guest_of(deployment, site),

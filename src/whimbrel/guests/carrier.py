@@ -14,9 +14,11 @@ from dataclasses import dataclass
 from whimbrel.errors import EngineError, GuestError
 from whimbrel.guests.guest import WITNESS_PORT, memory_of
 from whimbrel.guests.oci import MOST_OPEN_FILES, description
+from whimbrel.guests.readiness import waiting_for
 from whimbrel.hosts.host import GuestState, Host
 from whimbrel.hosts.identity import GuestIdentity
 from whimbrel.hosts.inside import Cell, Inside
+from whimbrel.services.service import Service
 
 CONTAINER = "origin"
 HOME = f"/srv/{CONTAINER}"
@@ -132,19 +134,19 @@ def unpack(inside: Inside) -> None:
     )
 
 
-def command() -> str:
-    """What runs in the container, as a line of shell: the witness, and nginx."""
-    return f"witness {WITNESS_PORT} {_WITNESS_PAGES} /srv/witness & exec nginx -g 'daemon off;'"
+def command(service: Service) -> str:
+    """What runs in the container, as a line of shell: the witness, and the service."""
+    return f"witness {WITNESS_PORT} {_WITNESS_PAGES} /srv/witness & exec {service.command}"
 
 
-def prepare(inside: Inside, container_address: str, prefix_length: int, criu_aid: bytes) -> None:
+def prepare(inside: Inside, service: Service, container_address: str, prefix_length: int, criu_aid: bytes) -> None:
     """Makes bridge, network and bundle, and everything warm that a move will need; the container's link joins nothing yet.
 
     ``criu_aid`` is the library for CRIU (images/programs/criu-aid.c).
     """
     inside.write(f"{_AID}.base64", base64.b64encode(criu_aid).decode())
     inside.shell(f"base64 -d {_AID}.base64 >{_AID} && rm {_AID}.base64")
-    put_bundle(inside, place_of(container_address, prefix_length, _AID))
+    put_bundle(inside, service, place_of(service, container_address, prefix_length, _AID))
     inside.shell(
         """set -e
         modprobe -a veth bridge overlay inet_diag tcp_diag udp_diag unix_diag af_packet_diag netlink_diag 2>/dev/null || true
@@ -161,17 +163,18 @@ def prepare(inside: Inside, container_address: str, prefix_length: int, criu_aid
     make_network(inside, container_address, prefix_length)
 
 
-def place_of(container_address: str, prefix_length: int, criu_aid: str) -> str:
-    """What the scripts of a move are to know of a side: ``criu_aid`` is where the library lies there."""
-    return f"ADDRESS={container_address}/{prefix_length}\nMAC={CONTAINER_MAC}\nexport LD_PRELOAD={criu_aid}\n"
+def place_of(service: Service, container_address: str, prefix_length: int, criu_aid: str) -> str:
+    """What is to be known of the container on a side: ``criu_aid`` is where the library lies there."""
+    ports = " ".join(map(str, service.ports))
+    return f"ADDRESS={container_address}/{prefix_length}\nMAC={CONTAINER_MAC}\nPORTS='{ports}'\nexport LD_PRELOAD={criu_aid}\n"
 
 
-def put_bundle(inside: Inside, place: str, begin: str = "", open_files: int = MOST_OPEN_FILES) -> None:
+def put_bundle(inside: Inside, service: Service, place: str, begin: str = "", open_files: int = MOST_OPEN_FILES) -> None:
     """Writes what runc is to run, and ``place`` (``place_of``).
 
     ``begin`` is what the container's shell does before it starts the service.
     """
-    serve = ["/bin/sh", "-c", begin + command()]
+    serve = ["/bin/sh", "-c", begin + command(service)]
     config = description(CONTAINER, serve, f"/run/netns/{CONTAINER}", ["/srv/film"], CRIU_CONFIG, open_files)
     inside.write(f"{HOME}/bundle/config.json", json.dumps(config, indent=1))
     inside.write(f"{HOME}/place", place)
@@ -206,9 +209,7 @@ def start(inside: Inside) -> None:
         runc delete --force {CONTAINER} 2>/dev/null || true
         runc run --detach --bundle {HOME}/bundle {CONTAINER} </dev/null >/dev/null 2>&1
         ip link set veth-{CONTAINER} master br0
-        i=0
-        until ip netns exec {CONTAINER} bash -c 'exec 3<>/dev/tcp/127.0.0.1/1935 4<>/dev/tcp/127.0.0.1/{WITNESS_PORT}' 2>/dev/null
-        do i=$((i+1)); [ $i -lt 300 ] || exit 1; sleep 0.1; done
+        {_until_it_serves(WITNESS_PORT)}
         """,
         timeout_s=_START_S,
     )
@@ -228,8 +229,10 @@ def announce(inside: Inside) -> None:
 
 def wait_until_it_serves(inside: Inside) -> None:
     """Waits until the container answers on this carrier the way its viewers will ask; GuestError when it does not."""
-    inside.shell(
-        f"i=0; until ip netns exec {CONTAINER} bash -c 'exec 3<>/dev/tcp/127.0.0.1/1935 4<>/dev/tcp/127.0.0.1/80' 2>/dev/null;"
-        " do i=$((i+1)); [ $i -lt 300 ] || exit 1; sleep 0.1; done",
-        timeout_s=60,
-    )
+    inside.shell(_until_it_serves(), timeout_s=60)
+
+
+def _until_it_serves(*more_ports: int) -> str:
+    """A line of shell that waits for the container's ports; a side that an older whimbrel made names none, and is a stream's."""
+    ports = " ".join(["${ports:-1935 80}", *map(str, more_ports)])
+    return f'ports=$(. {HOME}/place && echo "${{PORTS:-}}"); {waiting_for(ports, f"ip netns exec {CONTAINER}")}'

@@ -21,6 +21,8 @@ from whimbrel.hosts.identity import GuestIdentity
 from whimbrel.hosts.site import Accelerator, Site
 from whimbrel.images.jobs import Job
 from whimbrel.images.recipes import content_hash
+from whimbrel.services.nginx import STREAM
+from whimbrel.services.service import Service, image_of
 from whimbrel.spec.fields import HostName
 from whimbrel.spec.service import GuestSpec, StreamSpec
 
@@ -76,9 +78,10 @@ class CarrierPair:
 class CarrierStates:
     """The saved states of a site's carriers; made when they are first asked for."""
 
-    def __init__(self, site: Site, guest: GuestSpec, stream: StreamSpec) -> None:
+    def __init__(self, site: Site, guest: GuestSpec, stream: StreamSpec, service: Service) -> None:
         self._site = site
         self._guest = guest
+        self._service = service
         store = site.store
         self._base = store.guest_disk(guest.disk_bytes)
         self._film = store.film(stream.bitrate_bytes_per_s, stream.length_s)
@@ -103,7 +106,7 @@ class CarrierStates:
 
         def prepare(agent: GuestAgent) -> dict[str, Any]:
             agent.set_clock()
-            carrier.prepare(agent, self._site.guest.address, self._site.prefix_length, aid.read_bytes())
+            carrier.prepare(agent, self._service, self._site.guest.address, self._site.prefix_length, aid.read_bytes())
             if role == "serving":
                 carrier.start(agent)
             return {"versions": carrier.versions(agent)}
@@ -134,6 +137,8 @@ class CarrierStates:
                    "role": role, "boot": boot, "container": self._site.guest.address,
                    "criu_aid": self._site.store.criu_aid().parent.name, "maker_version": carrier.MAKER_VERSION,
                    **self._processor}  # fmt: skip
+        if self._service != STREAM:
+            content["service"] = self._service.name
         return f"state-{vm.name}-{role}-{boot}-{content_hash(content)}", content
 
     def _plan(self, vm: GuestIdentity) -> DomainPlan:
@@ -146,7 +151,7 @@ class CarrierStates:
     def _disk(self) -> Path:
         """The carriers' disk, with the container's root file system on it."""
         store = self._site.store
-        payload = store.container_payload()
+        payload = store.container_payload(image_of(self._service))
         name, content = self._disk_content()
         plan = the_guest.plan_domain(self._site, self._site.guest, self._guest, self.accelerator, self._base, self._film, payload)
         return store.ensure_named(
@@ -155,7 +160,7 @@ class CarrierStates:
         )  # fmt: skip
 
     def _disk_content(self) -> tuple[str, dict[str, Any]]:
-        payload = self._site.store.container_payload()
+        payload = self._site.store.container_payload(image_of(self._service))
         content = {"base": self._base.name, "payload": payload.name, "server": self._site.platform, "maker_version": 1}
         return f"carrier-{content_hash(content)}", content
 

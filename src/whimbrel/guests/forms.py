@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from typing import Protocol
 
 from whimbrel.engines.guest_agent import GuestAgent
 from whimbrel.guests.guest import announce, start_beside
+from whimbrel.guests.readiness import wait_for_ports
 from whimbrel.hosts.inside import Inside
-from whimbrel.spec.service import DirtierSpec, FormName, ServiceName
+from whimbrel.services.service import Service
+from whimbrel.spec.service import DirtierSpec, FormName
 
 # Emulated guests are slow to start a container engine; these are limits, not expectations.
 _START_S = 180.0
@@ -29,54 +32,55 @@ class Form(Protocol):
 
     name: FormName
 
-    def start_service(self, inside: Inside) -> None:
-        """Starts the stream's origin and waits until it answers."""
+    def start_service(self, inside: Inside, service: Service) -> None:
+        """Starts the service; ``wait_for_service`` says when it is ready."""
 
     def identity(self, inside: Inside) -> Identity:
         """What tells this copy from every other."""
 
-    def versions(self, inside: Inside) -> dict[str, str]:
+    def versions(self, inside: Inside, service: Service) -> dict[str, str]:
         """Versions of what serves, as the programs say them."""
 
-    def start_reach_check(self, inside: Inside, every_s: float) -> bool:
+    def start_reach_check(self, inside: Inside, service: Service, every_s: float) -> bool:
         """Starts asking between the VM's service and the container's; False where there is no container."""
 
 
 class VmForm:
-    """nginx runs in the VM. Implements ``Form``."""
+    """The service runs in the VM itself. Implements ``Form``."""
 
     name: FormName = "vm"
 
-    def start_service(self, inside: Inside) -> None:
-        """Starts nginx in the VM itself."""
-        inside.shell("systemctl start nginx.service", timeout_s=_START_S)
+    def start_service(self, inside: Inside, service: Service) -> None:
+        """Starts it as one of the VM's own."""
+        if service.start:
+            inside.shell(service.start, timeout_s=_START_S)
 
     def identity(self, inside: Inside) -> Identity:
         """The id of the guest's boot; there is no container."""
         return Identity(_boot_id(inside), None)
 
-    def versions(self, inside: Inside) -> dict[str, str]:
-        """The version of nginx."""
-        return {"nginx": inside.shell("nginx -v 2>&1").strip().rpartition("/")[2]}
+    def versions(self, inside: Inside, service: Service) -> dict[str, str]:
+        """Those of the service's programs."""
+        return {program: inside.shell(ask).strip() for program, ask in service.versions.items()}
 
-    def start_reach_check(self, inside: Inside, every_s: float) -> bool:
+    def start_reach_check(self, inside: Inside, service: Service, every_s: float) -> bool:
         """A VM alone has no neighbour."""
         return False
 
 
 class NestedForm:
-    """nginx runs in a Docker container with published ports, in the VM. Implements ``Form``."""
+    """The service runs in a Docker container with published ports, in the VM. Implements ``Form``."""
 
     name: FormName = "nested"
 
-    def start_service(self, inside: Inside) -> None:
+    def start_service(self, inside: Inside, service: Service) -> None:
         """Starts the VM's own small service, Docker, and the container, which may be there from before."""
         start_engine(inside)
         inside.shell("systemctl start neighbour.service", timeout_s=_START_S)
         inside.shell(
             f"docker start {_CONTAINER} 2>/dev/null ||"
-            f" docker run --detach --name {_CONTAINER} --publish 1935:1935 --publish 80:80"
-            f" --volume /srv/film:/srv/film:ro {_CONTAINER} nginx -g 'daemon off;'",
+            f" docker run --detach --name {_CONTAINER} {' '.join(f'--publish {port}:{port}' for port in service.ports)}"
+            f" --volume /srv/film:/srv/film:ro {_CONTAINER} {service.command}",
             timeout_s=_START_S,
         )
 
@@ -87,12 +91,12 @@ class NestedForm:
         )
         return Identity(_boot_id(inside), container.strip())
 
-    def versions(self, inside: Inside) -> dict[str, str]:
-        """nginx in the container, and Docker."""
-        nginx = inside.shell(f"docker exec {_CONTAINER} nginx -v 2>&1").strip().rpartition("/")[2]
-        return {"nginx": nginx, **engine_versions(inside)}
+    def versions(self, inside: Inside, service: Service) -> dict[str, str]:
+        """Those of the service's programs in the container, and Docker's."""
+        asked = {program: f"docker exec {_CONTAINER} sh -c {shlex.quote(ask)}" for program, ask in service.versions.items()}
+        return {program: inside.shell(ask).strip() for program, ask in asked.items()} | engine_versions(inside)
 
-    def start_reach_check(self, inside: Inside, every_s: float) -> bool:
+    def start_reach_check(self, inside: Inside, service: Service, every_s: float) -> bool:
         """Asks the container from the VM, and the VM from inside the container's network."""
         inside.shell(
             f"""set -e
@@ -100,7 +104,7 @@ class NestedForm:
             inner=$(docker inspect --format '{{{{range .NetworkSettings.Networks}}}}{{{{.IPAddress}}}}{{{{end}}}}' {_CONTAINER})
             outer=$(docker inspect --format '{{{{range .NetworkSettings.Networks}}}}{{{{.Gateway}}}}{{{{end}}}}' {_CONTAINER})
             systemd-run --unit=reach-container --property=StandardOutput=append:/run/reach.log \
-                /usr/local/bin/reach vm-to-container "$inner" 80 {every_s}
+                /usr/local/bin/reach vm-to-container "$inner" {service.ports[-1]} {every_s}
             systemd-run --unit=reach-vm --property=StandardOutput=append:/run/reach.log \
                 nsenter --net="/proc/$pid/ns/net" \
                 /usr/local/bin/reach container-to-vm "$outer" {_NEIGHBOUR_PORT} {every_s}
@@ -132,23 +136,17 @@ def import_container(inside: Inside) -> None:
     )
 
 
-def wait_for_service(inside: Inside, service: ServiceName) -> None:
-    """Waits until the origin answers in the guest, the way its viewers will ask: port 80 and port 1935."""
-    if service == "stream":
-        inside.shell(
-            "i=0; until bash -c 'exec 3<>/dev/tcp/127.0.0.1/1935 && exec 4<>/dev/tcp/127.0.0.1/80' 2>/dev/null;"
-            " do i=$((i+1)); [ $i -lt 300 ] || exit 1; sleep 0.1; done",
-            timeout_s=60,
-        )
+def wait_for_service(inside: Inside, service: Service) -> None:
+    """Waits until the service takes connections in the guest, on every port of it; GuestError when it does not in time."""
+    wait_for_ports(inside, service.ports)
 
 
-def start_again(agent: GuestAgent, form: FormName, service: ServiceName, dirtier: DirtierSpec | None, witness: bool) -> None:
+def start_again(agent: GuestAgent, form: FormName, service: Service, dirtier: DirtierSpec | None, witness: bool) -> None:
     """After a boot: the clock, word to its neighbours of where it is now, the service, and what ran beside it."""
     agent.set_clock()
     announce(agent)
-    if service != "none":
-        FORMS[form].start_service(agent)
-        wait_for_service(agent, service)
+    FORMS[form].start_service(agent, service)
+    wait_for_service(agent, service)
     start_beside(agent, dirtier, witness)
 
 

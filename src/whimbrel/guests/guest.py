@@ -11,6 +11,7 @@ from whimbrel.engines.guest_agent import GuestAgent
 from whimbrel.engines.hypervisor import Guest, Hypervisor
 from whimbrel.errors import GuestError, UsageError
 from whimbrel.guests.domain_xml import Disk, DomainPlan, domain_xml, kept_when_it_crashes, with_disk_at
+from whimbrel.guests.readiness import wait_for_ports
 from whimbrel.hosts.host import Host
 from whimbrel.hosts.identity import GuestIdentity
 from whimbrel.hosts.inside import Inside
@@ -215,12 +216,9 @@ def announce(inside: Inside) -> None:
 def start_witness(inside: Inside) -> None:
     """Starts the witness, which goes on from its file where there is one; returns when it can be asked."""
     inside.shell(
-        "systemd-run --quiet --collect --unit=witness"
-        f" /usr/local/bin/witness {WITNESS_PORT} {_WITNESS_PAGES} /var/lib/witness"
-        f" && i=0; until bash -c 'exec 3<>/dev/tcp/127.0.0.1/{WITNESS_PORT}' 2>/dev/null;"
-        " do i=$((i+1)); [ $i -lt 300 ] || exit 1; sleep 0.1; done",
-        timeout_s=60,
+        f"systemd-run --quiet --collect --unit=witness /usr/local/bin/witness {WITNESS_PORT} {_WITNESS_PAGES} /var/lib/witness"
     )
+    wait_for_ports(inside, [WITNESS_PORT])
 
 
 def start_beside(inside: Inside, dirtier: DirtierSpec | None, witness: bool) -> None:

@@ -12,11 +12,8 @@ from whimbrel.guests.carrier import CONTAINER, HOME
 from whimbrel.guests.oci import MOST_OPEN_FILES
 from whimbrel.hosts.inside import Cell, Inside
 from whimbrel.hosts.site import Site, first_host
+from whimbrel.services.service import Service, image_of
 from whimbrel.spec.service import StreamSpec
-
-# Without CAP_SYS_RESOURCE CRIU may ask for the limits of its own user's processes only (prlimit(2)), so the whole service is
-# root's.
-_AS_ROOT = "sed -i 's/^user .*/user root;/' /etc/nginx/nginx.conf; "
 
 
 @dataclass(frozen=True)
@@ -27,6 +24,7 @@ class FreshContainer:
     """
 
     id: str
+    service: Service
     root: str
     film: str
     criu_aid: str
@@ -46,17 +44,17 @@ class FreshContainer:
         """It is None: nothing is saved."""
 
 
-def fresh_container(site: Site, stream: StreamSpec) -> FreshContainer:
+def fresh_container(site: Site, service: Service, stream: StreamSpec) -> FreshContainer:
     """The container of this site and stream; CapabilityError or UsageError when its hosts have no room for one."""
     store, files = site.store, site.files_of(site.guest)
-    tree, film = store.container_tree(), store.film(stream.bitrate_bytes_per_s, stream.length_s)
+    tree, film = store.container_tree(image_of(service)), store.film(stream.bitrate_bytes_per_s, stream.length_s)
     cell = site.open_cell(first_host(site))
     try:
         versions = carrier.versions(cell)
     finally:
         cell.close()
     return FreshContainer(
-        f"fresh-{tree.parent.name}", files.image(tree), files.image(film), files.image(store.criu_aid()), versions
+        f"fresh-{tree.parent.name}", service, files.image(tree), files.image(film), files.image(store.criu_aid()), versions
     )
 
 
@@ -69,11 +67,13 @@ def prepare(cell: Cell, state: FreshContainer, address: str, prefix_length: int)
         mount --bind {state.film} /srv/film
         """
     )
-    carrier.put_bundle(cell, carrier.place_of(address, prefix_length, state.criu_aid), _AS_ROOT, _open_files())
+    place = carrier.place_of(state.service, address, prefix_length, state.criu_aid)
+    # Without CAP_SYS_RESOURCE CRIU may ask for the limits of its own user's processes only (prlimit(2)): all of it is root's.
+    carrier.put_bundle(cell, state.service, place, state.service.before_as_root, open_files())
     carrier.make_network(cell, address, prefix_length)
 
 
-def _open_files() -> int:
+def open_files() -> int:
     """As many as in a VM, where that is not more than root may have here."""
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     return MOST_OPEN_FILES if most == resource.RLIM_INFINITY else min(MOST_OPEN_FILES, most)

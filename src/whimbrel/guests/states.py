@@ -14,13 +14,16 @@ from typing import Any
 from whimbrel.engines.guest_agent import GuestAgent
 from whimbrel.errors import GuestError
 from whimbrel.guests import guest as the_guest
-from whimbrel.guests.domain_xml import domain_xml
+from whimbrel.guests.domain_xml import DomainPlan, domain_xml
 from whimbrel.guests.forms import FORMS, engine_versions, import_container, start_engine, wait_for_service
 from whimbrel.guests.processors import processor_of
 from whimbrel.guests.saving import make_disk, make_state
+from whimbrel.hosts.identity import GuestIdentity
 from whimbrel.hosts.site import Accelerator, Site
 from whimbrel.images.jobs import Job
 from whimbrel.images.recipes import content_hash
+from whimbrel.services.registry import SERVICES
+from whimbrel.services.service import Installed, Service, image_of
 from whimbrel.spec.arms import EngineName
 from whimbrel.spec.service import FormName, GuestSpec, ServiceName, StreamSpec
 
@@ -57,11 +60,8 @@ class StateStore:
 
     def get(self, form: FormName, service: ServiceName, boot: int, engine: EngineName = "none") -> StateInfo:
         """The state number ``boot`` (from 1) of a form; with an ``engine`` that idles in it, where one is asked for."""
-        disk = self._nested_disk() if form == "nested" else self._base
         # What the state's disk lies over must be where the hosts look for it, also when the state was made long ago.
-        self._files.image(self._base / "disk.raw")
-        if form == "nested":
-            self._files.image(disk / "disk.qcow2")
+        disk = self.disk_of(form, SERVICES[service])
         name, content = self._content(form, service, boot, engine)
         folder = self._site.store.ensure_named(
             name, content, f"{_what(form, service, boot, engine)} (a boot of its own)",
@@ -78,6 +78,19 @@ class StateStore:
                 resolution=f"'whimbrel images remove {name}' and run again",
             ) from error
 
+    def disk_of(self, form: FormName, service: Service) -> Path:
+        """The image that disks of guests of this form lie over, where the hosts look for it."""
+        self._files.image(self._base / "disk.raw")
+        if form != "nested":
+            return self._base / "disk.raw"
+        disk = self._nested_disk(image_of(service)) / "disk.qcow2"
+        self._files.image(disk)
+        return disk
+
+    def plan_for(self, site: Site, identity: GuestIdentity) -> DomainPlan:
+        """The description of a VM like those of the states, of this identity at a site."""
+        return the_guest.plan_domain(site, identity, self._guest, self.accelerator, self._base, self._film)
+
     def job(self, form: FormName, service: ServiceName, boot: int, engine: EngineName = "none") -> Job:
         """How the state is made, for those who share such work."""
         name, _ = self._content(form, service, boot, engine)
@@ -85,11 +98,11 @@ class StateStore:
 
     def _content(self, form: FormName, service: ServiceName, boot: int, engine: EngineName) -> tuple[str, dict[str, Any]]:
         """The state's name, and all that goes into it."""
-        plan = the_guest.plan_domain(self._site, self._site.guest, self._guest, self.accelerator, self._base, self._film)
+        plan = self.plan_for(self._site, self._site.guest)
         content = {
             "domain": domain_xml(plan),
             "server": self._site.platform,
-            "disk": self._nested_content()[0] if form == "nested" else self._base.name,
+            "disk": self._nested_content(image_of(SERVICES[service]))[0] if form == "nested" else self._base.name,
             "form": form,
             "service": service,
             "boot": boot,
@@ -100,18 +113,18 @@ class StateStore:
             content["engine"] = engine
         return f"state-{form}-{service}-{boot}-{content_hash(content)}", content
 
-    def _nested_content(self) -> tuple[str, dict[str, Any]]:
+    def _nested_content(self, image: Installed) -> tuple[str, dict[str, Any]]:
         content = {
             "base": self._base.name,
-            "payload": self._site.store.container_payload().name,
+            "payload": self._site.store.container_payload(image).name,
             "server": self._site.platform,
         }
         return f"nested-{content_hash(content)}", content
 
-    def _nested_disk(self) -> Path:
+    def _nested_disk(self, image: Installed) -> Path:
         """The guest's disk with the container's image already in its Docker engine."""
-        payload = self._site.store.container_payload()
-        name, content = self._nested_content()
+        payload = self._site.store.container_payload(image)
+        name, content = self._nested_content(image)
         return self._site.store.ensure_named(
             name, content, "the nested guest's disk (boots once to import the container)",
             lambda out, _: self._import(out, payload),
@@ -122,21 +135,19 @@ class StateStore:
         make_disk(self._site, self._site.guest, plan, self._base / "disk.raw", out, import_container)
 
     def _make(self, out: Path, form: FormName, service: ServiceName, disk: Path, engine: EngineName) -> None:
-        plan = the_guest.plan_domain(self._site, self._site.guest, self._guest, self.accelerator, self._base, self._film)
+        plan = self.plan_for(self._site, self._site.guest)
 
         def prepare(agent: GuestAgent) -> dict[str, Any]:
             versions: dict[str, str] = {"kernel": agent.shell("uname -r").strip()}
             if engine != "none":
                 start_engine(agent)
                 versions |= engine_versions(agent)
-            if service != "none":
-                FORMS[form].start_service(agent)
-                wait_for_service(agent, service)
-                versions |= FORMS[form].versions(agent)
+            FORMS[form].start_service(agent, SERVICES[service])
+            wait_for_service(agent, SERVICES[service])
+            versions |= FORMS[form].versions(agent, SERVICES[service])
             return {"accelerator": self.accelerator, **asdict(FORMS[form].identity(agent)), "versions": versions}
 
-        below = disk / ("disk.qcow2" if form == "nested" else "disk.raw")
-        make_state(self._site, self._site.guest, plan, below, out, prepare)
+        make_state(self._site, self._site.guest, plan, disk, out, prepare)
 
 
 def _what(form: FormName, service: ServiceName, boot: int, engine: EngineName) -> str:

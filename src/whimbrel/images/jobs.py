@@ -9,6 +9,7 @@ from whimbrel.errors import interrupted
 from whimbrel.images import recipes
 from whimbrel.images.recipes import recipe_id
 from whimbrel.images.store import BeingMadeError, ImageStore
+from whimbrel.services.service import Installed
 from whimbrel.system.deadline import pause
 
 _LOOK_EVERY_S = 0.2
@@ -78,15 +79,15 @@ def film(store: ImageStore, bitrate_bytes_per_s: float, length_s: float) -> Job:
     return Job(recipe_id(recipe), f"a film of {length_s:.0f} s", lambda: store.film(bitrate_bytes_per_s, length_s))
 
 
-def container_tree(store: ImageStore) -> Job:
+def container_tree(store: ImageStore, image: Installed) -> Job:
     """The making of what ``ImageStore.container_tree`` gives."""
-    return Job(recipe_id(recipes.container_tree()), "the container tree", store.container_tree)
+    return Job(recipe_id(recipes.container_tree(image)), "the container tree", lambda: store.container_tree(image))
 
 
-def container_payload(store: ImageStore) -> Job:
+def container_payload(store: ImageStore, image: Installed) -> Job:
     """The making of what ``ImageStore.container_payload`` gives."""
-    recipe = recipes.PayloadRecipe(tree=recipe_id(recipes.container_tree()))
-    return Job(recipe_id(recipe), "the container image", store.container_payload)
+    recipe = recipes.PayloadRecipe(tree=recipe_id(recipes.container_tree(image)))
+    return Job(recipe_id(recipe), "the container image", lambda: store.container_payload(image))
 
 
 def criu_aid(store: ImageStore) -> Job:

@@ -7,6 +7,9 @@ import json
 from dataclasses import asdict, dataclass, field
 from importlib.resources import files
 
+from whimbrel.services.registry import images_of_services
+from whimbrel.services.service import Installed
+
 SUITE = "trixie"
 
 
@@ -90,6 +93,10 @@ def _text(name: str) -> str:
     return (files("whimbrel.images") / "files" / name).read_text()
 
 
+def _texts(image: Installed) -> dict[str, str]:
+    return {path: _text(name) for path, name in image.files.items()}
+
+
 def _programs(*names: str) -> dict[str, str]:
     """Sources of our own programs by name; they are built without libraries, so that any tree can hold them."""
     return {name: _source(name) for name in names}
@@ -122,13 +129,14 @@ _NOT_IN_A_GUEST = (
 
 
 def guest_tree() -> TreeRecipe:
-    """The guest of every form: nginx with the RTMP module, and a Docker engine that stays off until asked for."""
+    """The guest of every form: all services, and a Docker engine; they stay off until asked for."""
+    services = images_of_services()
     return TreeRecipe(
         kind="guest",
         variant="minbase",
         packages=(
             "linux-image-cloud-amd64", "systemd-sysv", "dbus", "iproute2", "udev", "kmod", "qemu-guest-agent",
-            "nginx-light", "libnginx-mod-rtmp", "docker.io", "docker-cli", "iptables", "nftables",
+            *(package for service in services for package in service.packages), "docker.io", "docker-cli", "iptables", "nftables",
             "podman", "criu", "libcriu2", "crun", "runc", "netavark", "aardvark-dns", "netcat-openbsd",
         ),
         programs=_programs("reach", "witness", "dirtier"),
@@ -136,7 +144,7 @@ def guest_tree() -> TreeRecipe:
             "etc/hostname": "guest\n",
             "etc/fstab": "/dev/vda / ext4 defaults,noatime 0 0\n"
             "/dev/vdb /srv/film ext4 ro,nofail,x-systemd.device-timeout=90s 0 0\n",
-            "etc/nginx/nginx.conf": _text("origin.conf"),
+            **{path: text for service in services for path, text in _texts(service).items()},
             "etc/nginx/neighbour.conf": _text("neighbour.conf"),
             "etc/systemd/system/guest-network.service": _text("guest-network.service"),
             "etc/systemd/system/neighbour.service": _text("neighbour.service"),
@@ -145,18 +153,21 @@ def guest_tree() -> TreeRecipe:
             "etc/systemd/journald.conf.d/small.conf": "[Journal]\nStorage=volatile\nRuntimeMaxUse=4M\n",
             "srv/film/.keep": "",
         },
-        disabled_units=("docker.service", "docker.socket", "containerd.service", "nginx.service", "nftables.service"),
+        disabled_units=(
+            "docker.service", "docker.socket", "containerd.service",
+            *(unit for service in services for unit in service.units), "nftables.service",
+        ),
         masked_units=_NOT_IN_A_GUEST,
         enabled_units=("guest-network.service",),
     )  # fmt: skip
 
 
-def container_tree() -> TreeRecipe:
-    """The container of the nested form: the same nginx and the same configuration as the VM's."""
+def container_tree(image: Installed) -> TreeRecipe:
+    """A container with a service alone: the same programs and the same files of ours as in the VM."""
     return TreeRecipe(
         kind="container",
         variant="essential",
-        packages=("nginx-light", "libnginx-mod-rtmp"),
-        texts={"etc/nginx/nginx.conf": _text("origin.conf"), "srv/film/.keep": ""},
+        packages=image.packages,
+        texts={**_texts(image), "srv/film/.keep": ""},
         programs=_programs("witness", "dirtier"),
     )

@@ -25,6 +25,7 @@ from whimbrel.images.recipes import (
     recipe_id,
     server_tree,
 )
+from whimbrel.services.service import Installed
 from whimbrel.system.ledger import Ledger
 from whimbrel.system.places import home, make_private, need_to_see
 from whimbrel.system.process import run
@@ -85,18 +86,18 @@ class ImageStore:
         recipe = FilmRecipe(bitrate_bytes_per_s=bitrate_bytes_per_s, length_s=length_s)
         return self.ensure(recipe, f"a film of {length_s:.0f} s", lambda out, _: build.film(recipe, out))
 
-    def container_tree(self) -> Path:
-        """The root file system of containers."""
-        recipe = container_tree()
+    def container_tree(self, image: Installed) -> Path:
+        """The root file system of a service's containers."""
+        recipe = container_tree(image)
         return (
             self.ensure(recipe, "the container tree (Debian packages)", lambda out, ledger: build.tree(recipe, out, ledger))
             / "tree"
         )
 
-    def container_payload(self) -> Path:
-        """A folder with ``disk.raw``, a file system that holds the container's rootfs.tar."""
-        tree = self.container_tree()
-        recipe = PayloadRecipe(tree=recipe_id(container_tree()))
+    def container_payload(self, image: Installed) -> Path:
+        """A folder with ``disk.raw``, a file system that holds the rootfs.tar of a service's container."""
+        tree = self.container_tree(image)
+        recipe = PayloadRecipe(tree=recipe_id(container_tree(image)))
         return self.ensure(recipe, "the container image", lambda out, _: build.payload(tree, out))
 
     def criu_aid(self) -> Path:

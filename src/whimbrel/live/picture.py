@@ -25,7 +25,7 @@ from whimbrel.events import (
     Published,
     Sample,
 )
-from whimbrel.live.strips import Strips
+from whimbrel.live.strips import PLAYERS, Strips
 from whimbrel.predict.outlook import expected_end, readings_of
 from whimbrel.records.trial import Event
 
@@ -120,7 +120,7 @@ class Picture:
         elif self._way != ("", ""):
             self._events.append(event)
             self._renew_move()
-        if event.source in ("player", "hls player"):
+        if event.source in PLAYERS:
             self._strips.take_event(event)
             self._set("strips", self._strips.shown())
 

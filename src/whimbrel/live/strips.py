@@ -10,6 +10,8 @@ from whimbrel.records.trial import Event
 
 # An instrument tells five times a second; HLS viewers get segments of some seconds.
 _SILENT_AFTER_NS = {"probe": 300_000_000, "player": 400_000_000, "hls player": 8_000_000_000}
+# Whose viewers, as they are called here.
+PLAYERS = {"player": "viewer", "hls player": "HLS viewer", "vlc player": "VLC viewer"}
 _MOST_PARTS = 400
 _MOST_STRIPS = 200
 
@@ -31,10 +33,9 @@ class Strips:
         values, t_ns = sample.values, sample.t_ns
         if sample.source == "probe":
             self._heard("probe", t_ns, values["last_answer_ns"], _SILENT_AFTER_NS["probe"])
-        elif sample.source in ("player", "hls player"):
-            protocol = "viewer" if sample.source == "player" else "HLS viewer"
+        elif sample.source in PLAYERS:
             for number, arrived_ns in zip(values["viewer"], values["arrived_ns"], strict=True):
-                self._heard(f"{protocol} {number}", t_ns, arrived_ns, _SILENT_AFTER_NS[sample.source])
+                self._heard(f"{PLAYERS[sample.source]} {number}", t_ns, arrived_ns, _SILENT_AFTER_NS[sample.source])
         elif sample.source == "checks":
             for name, state in values["states"].items():
                 self._extend(name, t_ns, state)
@@ -42,8 +43,7 @@ class Strips:
     def take_event(self, event: Event) -> None:
         """A viewer has lost its connection, or plays again."""
         if event.name == "lost":
-            protocol = "viewer" if event.source == "player" else "HLS viewer"
-            self._extend(f"{protocol} {event.data.get('viewer')}", event.seen_ns, "failed")
+            self._extend(f"{PLAYERS[event.source]} {event.data.get('viewer')}", event.seen_ns, "failed")
 
     def _heard(self, name: str, t_ns: int, last_ns: int | None, silent_after_ns: int) -> None:
         if last_ns is None:

@@ -15,6 +15,7 @@ from whimbrel.guests.guest import WITNESS_PORT
 from whimbrel.hosts.host import Host
 from whimbrel.hosts.site import Site
 from whimbrel.records.trial import Event, Plan
+from whimbrel.services.client import Client, watched_by
 from whimbrel.spec.campaign import CampaignSpec
 from whimbrel.system.deadline import Deadline, pause
 from whimbrel.system.instrument import Instrument, Line, event_of
@@ -46,10 +47,7 @@ class Instruments:
         wanted = [self.sampler()]
         if self._spec.observe.probe_every_s is not None:
             wanted.append(self.probe(self._spec.observe.probe_every_s))
-        if self._plan.viewers:
-            wanted.append(self.player())
-        if self._plan.hls_viewers:
-            wanted.append(self.hls_player())
+        wanted += [self.client(client) for client, _ in watched_by(self._plan)]
         for instrument in wanted:
             instrument.load(holding)
         self._loaded = {instrument.name: instrument for instrument in wanted}
@@ -75,32 +73,16 @@ class Instruments:
         configuration = {"address": self._site.guest.address, "every_s": every_s}
         return self._instrument("probe", "whimbrel.observe.probe", configuration, "probe", self._site.instruments_procs)
 
-    def player(self) -> Instrument:
-        """As many RTMP viewers as the plan says."""
-        stream = self._spec.stream
-        configuration = {
-            "url": f"rtmp://{self._site.guest.address}/film/film.flv",
-            "viewers": self._plan.viewers,
-            "read_ahead_s": stream.read_ahead_s,
-            "length_s": stream.length_s,
-        }
-        return self._instrument("player", "whimbrel.stream.player", configuration, "packets", self._site.vantage.procs_files)
+    def client(self, client: Client) -> Instrument:
+        """As many clients of this kind as the plan says."""
+        configuration = {**client.settings(self._spec, self._site.guest.address), "viewers": client.number_in(self._plan)}
+        return self._instrument(client.instrument, client.module, configuration, client.series, self._site.vantage.procs_files)
 
     def witness(self) -> Instrument:
         """Keeps a connection to the witness in the guest."""
         configuration = {"address": self._site.guest.address, "port": WITNESS_PORT}
         procs_files = self._site.vantage.procs_files
         return self._instrument("witness", "whimbrel.observe.witness", configuration, "witness", procs_files)
-
-    def hls_player(self) -> Instrument:
-        """As many HLS viewers as the plan says."""
-        configuration = {
-            "url": f"http://{self._site.guest.address}/hls/film.m3u8",
-            "viewers": self._plan.hls_viewers,
-            "buffer_s": self._spec.stream.hls_buffer_s,
-        }
-        procs_files = self._site.vantage.procs_files
-        return self._instrument("hls player", "whimbrel.stream.hls_player", configuration, "segments", procs_files)
 
     def _instrument(
         self,
@@ -169,10 +151,9 @@ def _playing(said: Sequence[Line]) -> set[int]:
     return {line["viewer"] for line in said if line["say"] == "playing"}
 
 
-def said_by(player: Instrument | None, hls_player: Instrument | None) -> list[Event]:
-    """What the viewers of each protocol told of themselves, as events."""
-    players = {"player": player, "hls player": hls_player}
-    said = [event_of(name, line) for name, each in players.items() if each is not None for line in each.said]
+def said_by(players: Sequence[tuple[Client, Instrument]]) -> list[Event]:
+    """What the clients of each kind told of themselves, as events."""
+    said = [event_of(client.instrument, line) for client, player in players for line in player.said]
     return [event for event in said if event is not None]
 
 

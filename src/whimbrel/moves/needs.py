@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterable, Sequence
 
+from whimbrel.errors import CapabilityError
 from whimbrel.images import jobs
 from whimbrel.images.jobs import Job
 from whimbrel.images.store import ImageStore
 from whimbrel.moves.starts import Starts
 from whimbrel.records.trial import Plan
+from whimbrel.services.client import CLIENTS
+from whimbrel.services.registry import service_of
 from whimbrel.spec.campaign import CampaignSpec
+from whimbrel.system.capabilities import Finding
 
 # A trial's settings, as they are in its arm, and its plan.
 Wanted = tuple[CampaignSpec, Plan]
@@ -22,6 +27,28 @@ def wanted_of(spec: CampaignSpec, plans: Iterable[Plan]) -> list[Wanted]:
     return [(arms[plan.arm], plan) for plan in reversed(unlike.values())]
 
 
+def examine_clients(spec: CampaignSpec | None) -> list[Finding]:
+    """Whether other programs that viewers are made of are installed here: those that a file needs, or all where none is named."""
+    arms = [arm for scenario in spec.scenarios for arm in scenario.every_arm] if spec is not None else []
+    findings = []
+    for client in CLIENTS.values():
+        if client.program is not None:
+            found = shutil.which(client.program)
+            packages = " ".join(client.packages)
+            how = f"not installed; './whimbrel run' installs it ({packages}) for a file with {client.key}"
+            needed = any(client.number_in(arm) for arm in arms)
+            if spec is None or needed:
+                findings.append(Finding(f"{client.called} for {client.key}", found is not None, needed, found or how))
+    return findings
+
+
+def need_clients(spec: CampaignSpec) -> None:
+    """CapabilityError when a program is not installed that viewers of this file are made of."""
+    for finding in examine_clients(spec):
+        if finding.needed and not finding.works:
+            raise CapabilityError(f"{finding.name}: {finding.seen}")
+
+
 def image_jobs(wanted: Sequence[Wanted], store: ImageStore) -> list[Job]:
     """The images under these trials, what takes longest first; an image that lies under another is made with that."""
     found: list[Job] = []
@@ -32,12 +59,13 @@ def image_jobs(wanted: Sequence[Wanted], store: ImageStore) -> list[Job]:
         if spec.hosts is None:
             found.append(jobs.server_tree(store, spec.lab.suite))
     for spec, plan in wanted:
-        if plan.form == "container":
-            found += [jobs.container_tree(store), jobs.criu_aid(store)]
-        elif spec.migration.moves == "container":
-            found += [jobs.container_payload(store), jobs.criu_aid(store)]
-        elif plan.form == "nested":
-            found.append(jobs.container_payload(store))
+        image = service_of(spec, plan.arm).image
+        if image is not None and plan.form == "container":
+            found += [jobs.container_tree(store, image), jobs.criu_aid(store)]
+        elif image is not None and spec.migration.moves == "container":
+            found += [jobs.container_payload(store, image), jobs.criu_aid(store)]
+        elif image is not None and plan.form == "nested":
+            found.append(jobs.container_payload(store, image))
     found += [jobs.film(store, spec.stream.bitrate_bytes_per_s, spec.stream.length_s) for spec, _ in wanted]
     return found
 

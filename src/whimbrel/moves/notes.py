@@ -33,13 +33,17 @@ from whimbrel.records.trial import (
     TrialRecord,
     WitnessRecord,
 )
+from whimbrel.services.registry import SERVICES, service_of
+from whimbrel.services.service import image_of
 from whimbrel.spec.campaign import CampaignSpec
 from whimbrel.spec.fields import HostName
 from whimbrel.system.clock import ClockPair, clock_id
 from whimbrel.system.provenance import machine
 
 # Programs that a reader looks for; None where they had no part.
-_NO_PART: dict[str, str | None] = {"criu": None, "docker": None, "nginx": None}
+_NO_PART: dict[str, str | None] = dict.fromkeys(
+    ["criu", "docker", *(program for service in SERVICES.values() for program in service.versions)]
+)
 
 
 @dataclass(frozen=True)
@@ -192,7 +196,10 @@ class Notes:
 
 def _images(site: Site, spec: CampaignSpec, plan: Plan) -> list[str]:
     store = site.store
-    root = store.container_tree().parent if plan.form == "container" else store.guest_disk(spec.guest.disk_bytes)
+    if plan.form == "container":
+        root = store.container_tree(image_of(service_of(spec, plan.arm))).parent
+    else:
+        root = store.guest_disk(spec.guest.disk_bytes)
     return [site.platform, root.name, store.film(spec.stream.bitrate_bytes_per_s, spec.stream.length_s).name]
 
 

@@ -9,6 +9,7 @@ from whimbrel.hosts.site import Site
 from whimbrel.images.jobs import Job
 from whimbrel.moves.subject import Start
 from whimbrel.records.trial import Plan
+from whimbrel.services.registry import service_of
 from whimbrel.spec.campaign import CampaignSpec
 
 
@@ -24,36 +25,36 @@ class Starts:
     def get(self, spec: CampaignSpec, plan: Plan) -> Start:
         """The start of one trial; ``spec`` as it is in the trial's arm."""
         if plan.form == "container":
-            stream = spec.stream.model_dump_json()
-            if stream not in self._fresh:
-                self._fresh[stream] = fresh_container(self._site, spec.stream)
-            return self._fresh[stream]
+            key = _key(spec, plan)
+            if key not in self._fresh:
+                self._fresh[key] = fresh_container(self._site, service_of(spec, plan.arm), spec.stream)
+            return self._fresh[key]
         if spec.migration.moves == "container":
-            return self._carriers_of(spec).pair(plan.source, plan.destination, plan.state_boot)
+            return self._carriers_of(spec, plan).pair(plan.source, plan.destination, plan.state_boot)
         service = spec.find_arm(plan.arm)[0].service
-        return self._states_of(spec).get(plan.form, service, plan.state_boot, plan.engine)
+        return self._states_of(spec, plan).get(plan.form, service, plan.state_boot, plan.engine)
 
     def jobs(self, spec: CampaignSpec, plan: Plan) -> list[Job]:
         """How the saved states that ``get`` takes are made, for those who share such work."""
         if plan.form == "container":
             return []
         if spec.migration.moves == "container":
-            return self._carriers_of(spec).jobs(plan.source, plan.destination, plan.state_boot)
+            return self._carriers_of(spec, plan).jobs(plan.source, plan.destination, plan.state_boot)
         service = spec.find_arm(plan.arm)[0].service
-        return [self._states_of(spec).job(plan.form, service, plan.state_boot, plan.engine)]
+        return [self._states_of(spec, plan).job(plan.form, service, plan.state_boot, plan.engine)]
 
-    def _carriers_of(self, spec: CampaignSpec) -> CarrierStates:
-        key = _key(spec)
+    def _carriers_of(self, spec: CampaignSpec, plan: Plan) -> CarrierStates:
+        key = _key(spec, plan)
         if key not in self._carriers:
-            self._carriers[key] = CarrierStates(self._site, spec.guest, spec.stream)
+            self._carriers[key] = CarrierStates(self._site, spec.guest, spec.stream, service_of(spec, plan.arm))
         return self._carriers[key]
 
-    def _states_of(self, spec: CampaignSpec) -> StateStore:
-        key = _key(spec)
+    def _states_of(self, spec: CampaignSpec, plan: Plan) -> StateStore:
+        key = _key(spec, plan)
         if key not in self._states:
             self._states[key] = StateStore(self._site, spec.guest, spec.stream)
         return self._states[key]
 
 
-def _key(spec: CampaignSpec) -> str:
-    return spec.guest.model_dump_json() + spec.stream.model_dump_json()
+def _key(spec: CampaignSpec, plan: Plan) -> str:
+    return service_of(spec, plan.arm).name + spec.guest.model_dump_json() + spec.stream.model_dump_json()

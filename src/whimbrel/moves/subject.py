@@ -29,8 +29,9 @@ from whimbrel.hosts.site import OwnDisk, Site
 from whimbrel.migrate.technique import MoveRequest
 from whimbrel.observe.host_clock import clock_of, clock_of_guest
 from whimbrel.records.trial import HostClock, Plan
+from whimbrel.services.registry import service_of
+from whimbrel.services.service import Service
 from whimbrel.spec.campaign import CampaignSpec
-from whimbrel.spec.service import ServiceName
 
 log = logging.getLogger(__name__)
 
@@ -50,9 +51,9 @@ class Setting:
     keep_when_it_crashes: bool = False
 
     @property
-    def service(self) -> ServiceName:
+    def service(self) -> Service:
         """The service of the arm, such as a stream."""
-        return self.spec.find_arm(self.plan.arm)[0].service
+        return service_of(self.spec, self.plan.arm)
 
 
 class Subject(Protocol):
@@ -126,7 +127,7 @@ class WholeVm:
 
     def identity(self, inside: Inside) -> Identity | None:
         """Its boot, and its container's where there is one."""
-        return FORMS["vm" if self._setting.service == "none" else self._setting.plan.form].identity(inside)
+        return FORMS[self._setting.plan.form].identity(inside)
 
     def memory_at_rest(self, inside: Inside) -> tuple[int, int | None]:
         """The memory that the guest says it uses, and its page cache."""

@@ -54,6 +54,18 @@ SEGMENTS_SCHEMA: dict[str, type[pl.DataType]] = {
     "missing": pl.Boolean,
 }
 
+# A row per answer of a viewer that is VLC: its own counters since it opened the stream, which are new some four times a second.
+# ``sounds`` are buffers of sound.
+VLC_SCHEMA: dict[str, type[pl.DataType]] = {
+    "viewer": pl.Int32,
+    "connection": pl.Int32,
+    "t_ns": pl.Int64,
+    "pictures": pl.Int64,
+    "pictures_lost": pl.Int64,
+    "sounds": pl.Int64,
+    "sounds_lost": pl.Int64,
+}
+
 # A row per look at the running job; counters as libvirt reports them. Older records lack those of the disk, and the throttle.
 JOB_SCHEMA: dict[str, type[pl.DataType]] = {
     "t_ns": pl.Int64,

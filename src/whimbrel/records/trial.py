@@ -23,6 +23,10 @@ class Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+# Who says that something happened.
+Source = Literal["qemu", "libvirt", "player", "hls player", "vlc player", "whimbrel", "carrier"]
+
+
 class Event(Record):
     """Something that happened at one moment.
 
@@ -30,7 +34,7 @@ class Event(Record):
     None for events that we stamped ourselves; ``seen_ns`` is when we saw it, on the monotonic clock.
     """
 
-    source: Literal["qemu", "libvirt", "player", "hls player", "whimbrel", "carrier"]
+    source: Source
     host: HostName | None
     name: str
     realtime_ns: int | None
@@ -72,6 +76,7 @@ class Plan(Record):
     form: FormName
     viewers: int
     hls_viewers: int = 0
+    vlc_viewers: int = 0
     engine: EngineName = "none"
     moves: bool = True
     block: int

@@ -67,6 +67,7 @@ _TRIAL = _KEY | {
     "moves": pl.Boolean,
     "viewers": pl.Int64,
     "hls_viewers": pl.Int64,
+    "vlc_viewers": pl.Int64,
     "block": pl.Int64,
     "repeats_block": pl.Int64,
     "counts": pl.Boolean,
@@ -115,6 +116,12 @@ _VIEWER = _KEY | {
     "failed_segments": pl.Int64,
     "missing_segments": pl.Int64,
     "missed_s": pl.Float64,
+    "pictures": pl.Int64,
+    "pictures_lost": pl.Int64,
+    "sounds_lost": pl.Int64,
+    "longest_stall_s": pl.Float64,
+    "longest_stall_at_least_s": pl.Float64,
+    "resolution_s": pl.Float64,
 }
 _PLAYBACK = _KEY | {
     "viewer": pl.Int64,
@@ -211,6 +218,7 @@ def _of_plan(record: TrialRecord) -> dict[str, Any]:
         "moves": plan.moves,
         "viewers": plan.viewers,
         "hls_viewers": plan.hls_viewers,
+        "vlc_viewers": plan.vlc_viewers,
         "block": plan.block,
         "repeats_block": plan.repeats,
         "counts": plan.counts,
@@ -254,18 +262,13 @@ def _of_setting(record: TrialRecord) -> dict[str, Any]:
 
 def _viewer_rows(campaign: str, trial: ReportedTrial) -> list[dict[str, Any]]:
     key = _key(campaign, trial)
-    rows = [
-        key | {
-            "viewer": viewer.viewer, "protocol": "rtmp", "service_gap_ms": viewer.service_gap_ms,
-            "service_gap_at_least_ms": viewer.service_gap_at_least_ms,
-            "usual_silence_ms": viewer.usual_silence_ms, "connections_lost": viewer.connections_lost,
-            "throughput_bytes_per_s": viewer.throughput_bytes_per_s, "low_s": viewer.low_s,
-            "segments": None, "late_segments": None, "failed_segments": None, "missing_segments": None, "missed_s": None,
-        }
-        for viewer in trial.figures.viewers
-    ]  # fmt: skip
+    unknown = key | dict.fromkeys(_VIEWER.keys() - _KEY.keys())
+    rows = [unknown | {"protocol": "rtmp"} | viewer.model_dump(include=set(_VIEWER)) for viewer in trial.figures.viewers]
+    rows += [
+        unknown | {"protocol": "rtmp in VLC"} | viewer.model_dump(include=set(_VIEWER)) for viewer in trial.figures.vlc_viewers
+    ]
     return rows + [
-        key | dict.fromkeys(_VIEWER.keys() - _KEY.keys())
+        unknown
         | {"viewer": viewer.viewer, "protocol": "hls", "segments": viewer.segments, "late_segments": viewer.late,
            "failed_segments": viewer.failed, "missing_segments": viewer.missing, "missed_s": viewer.missed_s,
            "connections_lost": viewer.connections_lost}
@@ -280,6 +283,11 @@ def _playback_rows(campaign: str, trial: ReportedTrial) -> list[dict[str, Any]]:
         for viewer in trial.figures.viewers
         for playback in viewer.playbacks
     ]
+    rows += [
+        key | {"viewer": viewer.viewer, "protocol": "rtmp in VLC", "buffer_s": None}
+        | viewer.model_dump(include=_PLAYBACK.keys() - {"buffer_s"})
+        for viewer in trial.figures.vlc_viewers
+    ]  # fmt: skip
     return rows + [
         key
         | {"viewer": viewer.viewer, "protocol": "hls", "buffer_s": trial.stored.record.spec.stream.hls_buffer_s}

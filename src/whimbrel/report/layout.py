@@ -78,7 +78,6 @@ def write_page(folder: CampaignFolder, report: Report) -> Path:
     environment.filters |= {"spread": _spread, "p": _p_value, "resampled": _resampled, "gap": _gap, "moment": format_moment}
     charts = charts_of(report)
     text = environment.get_template("page.html.j2").render(
-        css=css(),
         main_parts=parts_of(report.table, keys=2, most=_MOST_COLUMNS),
         shown=sampled(report.trials, _MOST_TRIALS),
         shared=_shared(report),
@@ -150,9 +149,9 @@ def inlined(chart: NamedChart) -> str:
 
 
 @cache
-def css() -> str:
+def style() -> str:
     """What the pages of reports and of watches look like: on screens of any width, by day and by night, and on paper."""
-    return (Path(__file__).parent / "templates" / "page.css").read_text()
+    return (Path(__file__).parent / "templates" / "style.html.j2").read_text()
 
 
 @cache

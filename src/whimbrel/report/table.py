@@ -10,6 +10,7 @@ from whimbrel.analysis.costs import instrument_costs, rest_costs
 from whimbrel.analysis.counting import Trialled
 from whimbrel.analysis.predictor import Accuracy, PredictorRecord
 from whimbrel.analysis.summary import ArmSummary, Spread, baseline_of, published_ratio, ratio_to
+from whimbrel.services.client import watched_by
 
 UNKNOWN = "–"
 _LEAST_FOR_RATE = 6
@@ -51,9 +52,20 @@ _OF_THE_PAPER = (
 )
 
 
+# Shown where a file has viewers of VLC.
+_OF_VLC = (
+    Column(
+        "stalls in VLC",
+        "from our call on, all of them together, and the longest one: times in which VLC's own counter of pictures stood still;"
+        " resolution: how long that stands still anyway, about 0.3 s (each trial's figures say it)",
+    ),
+)
+
+
 def main_table(arms: list[ArmSummary], first_scenario: str) -> Table:
     """Times, the four figures and stalls of every arm; medians, with their intervals, or the least and the greatest of a few."""
     buffers = sorted({buffer_s for arm in arms for buffer_s in arm.stalls})
+    has_vlc = any(arm.vlc_viewers for arm in arms)
     has_paper = any(arm.published_total_s is not None for arm in arms)
     columns = [
         Column("scenario", "what ran, and in what: a VM, a container in a VM, or a container on the host"),
@@ -85,19 +97,20 @@ def main_table(arms: list[ArmSummary], first_scenario: str) -> Table:
             )
             for buffer_s in buffers
         ),
+        *(_OF_VLC if has_vlc else ()),
         Column("moved (MiB)", "bytes of memory sent, as libvirt reports them"),
         Column("rounds", "passes over memory before the guest was stopped"),
         Column("source CPU (s)", "processor time of all that ran there from call to return, the guest's own work included"),
         Column("destination CPU (s)", "the same of the destination"),
     ]
     base = baseline_of(arms, first_scenario)
-    looks = [(_title(arm), arm.viewers, arm.hls_viewers) for arm in arms]
+    looks = [(_title(arm), _watched(arm)) for arm in arms]
     counts = Counter(looks)
     lines = []
     for arm, look in zip(arms, looks, strict=True):
         # Arms that would look alike are told apart by their names.
         title = look[0] if counts[look] == 1 else f"{look[0]}: {arm.name}"
-        lines.append([title, *_line(arm, base, buffers, has_paper)])
+        lines.append([title, *_line(arm, base, buffers, has_paper, has_vlc)])
     return Table(columns, lines)
 
 
@@ -105,14 +118,14 @@ def _title(arm: ArmSummary) -> str:
     return arm.title + (f" ({arm.particulars})" if arm.particulars else "")
 
 
-def _line(arm: ArmSummary, base: ArmSummary | None, buffers: list[float], has_paper: bool) -> list[str]:
+def _line(arm: ArmSummary, base: ArmSummary | None, buffers: list[float], has_paper: bool, has_vlc: bool) -> list[str]:
     ratio, paper = ratio_to(base, arm), published_ratio(base, arm)
     of_the_paper = (
         f"{arm.published_total_s:.0f}" if arm.published_total_s is not None else UNKNOWN,
         f"{paper:.2f}" if paper is not None else UNKNOWN,
     )
     return [
-        str(arm.viewers) + (f" and {arm.hls_viewers} HLS" if arm.hls_viewers else ""),
+        _watched(arm),
         _success(arm),
         show(arm.total_s, ".2f"),
         f"{ratio:.2f}" if ratio is not None else UNKNOWN,
@@ -123,11 +136,18 @@ def _line(arm: ArmSummary, base: ArmSummary | None, buffers: list[float], has_pa
         show(arm.reachability_gap_ms, ".0f"),
         show(arm.service_gap_ms, ".0f"),
         *(_stalls(arm, buffer_s) for buffer_s in buffers),
+        *([_vlc_stalls(arm)] if has_vlc else ()),
         show(arm.transferred_bytes, ".0f", 2**20),
         show(arm.rounds, ".0f"),
         show(arm.source_cpu_s, ".1f"),
         show(arm.destination_cpu_s, ".1f"),
     ]
+
+
+def _watched(arm: ArmSummary) -> str:
+    """How many viewers there were, and how many of each kind that has a name: ``1 and 2 HLS``."""
+    others = [f"{number} {client.called}" for client, number in watched_by(arm) if client.called]
+    return " and ".join([str(arm.viewers), *others])
 
 
 def _success(arm: ArmSummary) -> str:
@@ -174,6 +194,13 @@ def _stalls(arm: ArmSummary, buffer_s: float) -> str:
     said += f" · {opinion:.1f}" if opinion is not None else ""
     # How long these would have been nobody knows, so they are in neither median.
     return said if length.at_least is None else f"{said}; at least {length.at_least * 1e3:.0f} ms in {length.unended}"
+
+
+def _vlc_stalls(arm: ArmSummary) -> str:
+    count, longest = arm.vlc_stalls, arm.vlc_longest_stall_s
+    if count.median is None or longest.known + longest.unended == 0:
+        return UNKNOWN
+    return f"{count.median:g} (longest {show(longest, '.1f')} s)" if count.greatest else "none"
 
 
 def show(spread: Spread, form: str, divisor: float = 1.0) -> str:

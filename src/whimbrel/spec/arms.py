@@ -28,7 +28,7 @@ SHORT_NAMES = {
     "link_rate": "lab.link_rate",
     "probe_every": "observe.probe_every",
 }
-_OF_AN_ARM = ("viewers", "hls_viewers", "form", "engine", "moves")
+_OF_AN_ARM = ("viewers", "hls_viewers", "vlc_viewers", "form", "engine", "moves")
 # The lab stands, and the file is what it is, for the whole campaign; only the rate of its links can change under way.
 _MAY_DIFFER = ("guest", "stream", "migration", "observe", "service")
 _FIXED = ("guest.saved_states",)
@@ -38,14 +38,16 @@ _LINK_RATE = "lab.link_rate"
 class ArmSpec(Spec):
     """One setting of a scenario.
 
-    ``viewers`` watch over RTMP, ``hls_viewers`` over HLS. ``form`` is the scenario's own unless it is given. ``set`` changes keys
-    of the file for this arm, such as ``migration.technique: post-copy``. Two controls: ``moves: false`` watches a guest that
-    stays where it is, and ``engine: docker`` lets a container engine run beside the service of a VM, with nothing in it.
+    ``viewers`` watch over RTMP, ``hls_viewers`` over HLS, and ``vlc_viewers`` are VLC, over RTMP. ``form`` is the scenario's own
+    unless it is given. ``set`` changes keys of the file for this arm, such as ``migration.technique: post-copy``. Two controls:
+    ``moves: false`` watches a guest that stays where it is, and ``engine: docker`` lets a container engine run beside the
+    service of a VM, with nothing in it.
     """
 
     name: ArmName | None = None
     viewers: Count = Field(default=0, ge=0, le=500)
     hls_viewers: Count = Field(default=0, ge=0, le=100)
+    vlc_viewers: Count = Field(default=0, ge=0, le=20)
     form: FormName | None = None
     engine: EngineName = "none"
     moves: bool = Field(default=True, strict=True)
@@ -70,6 +72,7 @@ class ArmSpec(Spec):
             return self
         parts = [scenario, *([str(self.viewers)] if watched else [])]
         parts += [f"{self.hls_viewers}-hls"] if self.hls_viewers else []
+        parts += [f"{self.vlc_viewers}-vlc"] if self.vlc_viewers else []
         parts += [self.form] if self.form not in (None, form) else []
         parts += [f"idle-{self.engine}"] if self.engine != "none" else []
         parts += [] if self.moves else ["stays"]

@@ -18,7 +18,7 @@ from whimbrel.spec.fields import RECORD, Count, HostName, MisfitError, Name, Pos
 from whimbrel.spec.hosts import HostsSpec
 from whimbrel.spec.lab import QEMU_OVERHEAD_BYTES, LabSpec
 from whimbrel.spec.migration import MigrationSpec
-from whimbrel.spec.service import FormName, GuestSpec, ServiceName, StreamSpec
+from whimbrel.spec.service import EVERY_WATCHER, WATCHED_BY, FormName, GuestSpec, ServiceName, StreamSpec
 
 _MOST_ARMS = 500
 _LEAST_BOOTS = 5
@@ -99,8 +99,12 @@ class ScenarioSpec(Spec):
                 raise MisfitError(f"the form {form!r} needs a service: 'service: stream'", "form")
             if arm.engine != "none" and form != "vm":
                 raise MisfitError("an engine that idles runs beside a service in a VM: 'form: vm'", where)
-            if self.service == "none" and (arm.viewers or arm.hls_viewers):
-                raise MisfitError("viewers need a stream to watch: 'service: stream', or 'viewers: 0'", where)
+            for key in EVERY_WATCHER:
+                if getattr(arm, key) and key not in WATCHED_BY[self.service]:
+                    raise MisfitError(
+                        f"viewers need a stream to watch: 'service: stream', or '{key}: 0'"
+                        + (f"; the service {self.service!r} has none for them" if self.service != "none" else ""), where,
+                    )  # fmt: skip
         double = first_double([arm.name for arm in self.every_arm])
         if double is not None:
             raise MisfitError(f"two arms are alike, {double!r}: give them 'name', or remove one", where)
@@ -110,7 +114,7 @@ class ScenarioSpec(Spec):
     def every_arm(self) -> tuple[ArmSpec, ...]:
         """The arms, each with its name."""
         arms = self.arms or tuple(ArmSpec.model_validate(arm) for arm in crossed(self.factors, self.trials))
-        return tuple(arm.named(self.name, self.form, self.service != "none") for arm in arms)
+        return tuple(arm.named(self.name, self.form, "viewers" in WATCHED_BY[self.service]) for arm in arms)
 
 
 class CampaignSpec(Spec):

@@ -14,9 +14,10 @@ from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from whimbrel.errors import SpecError, UsageError
 from whimbrel.spec.arms import ArmSpec
 from whimbrel.spec.campaign import CampaignSpec
+from whimbrel.spec.density import DensitySpec
 from whimbrel.spec.document import line_of, parse_yaml, read_text, spec_error
 from whimbrel.spec.overrides import parse_override
-from whimbrel.spec.service import SENT_AHEAD_S
+from whimbrel.spec.service import EVERY_WATCHER
 from whimbrel.units import format_duration
 
 _FORMS_THAT_HAVE = {"vm": ("vm", "nested"), "container": ("nested", "container")}
@@ -24,9 +25,9 @@ _FORMS_THAT_HAVE = {"vm": ("vm", "nested"), "container": ("nested", "container")
 
 def load_campaign(file: Path, overrides: Sequence[str] = ()) -> CampaignSpec:
     """The campaign that ``file`` describes, with ``key=value`` overrides applied; SpecError when it is wrong."""
-    document = parse_yaml(read_text(file), file)
-    for override in overrides:
-        _apply(document, override)
+    document = _document(file, overrides)
+    if "forms" in document and "scenarios" not in document:
+        raise SpecError("is a density file", file=file, resolution=f"'whimbrel density {file}' fills a server with its guests")
     spec = _validate(document, file)
     for position, scenario in enumerate(spec.scenarios):
         for arm in scenario.every_arm:
@@ -55,6 +56,22 @@ def load_campaign(file: Path, overrides: Sequence[str] = ()) -> CampaignSpec:
                     key=f"scenarios.{position}", resolution="give it another 'form', or say what moves: 'migration.moves'",
                 )  # fmt: skip
     return spec
+
+
+def load_density(file: Path, overrides: Sequence[str] = ()) -> DensitySpec:
+    """The density file ``file``, with ``key=value`` overrides applied; SpecError when it is wrong."""
+    document = _document(file, overrides)
+    try:
+        return DensitySpec.model_validate(document)
+    except ValidationError as error:
+        raise spec_error(error, document, file, DensitySpec) from error
+
+
+def _document(file: Path, overrides: Sequence[str]) -> CommentedMap:
+    document = parse_yaml(read_text(file), file)
+    for override in overrides:
+        _apply(document, override)
+    return document
 
 
 def _validate(document: CommentedMap, file: Path) -> CampaignSpec:
@@ -96,8 +113,7 @@ def _check_film(spec: CampaignSpec, arm: ArmSpec, file: Path, document: Commente
     The origin plays a film once. It is over for a viewer when all of it has been sent, which is earlier by what is sent ahead.
     """
     stream, observe = spec.stream, spec.observe
-    ahead = {"stream.read_ahead": stream.read_ahead_s + SENT_AHEAD_S} if arm.viewers else {}
-    ahead |= {"stream.hls_buffer": stream.hls_buffer_s} if arm.hls_viewers else {}
+    ahead = dict(stream.ahead_of(key) for key in EVERY_WATCHER if getattr(arm, key))
     if not ahead:
         return
     kept, most_s = max(ahead.items(), key=lambda item: item[1])

@@ -10,7 +10,10 @@ from whimbrel.spec.fields import Bytes, BytesPerSecond, Count, MisfitError, Posi
 
 # "elsewhere": whoever runs the service knows in what; it is watched, and moved by commands.
 FormName = Literal["vm", "nested", "container", "elsewhere"]
-ServiceName = Literal["none", "stream"]
+ServiceName = Literal["none", "stream", "hls"]
+# By the keys of an arm: whose clients a service has.
+EVERY_WATCHER = ("viewers", "hls_viewers", "vlc_viewers")
+WATCHED_BY: dict[ServiceName, tuple[str, ...]] = {"none": (), "stream": EVERY_WATCHER, "hls": ("hls_viewers",)}
 
 # What nginx-rtmp sends ahead of the clock beside what a viewer says that it can hold, in seconds.
 SENT_AHEAD_S = 1.0
@@ -57,3 +60,9 @@ class StreamSpec(Spec):
     hls_buffer_s: PositiveSeconds = Field(alias="hls_buffer", default=6.0, ge=2, le=60)
     low_throughput: Share = Field(default=0.5, gt=0, lt=1)
     player_buffers_s: tuple[PositiveSeconds, ...] = Field(alias="player_buffers", default=(0.2, 1.0, 3.0), min_length=1)
+
+    def ahead_of(self, watcher: str) -> tuple[str, float]:
+        """Of an arm's key for viewers: how many seconds of the film those are ahead of the clock, and which key says so."""
+        if watcher == "hls_viewers":
+            return "stream.hls_buffer", self.hls_buffer_s
+        return "stream.read_ahead", self.read_ahead_s + SENT_AHEAD_S

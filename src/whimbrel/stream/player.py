@@ -198,9 +198,9 @@ def main() -> None:
     """Plays, then writes every viewer's log."""
     child = Child()
     given: dict[str, Any] = configuration()
-    viewers = [
-        Viewer(number, given["url"], given["read_ahead_s"], given["length_s"], child) for number in range(1, given["viewers"] + 1)
-    ]
+    # Of one stream so many viewers, or of each stream one.
+    urls = given["urls"] if "urls" in given else [given["url"]] * given["viewers"]
+    viewers = [Viewer(number, url, given["read_ahead_s"], given["length_s"], child) for number, url in enumerate(urls, start=1)]
     child.say("ready")
     looks = Looks(_HOLE_S)
     lateness_s = play(viewers, child, looks)

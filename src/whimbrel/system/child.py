@@ -80,9 +80,11 @@ class Child:
             sys.stdout.flush()
 
     def say_cost(self, lateness_s: Sequence[float], *looks: Looks) -> None:
-        """How much CPU this process has taken, all its threads together, how late its own loop was each time, and its holes."""
-        used = resource.getrusage(resource.RUSAGE_SELF)
-        self.say("cost", cpu_s=used.ru_utime + used.ru_stime, **jitter_of(lateness_s), **holes_of(looks))
+        """How much CPU this process has taken, with those that it started and that have ended, how late its own loop was each
+        time, and its holes.
+        """
+        used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+        self.say("cost", cpu_s=sum(each.ru_utime + each.ru_stime for each in used), **jitter_of(lateness_s), **holes_of(looks))
 
 
 class Readings:

@@ -11,11 +11,11 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, get_args
 
 from whimbrel.errors import InstrumentError
 from whimbrel.events import Bus, Sample
-from whimbrel.records.trial import Event
+from whimbrel.records.trial import Event, Source
 from whimbrel.system.child import HELD, LET_GO, READINGS
 from whimbrel.system.deadline import Deadline, attend
 from whimbrel.system.process import Running, start
@@ -221,7 +221,7 @@ class Instrument:
 
 def event_of(name: str, line: Line) -> Event | None:
     """What an instrument said, as an event; None of what has no moment, or comes from one whose words are no events."""
-    if "t_ns" not in line or name not in ("player", "hls player"):
+    if "t_ns" not in line or name not in get_args(Source):
         return None
     data = {key: value for key, value in line.items() if key not in ("say", "t_ns")}
     return Event.model_validate(

@@ -105,6 +105,13 @@ class Running:
         assert self._popen.stdout is not None
         return self._popen.stdout
 
+    def tell(self, data: bytes) -> None:
+        """Writes to its standard input, when it was started with ``stdin=True``; nothing happens when it has ended."""
+        assert self._popen.stdin is not None
+        with contextlib.suppress(BrokenPipeError):
+            self._popen.stdin.write(data)
+            self._popen.stdin.flush()
+
     @property
     def exit_code(self) -> int | None:
         """None while it runs; negative for the signal that ended it."""
@@ -145,8 +152,11 @@ class Running:
         if self._pidfd is not None:
             os.close(self._pidfd)
             self._pidfd = None
-        if self._popen.stdout is not None:
-            self._popen.stdout.close()
+        for stream in (self._popen.stdin, self._popen.stdout):
+            if stream is not None:
+                # What it was told last it may not have taken.
+                with contextlib.suppress(BrokenPipeError):
+                    stream.close()
         return code
 
 
@@ -162,6 +172,7 @@ def joining(cgroup_procs: Sequence[Path]) -> list[str | Path]:
 def start(
     command: Sequence[str | Path],
     *,
+    stdin: bool = False,
     stdout: bool = False,
     log_file: Path | None = None,
     env: Mapping[str, str] | None = None,
@@ -181,7 +192,7 @@ def start(
     try:
         popen = subprocess.Popen(
             argv,
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
             stdout=subprocess.PIPE if stdout else errors,
             stderr=errors,
             env={**os.environ, **env} if env else None,

@@ -71,6 +71,7 @@ class Foresight:
         what = [
             plan.scenario, plan.form, plan.engine, str(plan.viewers), str(plan.hls_viewers),
             spec.guest.model_dump_json(), spec.stream.model_dump_json(),
+            *([f"{plan.vlc_viewers} vlc"] if plan.vlc_viewers else []),
         ]  # fmt: skip
         return self._folder.profiles / f"{hashlib.sha256(' '.join(what).encode()).hexdigest()[:12]}-{plan.state_boot}.json"
 

@@ -15,6 +15,7 @@ from whimbrel.moves.subject import Setting, Start, names_of, subject_of
 from whimbrel.observe.dirty_profile import USUAL_SAMPLE, profile_guest
 from whimbrel.predict.profile import Profile
 from whimbrel.records.trial import Plan
+from whimbrel.services.client import watched_by
 from whimbrel.spec.campaign import CampaignSpec
 from whimbrel.system.deadline import pause
 
@@ -36,9 +37,8 @@ def rehearse(site: Site, spec: CampaignSpec, plan: Plan, start: Start, seconds: 
             the_guest.start_dirtier(inside, spec.guest.dirtier)
         instruments = Instruments(site, spec, plan, [source, destination], Path(folder))
         told("waiting for viewers to play")
-        for make, viewers in ((instruments.player, plan.viewers), (instruments.hls_player, plan.hls_viewers)):
-            if viewers:
-                play(make(), viewers, holding)
+        for client, number in watched_by(plan):
+            play(instruments.client(client), number, holding)
         pause(spec.observe.at_rest_s)
         told("profiling")
         return profile_guest(

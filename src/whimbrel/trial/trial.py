@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Sequence
 from contextlib import ExitStack, nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -28,6 +28,8 @@ from whimbrel.moves.subject import Setting, Start, names_of, subject_of
 from whimbrel.moves.testimony import judge, listen, testimony
 from whimbrel.observe.migration_events import MigrationEvents
 from whimbrel.records.trial import InstrumentCost, Plan, RestRecord, StayRecord, TrialRecord
+from whimbrel.services.client import Client, counted, watched_by
+from whimbrel.services.registry import service_of
 from whimbrel.spec.campaign import CampaignSpec
 from whimbrel.system.clock import read_pair
 from whimbrel.system.deadline import attending, undisturbed
@@ -66,7 +68,7 @@ class Trial:
         self._bus = bus
         self._keep_on_failure = keep_on_failure
         self._foretell = foretell
-        self._scenario = next(scenario for scenario in spec.scenarios if scenario.name == plan.scenario)
+        self._service = service_of(spec, plan.arm)
         self._source = site.hosts[plan.source]
         self._destination = site.hosts[plan.destination]
         self._hosts = [self._source, self._destination]
@@ -137,8 +139,8 @@ class Trial:
             if observe.probe_every_s is not None:
                 running.append(instruments.enter_context(self._instruments.probe(observe.probe_every_s)))
             witness = self._start_witness(inside, instruments, running)
-            player = self._start_viewers(self._instruments.player, self._plan.viewers, instruments, running)
-            hls_player = self._start_viewers(self._instruments.hls_player, self._plan.hls_viewers, instruments, running)
+            players = self._start_viewers(instruments)
+            running += [player for _, player in players]
             self._say("watching before the move")
             self._watch(observe.before_s, running)
             lines_before = len(read_reach_log(inside)) if reaching else 0
@@ -156,8 +158,8 @@ class Trial:
                 notes.clocks |= self._subject.clocks(self._end)
                 self._see_to_clock()
             finally:
-                notes.keep(events, self._workplace, said_by(player, hls_player))
-            self._check_film(player, hls_player)
+                notes.keep(events, self._workplace, said_by(players))
+            self._check_film([player for _, player in players])
             if reaching:
                 notes.reach = count_reach(lines_after, lines_before, len(lines_during))
             self._check_arrival()
@@ -166,7 +168,8 @@ class Trial:
             if witness is not None:
                 self._check_witness(witness)
         self._keep_costs(running, events)
-        notes.events = [event for event in notes.events if "player" not in event.source] + said_by(player, hls_player)
+        heard_of = {client.instrument for client, _ in players}
+        notes.events = [event for event in notes.events if event.source not in heard_of] + said_by(players)
 
     def _keep_costs(self, running: list[Instrument], events: MigrationEvents) -> None:
         costs = [(instrument.name, instrument.cost) for instrument in running] + [("migration events", events.cost)]
@@ -202,9 +205,9 @@ class Trial:
     def _start_reach_check(self, inside: Inside) -> bool:
         """Whether services of the VM and of the container now ask each other."""
         every_s = self._spec.observe.reach_every_s
-        if self._scenario.service == "none" or every_s is None or self._spec.migration.moves == "container":
+        if every_s is None or self._spec.migration.moves == "container":
             return False
-        return FORMS[self._plan.form].start_reach_check(inside, every_s)
+        return FORMS[self._plan.form].start_reach_check(inside, self._service, every_s)
 
     def _start_witness(self, inside: Inside, instruments: ExitStack, running: list[Instrument]) -> Instrument | None:
         if not self._spec.observe.witness:
@@ -221,15 +224,13 @@ class Trial:
         self._notes.witness = testimony(witness)
         judge(promises_of(self._spec.migration) if self._plan.moves else EVERYTHING, self._notes.witness)
 
-    def _start_viewers(
-        self, make: Callable[[], Instrument], viewers: int, instruments: ExitStack, running: list[Instrument]
-    ) -> Instrument | None:
-        """A player for so many viewers, once all of them play; None when there are none."""
-        if not viewers:
-            return None
-        self._say(f"waiting for {viewers} viewer{'s' if viewers > 1 else ''} to play")
-        running.append(play(make(), viewers, instruments))
-        return running[-1]
+    def _start_viewers(self, instruments: ExitStack) -> list[tuple[Client, Instrument]]:
+        """A player for each kind of viewers that the plan has, once all of them play."""
+        players = []
+        for client, number in watched_by(self._plan):
+            self._say(f"waiting for {counted(client, number)} to play")
+            players.append((client, play(self._instruments.client(client), number, instruments)))
+        return players
 
     def _watch(self, seconds: float, running: list[Instrument]) -> None:
         watch(seconds, running, self._hosts)
@@ -259,7 +260,7 @@ class Trial:
 
     def _start_service_again(self, agent: GuestAgent) -> None:
         spec = self._spec
-        start_again(agent, self._plan.form, self._scenario.service, spec.guest.dirtier, spec.observe.witness)
+        start_again(agent, self._plan.form, self._service, spec.guest.dirtier, spec.observe.witness)
 
     def _failed(self, error: WhimbrelError | OSError) -> str:
         """What is said of a failure. A guest that had moved may be its reason: it has died since, or its host has."""
@@ -327,8 +328,8 @@ class Trial:
             except GuestError as error:
                 raise GuestError("the service does not answer after the move", details=error.details) from error
 
-    def _check_film(self, *players: Instrument | None) -> None:
-        if any(line["say"] in ("film ended", "all came") for player in players if player is not None for line in player.said):
+    def _check_film(self, players: Sequence[Instrument]) -> None:
+        if any(line["say"] in ("film ended", "all came") for player in players for line in player.said):
             stream, observe = self._spec.stream, self._spec.observe
             raise TrialError(
                 "the film ended before the trial did",

@@ -43,7 +43,7 @@ def said(name: str, at_s: float) -> Event:
 def figure(frame: pl.DataFrame, *events: Event) -> HlsFigure:
     record = record_of_vm()
     record = record.model_copy(update={"events": [event for event in record.events if event.source != "player"] + list(events)})
-    [found] = derive(record, None, None, None, None, segments=frame).hls_viewers
+    [found] = derive(record, {"segments": frame}).hls_viewers
     return found
 
 
@@ -87,7 +87,7 @@ def test_older_records_are_read_as_they_were() -> None:
 def test_the_table_of_viewers_has_what_is_missing() -> None:
     trial = next(trial for trial in CampaignFolder.open(RECORDED).trials() if trial.record.plan.scenario == "vm")
     record = record_of_vm()
-    figures = derive(record, None, None, None, None, segments=segments(*FILM, row(3, 11, 0, 0, missing=True)))
+    figures = derive(record, {"segments": segments(*FILM, row(3, 11, 0, 0, missing=True))})
     stored = type(trial)(trial.folder, record)
     [written] = tables_of("x", [ReportedTrial(stored, figures)])["viewers"].filter(pl.col("protocol") == "hls").to_dicts()
     assert (written["segments"], written["missing_segments"], written["missed_s"], written["connections_lost"]) == (

@@ -28,7 +28,7 @@ def trial(expected_s: float | None, total_s: float = 10.0, converges: bool | Non
     if limit is not None:
         events.append(Event(source="whimbrel", host=None, name=limit, realtime_ns=None, seen_ns=move.called_ns + 1))
     changed = record.model_copy(update={"move": move, "prediction": prediction, "events": events})
-    return Trialled(changed, derive(changed, None, None, None, None))
+    return Trialled(changed, derive(changed, {}))
 
 
 def test_errors_are_shares_of_what_was_measured() -> None:
@@ -80,4 +80,4 @@ def test_words_name_the_trials_that_were_foreseen_wrongly() -> None:
 
 def test_nothing_is_said_of_a_campaign_without_predictions() -> None:
     record = TrialRecord.model_validate(RAW, context=RECORD)
-    assert record_of([Trialled(record, derive(record, None, None, None, None))]) is None
+    assert record_of([Trialled(record, derive(record, {}))]) is None

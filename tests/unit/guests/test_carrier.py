@@ -10,6 +10,7 @@ import pytest
 from tests.fakes import ORIGIN, FakeHost
 from whimbrel.errors import EngineError, GuestError
 from whimbrel.guests.carrier import CellCarrier, Needs, needs, put_bundle
+from whimbrel.services.nginx import STREAM
 
 
 class FakeCell:
@@ -20,6 +21,7 @@ class FakeCell:
         self.gone = False
         self.silent = False
         self.files: dict[str, str] = {}
+        self.asked: list[str] = []
 
     def run(self, command: Sequence[str], *, timeout_s: float = 60, check: bool = True) -> str:
         if self.gone or self.silent:
@@ -27,6 +29,7 @@ class FakeCell:
         return self.events
 
     def shell(self, script: str, *, timeout_s: float = 60, check: bool = True) -> str:
+        self.asked.append(script)
         return self.run(["/bin/sh", "-c", script])
 
     def write(self, path: str, text: str) -> None:
@@ -79,7 +82,7 @@ def test_memory_that_nobody_counts_is_not_known(said: str, found: Needs) -> None
 def test_both_sides_run_the_same_bundle() -> None:
     cell, other = FakeCell(), FakeCell()
     for each in (cell, other):
-        put_bundle(each, "ADDRESS=192.0.2.100/24\n", "echo first; ", open_files=4096)
+        put_bundle(each, STREAM, "ADDRESS=192.0.2.100/24\n", "echo first; ", open_files=4096)
     assert cell.files == other.files
     config = json.loads(cell.files["/srv/origin/bundle/config.json"])
     assert config["process"]["args"][2].startswith("echo first; witness ")

@@ -11,6 +11,7 @@ from tests.fakes import FakeHost
 from whimbrel.errors import InstrumentError, TrialError
 from whimbrel.moves.instruments import play, said_by, watch
 from whimbrel.records.trial import Event
+from whimbrel.services.client import CLIENTS
 
 
 class Told:
@@ -58,12 +59,12 @@ def test_what_viewers_told_is_in_the_record_with_its_time_and_number() -> None:
         {"say": "ready"}, {"say": "playing", "viewer": 1, "t_ns": 5}, {"say": "lost", "viewer": 1, "t_ns": 9, "reason": "x"}
     )
     hls: Any = Told({"say": "playing", "viewer": 1, "t_ns": 7})
-    assert said_by(player, hls) == [
+    assert said_by([(CLIENTS["viewers"], player), (CLIENTS["hls_viewers"], hls)]) == [
         Event(source="player", host=None, name="playing", realtime_ns=None, seen_ns=5, data={"viewer": 1}),
         Event(source="player", host=None, name="lost", realtime_ns=None, seen_ns=9, data={"viewer": 1, "reason": "x"}),
         Event(source="hls player", host=None, name="playing", realtime_ns=None, seen_ns=7, data={"viewer": 1}),
     ]
-    assert said_by(None, None) == []
+    assert said_by([]) == []
 
 
 def test_a_player_is_ready_once_every_viewer_plays() -> None:

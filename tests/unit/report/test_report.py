@@ -48,7 +48,7 @@ def trials() -> dict[str, Trialled]:
 def failed(trial: Trialled) -> Trialled:
     outcome = trial.record.outcome.model_copy(update={"result": "failed", "measured": False, "error": "the link was cut"})
     record = TrialRecord.model_validate(trial.record.model_copy(update={"outcome": outcome}))
-    return Trialled(record, derive(record, None, None, None, None))
+    return Trialled(record, derive(record, {}))
 
 
 def test_the_four_figures_fit_together(trials: dict[str, Trialled]) -> None:
@@ -112,7 +112,7 @@ def test_the_copy_of_a_disk_is_an_interval_of_its_own(trials: dict[str, Trialled
     ready = {"name": "BLOCK_JOB_READY", "data": {}, "realtime_ns": begun.realtime_ns - 2}
     moved = with_storage(record, begun.model_copy(update=running), begun.model_copy(update=ready))
     job = pl.DataFrame({"t_ns": [1, 2, 3], "transferred_bytes": [0, 0, 5], "disk_transferred_bytes": [None, 7, 9]})
-    figures = derive(moved, None, None, None, job)
+    figures = derive(moved, {"job": job})
     names = [phase.name for phase in figures.phases]
     assert names == ["reservation", "storage", "pre-copy", "stop-and-copy", "commitment", "activation"]
     assert figures.phases[1].length_s == pytest.approx(7e-9)
@@ -124,17 +124,15 @@ def test_bytes_of_a_disk_are_unknown_where_nobody_counted_them(trials: dict[str,
     # Recorded before disks could move along; both hosts saw its disk.
     assert trials["vm"].figures.disk_bytes == 0
     older = pl.DataFrame({"t_ns": [1], "transferred_bytes": [5]})
-    assert derive(with_storage(record), None, None, None, older).disk_bytes is None
-    assert derive(with_storage(record), None, None, None, None).disk_bytes is None
+    assert derive(with_storage(record), {"job": older}).disk_bytes is None
+    assert derive(with_storage(record), {}).disk_bytes is None
 
 
 def test_a_move_whose_return_was_not_written_down_has_no_total(trials: dict[str, Trialled]) -> None:
     # As records were written whose journal had no room left.
     record = trials["vm"].record
     assert record.move is not None
-    figures = derive(
-        record.model_copy(update={"move": record.move.model_copy(update={"returned_ns": 0})}), None, None, None, None
-    )
+    figures = derive(record.model_copy(update={"move": record.move.model_copy(update={"returned_ns": 0})}), {})
     assert (figures.total_s, figures.measured) == (None, False)
 
 
@@ -148,7 +146,7 @@ def test_cpu_of_the_hosts_is_scaled_to_the_whole_move(trials: dict[str, Trialled
         "t_ns": times, "subject": [record.plan.source] * len(times), "cpu_s": [7.0 + (at - times[0]) / 2e9 for at in times],
         **dict.fromkeys(("net_sent_bytes", "run_delay_s", "lateness_s", "memory_bytes"), [None] * len(times)),
     })  # fmt: skip
-    figures = derive(record, hosts, None, None, None)
+    figures = derive(record, {"hosts": hosts})
     assert figures.source_cpu_s == pytest.approx((returned_ns - called_ns) / 2e9)
     assert figures.destination_cpu_s is None
     real = trials["vm"].figures
@@ -169,7 +167,7 @@ def test_bytes_on_the_link_have_what_was_sent_before_the_first_sample_and_after_
         "cpu_s": [0.1 * number for number in range(12)],
         **dict.fromkeys(("run_delay_s", "lateness_s", "memory_bytes"), [None] * 12),
     })  # fmt: skip
-    figures = derive(record, hosts, None, None, None)
+    figures = derive(record, {"hosts": hosts})
     assert figures.link_bytes == 10_000_000
     assert figures.source_cpu_s == pytest.approx(1.0)
 
@@ -192,7 +190,7 @@ def cut_after_the_stop(stored: StoredTrial) -> tuple[TrialRecord, pl.DataFrame]:
     """The trial as if no packet had come after the guest was stopped."""
     packets = stored.series("packets")
     assert packets is not None
-    phases = derive(stored.record, None, None, None, None).phases
+    phases = derive(stored.record, {}).phases
     stop_ns = next(phase.from_ns for phase in phases if phase.name == "stop-and-copy")
     assert stop_ns is not None
     return stored.record, packets.filter(packets["arrived_ns"] < stop_ns)
@@ -201,7 +199,7 @@ def cut_after_the_stop(stored: StoredTrial) -> tuple[TrialRecord, pl.DataFrame]:
 def test_a_stream_that_never_came_back_has_no_gap_and_is_named(campaign: CampaignFolder) -> None:
     stored = next(trial for trial in campaign.trials() if trial.record.plan.scenario == "vm")
     record, packets = cut_after_the_stop(stored)
-    figures = derive(record, None, None, packets, None, (0.2,))
+    figures = derive(record, {"packets": packets}, (0.2,))
     assert figures.service_gap_ms is None
     assert figures.viewers[0].service_gap_ms is None
     assert figures.viewers[0].playbacks[0].stalled_at_end
@@ -225,7 +223,7 @@ def test_one_of_two_viewers_lost_makes_the_trials_gap_unknown(campaign: Campaign
     packets = stored.series("packets")
     assert packets is not None
     record = record.model_copy(update={"plan": record.plan.model_copy(update={"viewers": 2})})
-    figures = derive(record, None, None, packets.vstack(cut.with_columns(viewer=cut["viewer"] + 1)), None)
+    figures = derive(record, {"packets": packets.vstack(cut.with_columns(viewer=cut["viewer"] + 1))})
     assert figures.viewers[0].service_gap_ms is not None
     assert figures.viewers[1].service_gap_ms is None
     assert figures.service_gap_ms is None
@@ -234,7 +232,7 @@ def test_one_of_two_viewers_lost_makes_the_trials_gap_unknown(campaign: Campaign
 def test_a_move_that_was_not_measured_counts_as_a_move_without_durations(trials: dict[str, Trialled]) -> None:
     outcome = trials["vm"].record.outcome.model_copy(update={"measured": False, "error": "the probe died"})
     record = trials["vm"].record.model_copy(update={"outcome": outcome})
-    blind = Trialled(record, derive(record, None, None, None, None))
+    blind = Trialled(record, derive(record, {}))
     table = main_table(summarise([trials["vm"], blind]), "baseline")
     assert "2 of 2 (1 measured)" in table.lines[0]
     assert blind.figures.total_s is None

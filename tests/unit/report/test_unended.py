@@ -114,7 +114,7 @@ def test_a_trials_bound_is_what_any_of_its_viewers_saw(campaign: CampaignFolder)
     plan = stored.record.plan.model_copy(update={"viewers": 2})
     record = stored.record.model_copy(update={"plan": plan, "events": events})
     lost = packets.filter(pl.col("arrived_ns") < move.called_ns + SECOND).with_columns(viewer=pl.col("viewer") + 1)
-    figures = derive(record, None, None, packets.vstack(lost), None, (0.2,))
+    figures = derive(record, {"packets": packets.vstack(lost)}, (0.2,))
     assert one_figure([viewer.service_gap_ms for viewer in figures.viewers]) is None
     assert figures.service_gap_ms is None
     assert figures.service_gap_at_least_ms == figures.viewers[1].service_gap_at_least_ms
