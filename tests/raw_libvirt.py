@@ -19,7 +19,6 @@ from tests.shared_hosts import FakePool
 from whimbrel.engines import libvirt_storage
 from whimbrel.engines.binding import libvirt, libvirt_qemu
 from whimbrel.engines.libvirt import Connection
-from whimbrel.hosts import remote
 from whimbrel.spec.hosts import HostsSpec
 from whimbrel.spec.libvirt_uri import split_libvirt_uri
 
@@ -329,8 +328,7 @@ class RawPair:
         # No event of QEMU's own comes: nothing of ours executes.
         monkeypatch.setattr(libvirt_qemu, "qemuMonitorEventRegister", lambda *_: 0)
         monkeypatch.setattr(libvirt_qemu, "qemuMonitorEventDeregister", lambda *_: None)
-        for module in (libvirt_storage, remote):
-            monkeypatch.setattr(module, "pool", self._pool)
+        monkeypatch.setattr(libvirt_storage, "pool", self._pool)
 
     def open(self, uri: str) -> Connection:
         host = {"one.example": self.a, "two.example": self.b}[split_libvirt_uri(re.sub(r"\?.*", "", uri)).host]

@@ -17,7 +17,6 @@ from whimbrel.engines import libvirt_storage
 from whimbrel.engines.hypervisor import HostMemory
 from whimbrel.engines.libvirt import Connection
 from whimbrel.errors import EngineError, SilentError
-from whimbrel.hosts import remote
 from whimbrel.spec.hosts import HostsSpec
 
 
@@ -127,8 +126,7 @@ class SharedHosts:
     def install(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """In libvirt's place."""
         monkeypatch.setattr(Connection, "open", self.open)
-        for using_pools in (libvirt_storage, remote):
-            monkeypatch.setattr(using_pools, "pool", self._pool)
+        monkeypatch.setattr(libvirt_storage, "pool", self._pool)
 
     @contextmanager
     def open(self, uri: str) -> Iterator[FakeLibvirt]:

@@ -8,18 +8,17 @@ from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 
 from whimbrel.analysis.exclusion import spoilt
-from whimbrel.errors import CapabilityError, UnsafeStateError, UsageError
+from whimbrel.errors import UnsafeStateError, UsageError
 from whimbrel.events import MORE_PLANNED, PLANNED, TRIAL_BEGUN, TRIAL_DONE, Bus, planned
 from whimbrel.hosts.site import Site
 from whimbrel.images.store import ImageStore
-from whimbrel.lab.criu_check import examine_criu
-from whimbrel.migrate.techniques import lacks
+from whimbrel.moves.fresh import Start
 from whimbrel.moves.making import make_states
 from whimbrel.moves.needs import wanted_of
 from whimbrel.moves.notes import Origin
 from whimbrel.moves.place import workplace
+from whimbrel.moves.possible import need_container_techniques
 from whimbrel.moves.starts import Starts
-from whimbrel.moves.subject import Start
 from whimbrel.records.store import CampaignFolder, StoredTrial
 from whimbrel.records.trial import Plan
 from whimbrel.spec.arms import ArmSpec
@@ -127,17 +126,8 @@ class _Member:
 
 def need_possible(spec: CampaignSpec, plans: Sequence[Plan], store: ImageStore) -> None:
     """CapabilityError when this machine cannot make a move that is planned; tried only where that depends on the machine."""
-    arms = {plan.arm for plan in plans if plan.form == "container" and plan.moves}
-    findings = examine_criu(store) if arms else []
-    for arm in sorted(arms):
-        technique = spec.in_arm(spec.find_arm(arm)[1]).migration.technique
-        reason = lacks(technique, findings)
-        if reason is not None:
-            raise CapabilityError(
-                f"a container cannot be moved between servers by {technique} here, as arm {arm!r} wants it",
-                details=reason,
-                resolution="'whimbrel techniques' lists what can be done; the form 'nested' moves it between VMs",
-            )
+    arms = sorted({plan.arm for plan in plans if plan.form == "container" and plan.moves})
+    need_container_techniques({f"arm {arm!r}": spec.in_arm(spec.find_arm(arm)[1]).migration.technique for arm in arms}, store)
 
 
 def estimate_trial_s(spec: CampaignSpec) -> float:
@@ -222,7 +212,7 @@ class Campaign:
         done: list[StoredTrial] = []
         try:
             # A lab that was left up may have the rate of another campaign's last arm.
-            self._site.shape_links(self._rate_bytes_per_s)
+            self._site.network.shape_links(self._rate_bytes_per_s)
             while len(done) < len(self._plans):
                 plan = self._plans[len(done)]
                 known = before.get(plan.order)
@@ -292,5 +282,5 @@ class Campaign:
 
     def _shape(self, spec: CampaignSpec) -> None:
         if spec.link_rate_bytes_per_s != self._rate_bytes_per_s:
-            self._site.shape_links(spec.link_rate_bytes_per_s)
+            self._site.network.shape_links(spec.link_rate_bytes_per_s)
             self._rate_bytes_per_s = spec.link_rate_bytes_per_s

@@ -24,6 +24,8 @@ from whimbrel.records.trial import Event, Plan
 log = logging.getLogger(__name__)
 
 STEP = "step"
+# A step whose words are to stay.
+NOTE = "note"
 # Data: ``source`` and ``destination``, the hosts that a move will be between.
 WATCHED = "move watched"
 # What the next move is expected to take. Data: as ``records.trial.Prediction``.
@@ -184,6 +186,10 @@ class Bus:
     def step(self, text: str) -> None:
         """Publishes, in words, what is being done now."""
         self.tell(STEP, text=text)
+
+    def note(self, text: str) -> None:
+        """Publishes what is to be remembered of what was done."""
+        self.tell(NOTE, text=text)
 
     def close(self) -> None:
         """Lets all observers have the rest, for a short time."""

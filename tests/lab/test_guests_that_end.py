@@ -112,7 +112,7 @@ def test_a_guest_that_ends_during_pre_copy(mended: Lab, states: StateStore, comm
     stored = ended_trial(mended, states, Ender(mended, "moving", command, 2.0), tmp_path / "ended", *SLOW)
     end, outcome = stored.record.end, stored.record.outcome
     assert end is not None
-    assert (end.how, end.host, end.during) == (HOWS[command][0], "a", "moving")
+    assert (end.how, end.host, end.during) == (HOWS[command][0], "a", "moving to host b")
     assert (outcome.result, outcome.runs_on) == ("unsafe", [])
     assert outcome.runs_on == where_it_runs(mended)
     assert "in the phase pre-copy of its move" in (outcome.error or "")

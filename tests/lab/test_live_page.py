@@ -12,7 +12,8 @@ from tests.browser import browser
 from tests.labs import quick
 from tests.trials import make_trial
 from whimbrel.analysis.figures import figures_of
-from whimbrel.cli.live import observed, tell_figures, wanted
+from whimbrel.api.running import tell_figures
+from whimbrel.cli.live import observed, wanted
 from whimbrel.guests.states import StateStore
 from whimbrel.lab.lab import Lab
 from whimbrel.live.beside import Beside

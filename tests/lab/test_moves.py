@@ -272,7 +272,7 @@ def test_a_viewer_that_loses_its_connection_says_so_and_comes_back(lab: Lab, sta
     configuration = {"url": f"rtmp://{lab.guest.address}/film/film.flv", "viewers": 1, "read_ahead_s": 3.0, "length_s": 240.0}
     player = Instrument(
         "player", "whimbrel.stream.player", configuration, output=tmp_path / "packets.parquet", log_file=tmp_path / "log",
-        procs_files=lab.vantage.procs_files, wrap=lab.vantage.command,
+        procs_files=lab.network.vantage.procs_files, wrap=lab.network.vantage.command,
     )  # fmt: skip
     with Connection.open(lab.hosts["a"].libvirt_uri) as connection:
         try:
@@ -323,6 +323,7 @@ def test_a_restored_guest_is_where_it_was(lab: Lab, states: StateStore) -> None:
 def test_disk_space_and_memory_of_a_server_are_its_own(lab: Lab) -> None:
     capacity = lab.hosts["b"].capacity()
     assert capacity.memory_bytes == lab.spec.servers["b"].memory_bytes
+    assert capacity.disk_bytes is not None
     assert capacity.disk_bytes > 2**30
 
 

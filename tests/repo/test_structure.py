@@ -18,8 +18,9 @@ SOURCE = PROJECT / "src" / "whimbrel"
 # Top to bottom; a module imports from rooms below its own, and within its own.
 LAYERS = [
     {"cli"},
+    {"api"},
     {"live"},
-    {"deployment", "watch"},
+    {"deployment", "own", "watch"},
     {"campaign", "density", "report"},
     {"trial"},
     {"moves"},
@@ -109,7 +110,7 @@ def test_a_hypervisor_is_a_door() -> None:
         opens += [file.name] * text.count("hypervisor_at(")
         for name in imported(file):
             assert name != "whimbrel.engines.libvirt", file
-    assert len(opens) <= 12, sorted(opens)
+    assert len(opens) <= 14, sorted(opens)
 
 
 def _code_of(file: Path) -> str:

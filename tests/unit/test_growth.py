@@ -117,7 +117,7 @@ def go_on(campaign: CampaignFolder, stored: list[StoredTrial], said: list[str]) 
                 said.append(f"{len(data['trials'])} more")
                 raise EndedError
 
-    site = cast("Site", SimpleNamespace(shape_links=lambda rate: None))
+    site = cast("Site", SimpleNamespace(network=SimpleNamespace(shape_links=lambda rate: None)))
     folder = cast("CampaignFolder", SimpleNamespace(trials=lambda: stored))
     running = Campaign(campaign.spec, campaign.plans, site, folder, Origin("a test", None), Telling())
     return [stored.record.plan for stored in running.run()]

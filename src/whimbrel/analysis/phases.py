@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from whimbrel.analysis.clocks import Conversion
-from whimbrel.records.trial import Event, TrialRecord
+from whimbrel.records.trial import ClockReading, Event, HostClock, TrialRecord
 
 _PAGE_BYTES = 4096
 PHASES = ("reservation", "pre-copy", "stop-and-copy", "commitment", "activation")
@@ -48,7 +48,11 @@ class Moment:
 
 def conversion_of(record: TrialRecord) -> Conversion:
     """The wall clock of a trial's events, from the readings around it."""
-    before, after = record.clock_before, record.clock_after
+    return between(record.clock_before, record.clock_after)
+
+
+def between(before: ClockReading, after: ClockReading) -> Conversion:
+    """The wall clock, from readings before and after."""
     return Conversion(
         first_realtime_ns=before.realtime_ns,
         first_offset_ns=before.realtime_ns - before.monotonic_ns,
@@ -60,18 +64,22 @@ def conversion_of(record: TrialRecord) -> Conversion:
 
 def timeline(record: TrialRecord) -> list[Moment]:
     """Every event in order: by QEMU's own stamp where there is one, else by when we saw it."""
-    conversion = conversion_of(record)
+    return in_order(record.events, conversion_of(record), record.host_clocks)
+
+
+def in_order(events: Sequence[Event], conversion: Conversion, clocks: Mapping[str, HostClock]) -> list[Moment]:
+    """Events on the monotonic clock; ``conversion`` is from our wall clock, and ``clocks`` say how far each host's is from it."""
     moments = [
         Moment(event, event.seen_ns if event.realtime_ns is None else
-               conversion.to_monotonic_ns(event.realtime_ns - _offset_ns(record, event)))
-        for event in record.events
+               conversion.to_monotonic_ns(event.realtime_ns - _offset_ns(clocks, event)))
+        for event in events
     ]  # fmt: skip
     return sorted(moments, key=lambda moment: moment.t_ns)
 
 
-def _offset_ns(record: TrialRecord, event: Event) -> int:
+def _offset_ns(clocks: Mapping[str, HostClock], event: Event) -> int:
     # A carrier is a machine with a clock of its own.
-    clock = record.host_clocks.get(f"carrier@{event.host}" if event.source == "carrier" else event.host or "")
+    clock = clocks.get(f"carrier@{event.host}" if event.source == "carrier" else event.host or "")
     return clock.offset_ns if clock is not None else 0
 
 

@@ -19,10 +19,12 @@ from whimbrel.cli import (
     doctor,
     explain,
     images,
+    inventory,
     lab,
     migrate,
     plan,
     predict,
+    preflight,
     profile,
     reports,
     run,
@@ -84,6 +86,9 @@ app.command()(deploy.deployed)
 app.command(cls=WithOptionalValues)(migrate.migrate)
 app.command()(migrate.abort)
 app.command()(migrate.recover)
+app.command()(preflight.preflight)
+app.command()(inventory.hosts)
+app.command()(inventory.guests)
 app.command()(density.density)
 app.command()(plan.plan)
 app.command()(reports.report)

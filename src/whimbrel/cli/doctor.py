@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from whimbrel.cli.findings import print_findings
 from whimbrel.cli.interrupts import Interrupts
 from whimbrel.errors import CapabilityError
 from whimbrel.hosts.preflight import finding as preflight
@@ -28,7 +29,6 @@ from whimbrel.system.cgroups import machine_cpus
 from whimbrel.system.topology import cores_of, write_list
 
 _MISSING = CapabilityError.exit_code
-_MARKS = {"blocks": "BLOCKS", "warns": "warns", "unseen": "not seen"}
 
 
 def doctor(
@@ -83,6 +83,4 @@ def _print(tried: list[Finding], found: list[preflight.Finding]) -> None:
     for each in tried:
         mark = "ok" if each.works else "MISSING" if each.needed else "no"
         print(f"{mark:8s}{each.name}: {each.seen}")
-    for one in sorted(found, key=lambda one: list(_MARKS).index(one.severity)):
-        print(f"\n{_MARKS[one.severity]:10s}{one.code} ({one.side}): {one.seen}")
-        print(f"{'':10s}effect: {one.effect}\n{'':10s}cure: {one.cure}")
+    print_findings(found)

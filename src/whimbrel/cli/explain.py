@@ -1,4 +1,4 @@
-"""``explain``: more about each kind of error, each exit code, each known failure of moves, and each finding of ``doctor``."""
+"""``explain``: errors, exit codes, known failures of moves, and findings of ``doctor`` and ``preflight``."""
 
 from __future__ import annotations
 

@@ -18,11 +18,11 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 class Interrupts:
     """While it is entered, a first signal raises KeyboardInterrupt and a second one ends the process.
 
-    ``then`` tells a user what follows the first. One that comes while everything is being removed anyway is noted, and raised at
-    the end.
+    ``ledger`` None: nothing was made that would have to be removed. ``then`` tells a user what follows the first. One that comes
+    while everything is being removed anyway is noted, and raised at the end.
     """
 
-    def __init__(self, ledger: Ledger, then: str = "removing what was made") -> None:
+    def __init__(self, ledger: Ledger | None, then: str = "removing what was made") -> None:
         self._ledger = ledger
         self._then = then
         self._count = 0
@@ -38,7 +38,7 @@ class Interrupts:
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
-        if kind is KeyboardInterrupt and self._ledger.entries and not self._ledger.kept:
+        if kind is KeyboardInterrupt and self._ledger is not None and self._ledger.entries and not self._ledger.kept:
             raise CleanUpError(
                 "interrupted, and not everything was removed", details=_left(), resolution="'whimbrel gc' removes it"
             )
@@ -50,7 +50,7 @@ class Interrupts:
         self._count += 1
         if self._count == 1:
             say_at_once(f"whimbrel: interrupted: {self._then} (interrupt again to stop at once)\n")
-            if self._ledger.undoing:
+            if self._ledger is not None and self._ledger.undoing:
                 return
             raise KeyboardInterrupt
         try:
@@ -60,7 +60,7 @@ class Interrupts:
             os._exit(_INCOMPLETE)
 
     def _last_words(self) -> str:
-        if self._ledger.kept:
+        if self._ledger is None or self._ledger.kept:
             return "stopped at once; a move that was under way may go on by itself: 'whimbrel recover' finds out"
         return f"stopped before everything was removed; still there, until 'whimbrel gc' removes it:\n{_left()}"
 

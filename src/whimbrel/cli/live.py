@@ -11,10 +11,9 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from whimbrel.analysis.figures import TrialFigures
 from whimbrel.cli.terminal import complain
 from whimbrel.errors import UsageError
-from whimbrel.events import FIGURES, Bus
+from whimbrel.events import Bus
 from whimbrel.live.address import Address
 from whimbrel.live.beside import Beside, Wanted
 from whimbrel.live.spans import need_sdk
@@ -23,8 +22,6 @@ from whimbrel.live.spans import need_sdk
 ANYWHERE = "127.0.0.1:0"
 _OPTIONAL = ("--live", "--metrics")
 _MOST_SAID = 3
-# Of all figures, what is told of a move once it is over.
-_TOLD = {"total_s", "qemu_downtime_ms", "blackout_ms", "reachability_gap_ms", "service_gap_ms", "transferred_bytes"}
 _ADDRESS = re.compile(r"(\[[0-9a-fA-F:.]+\]|[\w.-]*):\d{1,5}")
 
 Live = Annotated[
@@ -122,8 +119,3 @@ def observed(seen: Beside | None = None) -> Iterator[Bus]:
     finally:
         for complaint in bus.complaints:
             complain(complaint)
-
-
-def tell_figures(bus: Bus, figures: TrialFigures) -> None:
-    """Publishes what a move took."""
-    bus.tell(FIGURES, **figures.model_dump(include=_TOLD))

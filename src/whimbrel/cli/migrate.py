@@ -3,41 +3,52 @@
 from __future__ import annotations
 
 import json
-import shlex
-import sys
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated
 
 import typer
 
-from whimbrel.analysis.figures import TrialFigures, figures_of
+from whimbrel.api.moving import Move, Wish, make_move
+from whimbrel.api.moving import recover as bring_back
+from whimbrel.api.running import tell_figures, write_report
 from whimbrel.cli.deploy import Deployed
 from whimbrel.cli.goals import how_it_turned_out, migration_of, parse_goal, pick
-from whimbrel.cli.held import held
-from whimbrel.cli.live import Live, Metrics, MetricsFile, SpansTo, beside, observed, tell_figures, wanted
-from whimbrel.cli.run import write_report
+from whimbrel.cli.interrupts import Interrupts
+from whimbrel.cli.live import Live, Metrics, MetricsFile, SpansTo, beside, observed, wanted
+from whimbrel.cli.own import (
+    Address,
+    From,
+    Peer,
+    Persistent,
+    UndefineSource,
+    abort_own,
+    keeping,
+    migrate_own,
+    own_move,
+    recover_own,
+)
 from whimbrel.cli.showing import MoveShown, say_steps
 from whimbrel.cli.terminal import complain
+from whimbrel.cli.typed import as_typed
 from whimbrel.deployment.deployed import Deployment, find
-from whimbrel.deployment.moving import Moved, ask_to_abort, move
-from whimbrel.deployment.recovering import bring_back
-from whimbrel.deployment.standing import refuse_while_moved
+from whimbrel.deployment.moving import ask_to_abort
 from whimbrel.errors import MoveError, UnsafeStateError, UsageError
-from whimbrel.events import TRIAL_DONE
-from whimbrel.migrate.journal import DamagedJournalError
+from whimbrel.events import TRIAL_DONE, Bus
+from whimbrel.hosts.site import Site
+from whimbrel.live.beside import Wanted
 from whimbrel.migrate.techniques import promises_of
-from whimbrel.moves.notes import Origin
+from whimbrel.own.moving import Asked
+from whimbrel.own.sides import sides_of
 from whimbrel.predict.goals import Choice, Goal
-from whimbrel.records.store import CampaignFolder, forget_unmade
+from whimbrel.records.store import CampaignFolder
 from whimbrel.records.trial import TrialRecord
 from whimbrel.report.content import PAGE
 from whimbrel.report.quantities import spoken, written
+from whimbrel.spec.migration import MigrationSpec
 from whimbrel.spec.overrides import migration_with
-from whimbrel.system.provenance import commit
 from whimbrel.system.root import need_root
 
 _FIGURES = ("total_s", "qemu_downtime_ms", "libvirt_downtime_ms", "blackout_ms", "reachability_gap_ms", "transferred_bytes",
@@ -46,7 +57,8 @@ _FIGURES = ("total_s", "qemu_downtime_ms", "libvirt_downtime_ms", "blackout_ms",
 
 def migrate(
     name: Deployed,
-    to: Annotated[str, typer.Option(metavar="HOST", help="The host it is moved to, by its name in the file.")],
+    to: Annotated[str, typer.Option(metavar="HOST", help="The host it is moved to, by its name; with --from a URI does, too.")],
+    from_: From = None,
     technique: Annotated[str | None, typer.Option(help="How ('whimbrel techniques'); default: as its file says.")] = None,
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="An option of the move, such as max_downtime='100 ms'.")
@@ -70,47 +82,82 @@ def migrate(
     spans: SpansTo = None,
     out: Annotated[Path | None, typer.Option(help="Keep the record of the move in this folder, for 'show' and 'report'.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
+    persistent: Persistent = None,
+    undefine_source: UndefineSource = None,
+    peer: Peer = None,
+    address: Address = None,
+    take_over: Annotated[bool, typer.Option("--take-over", help="With --from: though somebody who has crashed has it.")] = False,
 ) -> int:
-    """Moves a deployed service to another host and says what the move took. Ctrl-C aborts the move, and the service stays."""
+    """Moves a deployed service to another host, or any guest between two libvirts (--from), and says what the move took.
+
+    Ctrl-C aborts the move, and the guest stays.
+    """
+    if from_ is not None:
+        if any((goal, max_gap, learn, set_clock, dry_run, out)):
+            raise UsageError("--goal, --max-gap, --learn, --dry-run, --set-clock and --out are for deployed services so far")
+        spec = migration_with(MigrationSpec(), technique, set_ or [])
+        source, destination = sides_of(from_, to, peer, address)
+        kept = keeping(persistent, undefine_source)
+        with beside(wanted(live, metrics, metrics_file, spans), f"move of {name}") as seen, observed(seen) as bus:
+            _show(bus, watch)
+            return migrate_own(Asked(name, source, destination, spec, kept, take_over, bus), as_json)
+    if (persistent, undefine_source, peer, address, take_over) != (None, None, None, None, False):
+        raise UsageError("--persistent, --undefine-source, --peer, --address and --take-over go with --from")
     need_root("a move")
     deployment = find(name)
-    refuse_while_moved(deployment)
     wish = _wish(goal, max_gap, dry_run, technique, set_)
     migration = migration_with(deployment.spec.migration, technique, set_ or [])
-    origin = Origin(command=shlex.join(["whimbrel", *sys.argv[1:]]), commit=commit())
     choice: Choice | None = None
-    asked = wanted(live, metrics, metrics_file, spans)
-    with held(deployment, "aborting the move") as site, _kept(out) as folder, beside(asked, f"move of {name}") as seen:
+
+    def chosen(site: Site) -> MigrationSpec | None:
+        nonlocal choice
+        found = migration
         if wish is not None:
             choice = pick(deployment, site, to, wish, learn or [])
             if choice.candidate is None:
                 raise MoveError(f"{name} was not moved: nothing meets the goal", details=choice.why)
             if dry_run:
                 print(choice.why)
-                return 0
+                return None
             complain(choice.why)
-            migration = migration_of(deployment, choice.candidate)
+            found = migration_of(deployment, choice.candidate)
         if set_clock:
-            migration = migration_with(migration, None, ["after=set-clock"])
-        if migration.bandwidth_note:
-            complain(f"bandwidth: {migration.bandwidth_note}")
-        with observed(seen) as bus:
-            bus.subscribe("terminal", say_steps, samples=False)
-            if watch:
-                bus.subscribe("terminal ('--watch')", MoveShown().observe)
-            moved = move(deployment, site, to, migration, folder, origin, bus)
-            figures = figures_of(moved.stored)
-            tell_figures(bus, figures)
-            bus.tell(TRIAL_DONE, order=1, arm=name, **moved.stored.record.outcome.told)
-        if seen is not None and asked.live is not None:
-            write_report(CampaignFolder.open(folder), figures=False)
-            seen.report = folder / PAGE
-    _tell(deployment, moved, figures, choice, as_json)
+            found = migration_with(found, None, ["after=set-clock"])
+        if found.bandwidth_note:
+            complain(f"bandwidth: {found.bandwidth_note}")
+        return found
+
+    moved = _moved(deployment, to, chosen, out, watch, wanted(live, metrics, metrics_file, spans))
+    if moved is None:
+        return 0
+    _tell(deployment, moved, choice, as_json)
     if isinstance(moved.error, UnsafeStateError):
         complain(f"'whimbrel recover {name}' looks at both hosts and brings it back where that is safe")
     if moved.error is not None:
         raise moved.error
     return 0
+
+
+def _show(bus: Bus, watch: bool) -> None:
+    bus.subscribe("terminal", say_steps, samples=False)
+    if watch:
+        bus.subscribe("terminal ('--watch')", MoveShown().observe)
+
+
+def _moved(deployment: Deployment, to: str, chosen: Wish, out: Path | None, watch: bool, asked: Wanted) -> Move | None:
+    """Makes the move, which is seen where that is asked for; a page that follows it ends in its report."""
+    with TemporaryDirectory(prefix="whimbrel-") as folder, beside(asked, f"move of {deployment.name}") as seen:
+        kept = Path(folder) / "move" if out is None and asked.live is not None else out
+        with observed(seen) as bus:
+            _show(bus, watch)
+            moved = make_move(deployment, to, chosen, as_typed(), kept, bus, partial(Interrupts, then="aborting the move"))
+            if moved is not None:
+                tell_figures(bus, moved.figures)
+                bus.tell(TRIAL_DONE, order=1, arm=deployment.name, **moved.record.outcome.told)
+        if seen is not None and asked.live is not None and moved is not None and kept is not None:
+            write_report(CampaignFolder.open(kept), figures=False)
+            seen.report = kept.absolute() / PAGE
+        return moved
 
 
 def _wish(goal: str | None, max_gap: str | None, dry_run: bool, technique: str | None, sets: list[str] | None) -> Goal | None:
@@ -126,9 +173,10 @@ def _wish(goal: str | None, max_gap: str | None, dry_run: bool, technique: str |
 
 def abort(name: Deployed) -> int:
     """Stops a move that is under way, and waits for its end. Exit code 1 when it was too late: then it has moved."""
-    need_root("aborting a move")
-    deployment = find(name)
-    ended = ask_to_abort(deployment)
+    own = own_move(name)
+    if own is None:
+        need_root("aborting a move")
+    ended = abort_own(own) if own is not None else ask_to_abort(find(name))
     if ended == "unsafe":
         raise UnsafeStateError(f"it is unclear where {name} runs", resolution=f"'whimbrel recover {name}'")
     if ended == "moved":
@@ -145,36 +193,23 @@ def recover(
     ] = False,
 ) -> None:
     """Brings a service whose move was interrupted to one running copy, or says why it cannot."""
-    need_root("recovering a move")
-    deployment = find(name)
-    # One that cannot be read is seen to further in.
-    with suppress(DamagedJournalError):
-        refuse_while_moved(deployment)
-    with held(deployment, "stopping; recover it again later") as site:
-        for died in site.mend():
-            complain(f"host {died} had died and was started again")
-        where = bring_back(deployment, site, boot_anew, lambda decision: complain(f"{decision.step}: {decision.why}"))
+    own = own_move(name)
+    if own is not None:
+        recover_own(own, boot_anew)
+        return
+    where = bring_back(
+        name,
+        boot_anew=boot_anew,
+        told=lambda decision: complain(f"{decision.step}: {decision.why}"),
+        mended=lambda host: complain(f"host {host} had died and was started again"),
+        guard=partial(Interrupts, then="stopping; recover it again later"),
+    )
     print(f"{name} runs on host {where}, and nowhere else")
 
 
-@contextmanager
-def _kept(out: Path | None) -> Iterator[Path]:
-    """Where the record is written: kept when asked for."""
-    if out is not None:
-        ours = not out.exists()
-        try:
-            yield out.absolute()
-        finally:
-            if ours:
-                forget_unmade(out)
-        return
-    with tempfile.TemporaryDirectory(prefix="whimbrel-") as folder:
-        yield Path(folder)
-
-
-def _tell(deployment: Deployment, moved: Moved, figures: TrialFigures, choice: Choice | None, as_json: bool) -> None:
+def _tell(deployment: Deployment, moved: Move, choice: Choice | None, as_json: bool) -> None:
     """The figures of a move; of one that failed, what is known."""
-    record = moved.stored.record
+    record, figures = moved.record, moved.figures
     values = {key: getattr(figures, key) for key in _FIGURES}
     if figures.guest_clock_set_ms is not None:
         values["guest_clock_set_ms"] = figures.guest_clock_set_ms

@@ -29,8 +29,7 @@ def run_watched(
     folder = CampaignFolder.open(path) if resumed else CampaignFolder.create(path, spec, command, plans)
     origin = Origin(command=command, commit=commit(), registration=folder.registration)
     with Steps(len(plans), estimate_campaign_s(spec, plans) / len(plans)) as steps:
-        for _ in range(folder.made):
-            steps.skip()
+        steps.skip(folder.made)
         try:
             with observed(seen) as bus:
                 bus.subscribe("terminal", CampaignBar(steps, len(plans)).observe, samples=False)

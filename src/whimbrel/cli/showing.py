@@ -12,7 +12,7 @@ from rich.text import Text
 
 from whimbrel.cli.streams import say_at_once
 from whimbrel.cli.terminal import Steps, notice
-from whimbrel.events import MORE_PLANNED, STEP, TRIAL_BEGUN, TRIAL_DONE, Published, Sample
+from whimbrel.events import MORE_PLANNED, NOTE, PLANNED, STEP, TRIAL_BEGUN, TRIAL_DONE, Published, Sample
 from whimbrel.live.picture import Picture
 from whimbrel.plain_text import visible
 from whimbrel.records.trial import Event
@@ -30,7 +30,7 @@ def say_steps(news: Sequence[Published]) -> None:
     """Says each step on stderr, for commands without a bar."""
     say = notice()
     for each in news:
-        if isinstance(each, Event) and each.name == STEP:
+        if isinstance(each, Event) and each.name in (STEP, NOTE):
             say(each.data["text"])
 
 
@@ -162,6 +162,10 @@ class CampaignBar:
         data = event.data
         if event.name == STEP:
             self._steps.step(data["text"])
+        elif event.name == NOTE:
+            self._steps.note(data["text"])
+        elif event.name == PLANNED:
+            self._steps.skip(sum(trial["made"] for trial in data["trials"]))
         elif event.name == TRIAL_BEGUN:
             self._began_ns = event.seen_ns
             block = f"block {data['block']}" if data["block"] else "warm-up"

@@ -6,18 +6,19 @@ import logging
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
 
-from whimbrel.deployment.bringing_up import AnySite, guest_of
+from whimbrel.deployment.bringing_up import guest_of
 from whimbrel.deployment.deployed import Deployment
-from whimbrel.deployment.standing import places_of, refuse_while_moved, request_for
+from whimbrel.deployment.standing import places_of, refuse_while_moved, subject_of
 from whimbrel.durable import put_aside
 from whimbrel.errors import SilentError, UnsafeStateError
 from whimbrel.guests import guest as the_guest
 from whimbrel.hosts.host import Place
-from whimbrel.migrate.cold import BOOT_THERE, SHUTTING_DOWN
+from whimbrel.hosts.site import Site
+from whimbrel.migrate.cold import SHUTTING_DOWN
 from whimbrel.migrate.container.sides import ContainerSides
+from whimbrel.migrate.intentions import intention_of, interrupted_move, is_shutting_down
 from whimbrel.migrate.journal import (
     BOOTED_ANEW,
-    POST_COPY,
     DamagedJournalError,
     History,
     note_booted_anew,
@@ -25,7 +26,7 @@ from whimbrel.migrate.journal import (
     read_history,
 )
 from whimbrel.migrate.recover import Sides, VmSides, recover
-from whimbrel.migrate.recovery import Decision, Intention
+from whimbrel.migrate.recovery import Decision
 from whimbrel.migrate.storage import MAKING_DISK
 from whimbrel.migrate.technique import MoveRequest
 from whimbrel.migrate.verify import exactly_one
@@ -36,7 +37,7 @@ log = logging.getLogger(__name__)
 _BOOT_S = 300.0
 
 
-def bring_back(deployment: Deployment, site: AnySite, boot_anew: bool, told: Callable[[Decision], None]) -> str:
+def bring_back(deployment: Deployment, site: Site, boot_anew: bool, told: Callable[[Decision], None]) -> str:
     """The host on which its one copy runs in the end. Also of use where no move is known: something else may have gone wrong.
 
     UsageError when its move is still driven by somebody, UnsafeStateError when there can be no running copy.
@@ -46,11 +47,11 @@ def bring_back(deployment: Deployment, site: AnySite, boot_anew: bool, told: Cal
     except DamagedJournalError as damaged:
         return _only_look(deployment, site, damaged)
     refuse_while_moved(deployment)
-    interrupted = _interrupted(history)
+    interrupted = interrupted_move(history)
     with ExitStack() as holding:
         places = places_of(deployment, site, holding)
         migration = interrupted.intent.spec if interrupted is not None else deployment.spec.migration
-        request = request_for(deployment, site, migration, _way(deployment, site, history), places)
+        request = subject_of(deployment, site, migration, _way(deployment, site, history), places).request
         _refuse_a_third_copy(deployment, site, request, places)
         where = _bring_back(deployment, request, history, boot_anew, told)
     if interrupted is not None:
@@ -59,7 +60,7 @@ def bring_back(deployment: Deployment, site: AnySite, boot_anew: bool, told: Cal
     return where
 
 
-def _only_look(deployment: Deployment, site: AnySite, damaged: DamagedJournalError) -> str:
+def _only_look(deployment: Deployment, site: Site, damaged: DamagedJournalError) -> str:
     """Without its journal nobody knows which copy may go on, so nothing is done but to see that one runs alone."""
     with ExitStack() as holding:
         try:
@@ -77,12 +78,12 @@ def _only_look(deployment: Deployment, site: AnySite, damaged: DamagedJournalErr
 def _bring_back(
     deployment: Deployment, request: MoveRequest, history: History | None, boot_anew: bool, told: Callable[[Decision], None]
 ) -> str:
-    interrupted = _interrupted(history)
+    interrupted = interrupted_move(history)
     intention = intention_of(history, boot_anew)
     sides: Sides = (
         ContainerSides(request)
         if request.carriers is not None
-        else VmSides(request, deployment.description or "", intention.switched, _shutting_down(interrupted))
+        else VmSides(request, deployment.description or "", intention.switched, is_shutting_down(interrupted))
     )
 
     def about_to_boot() -> None:
@@ -99,11 +100,7 @@ def _bring_back(
     return where
 
 
-def _interrupted(history: History | None) -> History | None:
-    return history if history is not None and history.ended is None else None
-
-
-def _way(deployment: Deployment, site: AnySite, history: History | None) -> tuple[HostName, HostName]:
+def _way(deployment: Deployment, site: Site, history: History | None) -> tuple[HostName, HostName]:
     """From where it was before the interrupted move, or where the last one left it, or where it was put; to the other host."""
     if history is None:
         return deployment.on, next(name for name in site.hosts if name != deployment.on)
@@ -111,7 +108,7 @@ def _way(deployment: Deployment, site: AnySite, history: History | None) -> tupl
     return (there, here) if history.ended == "moved" else (here, there)
 
 
-def _refuse_a_third_copy(deployment: Deployment, site: AnySite, request: MoveRequest, places: Mapping[HostName, Place]) -> None:
+def _refuse_a_third_copy(deployment: Deployment, site: Site, request: MoveRequest, places: Mapping[HostName, Place]) -> None:
     """UnsafeStateError when there is one on a host that had no part in its last move: nobody of ours put it there."""
     others = [place for place in places.values() if place.name not in (request.source.name, request.destination.name)]
     for place in others:
@@ -131,24 +128,3 @@ def _see_to_its_service(where: str, request: MoveRequest) -> None:
         agent = the_guest.agent_on(host, request.guest, holding)
         agent.wait(_BOOT_S)
         request.after_boot(agent)
-
-
-def _shutting_down(interrupted: History | None) -> bool:
-    return interrupted is not None and interrupted.has(SHUTTING_DOWN) and not interrupted.has("powered off")
-
-
-def intention_of(history: History | None, boot_anew: bool) -> Intention:
-    """What is asked for and what the journal tells of a move, as ``recovery.decide`` takes it."""
-    booted = history is not None and history.has(BOOTED_ANEW)
-    interrupted = _interrupted(history)
-    if interrupted is None:
-        return Intention(boot_anew=boot_anew, booted=booted)
-    spec = interrupted.intent.spec
-    left_to_restart = spec.technique == "restart" and interrupted.has("leave")
-    # Once it was booted there, only a disk that both hosts see is certain to be the newest.
-    off = interrupted.has(SHUTTING_DOWN) and not (interrupted.has(BOOT_THERE) and spec.storage != "shared")
-    # virsh gives its own order to switch, and writes nothing down.
-    by_virsh = spec.by == "virsh" and spec.technique == "pre-post-copy"
-    return Intention(
-        switched=interrupted.has(POST_COPY) or by_virsh, between=off or left_to_restart, boot_anew=boot_anew, booted=booted
-    )

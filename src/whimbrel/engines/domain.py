@@ -10,77 +10,11 @@ from typing import Any
 
 from whimbrel.engines.binding import explained, libvirt, libvirt_qemu
 from whimbrel.engines.hypervisor import Guest, MoveFigures, MoveOptions, MoveStage, Progress
+from whimbrel.engines.libvirt_moves import flags_of, parameters_of, progress_of, stage_of
 from whimbrel.errors import CapabilityError, EngineError, NoGuestError, RefusedError
 
 # libvirt's name of the node that a move copies a disk to begins so.
 _COPIED_TO = "migration-"
-
-
-# QEMU's words (query-migrate) for how far a move has come.
-_STAGES: dict[str, MoveStage] = {
-    "active": "under way",
-    "postcopy-active": "memory follows",
-    "postcopy-recover": "memory follows",
-    "postcopy-recover-setup": "memory follows",
-    "postcopy-paused": "broken off",
-    "completed": "all sent",
-}
-# libvirt's names (VIR_DOMAIN_JOB_MEMORY_..., VIR_DOMAIN_JOB_DISK_...) for what we keep of a move's job.
-_PROGRESS = {
-    "iteration": "memory_iteration",
-    "transferred_bytes": "memory_processed",
-    "remaining_bytes": "memory_remaining",
-    "total_bytes": "memory_total",
-    "dirty_pages_per_s": "memory_dirty_rate",
-    "normal_pages": "memory_normal",
-    "constant_pages": "memory_constant",
-    "disk_total_bytes": "disk_total",
-    "disk_transferred_bytes": "disk_processed",
-    "disk_remaining_bytes": "disk_remaining",
-    "throttle_percent": "auto_converge_throttle",
-}
-
-
-def progress_of(stats: dict[str, int]) -> Progress:
-    """From the statistics of a job, as libvirt reports them."""
-    return Progress(**{ours: stats.get(theirs) for ours, theirs in _PROGRESS.items()})
-
-
-def flags_of(options: MoveOptions) -> int:
-    """The options as libvirt's ``virDomainMigrateFlags``."""
-    flags: int = libvirt.VIR_MIGRATE_PEER2PEER | libvirt.VIR_MIGRATE_ABORT_ON_ERROR
-    for wanted, flag in (
-        (options.live, libvirt.VIR_MIGRATE_LIVE),
-        (options.post_copy, libvirt.VIR_MIGRATE_POSTCOPY),
-        (options.auto_converge, libvirt.VIR_MIGRATE_AUTO_CONVERGE),
-        (options.compression is not None, libvirt.VIR_MIGRATE_COMPRESSED),
-        (options.connections > 1, libvirt.VIR_MIGRATE_PARALLEL),
-        (options.tls, libvirt.VIR_MIGRATE_TLS),
-        (options.resume, libvirt.VIR_MIGRATE_POSTCOPY_RESUME),
-        (options.storage == "full", libvirt.VIR_MIGRATE_NON_SHARED_DISK),
-        (options.storage == "incremental", libvirt.VIR_MIGRATE_NON_SHARED_INC),
-    ):
-        flags |= flag if wanted else 0
-    return flags
-
-
-def parameters_of(options: MoveOptions) -> dict[str, Any]:
-    """The options as the typed parameters of virDomainMigrateToURI3; its bandwidth is in whole MiB/s."""
-    found: dict[str, Any] = {
-        libvirt.VIR_MIGRATE_PARAM_URI: options.move_uri,
-        libvirt.VIR_MIGRATE_PARAM_BANDWIDTH: options.bandwidth_mib_per_s,
-    }
-    if options.destination_xml is not None:
-        found[libvirt.VIR_MIGRATE_PARAM_DEST_XML] = options.destination_xml
-    if options.tls and options.certificate_name is not None:
-        found[libvirt.VIR_MIGRATE_PARAM_TLS_DESTINATION] = options.certificate_name
-    if options.post_copy:
-        found[libvirt.VIR_MIGRATE_PARAM_BANDWIDTH_POSTCOPY] = options.bandwidth_mib_per_s
-    if options.compression is not None:
-        found[libvirt.VIR_MIGRATE_PARAM_COMPRESSION] = options.compression
-    if options.connections > 1:
-        found[libvirt.VIR_MIGRATE_PARAM_PARALLEL_CONNECTIONS] = options.connections
-    return found
 
 
 def qemu_of(guest: Guest) -> Domain:
@@ -103,6 +37,11 @@ class Domain:
 
     def _explained(self, what: str) -> AbstractContextManager[None]:
         return explained(what, self._raw.connect(), self._raw)
+
+    @property
+    def raw(self) -> Any:
+        """libvirt's own domain, for the other modules of this room."""
+        return self._raw
 
     @property
     def uuid(self) -> str:
@@ -166,7 +105,7 @@ class Domain:
     def move_stage(self) -> MoveStage | None:
         """What QEMU here says of its move (query-migrate); None where there is none."""
         status: str | None = self.monitor("query-migrate").get("status")
-        return None if status is None else _STAGES.get(status, "other")
+        return stage_of(status)
 
     def move_figures(self) -> MoveFigures | None:
         """QEMU gives its downtime only when the move has completed; before that the key is absent or an expectation."""
@@ -174,6 +113,13 @@ class Domain:
         if answer.get("status") != "completed":
             return None
         return MoveFigures(int(answer["downtime"]) if "downtime" in answer else None, answer.get("ram"))
+
+    def move_blockers(self) -> tuple[str, ...] | None:
+        """QEMU's own reasons not to move it (query-migrate, since QEMU 6.0); None where it does not say."""
+        try:
+            return tuple(map(str, self.monitor("query-migrate").get("blocked-reasons", ())))
+        except RefusedError:
+            return None
 
     def settings(self) -> tuple[dict[str, Any], list[str]]:
         """QEMU's migration parameters, and those of its migration capabilities that are on."""
@@ -362,3 +308,54 @@ class Domain:
         """Its description as text, as a destination may be given it (``destination_xml``)."""
         with self._explained(f"describe {self.name}"):
             return str(self._raw.XMLDesc(libvirt.VIR_DOMAIN_XML_MIGRATABLE))
+
+    @property
+    def persistent(self) -> bool:
+        """Whether libvirt keeps its description when it is off."""
+        with self._explained(f"tell whether it keeps {self.name}"):
+            return bool(self._raw.isPersistent())
+
+    @property
+    def definition(self) -> str:
+        """The description that libvirt keeps."""
+        with self._explained(f"describe {self.name}"):
+            return str(self._raw.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE))
+
+    @property
+    def autostart(self) -> bool:
+        """Whether libvirt starts it when it starts itself."""
+        with self._explained(f"tell whether {self.name} starts by itself"):
+            return bool(self._raw.autostart())
+
+    def set_autostart(self, on: bool) -> None:
+        """Has libvirt start it when it starts itself, or not."""
+        with self._explained(f"let {self.name} start by itself"):
+            self._raw.setAutostart(int(on))
+
+    def read_note(self, namespace: str) -> str | None:
+        """An element of the metadata of the running domain."""
+        return self._note(namespace, libvirt.VIR_DOMAIN_AFFECT_LIVE)
+
+    def _note(self, namespace: str, where: int) -> str | None:
+        try:
+            with self._explained(f"read the metadata of {self.name}"):
+                return str(self._raw.metadata(libvirt.VIR_DOMAIN_METADATA_ELEMENT, namespace, where))
+        except RefusedError as error:
+            if error.number == libvirt.VIR_ERR_NO_DOMAIN_METADATA:
+                return None
+            raise
+
+    def write_note(self, namespace: str, prefix: str, element: str) -> None:
+        """Into the metadata of the running domain."""
+        self._write(namespace, prefix, element, libvirt.VIR_DOMAIN_AFFECT_LIVE)
+
+    def remove_note(self, namespace: str) -> None:
+        """A destination that keeps the description of a domain takes it over from the running one, note and all."""
+        if self.active and self._note(namespace, libvirt.VIR_DOMAIN_AFFECT_LIVE) is not None:
+            self._write(namespace, None, None, libvirt.VIR_DOMAIN_AFFECT_LIVE)
+        if self.persistent and self._note(namespace, libvirt.VIR_DOMAIN_AFFECT_CONFIG) is not None:
+            self._write(namespace, None, None, libvirt.VIR_DOMAIN_AFFECT_CONFIG)
+
+    def _write(self, namespace: str, prefix: str | None, element: str | None, where: int) -> None:
+        with self._explained(f"write the metadata of {self.name}"):
+            self._raw.setMetadata(libvirt.VIR_DOMAIN_METADATA_ELEMENT, element, prefix, namespace, where)

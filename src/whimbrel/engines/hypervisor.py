@@ -59,7 +59,8 @@ class MoveOptions:
 
     ``resume`` goes on with a post-copy move that stopped in the middle; all else must be as it was.
     With ``storage`` moved along, every disk that can be written to is copied before memory is sent; the destination's images must
-    be there. ``destination_xml`` describes the guest there, where that differs. ``certificate_name`` is whom the destination's
+    be there. ``persist`` has the destination keep its description, and ``undefine_source`` the source forget it.
+    ``destination_xml`` describes the guest there, where that differs. ``certificate_name`` is whom the destination's
     certificate must be for; None: for the host in ``move_uri``.
     """
 
@@ -76,6 +77,8 @@ class MoveOptions:
     resume: bool = False
     storage: Literal["shared", "full", "incremental"] = "shared"
     destination_xml: str | None = None
+    persist: bool = False
+    undefine_source: bool = False
 
 
 @dataclass(frozen=True)
@@ -197,7 +200,35 @@ class GuestArrival(Protocol):
         """Whether all of it has come, by the hypervisor's own word; EngineError when it does not say."""
 
 
-class Guest(GuestLife, GuestMove, GuestArrival, Protocol):
+class GuestKeeping(Protocol):
+    """What a host keeps of a guest beside running it."""
+
+    @property
+    def persistent(self) -> bool:
+        """Whether its host keeps its description when it is off."""
+
+    @property
+    def definition(self) -> str:
+        """The description that its host keeps, as text, without secrets; of one that is not kept, what it would be."""
+
+    @property
+    def autostart(self) -> bool:
+        """Whether its host starts it when the host itself starts."""
+
+    def set_autostart(self, on: bool) -> None:
+        """Has its host start it when the host itself starts, or not."""
+
+    def read_note(self, namespace: str) -> str | None:
+        """An element (XML) that somebody has put into its description while it runs; None when there is none."""
+
+    def write_note(self, namespace: str, prefix: str, element: str) -> None:
+        """Puts an element into its description as it runs; what its host keeps stays as it is."""
+
+    def remove_note(self, namespace: str) -> None:
+        """Takes it out again, also of what its host keeps; nothing happens when there is none."""
+
+
+class Guest(GuestLife, GuestMove, GuestArrival, GuestKeeping, Protocol):
     """A guest on a host."""
 
     @property
@@ -244,6 +275,9 @@ class Hypervisor(Protocol):
 
     def find(self, uuid: str) -> Guest | None:
         """The guest of this UUID, running or not; None when there is none. A name alone may be that of somebody else's guest."""
+
+    def find_named(self, name: str) -> Guest | None:
+        """The guest of this name, running or not; None when there is none."""
 
     def running(self) -> Sequence[Guest]:
         """Every guest that is active on the host, whoever it belongs to."""

@@ -222,6 +222,14 @@ class Connection:
         except NoGuestError:
             return None
 
+    def find_named(self, name: str) -> Domain | None:
+        """The domain of this name, running or not; None when there is none."""
+        try:
+            with self._explained(f"look for the guest {name}"):
+                return Domain(self._raw.lookupByName(name))
+        except NoGuestError:
+            return None
+
     def running(self) -> list[Domain]:
         """Every guest that is active on the host, whoever it belongs to."""
         with self._explained("list domains"):

@@ -15,12 +15,13 @@ from whimbrel.guests.readiness import wait_for_ports
 from whimbrel.hosts.host import Host
 from whimbrel.hosts.identity import GuestIdentity
 from whimbrel.hosts.inside import Inside
-from whimbrel.hosts.site import Accelerator, OwnDisk, Site
+from whimbrel.hosts.site import Accelerator, OwnDisk, Site, guests_of
 from whimbrel.spec.service import DirtierSpec, GuestSpec
 from whimbrel.system.deadline import Deadline, wait_until
 from whimbrel.system.memory import read_meminfo
 
 _BOOT_S = 300.0
+_RESTORED_S = 30.0
 _CHUNK_BYTES = 4 * 2**20
 WITNESS_PORT = 7777
 _WITNESS_PAGES = 1024
@@ -45,7 +46,7 @@ def plan_domain(
     payload: Path | None = None,
 ) -> DomainPlan:
     """The description of a VM of the site; the same for every trial, so that a saved state fits."""
-    files = site.files_of(identity)
+    files = site.files.of(identity)
     disks = [Disk(files.disk, "vda", "qcow2"), Disk(files.image(film / "disk.raw"), "vdb", "raw", readonly=True)]
     if payload is not None:
         disks.append(Disk(files.image(payload / "disk.raw"), "vdc", "raw", readonly=True))
@@ -59,16 +60,16 @@ def plan_domain(
         initrd=files.image(kernel_folder / "initrd.img"),
         kernel_options=(
             "root=/dev/vda", "rw", "console=ttyS0", "loglevel=4", "net.ifnames=0", "systemd.show_status=false",
-            f"whimbrel.address={identity.address}/{site.prefix_length}",
+            f"whimbrel.address={identity.address}/{site.network.prefix_length}",
             # A kernel that panics before it knows the device for it (domain_xml) resets at once, which is seen as well.
             "panic=-1",
         ),
         mac=identity.mac,
-        bridge=site.bridge,
-        emulator=site.emulator,
+        bridge=site.network.bridge,
+        emulator=site.platform.emulator,
         console_log=f"/var/log/libvirt/qemu/{identity.name}-console.log",
         disks=tuple(disks),
-        cpu_model=site.cpu_model,
+        cpu_model=site.platform.cpu_model,
     )  # fmt: skip
 
 
@@ -100,15 +101,18 @@ def agent_on(host: Host, guest: GuestIdentity, holding: ExitStack) -> GuestAgent
 
 
 def own_disks(site: Site, guest: GuestIdentity, source: Host, destination: Host) -> tuple[OwnDisk, OwnDisk]:
-    """The guest's disk on either host, where neither sees the other's."""
-    return site.own_disk(guest, source), site.own_disk(guest, destination)
+    """The guest's disk on either host, where neither sees the other's; UsageError where hosts have no place of their own."""
+    here, there = site.files.own_disk(guest, source), site.files.own_disk(guest, destination)
+    if here is None or there is None:
+        raise UsageError("hosts by URI have no storage of their own yet", resolution="leave 'migration.storage' at shared")
+    return here, there
 
 
 def refuse_another(site: Site) -> None:
     """UsageError when a guest of ours is there already, left by someone who wanted to look at it."""
     for host in site.hosts.values():
         with host.hypervisor() as connection:
-            for guest in site.guests:
+            for guest in guests_of(site):
                 if connection.find(guest.uuid) is not None:
                     raise UsageError(
                         f"host {host.name} already has the guest {guest}",
@@ -121,7 +125,7 @@ def what_is_left(site: Site) -> str:
     found = []
     for host in site.hosts.values():
         with host.hypervisor() as connection:
-            for guest in site.guests:
+            for guest in guests_of(site):
                 domain = connection.find(guest.uuid)
                 if domain is not None:
                     how = "as it crashed" if domain.crashed else "and runs" if domain.executing else "and stands still"
@@ -145,12 +149,27 @@ def restore(
     own: OwnDisk | None = None,
     keep_when_it_crashes: bool = False,
 ) -> tuple[GuestAgent, float]:
-    """Starts the guest on a host from a saved state, disk and clock set right; also says in how many seconds it started.
+    """Starts the guest on a host from a saved state, as every trial does: its memory at hand, its clock set right.
 
-    Its disk lies where both hosts see it, or in ``own``: then the saved description is told so. ``keep_when_it_crashes`` leaves
+    In how many seconds, it says too. Its disk lies where both hosts see it, or in ``own``. ``keep_when_it_crashes`` leaves
     its QEMU and memory as they are when it panics.
     """
-    files = site.files_of(guest)
+    saved, description = lay_out(site, connection, guest, state, own, keep_when_it_crashes)
+    _make_alike(site, state)
+    began_s = time.monotonic()
+    started = start_saved(connection, guest, saved, description)
+    took_s = time.monotonic() - began_s
+    agent = GuestAgent(started)
+    agent.wait(_RESTORED_S)
+    agent.set_clock()
+    return agent, took_s
+
+
+def lay_out(
+    site: Site, connection: Hypervisor, guest: GuestIdentity, state: Path, own: OwnDisk | None, keep_when_it_crashes: bool
+) -> tuple[str, str | None]:
+    """Puts the disk of a saved state in its place; where the host finds the rest, and a description that differs, or None."""
+    files = site.files.of(guest)
     saved = files.image(state / "memory.save")
     description: str | None = None
     if own is None:
@@ -160,28 +179,32 @@ def restore(
         description = with_disk_at(connection.saved_description(saved), files.disk, own.path)
     if keep_when_it_crashes:
         description = kept_when_it_crashes(description or connection.saved_description(saved))
+    return saved, description
+
+
+def start_saved(connection: Hypervisor, guest: GuestIdentity, saved: str, description: str | None = None) -> Guest:
+    """Starts a guest from a file with its state, and nothing else; ``description`` counts instead of the saved one."""
+    connection.restore(saved, description)
+    started = connection.find(guest.uuid)
+    if started is None:
+        raise GuestError("the restored guest is not there", resolution="look at the host's libvirt log")
+    return started
+
+
+def _make_alike(site: Site, state: Path) -> None:
+    """What makes each start from a state like every other one: its file in memory, and memory at hand for the guest."""
     _bring_into_page_cache(state / "memory.save")
     keep_memory_for(site, state)
-    if site.standby_memory is not None:
-        site.standby_memory.release()
-    began_s = time.monotonic()
-    connection.restore(saved, description)
-    took_s = time.monotonic() - began_s
-    domain = connection.find(guest.uuid)
-    if domain is None:
-        raise GuestError("the restored guest is not there", resolution="look at the host's libvirt log")
-    agent = GuestAgent(domain)
-    agent.wait(30)
-    agent.set_clock()
-    return agent, took_s
+    if site.accounting.standby_memory is not None:
+        site.accounting.standby_memory.release()
 
 
 def keep_memory_for(site: Site, state: Path) -> None:
     """Holds the memory that a guest restored from this state will take, until it is restored; elsewhere than here, nothing."""
-    if site.standby_memory is None:
+    if site.accounting.standby_memory is None:
         return
     # QEMU takes huge pages, and fills some of them only in part.
-    site.standby_memory.hold((state / "memory.save").stat().st_size * 5 // 4)
+    site.accounting.standby_memory.hold((state / "memory.save").stat().st_size * 5 // 4)
 
 
 def _bring_into_page_cache(file: Path) -> None:

@@ -29,7 +29,7 @@ Prepare = Callable[[GuestAgent], dict[str, Any]]
 
 def make_state(site: Site, guest: GuestIdentity, plan: DomainPlan, below: Path, out: Path, prepare: Prepare) -> None:
     """Boots over ``below``, prepares, settles and saves; leaves memory, disk and ``state.json`` in ``out``."""
-    files = site.files_of(guest)
+    files = site.files.of(guest)
     files.new_disk(below, _format(below))
 
     def use(domain: Guest, agent: GuestAgent) -> None:
@@ -48,7 +48,7 @@ def make_disk(
     site: Site, guest: GuestIdentity, plan: DomainPlan, below: Path, out: Path, prepare: Callable[[GuestAgent], None]
 ) -> None:
     """Boots over ``below``, prepares, and powers off; leaves the disk in ``out``."""
-    files = site.files_of(guest)
+    files = site.files.of(guest)
     files.new_disk(below, _format(below))
 
     def use(domain: Guest, agent: GuestAgent) -> None:

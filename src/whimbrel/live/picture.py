@@ -16,6 +16,7 @@ from whimbrel.analysis.phases import STORAGE, Moment, Phase, container_phases, p
 from whimbrel.events import (
     FIGURES,
     MORE_PLANNED,
+    NOTE,
     PLANNED,
     PREDICTED,
     STEP,
@@ -244,7 +245,7 @@ def rate(before: float | None, now: float | None, span_s: float) -> float | None
 
 
 _HANDLERS = {
-    STEP: Picture._on_step, WATCHED: Picture._on_watched, PREDICTED: Picture._on_predicted, FIGURES: Picture._on_figures,
-    PLANNED: Picture._on_planned, TRIAL_BEGUN: Picture._on_trial_begun, TRIAL_DONE: Picture._on_trial_done,
-    MORE_PLANNED: Picture._on_more_planned,
+    STEP: Picture._on_step, NOTE: Picture._on_step, WATCHED: Picture._on_watched, PREDICTED: Picture._on_predicted,
+    FIGURES: Picture._on_figures, PLANNED: Picture._on_planned, TRIAL_BEGUN: Picture._on_trial_begun,
+    TRIAL_DONE: Picture._on_trial_done, MORE_PLANNED: Picture._on_more_planned,
 }  # fmt: skip

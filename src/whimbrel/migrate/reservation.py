@@ -23,7 +23,7 @@ from whimbrel.durable import put_aside, replace_text
 from whimbrel.errors import ReservationError
 from whimbrel.hosts.host import Host
 from whimbrel.spec.lab import QEMU_OVERHEAD_BYTES
-from whimbrel.system.places import home, make_private
+from whimbrel.system.places import bookings_folder, make_private
 from whimbrel.system.process import ProcessId
 from whimbrel.units import format_bytes
 
@@ -75,6 +75,8 @@ def _check(host: Host, wanted: Booking, others: list[Booking]) -> None:
         ("memory", wanted.memory_bytes, free.memory_bytes, [other.memory_bytes for other in others]),
         ("disk", wanted.disk_bytes, free.disk_bytes, [other.disk_bytes for other in others]),
     ):
+        if there is None:
+            continue
         available = there - sum(booked)
         if asked > available:
             claims = ", ".join(
@@ -99,7 +101,7 @@ def _check(host: Host, wanted: Booking, others: list[Booking]) -> None:
 @contextmanager
 def _bookings(host: Host) -> Iterator[list[Booking]]:
     """The host's valid bookings, under its lock; what the caller makes of the list is what is kept."""
-    folder = home() / "bookings"
+    folder = bookings_folder()
     make_private(folder)
     name = hashlib.sha256(host.libvirt_uri.encode()).hexdigest()[:16]
     with (folder / f"{name}.lock").open("a") as lock:

@@ -36,6 +36,7 @@ class MoveRequest:
 
     ``carriers`` are what a container moves between, source and destination; ``disks`` are the guest's disk on source and
     destination, when it moves along. ``after_boot`` starts the service again after a technique that boots the guest anew.
+    ``persist`` has the destination keep the guest's description, ``undefine_source`` the source forget it.
     ``told_to_abort`` is asked again and again whether the move is to end where it began; it is heeded until the point of no
     return, and not after it. ``ended`` says how the guest has ended by itself, None as long as it has not: then nobody waits for
     a copy to go on.
@@ -50,6 +51,8 @@ class MoveRequest:
     carriers: tuple[Carrier, Carrier] | None = None
     disks: tuple[OwnDisk, OwnDisk] | None = None
     after_boot: Callable[[GuestAgent], None] = lambda agent: None
+    persist: bool = False
+    undefine_source: bool = False
     told_to_abort: Callable[[], bool] = lambda: False
     ended: Callable[[], str | None] = lambda: None
 

@@ -74,6 +74,11 @@ class MigrationEvents:
         self._foretold: int | None = None
 
     @property
+    def way(self) -> tuple[str, str]:
+        """The names of source and destination."""
+        return self._hosts[0].name, self._hosts[1].name
+
+    @property
     def job(self) -> dict[str, int | None] | None:
         """The last row of the job's series; None before the first."""
         return self._job[-1] if self._job else None

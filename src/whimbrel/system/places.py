@@ -20,6 +20,16 @@ def home() -> Path:
     return Path(os.environ.get("WHIMBREL_HOME", "/var/lib/whimbrel")).absolute()
 
 
+def user_state() -> Path:
+    """What a user's own moves leave: ``$XDG_STATE_HOME/whimbrel`` (XDG Base Directory Specification 0.8)."""
+    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state").absolute() / "whimbrel"
+
+
+def bookings_folder() -> Path:
+    """Root's lie with all else that is root's, a user's with the user."""
+    return (home() if os.geteuid() == 0 else user_state()) / "bookings"
+
+
 def make_private(folder: Path) -> None:
     """Makes a folder that its owner alone may enter, whatever the umask; one that is there is closed to all others."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -156,5 +156,5 @@ def test_every_error_and_exit_code_is_explained(capsys: pytest.CaptureFixture[st
 def test_a_shell_can_complete_commands() -> None:
     script = whimbrel("--show-completion", "bash", env={"_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"})
     assert "_WHIMBREL_COMPLETE=complete_bash" in script.stdout, script.stderr
-    asked = {"_WHIMBREL_COMPLETE": "complete_bash", "COMP_WORDS": "whimbrel pre", "COMP_CWORD": "1"}
+    asked = {"_WHIMBREL_COMPLETE": "complete_bash", "COMP_WORDS": "whimbrel pred", "COMP_CWORD": "1"}
     assert whimbrel(env=asked).stdout.split() == ["predict"]

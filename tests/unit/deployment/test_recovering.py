@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.fakes import FakeJournal
-from whimbrel.deployment.recovering import intention_of
+from whimbrel.migrate.intentions import intention_of
 from whimbrel.migrate.journal import WrittenJournal, note_booted_anew, note_end, read_history
 from whimbrel.migrate.recovery import Intention
 from whimbrel.spec.migration import MigrationSpec

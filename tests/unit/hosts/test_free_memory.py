@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.fakes import GUEST, FakeHost
+from whimbrel.engines import libvirt_storage
 from whimbrel.engines.hypervisor import HostMemory
 from whimbrel.engines.libvirt import Connection
 from whimbrel.errors import CapabilityError, ReservationError
@@ -67,7 +68,7 @@ def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         yield Pool()
 
     monkeypatch.setattr(Connection, "open", opened)
-    monkeypatch.setattr(remote, "pool", pool)
+    monkeypatch.setattr(libvirt_storage, "pool", pool)
     (tmp_path / "of-this-machine").write_text(MEMINFO)
     monkeypatch.setattr(memory, "MEMINFO", tmp_path / "of-this-machine")
     monkeypatch.setenv("WHIMBREL_HOME", str(tmp_path))
@@ -87,13 +88,13 @@ def test_what_libvirt_says_is_known_within_bounds() -> None:
 
 def test_another_machines_memory_is_given_with_both_bounds_and_the_reason() -> None:
     assert host(AWAY).capacity() == Capacity(42 * GIB + BUFFERS, 7 * GIB, 2 * GIB + BUFFERS)
-    assert host(AWAY).unmeasured["shared memory of host b"].startswith("libvirt counts it as page cache")
+    assert host(AWAY).access.unmeasured["shared memory of host b"].startswith("libvirt counts it as page cache")
     assert remote.room_of(host(AWAY)).startswith("42.1 GiB of memory (2.098 GiB for sure), ")
 
 
 def test_of_this_machine_the_kernel_is_asked() -> None:
     assert host(HERE).capacity() == Capacity(int(3.5 * GIB), 7 * GIB)
-    assert "shared memory of host b" not in host(HERE).unmeasured
+    assert "shared memory of host b" not in host(HERE).access.unmeasured
 
 
 def test_a_socket_may_lead_to_another_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

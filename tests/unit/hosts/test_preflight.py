@@ -13,6 +13,7 @@ import pytest
 from tests.labs import PROJECT
 from tests.raw_libvirt import RawDomain, RawPair, error
 from whimbrel.engines.binding import libvirt
+from whimbrel.engines.failures import FAILURES
 from whimbrel.errors import CleanUpError, EngineError
 from whimbrel.hosts.preflight import ways
 from whimbrel.hosts.preflight.examine import examine_all, nothing_examined
@@ -419,3 +420,8 @@ def test_encryption_alone_that_fails_is_told_from_the_way(pair: RawPair, monkeyp
     assert said(found) == {("tls-refused", "blocks", "a to b"), ("tls-refused", "blocks", "b to a")}
     assert {each.seen for each in found} == {words}
     assert len(calls) == 4
+
+
+def test_what_a_code_means_is_said_in_one_place() -> None:
+    """``explain`` finds it among findings, or among known failures of moves."""
+    assert not {failure.name for failure in FAILURES} & (set(kinds()) - {"bridge-missing", "certificate-name"})

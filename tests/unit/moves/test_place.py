@@ -50,7 +50,7 @@ def test_a_file_with_hosts_is_no_lab(spec: CampaignSpec, of_others: CampaignSpec
     here, there = (site_for(each, Store(), ledger_for(each)) for each in (spec, of_others))
     assert isinstance(here, Lab)
     assert isinstance(there, RemoteSite)
-    assert (here.name, there.name) == ("placed", "theirs")
+    assert (here.spec.name, there.spec.name) == ("placed", "theirs")
     with pytest.raises(UsageError, match="--take-over is for hosts by URI"):
         site_for(spec, Store(), ledger_for(spec), take_over=True)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.guests.test_carrier import FakeCell
+from tests.fakes import FakeCell
 from whimbrel.errors import SpecError
 from whimbrel.guests.carrier import command, place_of
 from whimbrel.guests.forms import FORMS, wait_for_service

@@ -1,4 +1,4 @@
-"""A finding as a value, and what is said of each kind of it (``findings.toml``). Pure."""
+"""A finding as a value, and what is said of each kind of it (``findings.toml``, ``guest_findings.toml``). Pure."""
 
 from __future__ import annotations
 
@@ -42,8 +42,9 @@ class Kind:
 @cache
 def kinds() -> dict[str, Kind]:
     """Every kind by its code."""
-    text = (files("whimbrel.hosts.preflight") / "findings.toml").read_text()
-    return {code: Kind(**said) for code, said in tomllib.loads(text).items()}
+    folder = files("whimbrel.hosts.preflight")
+    read = [tomllib.loads((folder / name).read_text()) for name in ("findings.toml", "guest_findings.toml")]
+    return {code: Kind(**said) for found in read for code, said in found.items()}
 
 
 def finding(code: str, side: Side, seen: str, severity: Severity | None = None, **words: Any) -> Finding:
