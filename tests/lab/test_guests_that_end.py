@@ -144,15 +144,6 @@ def test_a_guest_that_panics_is_kept_where_that_is_asked_for(mended: Lab, states
     assert mended.hosts["a"].state_of(mended.guest) == "absent"
 
 
-def test_a_guest_that_is_moved_or_stays_has_no_end(mended: Lab, states: StateStore, tmp_path: Path) -> None:
-    for technique in ("pre-copy", "post-copy", "paused", "cold"):
-        stored = make_trial(
-            mended, states, quick(*A_TRY, f"migration.technique={technique}"), "vm", 0, tmp_path / technique
-        )  # fmt: skip
-        assert stored.record.outcome.succeeded, stored.record.outcome.error
-        assert stored.record.end is None
-
-
 def test_a_deployed_guest_that_panics_in_its_move(deployed: Deployed) -> None:
     with deployed.at_the_source() as guest:
         guest.agent("guest-exec", {"path": "/bin/sh", "arg": ["-c", f"sleep 3; {PANIC}"]})
