@@ -133,7 +133,7 @@ class Bench:
                 run_plainly(agent, self.lab.guest.address)
             return {"versions": {"podman": agent.shell("podman --version").split()[-1]}}
 
-        folder = self.lab.store.ensure_named(
+        folder = self.lab.files.store.ensure_named(
             name, content, f"a saved state of carrier {side} with Podman, {role}",
             lambda out, _: make_state(self.lab, like.vm, plan, below, out, prepare),
         )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Ways compared in one run: taken in turn, in an order that changes, and summed up as a ratio with an interval."""
+"""Peering compared in one run: taken in turn, in an order that changes, and summed up as a ratio with an interval."""
 
 from __future__ import annotations
 

@@ -52,10 +52,10 @@ def two_cells(lab: Lab, fresh: FreshContainer) -> Iterator[Cells]:
     with ExitStack() as stack:
 
         def on(host: Host) -> CellCarrier:
-            cell = lab.open_cell(host)
+            cell = lab.cells.open(host)
             stack.callback(cell.close)
-            in_cells.prepare(cell, fresh, lab.guest.address, lab.prefix_length)
-            return CellCarrier(host, cell, urlsplit(host.move_uri).hostname or host.address, cell)
+            in_cells.prepare(cell, fresh.parts, lab.guest.address, lab.network.prefix_length)
+            return CellCarrier(host, cell, urlsplit(host.peering.move_uri).hostname or host.address, cell)
 
         found = Cells(lab, on(lab.hosts["a"]), on(lab.hosts["b"]))
         carrier.start(found.a.cell)
@@ -66,7 +66,7 @@ def two_cells(lab: Lab, fresh: FreshContainer) -> Iterator[Cells]:
 @pytest.fixture(scope="session")
 def findings(lab: Lab) -> list[Finding]:
     """What this machine's CRIU can do."""
-    return examine_criu(lab.store)
+    return examine_criu(lab.files.store)
 
 
 @pytest.fixture(scope="session")

@@ -11,10 +11,10 @@ from typing import Any
 
 from whimbrel.engines.door import hypervisor_at
 from whimbrel.engines.hypervisor import Hypervisor, MoveOptions, MoveStage, Progress
-from whimbrel.errors import EngineError, MoveError, NoGuestError, RefusedError, SilentError, ToolError, WhimbrelError
+from whimbrel.errors import EngineError, GuestError, MoveError, NoGuestError, RefusedError, SilentError, ToolError, WhimbrelError
 from whimbrel.guests.carrier import container_at
 from whimbrel.guests.forms import Identity
-from whimbrel.hosts.host import Capacity, GuestState, SamplePoints
+from whimbrel.hosts.host import Capacity, GuestState, Peering, SamplePoints
 from whimbrel.hosts.identity import GuestIdentity, HostIdentity, identity_in_lab
 from whimbrel.hosts.inside import Inside
 from whimbrel.hosts.site import DiskFacts
@@ -30,6 +30,8 @@ ORIGIN = container_at("192.0.2.100")
 
 class FakeHost:
     """A host with as much room as it is told; implements ``hosts.host.Host``."""
+
+    shares_our_clock = True
 
     def __init__(self, name: str = "b", memory_bytes: int = 4 * 2**30, disk_bytes: int = 100 * 2**30) -> None:
         self.name = name
@@ -51,21 +53,17 @@ class FakeHost:
         return hypervisor_at(self.libvirt_uri)
 
     @property
-    def peer_uri(self) -> str:
-        return f"qemu+tcp://{self.name}/system"
+    def peering(self) -> Peering:
+        return Peering(f"qemu+tcp://{self.name}/system", f"tcp://{self.address}")
 
     @property
-    def move_uri(self) -> str:
-        return f"tcp://{self.address}"
+    def access(self) -> FakeAccess:
+        return FakeAccess(self)
 
     def identity(self) -> HostIdentity:
         if self.dead or self.silent:
             raise SilentError(f"host {self.name} does not answer")
         return self.machine
-
-    @property
-    def certificate_name(self) -> str | None:
-        return None
 
     @property
     def gone(self) -> bool:
@@ -79,25 +77,32 @@ class FakeHost:
     def capacity(self) -> Capacity:
         return self._capacity
 
+
+class FakeAccess:
+    """What is seen of a fake host; implements ``hosts.host.Access``."""
+
+    def __init__(self, host: FakeHost) -> None:
+        self.host = host
+
     @property
     def shares_our_clock(self) -> bool:
-        return True
+        return self.host.shares_our_clock
 
     @property
     def unmeasured(self) -> dict[str, str]:
         return {}
 
     def sample_points(self) -> SamplePoints:
-        return SamplePoints(host=self.name, cgroup=f"fake/{self.name}", init_pid=1)
+        return SamplePoints(host=self.host.name, cgroup=f"fake/{self.host.name}", init_pid=1)
 
     def command(self, argv: Sequence[str]) -> Sequence[str]:
         return argv
 
     def process_of(self, guest: GuestIdentity) -> int | None:
-        return 1 if self.state_of(guest) != "absent" else None
+        return 1 if self.host.state_of(guest) != "absent" else None
 
     def logs(self) -> dict[str, str]:
-        return {f"{self.name}-libvirtd.log": "nothing happened\n", **self.told}
+        return {f"{self.host.name}-libvirtd.log": "nothing happened\n", **self.host.told}
 
 
 @dataclass
@@ -251,6 +256,44 @@ class FakeDisk:
         self.image = None
 
 
+class FakeCell:
+    """A cell that says what it is told to; implements ``hosts.inside.Cell``."""
+
+    def __init__(self, events: str = "") -> None:
+        self.events = events
+        self.gone = False
+        self.silent = False
+        self.files: dict[str, str] = {}
+        self.asked: list[list[str]] = []
+
+    def run(self, command: Sequence[str], *, timeout_s: float = 60, check: bool = True) -> str:
+        if self.gone or self.silent:
+            raise GuestError("the cell does not answer")
+        self.asked.append(list(command))
+        return self.events
+
+    def shell(self, script: str, *, timeout_s: float = 60, check: bool = True) -> str:
+        return self.run(["/bin/sh", "-c", script])
+
+    def write(self, path: str, text: str) -> None:
+        self.files[path] = text
+
+    def read(self, path: str) -> bytes:
+        return self.files[path].encode()
+
+    def start_job(self, name: str, command: Sequence[str], errors: str) -> None:
+        raise NotImplementedError
+
+    def job_runs(self, name: str) -> bool:
+        return False
+
+    def end_job(self, name: str) -> None:
+        return None
+
+    def close(self) -> None:
+        self.gone = True
+
+
 class FakeVantage:
     """A vantage where we are; implements ``hosts.host.Vantage``."""
 
@@ -296,7 +339,7 @@ class FakeTechnique:
     def __init__(
         self, hosts: Sequence[FakeHost], trouble: Callable[[MoveRequest], str | EngineError | None] = lambda _: None
     ) -> None:
-        self._hosts = {host.name: host for host in hosts}
+        self.hosts = {host.name: host for host in hosts}
         self._trouble = trouble
 
     def move(self, request: MoveRequest, journal: Journal) -> MoveReport:
@@ -305,7 +348,7 @@ class FakeTechnique:
         disk_bytes = disk_to_book_bytes(request, disk)
         with reserved(request.destination, request.guest.name, request.memory_bytes, disk_bytes) as booking:
             journal.mark("reserved", memory_bytes=booking.memory_bytes, disk_bytes=booking.disk_bytes)
-            source, destination = self._hosts[request.source.name], self._hosts[request.destination.name]
+            source, destination = self.hosts[request.source.name], self.hosts[request.destination.name]
             if source.guests.get(request.guest.uuid) != "runs":
                 raise MoveError(f"{request.guest} does not run on host {source.name}")
             make_room(request, disk, journal)

@@ -49,7 +49,7 @@ def lab_that_is_up(spec: LabSpec) -> Iterator[Lab]:
 def make_what_is_missing(lab: Lab, spec: CampaignSpec, *only: str) -> None:
     """What trials of these scenarios, or of all, start from, where the store does not have it: two at a time."""
     wanted = wanted_of(spec, plan_trials(spec, frozenset(only)))
-    make_images(wanted, lab.store, lab.ledger, print)
+    make_images(wanted, lab.files.store, lab.ledger, print)
     make_states(wanted, Starts(lab), lab, print)
 
 

@@ -60,7 +60,7 @@ def provokes(failure: str) -> Callable[[Provocation], Provocation]:
 
 @provokes("same-host")
 def the_destination_is_the_source(scene: Scene) -> None:
-    scene.move(peer_uri=scene.a.peer_uri)
+    scene.move(peer_uri=scene.a.peering.peer_uri)
 
 
 @provokes("no-route")
@@ -70,7 +70,7 @@ def nobody_has_the_peers_address(scene: Scene) -> None:
 
 @provokes("connection-refused")
 def libvirtd_does_not_listen(scene: Scene) -> None:
-    scene.move(peer_uri=scene.b.peer_uri.replace("/system", ":1/system"))
+    scene.move(peer_uri=scene.b.peering.peer_uri.replace("/system", ":1/system"))
 
 
 @provokes("name-unknown")
@@ -460,7 +460,7 @@ def provoke(scene: Scene, name: str) -> Said:
     try:
         provocation(scene)
     except EngineError as error:
-        log = words_since(scene.b.logs().get(f"b-{NAME}.log", ""), began_s)
+        log = words_since(scene.b.access.logs().get(f"b-{NAME}.log", ""), began_s)
         return Said(
             name, failure, _HERE, isinstance(error, SilentError), error.number, error.origin, error.errno, error.details, log
         )

@@ -90,8 +90,9 @@ class Saboteur:
 
     def told(self, step: str) -> None:
         # A guest that is restored makes the same events as one that is moved.
-        self._moving = self._moving or step == "moving"
-        if step == {"reservation": "moving", "after": "watching after the move"}.get(self._phase):
+        self._moving = self._moving or step.startswith("moving to host")
+        begins = {"reservation": "moving to host", "after": "watching after the move"}.get(self._phase)
+        if begins is not None and step.startswith(begins):
             self._due.set()
 
     def _wait(self) -> None:

@@ -77,7 +77,7 @@ class Scene:
         self._undo.callback(undo)
 
     def options(self, **other: object) -> MoveOptions:
-        usual = MoveOptions(peer_uri=self.b.peer_uri, move_uri=self.b.move_uri, bandwidth_mib_per_s=1000)
+        usual = MoveOptions(peer_uri=self.b.peering.peer_uri, move_uri=self.b.peering.move_uri, bandwidth_mib_per_s=1000)
         return replace(usual, **other)  # type: ignore[arg-type]
 
     def move(self, description: str | None = None, **options: object) -> None:

@@ -50,7 +50,7 @@ class TheirHosts:
     file: Path
 
     def command(self, *words: str | Path) -> list[str]:
-        return [*self.lab.vantage.command([sys.executable, "-m", "whimbrel"]), *map(str, words)]
+        return [*self.lab.network.vantage.command([sys.executable, "-m", "whimbrel"]), *map(str, words)]
 
     def whimbrel(self, *words: str | Path, home: Path | None = None) -> subprocess.CompletedProcess[str]:
         """A command of ours, or of the controller whose home this is."""
@@ -99,7 +99,7 @@ def theirs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TheirHosts]:
             file = folder / "remote.yaml"
             file.write_text(FILE.format(
                 a=uris[0], b=uris[1], address_a=lab.hosts["a"].address, address_b=lab.hosts["b"].address, guest=lab.guest.address,
-                accelerator=lab.accelerator(lab.store.guest_disk(3 * 2**30)),
+                accelerator=lab.platform.accelerator(lab.files.store.guest_disk(3 * 2**30)),
             ))  # fmt: skip
             yield TheirHosts(lab, file)
         finally:

@@ -65,9 +65,9 @@ class Vms:
 
     def start(self, identity: GuestIdentity, number: int) -> None:
         """Boots it over an empty disk of its own: nothing of it is shared with others, as between tenants."""
-        site = Lab(self.spec.lab, self.site.store, self.ledger, number)
+        site = Lab(self.spec.lab, self.site.files.store, self.ledger, number)
         below = self.states.disk_of(self.form, STREAM)
-        site.files_of(identity).new_disk(below, below.suffix.removeprefix("."))
+        site.files.of(identity).new_disk(below, below.suffix.removeprefix("."))
         plan = self.states.plan_for(site, identity)
         with noticed({identity.name}, [site.hosts[self.spec.server]]):
             _, agent = the_guest.boot(self.connection, plan)
@@ -97,14 +97,14 @@ class DensityRun:
         self._told = told
         self._host = site.hosts[spec.server]
         self._states = StateStore(site, spec.guest, spec.stream)
-        self._group = Cgroup(self._host.sample_points().cgroup)
+        self._group = Cgroup(self._host.access.sample_points().cgroup)
         here = machine()
         with self._host.hypervisor() as connection:
             versions = connection.versions()
         self._record = DensityRecord(
             spec=spec, command=command, whimbrel=__version__, commit=commit(), machine_cpu=here.cpu, machine_cpus=here.cpus,
             machine_kernel=here.kernel, accelerator=self._states.accelerator,
-            server_cpus=site.cpu_placement[spec.server], started_at=now(), versions=versions, fillings=[],
+            server_cpus=site.accounting.cpu_placement[spec.server], started_at=now(), versions=versions, fillings=[],
         )  # fmt: skip
 
     def run(self) -> DensityRecord:
@@ -134,20 +134,20 @@ class DensityRun:
         write_density(self._folder, self._record)
 
     def _identity(self, number: int) -> GuestIdentity:
-        return Lab(self._spec.lab, self._site.store, self._ledger, number).guest
+        return Lab(self._spec.lab, self._site.files.store, self._ledger, number).guest
 
     @contextmanager
     def _guests(self, form: FormName) -> Iterator[Guests]:
         """What starts guests of a form; with it they end, all of them."""
         with ExitStack() as holding:
             if form == "container":
-                cell = self._site.open_cell(self._host)
+                cell = self._site.cells.open(self._host)
                 holding.callback(cell.close)
-                store, files = self._site.store, self._site.files_of(self._site.guest)
+                store, files = self._site.files.store, self._site.files.of(self._site.guest)
                 film = store.film(self._spec.stream.bitrate_bytes_per_s, self._spec.stream.length_s)
                 packed = PackedContainers(
-                    cell, STREAM, files.image(store.container_tree(STREAM.image)), files.image(film), self._site.prefix_length,
-                    open_files(),
+                    cell, STREAM, files.image(store.container_tree(STREAM.image)), files.image(film),
+                    self._site.network.prefix_length, open_files(),
                 )  # fmt: skip
                 packed.prepare()
                 yield Containers(packed)
@@ -188,7 +188,7 @@ class DensityRun:
                            startup_s=startup_s, stalls=stalls)  # fmt: skip
 
     def _player(self, watched: list[GuestIdentity], folder: Path) -> Instrument:
-        stream, vantage = self._spec.stream, self._site.vantage
+        stream, vantage = self._spec.stream, self._site.network.vantage
         configuration = {"urls": [f"rtmp://{guest.address}/film/film.flv" for guest in watched],
                          "read_ahead_s": stream.read_ahead_s, "length_s": stream.length_s}  # fmt: skip
         return Instrument(
@@ -198,7 +198,7 @@ class DensityRun:
 
     def _seen(self, player: Instrument, viewers: int) -> tuple[float | None, int]:
         """The slowest start-up of all viewers (None when one never started), and all their stalls."""
-        moments = [Moment(event, event.seen_ns) for event in said_by([(_VIEWER, player)])]
+        moments = [Moment(event, event.seen_ns) for event in said_by([player])]
         packets = pl.read_parquet(player.output)
         end_ns = find(moments, _VIEWER.instrument, None, "stopped") or time.monotonic_ns()
         startups_s: list[float | None] = []

@@ -62,9 +62,9 @@ def watched(lab: Lab, guest: Domain, tmp_path: Path) -> Callable[[Callable[[], N
         player = {"url": f"rtmp://{lab.guest.address}/film/film.flv", "viewers": 1, "read_ahead_s": 0.1, "length_s": 240.0}
         with (
             Instrument("probe", "whimbrel.observe.probe", probe, output=tmp_path / "probe.parquet",
-                       log_file=tmp_path / "log", wrap=lab.vantage.command),
+                       log_file=tmp_path / "log", wrap=lab.network.vantage.command),
             Instrument("player", "whimbrel.stream.player", player, output=tmp_path / "packets.parquet",
-                       log_file=tmp_path / "log", wrap=lab.vantage.command) as playing,
+                       log_file=tmp_path / "log", wrap=lab.network.vantage.command) as playing,
         ):  # fmt: skip
             playing.wait_for(lambda said: any(line["say"] == "playing" for line in said), "to play", 30)
             pause(3)

@@ -18,7 +18,6 @@ from tests.unit.analysis.test_hls_figures import record_of_vm
 from whimbrel.analysis.phases import Moment
 from whimbrel.analysis.vlc import VlcFigure, vlc_figures
 from whimbrel.moves.instruments import said_by
-from whimbrel.services.client import CLIENTS
 from whimbrel.system.deadline import pause
 from whimbrel.system.instrument import Instrument
 
@@ -62,7 +61,7 @@ def figure(player: Instrument, rows: pl.DataFrame, stood: tuple[int, int]) -> Vl
     """What is made of the rows, for a move that was called and returned when the server stood and went on."""
     record = record_of_vm()
     record = record.model_copy(update={"plan": record.plan.model_copy(update={"vlc_viewers": 1})})
-    moments = [Moment(event, event.seen_ns) for event in said_by([(CLIENTS["vlc_viewers"], player)])]
+    moments = [Moment(event, event.seen_ns) for event in said_by([player])]
     [found] = vlc_figures(record, moments, rows, stood)
     return found
 

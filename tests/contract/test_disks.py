@@ -31,7 +31,7 @@ def disks(request: pytest.FixtureRequest, lab: Lab, states: StateStore) -> Itera
     if request.param == "fake":
         yield Disks(FakeDisk(FACTS), FakeDisk(None))
         return
-    found = Disks(lab.own_disk(lab.guest, lab.hosts["a"]), lab.own_disk(lab.guest, lab.hosts["b"]))
+    found = Disks(lab.files.own_disk(lab.guest, lab.hosts["a"]), lab.files.own_disk(lab.guest, lab.hosts["b"]))
     try:
         found.here.put(states.get("vm", "none", 1).folder / "disk.qcow2")
         yield found

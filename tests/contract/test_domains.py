@@ -84,7 +84,8 @@ def fake_stage() -> Stage:
 def move_slowly(lab: Lab, held: ExitStack) -> None:
     guest = held.enter_context(Connection.open(lab.hosts["a"].libvirt_uri)).find(lab.guest.uuid)
     assert guest is not None
-    options = MoveOptions(peer_uri=lab.hosts["b"].peer_uri, move_uri=lab.hosts["b"].move_uri, bandwidth_mib_per_s=1)
+    there = lab.hosts["b"].peering
+    options = MoveOptions(peer_uri=there.peer_uri, move_uri=there.move_uri, bandwidth_mib_per_s=1)
 
     def move() -> None:
         with contextlib.suppress(EngineError):

@@ -36,19 +36,19 @@ def host(request: pytest.FixtureRequest, lab: Lab) -> Host:
 
 @pytest.fixture(params=["lab", "fake"])
 def vantage(request: pytest.FixtureRequest, lab: Lab) -> Vantage:
-    return lab.vantage if request.param == "lab" else FakeVantage()
+    return lab.network.vantage if request.param == "lab" else FakeVantage()
 
 
 def test_a_host_has_a_name_and_an_address(host: Host) -> None:
     assert host.name in ("a", "b")
     assert host.address.count(".") == 3
-    assert host.move_uri == f"tcp://{host.address}"
+    assert host.peering.move_uri == f"tcp://{host.address}"
 
 
 def test_a_host_is_reached_by_us_and_by_its_peer_in_different_ways(host: Host) -> None:
     assert host.libvirt_uri.startswith("qemu+unix://")
-    assert host.peer_uri.startswith("qemu+tcp://")
-    assert host.peer_uri.endswith("/system")
+    assert host.peering.peer_uri.startswith("qemu+tcp://")
+    assert host.peering.peer_uri.endswith("/system")
 
 
 def test_a_host_says_which_machine_it_is_as_its_libvirt_does(host: Host) -> None:
@@ -67,12 +67,12 @@ def test_a_host_has_room(host: Host) -> None:
 
 
 def test_a_host_can_be_sampled_and_keeps_logs(host: Host) -> None:
-    points = host.sample_points()
+    points = host.access.sample_points()
     assert points is not None
     assert points.host == host.name
     assert points.cgroup
-    assert all(name.startswith(host.name) and isinstance(text, str) for name, text in host.logs().items())
-    assert host.logs()
+    assert all(name.startswith(host.name) and isinstance(text, str) for name, text in host.access.logs().items())
+    assert host.access.logs()
 
 
 def test_a_command_at_the_vantage_runs(vantage: Vantage) -> None:
@@ -81,7 +81,7 @@ def test_a_command_at_the_vantage_runs(vantage: Vantage) -> None:
 
 
 def test_a_command_on_a_host_runs(host: Host) -> None:
-    assert subprocess.run(host.command(["echo", "there"]), capture_output=True, text=True, check=True).stdout == "there\n"
+    assert subprocess.run(host.access.command(["echo", "there"]), capture_output=True, text=True, check=True).stdout == "there\n"
 
 
 @dataclass
@@ -123,13 +123,13 @@ def staged(request: pytest.FixtureRequest, lab: Lab) -> Iterator[Staged]:
 
 def test_a_host_says_whether_a_guest_runs_stands_still_or_is_absent(staged: Staged) -> None:
     host, guest = staged.host, staged.guest
-    process = host.process_of(guest)
+    process = host.access.process_of(guest)
     assert (host.state_of(guest), host.gone) == ("runs", False)
     assert process is not None
     staged.suspend()
-    assert (host.state_of(guest), host.process_of(guest)) == ("stands still", process)
+    assert (host.state_of(guest), host.access.process_of(guest)) == ("stands still", process)
     staged.destroy()
-    assert (host.state_of(guest), host.process_of(guest)) == ("absent", None)
+    assert (host.state_of(guest), host.access.process_of(guest)) == ("absent", None)
     assert host.state_of(replace(guest, uuid=str(uuid.uuid4()))) == "absent"
 
 
@@ -138,14 +138,12 @@ def test_a_host_without_power_is_gone_and_silent(staged: Staged) -> None:
     assert staged.host.gone
     with pytest.raises(SilentError):
         staged.host.state_of(staged.guest)
-    with pytest.raises(SilentError):
-        staged.host.identity()
 
 
 def test_servers_are_hosts_of_their_own(lab: Lab) -> None:
     names = [server.run(["hostname"]).stdout.strip() for server in (lab.hosts["a"], lab.hosts["b"])]
     assert names == ["server-a", "server-b"]
-    answer = lab.hosts["a"].run(["virsh", "-c", lab.hosts["b"].peer_uri, "hostname"]).stdout.strip()
+    answer = lab.hosts["a"].run(["virsh", "-c", lab.hosts["b"].peering.peer_uri, "hostname"]).stdout.strip()
     assert answer == "server-b"
     with Connection.open(lab.hosts["a"].libvirt_uri) as connection:
         assert connection.versions()["qemu"].startswith("10.")

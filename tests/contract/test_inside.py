@@ -20,7 +20,7 @@ pytestmark = pytest.mark.alone
 @pytest.fixture(params=["guest", "cell"])
 def inside(request: pytest.FixtureRequest, lab: Lab, states: StateStore) -> Iterator[Inside]:
     if request.param == "cell":
-        cell = lab.open_cell(lab.hosts["a"])
+        cell = lab.cells.open(lab.hosts["a"])
         yield cell
         cell.close()
         assert cell.gone
@@ -64,10 +64,10 @@ def test_a_job_goes_on_and_is_told_to_end(inside: Inside) -> None:
 
 
 def test_a_server_has_room_for_one_container(lab: Lab) -> None:
-    cell = lab.open_cell(lab.hosts["b"])
+    cell = lab.cells.open(lab.hosts["b"])
     try:
         with pytest.raises(UsageError, match="already has a container"):
-            lab.open_cell(lab.hosts["b"])
+            lab.cells.open(lab.hosts["b"])
         assert not lab.hosts["b"].gone
     finally:
         cell.close()

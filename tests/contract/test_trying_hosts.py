@@ -53,7 +53,7 @@ def two(request: pytest.FixtureRequest, lab: Lab, monkeypatch: pytest.MonkeyPatc
         return
     with ExitStack() as held:
         first, second = (held.enter_context(Connection.open(host.libvirt_uri)) for host in (lab.hosts["a"], lab.hosts["b"]))
-        yield Two(first, second, lab.hosts["b"].address, lab.hosts["b"].peer_uri)
+        yield Two(first, second, lab.hosts["b"].address, lab.hosts["b"].peering.peer_uri)
         for connection in (first, second):
             for domain in connection.running():
                 domain.destroy()

@@ -16,7 +16,7 @@ from tests.lab.test_bad_days import in_guest_after
 from tests.lab.test_storage import images
 from tests.saboteur import kill_program, power_cut, set_link
 from whimbrel.deployment.moving import ask_to_abort
-from whimbrel.deployment.standing import request_for
+from whimbrel.deployment.standing import subject_of
 from whimbrel.errors import ReservationError, UnsafeStateError
 from whimbrel.guests.states import StateStore
 from whimbrel.lab.lab import Lab
@@ -47,7 +47,7 @@ pytestmark = pytest.mark.long
 def test_a_destination_short_of_memory_is_refused(deployed: Deployed, technique: str) -> None:
     lab = deployed.lab
     migration = migration_with(deployed.deployment.spec.migration, technique, options(technique))
-    request = request_for(deployed.deployment, lab, migration, ("a", "b"), lab.hosts)
+    request = subject_of(deployed.deployment, lab, migration, ("a", "b"), lab.hosts).request
     with pytest.raises(ReservationError, match="cannot set aside"):
         technique_of(migration).move(replace(request, memory_bytes=2**40), FakeJournal())
     assert deployed.copies() == ["a"]
@@ -261,7 +261,7 @@ def test_each_is_aborted_while_the_guest_stands_still(
     deployed: Deployed, technique: str, sets: tuple[str, ...], word: str
 ) -> None:
     # What is sent while the guest stands still is sent as fast as the link goes, whatever 'bandwidth' says.
-    deployed.lab.shape_links(4e6)
+    deployed.lab.network.shape_links(4e6)
     try:
         moving = deployed.begin("b", technique, *sets)
         deployed.come_to(word)
@@ -269,7 +269,7 @@ def test_each_is_aborted_while_the_guest_stands_still(
         assert ask_to_abort(deployed.deployment) == "aborted"
         moving.join(400)
     finally:
-        deployed.lab.shape_links(deployed.lab.spec.link_rate_bytes_per_s)
+        deployed.lab.network.shape_links(deployed.lab.spec.link_rate_bytes_per_s)
     assert deployed.copies() == ["a"]
     assert deployed.move("b", technique).error is None
 

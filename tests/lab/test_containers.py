@@ -162,7 +162,7 @@ def stranger(carriers: Carriers) -> Iterator[list[str]]:
     """Somebody in the clients' network who is always first to connect, and where he was let in."""
     let_in: list[str] = []
     words = [sys.executable, "-c", STRANGER, carriers.a.address, carriers.b.address]
-    asking = start(carriers.lab.vantage.command(words), stdout=True)
+    asking = start(carriers.lab.network.vantage.command(words), stdout=True)
     assert asking.stdout.readline() == b"asking\n"
     try:
         yield let_in

@@ -312,11 +312,11 @@ def test_a_container_whose_mover_was_killed_is_found_running_once(lab: Lab, tmp_
 @pytest.mark.long
 def test_a_container_whose_other_carrier_is_gone_is_started_anew_where_it_was(lab: Lab, tmp_path: Path) -> None:
     with container_put_up(lab, tmp_path, "checkpoint") as deployed:
-        take_power_away(lab.hosts["b"], lab.carrier("b"))
+        take_power_away(lab.hosts["b"], lab.network.carriers["b"])
         assert deployed.recover() == ("a", ["done"])
         with pytest.raises(UsageError, match="a carrier of tested is gone"):
             deployed.move("b")
-        with deployed.at_the_source(lab.carrier("a")) as carrier:
+        with deployed.at_the_source(lab.network.carriers["a"]) as carrier:
             GuestAgent(carrier).shell(f"runc delete --force {CONTAINER}")
         with pytest.raises(UnsafeStateError, match="--boot-anew"):
             deployed.recover()

@@ -139,7 +139,7 @@ def answered(lab: Lab, folder: Path) -> pl.DataFrame:
     """
     probe = Instrument(
         "probe", "whimbrel.observe.probe", {"address": lab.hosts["a"].address, "every_s": 0.01},
-        output=folder / "probe.parquet", log_file=folder / "log", wrap=lab.vantage.command,
+        output=folder / "probe.parquet", log_file=folder / "log", wrap=lab.network.vantage.command,
     )  # fmt: skip
     with probe:
         pause(8)

@@ -74,7 +74,7 @@ class Shop:
 
     def command(self, *words: str) -> list[str]:
         as_nobody = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "--"]
-        return [*self.theirs.lab.vantage.command([*as_nobody, sys.executable, "-m", "whimbrel"]), *words]
+        return [*self.theirs.lab.network.vantage.command([*as_nobody, sys.executable, "-m", "whimbrel"]), *words]
 
     @property
     def environment(self) -> dict[str, str]:

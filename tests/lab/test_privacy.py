@@ -81,7 +81,7 @@ def intrude(paths: list[str]) -> set[tuple[str, str]]:
 @pytest.fixture(params=[False, True], ids=["plain", "tls"])
 def with_guest(request: pytest.FixtureRequest) -> Iterator[Lab]:
     """A lab with a guest on server A."""
-    spec = quick("lab.name=private", f"lab.tls={str(request.param).lower()}")
+    spec = quick("lab.spec.name=private", f"lab.tls={str(request.param).lower()}")
     with lab_that_is_up(spec.lab) as lab, ExitStack() as stack:
         state = StateStore(lab, spec.guest, spec.stream).get("vm", "none", 1)
         connection = stack.enter_context(Connection.open(lab.hosts["a"].libvirt_uri))
@@ -98,7 +98,7 @@ def everything_in(folder: Path) -> list[str]:
 
 
 def pids_of(lab: Lab) -> list[int]:
-    return [process.pid for name in ("server-a", "server-b") for process in Cgroup(f"{lab.name}/{name}").processes()]
+    return [process.pid for name in ("server-a", "server-b") for process in Cgroup(f"{lab.spec.name}/{name}").processes()]
 
 
 def of_our_processes(pids: list[int]) -> list[str]:
@@ -189,6 +189,6 @@ def test_nothing_of_a_lab_is_in_the_machines_own_network(with_guest: Lab) -> Non
                 continue
     assert held & (listening | abstract) == set()
     # Its namespaces have names that everybody may read, and that nobody but root may enter.
-    refused = run([*NOBODY, "nsenter", f"--net=/run/netns/whimbrel-{lab.name}-a", "true"], check=False)
+    refused = run([*NOBODY, "nsenter", f"--net=/run/netns/whimbrel-{lab.spec.name}-a", "true"], check=False)
     assert refused.exit_code != 0
     assert "not permitted" in refused.stderr

@@ -126,7 +126,7 @@ def test_another_controller_is_told_who_is_there_and_touches_nothing(theirs: The
         assert theirs.guests == {"a": {THEIR_UUIDS["a"]}, "b": {THEIR_UUIDS["b"], ours}}
         # As after a power cut: the guest is gone, the claim is left, and only who asks for it takes the hosts.
         assert theirs.lab.hosts["b"].run(["virsh", "destroy", ours]).exit_code == 0
-        taken = theirs.started([*theirs.lab.vantage.command([sys.executable, "-c", TAKE_OVER, str(theirs.file)])], second)
+        taken = theirs.started([*theirs.lab.network.vantage.command([sys.executable, "-c", TAKE_OVER, str(theirs.file)])], second)
         assert taken.returncode == 0, taken.stderr
         assert taken.stdout.strip() != ours
         assert theirs.storage == {name for name in here if "claim" not in name}
@@ -148,7 +148,7 @@ def test_without_a_certificate_of_theirs_nobody_is_let_in(theirs: TheirHosts, tm
         (f"qemu+tcp://{address}/system", "refused"),
     ):
         asked = subprocess.run(
-            theirs.lab.vantage.command([sys.executable, "-c", ask, uri]), capture_output=True, text=True, timeout=60
+            theirs.lab.network.vantage.command([sys.executable, "-c", ask, uri]), capture_output=True, text=True, timeout=60
         )  # fmt: skip
         assert asked.returncode != 0
         assert said in asked.stderr, asked.stderr

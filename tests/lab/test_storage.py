@@ -54,7 +54,7 @@ def assert_the_disk_is_on_b_alone(lab: Lab, storage: str) -> DiskFacts:
     """Says what that disk is."""
     assert images(lab.hosts["a"]) == []
     assert images(lab.hosts["b"]) == [IMAGE]
-    disk = lab.own_disk(lab.guest, lab.hosts["b"])
+    disk = lab.files.own_disk(lab.guest, lab.hosts["b"])
     facts = disk.facts()
     assert (facts.backing is None) == (storage == "full")
     # 3: clusters that belong to nothing, as a QEMU leaves them that was killed; none that is damaged or belongs to two.
@@ -142,7 +142,7 @@ def test_a_disk_that_was_fetched_reads_as_the_one_that_was_served(lab: Lab, stat
 
 
 def test_what_a_disk_is_books_its_room(lab: Lab, states: StateStore) -> None:
-    disk = lab.own_disk(lab.guest, lab.hosts["a"])
+    disk = lab.files.own_disk(lab.guest, lab.hosts["a"])
     try:
         disk.put(states.get("vm", "none", 1).folder / "disk.qcow2")
         facts = disk.facts()

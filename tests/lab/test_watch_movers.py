@@ -27,9 +27,9 @@ def virsh(deployed: Deployed, source: str, destination: str) -> list[str]:
         "--live",
         "--abort-on-error",
         guest.name,
-        there.peer_uri,
+        there.peering.peer_uri,
         "--migrateuri",
-        there.move_uri,
+        there.peering.move_uri,
     ]
     return list(deployed.lab.hosts[source].command(words))
 
@@ -45,7 +45,9 @@ def test_plain_virsh_there_and_back_with_every_kind_of_check(deployed: Deployed,
     words += ["--guest", guest.name, "--repeat", "1", "--back", shlex.join(virsh(deployed, "b", "a"))]
     watching = [sys.executable, "-m", "whimbrel", "watch", "--json", "--out", str(tmp_path / "out"), *words, "--"]
     done = run(
-        lab.vantage.command([*watching, *virsh(deployed, "a", "b")]), env={"PYTHONPATH": str(PROJECT / "src")}, check=False
+        lab.network.vantage.command([*watching, *virsh(deployed, "a", "b")]),
+        env={"PYTHONPATH": str(PROJECT / "src")},
+        check=False,
     )
     assert done.exit_code == 0, done.stderr
     found = json.loads(done.stdout)

@@ -18,6 +18,8 @@ SOURCE = PROJECT / "src" / "whimbrel"
 # Top to bottom; a module imports from rooms below its own, and within its own.
 LAYERS = [
     {"cli"},
+    {"api"},
+    {"live"},
     {"deployment", "own", "watch"},
     {"campaign", "density", "report"},
     {"trial"},
@@ -32,6 +34,7 @@ LAYERS = [
     {"system"},
     {"analysis", "predict"},
     {"services"},
+    {"events"},
     {"records"},
     {"spec"},
     {"units", "errors", "durable", "plain_text"},

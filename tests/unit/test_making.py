@@ -44,7 +44,7 @@ def test_the_second_lab_has_the_cpus_of_the_server_that_idles() -> None:
     # Of all that a saved state depends on, nothing differs.
     assert (beside.network, beside.suite) == (lab.spec.network, lab.spec.suite)
     assert (beside.tls, beside.link_delay_s, beside.link_loss, beside.migration_link) == (False, 0, 0, None)
-    assert Lab(beside, lab.store, ledger_of(beside.name)).guest == lab.guest
+    assert Lab(beside, lab.files.store, ledger_of(beside.name)).guest == lab.guest
 
 
 def test_there_is_none_where_two_guests_would_share_a_cpu_or_have_no_memory() -> None:

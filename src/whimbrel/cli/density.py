@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import datetime
-import shlex
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from whimbrel.cli.interrupts import Interrupts
-from whimbrel.cli.run import HOW_TO_CALL
 from whimbrel.cli.terminal import complain, notice, print_table
+from whimbrel.cli.typed import as_typed
 from whimbrel.density import DensityRun, make_images
 from whimbrel.errors import UsageError
 from whimbrel.images.store import ImageStore
@@ -43,8 +41,7 @@ def density(
         site = Lab(spec.lab, store, ledger)
         site.up()
         try:
-            command = shlex.join([*HOW_TO_CALL, *sys.argv[1:]])
-            record = DensityRun(spec, site, ledger, folder, command, complain).run()
+            record = DensityRun(spec, site, ledger, folder, as_typed(), complain).run()
         finally:
             site.down()
     write_page(folder, record)

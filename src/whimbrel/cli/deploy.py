@@ -2,31 +2,19 @@
 
 from __future__ import annotations
 
-import itertools
 import json
-from contextlib import ExitStack
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
+from whimbrel.api import deploying as api
+from whimbrel.api.service import undeploy as end
 from whimbrel.cli.interrupts import Interrupts
 from whimbrel.cli.run import TAKE_OVER
 from whimbrel.cli.terminal import notice
-from whimbrel.deployment.bringing_up import bring_up, guest_of, refuse_name, take_down
-from whimbrel.deployment.deployed import Deployment, find, one_arm_of, others_beside, plan_of
-from whimbrel.deployment.deployed import deployed as everything_deployed
-from whimbrel.deployment.standing import places_of
-from whimbrel.errors import UsageError, WhimbrelError
-from whimbrel.images.store import ImageStore
-from whimbrel.migrate.journal import DamagedJournalError, read_history
-from whimbrel.migrate.verify import Copies, find_copies
-from whimbrel.moves.making import make_images
-from whimbrel.moves.needs import wanted_of
-from whimbrel.moves.place import is_up, ledger_for, site_for
 from whimbrel.spec.load import load_campaign
-from whimbrel.system.capabilities import need_capabilities
-from whimbrel.system.root import need_root
 
 Deployed = Annotated[
     str, typer.Argument(metavar="GUEST", help="The name it was deployed under ('whimbrel deployed' lists them).")
@@ -45,96 +33,32 @@ def deploy(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Puts a service up and leaves it there, for 'migrate' to move. Makes the file's lab when it is not up."""
-    spec = one_arm_of(load_campaign(file, set_ or []), arm)
-    name = name or spec.scenarios[0].name
-    on = on or spec.host_names[0]
-    if on not in spec.host_names:
-        raise UsageError(f"the file has no host {on!r}", resolution=f"those it has: {', '.join(spec.host_names)}")
-    need_root("deploying")
-    refuse_name(name)
-    with ledger_for(spec) as ledger, Interrupts(ledger):
-        if spec.hosts is None:
-            need_capabilities()
-        left_up = is_up(spec, ledger)
-        beside = others_beside(spec, name)
-        number = next(number for number in itertools.count(1) if number not in {each.number for each in beside})
-        store = ImageStore(notice())
-        other = next(host for host in spec.host_names if host != on)
-        make_images(wanted_of(spec, [plan_of(spec, on, other)]), store, ledger, notice())
-        site = site_for(spec, store, ledger, take_over, number)
-        with ExitStack() as undo:
-            if not left_up:
-                site.up()
-                undo.callback(site.down)
-            made_lab = not left_up or any(each.made_lab for each in beside)
-            bring_up(site, spec, name, on, made_lab, number)
-            undo.pop_all()
-        if not left_up:
-            ledger.keep(spec.lab.model_dump_json(), elsewhere=spec.hosts is not None)
+    service = api.deploy(
+        load_campaign(file, set_ or []), arm=arm, name=name, on=on, take_over=take_over, told=notice(), guard=Interrupts
+    )
+    host = on or service.hosts[0]
     if as_json:
-        print(
-            json.dumps(
-                {"name": name, "address": site.guest.address, "host": on, "form": spec.scenarios[0].every_arm[0].form}, indent=1
-            )
-        )
+        print(json.dumps({"name": service.name, "address": service.address, "host": host, "form": service.form}, indent=1))
         return
-    print(f"{name} runs on host {on} and answers at {site.guest.address} in the network of its place")
-    print(f"move it: whimbrel migrate {name} --to {next(other for other in site.hosts if other != on)}")
+    print(f"{service.name} runs on host {host} and answers at {service.address} in the network of its place")
+    print(f"move it: whimbrel migrate {service.name} --to {next(other for other in service.hosts if other != host)}")
 
 
 def undeploy(name: Deployed) -> None:
     """Ends a deployed service, and takes down the lab that was made for it, unless others are deployed there."""
-    need_root("undeploying")
-    deployment = find(name)
-    with ledger_for(deployment.spec) as ledger, Interrupts(ledger):
-        if deployment.made_lab and not others_beside(deployment.spec, name):
-            ledger.undo_all()
-        else:
-            take_down(site_for(deployment.spec, ImageStore(), ledger, number=deployment.number), deployment)
+    end(name, guard=Interrupts)
     print(f"{name} is gone")
 
 
 def deployed(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
     """Lists what is deployed: where each runs, and whether a move of it is under way or was interrupted."""
-    need_root("asking the hosts")
-    found = [_facts(deployment) for deployment in everything_deployed()]
+    found = api.deployed()
     if as_json:
-        print(json.dumps(found, indent=1))
+        print(json.dumps([asdict(each) for each in found], indent=1))
         return
-    for facts in found:
-        running = f"runs on {' and '.join(facts['runs_on'])}" if facts["runs_on"] else "is not seen to run"
-        standing = f", stands still on {' and '.join(facts['stands_still_on'])}" if facts["stands_still_on"] else ""
-        print(f"{facts['name']}: {facts['form']} in {facts['place']}, {running}{standing}; {facts['move']}")
+    for each in found:
+        running = f"runs on {' and '.join(each.runs_on)}" if each.runs_on else "is not seen to run"
+        standing = f", stands still on {' and '.join(each.stands_still_on)}" if each.stands_still_on else ""
+        print(f"{each.name}: {each.form} in {each.place}, {running}{standing}; {each.move}")
     if not found:
         print("nothing is deployed")
-
-
-def _facts(deployment: Deployment) -> dict[str, Any]:
-    move = "not moved yet"
-    try:
-        history = read_history(deployment.journal_file)
-    except DamagedJournalError as error:
-        history, move = None, error.brief
-    if history is not None:
-        way = f"{history.intent.spec.technique} to {history.intent.destination}"
-        state = history.ended or ("under way" if history.driven else "interrupted: recover it")
-        move = f"last move ({way}): {state}"
-    spec, copies = deployment.spec, _copies_of(deployment)
-    return {
-        "name": deployment.name,
-        "form": deployment.arm.form,
-        "place": spec.hosts.name if spec.hosts is not None else spec.lab.name,
-        "runs_on": copies.running,
-        "stands_still_on": copies.standing,
-        "move": move,
-    }
-
-
-def _copies_of(deployment: Deployment) -> Copies:
-    """Asks the hosts, without their ledger: somebody may be moving it."""
-    try:
-        with ExitStack() as holding:
-            site = site_for(deployment.spec, ImageStore(), ledger_for(deployment.spec), number=deployment.number)
-            return find_copies(guest_of(deployment, site), list(places_of(deployment, site, holding).values()))
-    except WhimbrelError:
-        return Copies([], [])

@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import get_args
 
 from whimbrel.analysis.figures import TrialFigures
-from whimbrel.cli.profile import profile_with_bar
+from whimbrel.cli.profile import bar_for
 from whimbrel.cli.quantities import duration_s
-from whimbrel.deployment.bringing_up import AnySite
 from whimbrel.deployment.deployed import Deployment
 from whimbrel.deployment.predicting import candidates_for, overheads_from
+from whimbrel.deployment.profiling import profile
 from whimbrel.errors import UsageError
+from whimbrel.hosts.site import Site
 from whimbrel.observe.dirty_profile import USUAL_SAMPLE
 from whimbrel.predict.goals import Candidate, Choice, Goal, GoalName, choose
 from whimbrel.predict.range import Range
@@ -37,9 +38,10 @@ def parse_goal(text: str, most_gap: str | None) -> Goal:
     return Goal(name, within_s, duration_s("--max-gap", most_gap, _LEAST_S) if most_gap else None)
 
 
-def pick(deployment: Deployment, site: AnySite, to: HostName, goal: Goal, learn: list[Path]) -> Choice:
-    """Profiles the service, and chooses the technique that meets the goals."""
-    profiled = profile_with_bar(deployment, site, to, _PROFILED_FOR, USUAL_SAMPLE)
+def pick(deployment: Deployment, site: Site, to: HostName, goal: Goal, learn: list[Path]) -> Choice:
+    """Profiles the service, and chooses."""
+    with bar_for(deployment, _PROFILED_FOR) as (longest_s, told):
+        profiled = profile(deployment, site, to, longest_s, USUAL_SAMPLE, told)
     return choose(candidates_for(profiled, deployment.spec, overheads_from(learn)), goal)
 
 

@@ -6,7 +6,6 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
-from whimbrel.cli.held import held
 from whimbrel.cli.profile import profile_with_bar
 from whimbrel.deployment.deployed import find
 from whimbrel.deployment.predicting import overheads_from
@@ -31,8 +30,7 @@ def predict_guest(name: str, to: HostName, seconds: str, sets: list[str], learn_
     if reason is not None:
         raise UsageError(reason)
     overheads = overheads_from(learn_from)
-    with held(deployment, "stopping") as site:
-        profiled = profile_with_bar(deployment, site, to, seconds, USUAL_SAMPLE)
+    profiled = profile_with_bar(name, to, seconds, USUAL_SAMPLE)
     found = expectation_of(profiled.profile, profiled.link_bytes_per_s, deployment.spec, migration, overheads)
     if as_json:
         content = {"name": name, "to": to, "learned_from": overheads.learned_from, "forced": found.forced, **asdict(found)}

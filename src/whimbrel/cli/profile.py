@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -12,14 +15,13 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
+from whimbrel.api.moving import profile as profile_it
 from whimbrel.cli.deploy import Deployed
-from whimbrel.cli.held import held
+from whimbrel.cli.interrupts import Interrupts
 from whimbrel.cli.quantities import duration_s
 from whimbrel.cli.terminal import complain
-from whimbrel.deployment.bringing_up import AnySite
 from whimbrel.deployment.deployed import Deployment, find
 from whimbrel.deployment.profiling import Profiled
-from whimbrel.deployment.profiling import profile as profile_it
 from whimbrel.observe.dirty_profile import USUAL_SAMPLE, expected_s
 from whimbrel.predict.profile import PAGE_BYTES
 from whimbrel.records.caller import write_file
@@ -47,24 +49,31 @@ def profile(
 
     The guest goes on meanwhile. On this machine a sample of its pages is read some fifty times; on hosts by URI QEMU calculates.
     """
-    need_root("profiling a guest")
-    deployment = find(name)
-    with held(deployment, "stopping") as site:
-        found = profile_with_bar(deployment, site, to, seconds, sample)
+    found = profile_with_bar(name, to, seconds, sample)
     if out is not None:
         write_file(out, f"{found.profile.as_json()}\n".encode())
     _tell(found, as_json)
 
 
-def profile_with_bar(deployment: Deployment, site: AnySite, to: HostName | None, seconds: str, sample: int) -> Profiled:
-    """Profiles it, and shows how far that has come; UsageError when ``seconds`` is no duration."""
+def profile_with_bar(name: str, to: HostName | None, seconds: str, sample: int) -> Profiled:
+    """Profiles what is deployed, and shows how far that has come; UsageError when ``seconds`` is no duration."""
+    need_root("profiling a guest")
+    deployment = find(name)
+    guard = partial(Interrupts, then="stopping")
+    with bar_for(deployment, seconds) as (longest_s, told):
+        return profile_it(name, seconds=longest_s, sample=sample, to=to, told=told, guard=guard)
+
+
+@contextmanager
+def bar_for(deployment: Deployment, seconds: str) -> Iterator[tuple[float, Callable[[float], None]]]:
+    """The duration, and who is told how much of it is over; UsageError when ``seconds`` is no duration."""
     longest_s = duration_s("--for", seconds, _LEAST_S)
     takes_s = expected_s(longest_s, by_qemu=deployment.spec.hosts is not None)
     complain(f"profiling {deployment.name} takes {format_duration(takes_s)}; it goes on meanwhile")
     bar = Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty())
     with bar:
         task = bar.add_task("profiling", total=takes_s)
-        return profile_it(deployment, site, to, longest_s, sample, lambda over_s: bar.update(task, completed=over_s))
+        yield longest_s, lambda over_s: bar.update(task, completed=over_s)
 
 
 def _tell(found: Profiled, as_json: bool) -> None:

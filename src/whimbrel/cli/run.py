@@ -2,61 +2,35 @@
 
 from __future__ import annotations
 
-import datetime
 import json
-import logging
-import os
-import shlex
-import sys
-import time
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from whimbrel.campaign import (
-    Campaign,
-    Progress,
-    estimate_campaign_s,
-    estimate_profiles_s,
-    estimate_states_s,
-    need_possible,
-    plan_trials,
-)
+from whimbrel.api.running import Campaigning, held_back, make_campaign, usual_folder, write_report
+from whimbrel.campaign import estimate_campaign_s, estimate_profiles_s, estimate_states_s, plan_trials
 from whimbrel.cli.interrupts import Interrupts
+from whimbrel.cli.live import Live, Metrics, MetricsFile, SpansTo, beside, observed, wanted
 from whimbrel.cli.run_watched import run_watched
+from whimbrel.cli.showing import CampaignBar
 from whimbrel.cli.terminal import Steps, complain, print_table
-from whimbrel.deployment.deployed import others_beside
-from whimbrel.errors import UsageError, WhimbrelError
-from whimbrel.guests.guest import what_is_left
-from whimbrel.hosts.remote import RemoteSite
-from whimbrel.images.store import ImageStore
-from whimbrel.lab.lab import Lab
-from whimbrel.moves.making import make_images
-from whimbrel.moves.needs import need_clients, wanted_of
-from whimbrel.moves.notes import Origin
-from whimbrel.moves.place import is_up, ledger_for, site_for
-from whimbrel.records.store import CampaignFolder, StoredTrial
+from whimbrel.cli.typed import as_typed, called
+from whimbrel.errors import UsageError, interrupted
+from whimbrel.live.beside import Beside
+from whimbrel.records.store import CampaignFolder
 from whimbrel.records.trial import Plan
 from whimbrel.report.as_json import summary
-from whimbrel.report.content import Report, build_report
+from whimbrel.report.content import PAGE, Report
 from whimbrel.report.junit import write_junit
-from whimbrel.report.problems import shorten
 from whimbrel.spec.campaign import CampaignSpec
 from whimbrel.spec.load import load_campaign
-from whimbrel.system.capabilities import need_capabilities
-from whimbrel.system.ledger import Ledger
-from whimbrel.system.provenance import commit
 from whimbrel.system.root import need_root
 from whimbrel.units import format_duration
-
-log = logging.getLogger(__name__)
 
 TAKE_OVER = "Take hosts by URI from an owner that has crashed: its claim goes, its files and guests are not touched."
 # What k6 ends with when a threshold is crossed.
 CROSSED = 99
-# As a reader of the README calls it, so that the report's command can be pasted.
-HOW_TO_CALL = ("sudo", "./whimbrel") if "WHIMBREL_COMMAND" in os.environ else ("sudo", "whimbrel")
 
 
 def run(
@@ -76,6 +50,10 @@ def run(
         typer.Option("--keep-on-failure", help="Stop at the first failure and leave lab and guest as they are."),
     ] = False,
     take_over: Annotated[bool, typer.Option("--take-over", help=TAKE_OVER)] = False,
+    live: Live = None,
+    metrics: Metrics = None,
+    metrics_file: MetricsFile = None,
+    spans: SpansTo = None,
     junit: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write trials and limits as JUnit XML.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary (or the plan) as JSON.")] = False,
 ) -> int:
@@ -89,7 +67,7 @@ def run(
     elif file is not None:
         spec = load_campaign(file, set_ or [])
         plans = plan_trials(spec, frozenset(only or []), repeat)
-        folder = out or Path("results") / f"{spec.name}-{datetime.datetime.now():%Y%m%d-%H%M%S}"
+        folder = out or usual_folder(spec)
     else:
         raise UsageError("no scenario file is named", resolution="'whimbrel run scenarios/paper.yaml', or '--resume FOLDER'")
     if dry_run:
@@ -97,29 +75,31 @@ def run(
         return 0
     if not spec.watched:
         need_root("a trial")
-        need_clients(spec)
     if junit is not None and not junit.absolute().parent.is_dir():
         raise UsageError(f"--junit {junit}: there is no folder {junit.absolute().parent}")
-    if spec.watched:
-        made = run_watched(spec, plans, folder.absolute(), resume is not None, _command())
-        return _tell(write_report(made, figures=True), folder, junit, as_json)
-    folder = folder.absolute()
-    with ledger_for(spec) as ledger, Interrupts(ledger):
-        if spec.hosts is None:
-            need_capabilities()
-            need_possible(spec, plans, ImageStore(complain))
-        for line in _held_back(spec, plans):
-            complain(line)
-        if resume is not None and ledger.entries and not ledger.kept:
-            complain("removing what the interrupted run left on this machine")
-            ledger.undo_all()
-        campaign = _Run(spec, plans, ledger, folder, keep_on_failure, resumed=resume is not None, take_over=take_over)
-        report = campaign.go()
-    return _tell(report, folder, junit, as_json)
+    campaigning = Campaigning(spec, plans, folder.absolute(), as_typed(), resume is not None, keep_on_failure, take_over)
+    with beside(wanted(live, metrics, metrics_file, spans), spec.name) as seen:
+        if spec.watched:
+            report = write_report(run_watched(spec, plans, folder.absolute(), resume is not None, as_typed(), seen), figures=True)
+        else:
+            report = _made(campaigning, seen)
+        if seen is not None:
+            seen.report = campaigning.folder / PAGE
+    return _tell(report, folder.absolute(), junit, as_json)
 
 
-def _command() -> str:
-    return shlex.join([*HOW_TO_CALL, *sys.argv[1:]])
+def _made(wanted: Campaigning, seen: Beside | None) -> Report:
+    """Makes the campaign, with a bar."""
+    steps = Steps(len(wanted.plans), estimate_campaign_s(wanted.spec, wanted.plans) / len(wanted.plans))
+
+    try:
+        with steps, observed(seen) as bus:
+            bus.subscribe("terminal", CampaignBar(steps, len(wanted.plans)).observe, samples=False)
+            return make_campaign(wanted, bus, Interrupts)
+    except BaseException as error:
+        if (isinstance(error, KeyboardInterrupt) or interrupted(error)) and (wanted.folder / "campaign.json").exists():
+            complain(f"to go on: {called('run', '--resume', str(wanted.folder))}")
+        raise
 
 
 def _tell(report: Report, folder: Path, junit: Path | None, as_json: bool) -> int:
@@ -130,7 +110,7 @@ def _tell(report: Report, folder: Path, junit: Path | None, as_json: bool) -> in
         print(json.dumps(summary(report, folder), indent=1))
     else:
         print_findings(report)
-        print(f"\nreport: {folder / 'report.html'}")
+        print(f"\nreport: {folder / PAGE}")
     if not all(trial.stored.record.outcome.succeeded for trial in report.trials):
         return 1
     return 0 if all(tick.kept for tick in report.ticks) else CROSSED
@@ -165,169 +145,10 @@ def _print_plan(spec: CampaignSpec, plans: list[Plan], as_json: bool) -> None:
         block = f"block {plan.block:3d}" if plan.counts else "warm-up  "
         start = "" if spec.watched else f" {way:10s}  saved state {plan.state_boot}"
         print(f"{plan.order:4d}  {block}  {plan.arm:30s}{start}".rstrip())
-    for line in _held_back(spec, plans):
+    for line in held_back(spec, plans):
         print(line)
     more = f"; missing saved states and profiles: up to {format_duration(states_s)} more" if not spec.watched else ""
     print(f"{len(plans)} trials, about {format_duration(total_s)}{more}")
-
-
-def _held_back(spec: CampaignSpec, plans: list[Plan]) -> list[str]:
-    """A line for each arm whose moves get less bandwidth than was asked for."""
-    arms = dict.fromkeys(plan.arm for plan in plans if plan.moves)
-    notes = {name: spec.in_arm(spec.find_arm(name)[1]).migration.bandwidth_note for name in arms}
-    return [f"bandwidth of arm {name}: {note}" for name, note in notes.items() if note]
-
-
-class _Run:
-    """A campaign from lab to page."""
-
-    def __init__(
-        self,
-        spec: CampaignSpec,
-        plans: list[Plan],
-        ledger: Ledger,
-        folder: Path,
-        keep_on_failure: bool,
-        resumed: bool,
-        take_over: bool,
-    ) -> None:
-        self._spec = spec
-        self._plans = plans
-        self._ledger = ledger
-        self._keep_on_failure = keep_on_failure
-        self._path = folder
-        self._resumed = resumed
-        self._take_over = take_over
-        self._trials = len(plans)
-        self._steps = Steps(len(plans), estimate_campaign_s(spec, plans) / len(plans))
-        self._began_s = 0.0
-        self._page_due_s = 0.0
-        # The campaign, while its page lacks its last trials.
-        self._behind: CampaignFolder | None = None
-        # The trial that was made last.
-        self._last: StoredTrial | None = None
-
-    def _refuse_what_is_deployed(self) -> None:
-        """Other guests on the hosts would change what is measured."""
-        beside = [each.name for each in others_beside(self._spec, "")]
-        if beside:
-            raise UsageError(
-                f"in the lab {self._spec.lab.name!r} something is deployed: {', '.join(beside)}",
-                resolution=f"'whimbrel undeploy {beside[0]}', or give this campaign a lab of its own ('--set lab.name=other')",
-            )
-
-    def go(self) -> Report:
-        """Makes the trials; returns what the report says."""
-        left_up = is_up(self._spec, self._ledger)
-        if left_up:
-            self._refuse_what_is_deployed()
-        command = _command()
-        with self._steps as steps:
-            store = ImageStore(steps.note)
-            make_images(wanted_of(self._spec, self._plans), store, self._ledger, steps.note)
-            site = site_for(self._spec, store, self._ledger, self._take_over)
-            succeeded = False
-            # A site that cannot be had removes what it made itself, and nothing that was there before.
-            if not left_up:
-                site.up()
-            try:
-                folder = self._folder(command)
-                origin = Origin(command=command, commit=commit(), registration=folder.registration)
-                progress = Progress(
-                    steps.step, self._trial_started, lambda stored: self._trial_done(folder, stored), self._more_planned
-                )
-                campaign = Campaign(self._spec, self._plans, site, folder, origin, progress, self._keep_on_failure)
-                succeeded = all(stored.record.outcome.succeeded for stored in campaign.run())
-            finally:
-                self._leave(site, left_up, succeeded)
-            steps.step("writing the report")
-            return write_report(folder, figures=True)
-
-    def _leave(self, site: Lab | RemoteSite, left_up: bool, succeeded: bool) -> None:
-        """Takes the lab down, or clears the hosts, unless it was up before us, or a failure is to be looked at."""
-        interrupted = isinstance(sys.exception(), KeyboardInterrupt)
-        if self._keep_on_failure and not succeeded and not interrupted and self._ledger.entries and self._spec.hosts is None:
-            name = self._spec.lab.name
-            self._ledger.keep(self._spec.lab.model_dump_json())
-            complain(f"the lab is left up: {left_of(self._last, site)}")
-            complain(f"look with 'whimbrel lab exec {name} a -- virsh list --all'")
-            complain(f"remove it with 'whimbrel lab down {name}'")
-        elif not left_up:
-            site.down()
-        if self._behind is not None and sys.exception() is not None:
-            self._write_page(self._behind)
-        if interrupted and (self._path / "campaign.json").exists():
-            complain(f"to go on: {shlex.join([*HOW_TO_CALL, 'run', '--resume', str(self._path)])}")
-
-    def _folder(self, command: str) -> CampaignFolder:
-        if not self._resumed:
-            return CampaignFolder.create(self._path, self._spec, command, self._plans)
-        folder = CampaignFolder.open(self._path)
-        made = folder.made
-        self._steps.note(f"{made} of {len(self._plans)} trials were made before")
-        for _ in range(made):
-            self._steps.skip()
-        return folder
-
-    def _more_planned(self, trials: int) -> None:
-        self._trials += trials
-        self._steps.more(trials)
-
-    def _trial_started(self, plan: Plan) -> None:
-        self._began_s = time.monotonic()
-        block = f"block {plan.block}" if plan.counts else "warm-up"
-        self._steps.note(f"trial {plan.order} of {self._trials} ({self._steps.left()}): {plan.arm}, {block}")
-
-    def _trial_done(self, folder: CampaignFolder, stored: StoredTrial) -> None:
-        self._last = stored
-        outcome = stored.record.outcome
-        if not outcome.succeeded:
-            what = "was not measured" if outcome.result in ("moved", "stayed") else outcome.result
-            self._steps.note(f"trial {stored.record.plan.order} {what}: {shorten(outcome.error)}")
-        self._behind = folder
-        if time.monotonic() >= self._page_due_s:
-            self._write_page(folder)
-        self._steps.done(time.monotonic() - self._began_s)
-
-    def _write_page(self, folder: CampaignFolder) -> None:
-        """The page as of now. It takes longer with every trial, so the next is due when this one is a thirtieth of the time."""
-        self._steps.step("writing the page")
-        began_s = time.monotonic()
-        try:
-            write_report(folder, figures=False)
-            self._behind = None
-        except Exception as error:
-            # A page can be written again; the trials that are still to come cannot be made at another time.
-            log.debug("no page", exc_info=True)
-            self._steps.note(f"the page could not be written; 'whimbrel report {self._path}' writes it later: {error}")
-        ended_s = time.monotonic()
-        self._page_due_s = ended_s + 29 * (ended_s - began_s)
-
-
-def left_of(last: StoredTrial | None, site: Lab | RemoteSite) -> str:
-    """What of the last trial's guest is on the hosts now, not what we last knew."""
-    if last is not None and last.record.plan.form == "container":
-        return "the container was left as it was, in the cells of its servers"
-    try:
-        left = what_is_left(site)
-    except WhimbrelError as error:
-        return f"what is on it is unknown ({error.brief})"
-    end = last.record.end if last is not None else None
-    if last is None or end is None:
-        return left
-    return f"{left}; it {end.how}, on host {end.host}: {end.left}. Its console and logs lie in {last.folder / 'logs'}"
-
-
-def write_report(folder: CampaignFolder, figures: bool) -> Report:
-    """Writes the page and, if asked for, the figures."""
-    # Charts take a third of a second to import, which only commands that draw should pay.
-    from whimbrel.report.layout import write_figures, write_page
-
-    report = build_report(folder)
-    write_page(folder, report)
-    if figures:
-        write_figures(folder, report)
-    return report
 
 
 def print_findings(report: Report) -> None:

@@ -89,9 +89,9 @@ class Steps:
         else:
             self.step(text)
 
-    def skip(self) -> None:
-        """Counts a piece that was done before."""
-        self._done += 1
+    def skip(self, pieces: int) -> None:
+        """So many pieces were done before."""
+        self._done += pieces
         self._bar.update(self._task, completed=self._done, left=self.left())
 
     def more(self, pieces: int) -> None:

@@ -7,21 +7,19 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 
 from whimbrel.deployment.deployed import NAME_PATTERN, Deployment, folder_of, plan_of
-from whimbrel.errors import CleanUpError, EngineError, UsageError
+from whimbrel.errors import CleanUpError, TrialError, UsageError
 from whimbrel.guests import guest as the_guest
 from whimbrel.guests.carrier import container_at
 from whimbrel.guests.ends import noticed
 from whimbrel.hosts.host import Host
 from whimbrel.hosts.identity import GuestIdentity, identity_before_names
-from whimbrel.hosts.remote import RemoteSite
-from whimbrel.lab.lab import Lab
+from whimbrel.hosts.site import Site, carrier_on, cells_of
+from whimbrel.moves.fresh import fresh
 from whimbrel.moves.starts import Starts
-from whimbrel.moves.subject import Setting, names_of, subject_of
+from whimbrel.moves.subject import Setting
 from whimbrel.spec.campaign import CampaignSpec
 from whimbrel.spec.fields import HostName
 from whimbrel.system.places import make_private
-
-AnySite = Lab | RemoteSite
 
 
 def refuse_name(name: str) -> None:
@@ -32,10 +30,12 @@ def refuse_name(name: str) -> None:
         raise UsageError(f"{name!r} is deployed already", resolution=f"'whimbrel undeploy {name}', or choose another --name")
 
 
-def bring_up(site: AnySite, spec: CampaignSpec, name: str, on: HostName, made_lab: bool, number: int = 1) -> Deployment:
+def bring_up(site: Site, spec: CampaignSpec, name: str, on: HostName, made_lab: bool, number: int = 1) -> Deployment:
     """Starts the service from a saved state and waits until it answers; ``spec`` is of one arm, and ``number`` the site's."""
     the_guest.refuse_another(site)
     plan = plan_of(spec, on, next(name for name in site.hosts if name != on))
+    if plan.form == "container":
+        _refuse_another_container(site)
     state = Starts(site).get(spec, plan)
     deployment = Deployment(name=name, spec=spec, on=on, id=state.id, accelerator=state.accelerator, versions=state.versions,
                             description=None, made_lab=made_lab, number=number, vms=_new_vms(site, spec))  # fmt: skip
@@ -45,12 +45,12 @@ def bring_up(site: AnySite, spec: CampaignSpec, name: str, on: HostName, made_la
         undo.callback(take_down, site, deployment)
         make_private(deployment.folder.parent)
         deployment.folder.mkdir(exist_ok=True)
-        subject = subject_of(Setting(site, spec, plan, site.hosts[on], site.hosts[plan.destination]), state)
-        holding.enter_context(noticed(names_of(subject), list(site.hosts.values())))
-        inside, _ = subject.bring_up(holding)
+        service = fresh(Setting(site, spec, plan), state)
+        holding.enter_context(noticed(service.names, list(site.hosts.values())))
+        brought = service.bring_up(holding)
         if not deployment.moves_container:
-            the_guest.start_beside(inside, spec.guest.dirtier, spec.observe.witness)
-        subject.wait_until_it_serves(inside)
+            the_guest.start_beside(brought.inside, spec.guest.dirtier, spec.observe.witness)
+        brought.subject.wait_until_it_serves(brought.inside)
         if not deployment.moves_container:
             deployment = deployment.model_copy(update={"description": _description(site.hosts[on], guest_of(deployment, site))})
         deployment.write()
@@ -58,16 +58,14 @@ def bring_up(site: AnySite, spec: CampaignSpec, name: str, on: HostName, made_la
     return deployment
 
 
-def take_down(site: AnySite, deployment: Deployment) -> None:
+def take_down(site: Site, deployment: Deployment) -> None:
     """Ends the service wherever it is, then forgets it; the lab stays. CleanUpError, and nothing forgotten, when it may run."""
     failures = []
-    vms = vms_of(deployment, site)
     for host in site.hosts.values():
-        vm = vms[host.name]
         try:
             if not host.gone:
-                the_guest.take_power_away(host, vm)
-        except EngineError as error:
+                _end_on(host, site, deployment)
+        except TrialError as error:
             failures.append(f"host {host.name}: {error}")
     if failures:
         raise CleanUpError(
@@ -80,19 +78,41 @@ def take_down(site: AnySite, deployment: Deployment) -> None:
             site.ledger.undo(entry)
 
 
-def vms_of(deployment: Deployment, site: AnySite) -> Mapping[HostName, GuestIdentity]:
-    """The VM that serves, or carries the container, by the name of the host."""
+def _end_on(host: Host, site: Site, deployment: Deployment) -> None:
+    if deployment.form != "container":
+        the_guest.take_power_away(host, vms_of(deployment, site)[host.name])
+        return
+    cell = cells_of(site).find(host)
+    if cell is not None:
+        cell.close()
+
+
+def _refuse_another_container(site: Site) -> None:
+    """UsageError when a server has one: a server has room for one cell, and whoever ends a container ends all cells."""
+    for host in site.hosts.values():
+        if cells_of(site).find(host) is not None:
+            raise UsageError(
+                f"host {host.name} already has a container: a lab has room for one on its servers",
+                resolution="'whimbrel undeploy' it, or deploy into another lab: --set lab.name=...",
+            )
+
+
+def vms_of(deployment: Deployment, site: Site) -> Mapping[HostName, GuestIdentity]:
+    """Its VM on each host; none where there are no VMs."""
     if deployment.vms is not None:
         return deployment.vms
     return {name: identity_before_names(guest.address) for name, guest in _new_vms(site, deployment.spec).items()}
 
 
-def _new_vms(site: AnySite, spec: CampaignSpec) -> dict[HostName, GuestIdentity]:
+def _new_vms(site: Site, spec: CampaignSpec) -> dict[HostName, GuestIdentity]:
+    scenario = spec.scenarios[0]
+    if (scenario.every_arm[0].form or scenario.form) == "container":
+        return {}
     is_inside = spec.migration.moves == "container"
-    return {name: site.carrier(name) if is_inside else site.guest for name in site.hosts}
+    return {name: carrier_on(site, name) if is_inside else site.guest for name in site.hosts}
 
 
-def guest_of(deployment: Deployment, site: AnySite) -> GuestIdentity:
+def guest_of(deployment: Deployment, site: Site) -> GuestIdentity:
     """What moves: its container, or its VM, which is the same one on every host."""
     return container_at(site.guest.address) if deployment.moves_container else vms_of(deployment, site)[deployment.on]
 

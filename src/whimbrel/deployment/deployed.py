@@ -16,11 +16,14 @@ from whimbrel.hosts.identity import GuestIdentity
 from whimbrel.hosts.site import Accelerator
 from whimbrel.records.store import read_json, write_json
 from whimbrel.records.trial import Plan
+from whimbrel.services.registry import SERVICES
+from whimbrel.services.service import Service
 from whimbrel.spec.arms import ArmSpec
 from whimbrel.spec.campaign import CampaignSpec
 from whimbrel.spec.fields import RECORD, HostName
 from whimbrel.spec.migration import MigrationSpec
 from whimbrel.spec.overrides import refused_option
+from whimbrel.spec.service import FormName
 from whimbrel.system.places import home, need_to_see
 
 log = logging.getLogger(__name__)
@@ -35,8 +38,9 @@ class Deployment(BaseModel):
 
     ``spec`` is the scenario file as it is in the one arm that was chosen, ``on`` the host where the service was put.
     ``vms`` are its VM on each host: everywhere the same one, or a carrier each; None where an older whimbrel deployed it, for
-    which all guests had one name. ``description`` is what its VM was started from (None for a container between carriers), and
-    ``made_lab`` says whether its lab was made for it, or for others that were deployed there, and goes with the last of them.
+    which all guests had one name. A container on the servers themselves has none. ``description`` is what its VM was started from
+    (None where a container moves), and ``made_lab`` says whether its lab was made for it, or for others that were deployed there,
+    and goes with the last of them.
     ``number`` is which of its lab's guests it is.
     """
 
@@ -47,7 +51,7 @@ class Deployment(BaseModel):
     spec: CampaignSpec
     on: HostName
     id: str
-    accelerator: Accelerator
+    accelerator: Accelerator | Literal["none"]
     versions: dict[str, str]
     description: str | None
     made_lab: bool
@@ -66,8 +70,18 @@ class Deployment(BaseModel):
         return self.spec.scenarios[0].every_arm[0]
 
     @property
+    def form(self) -> FormName:
+        """How its service is packaged."""
+        return self.arm.form or self.spec.scenarios[0].form
+
+    @property
+    def service(self) -> Service:
+        """The service that its arm has."""
+        return SERVICES[self.spec.scenarios[0].service]
+
+    @property
     def moves_container(self) -> bool:
-        """Whether it is the container that moves, between two carriers."""
+        """Whether it is a container that moves, between two carriers: VMs, or cells on the servers themselves."""
         return self.spec.migration.moves == "container"
 
     @property
@@ -120,11 +134,6 @@ def one_arm_of(spec: CampaignSpec, name: str | None) -> CampaignSpec:
             f"there is no arm {name!r} that moves in the file", resolution=f"it has: {', '.join(filter(None, names))}"
         )
     scenario, arm = spec.find_arm(name or str(names[0]))
-    if (arm.form or scenario.form) == "container":
-        raise UsageError(
-            f"arm {arm.name!r} has a container on the servers themselves, which is moved by campaigns only so far",
-            resolution="'whimbrel run' moves it; deploy an arm of the form 'nested', whose container moves between VMs",
-        )
     content = spec.in_arm(arm).model_dump(mode="json", by_alias=True)
     chosen = next(found for found in content["scenarios"] if found["name"] == scenario.name)
     chosen |= {"factors": {}, "trials": 1, "thresholds": {}, "arms": [

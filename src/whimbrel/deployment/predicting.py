@@ -1,4 +1,4 @@
-"""Ways to move a deployed service, each with what is expected of it; and what moves that were made here say beforehand."""
+"""Peering to move a deployed service, each with what is expected of it; and what moves that were made here say beforehand."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _SHARES = (0.5, 0.25)
 
 
 def candidates_for(profiled: Profiled, spec: CampaignSpec, overheads: Overheads) -> list[Candidate]:
-    """Ways to move a VM that are worth a thought, each with what is expected of it."""
+    """Peering to move a VM that are worth a thought, each with what is expected of it."""
     link = link_range(profiled.link_bytes_per_s, spec.link_rate_bytes_per_s)
     profile, limits = profiled.profile, limits_of(spec.migration, overheads)
     found = [

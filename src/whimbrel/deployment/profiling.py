@@ -9,10 +9,11 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from whimbrel.deployment.bringing_up import AnySite, guest_of
+from whimbrel.deployment.bringing_up import guest_of
 from whimbrel.deployment.deployed import Deployment, plan_of
 from whimbrel.deployment.standing import places_of, refuse_destination, where_it_runs
 from whimbrel.errors import UsageError
+from whimbrel.hosts.site import Site
 from whimbrel.moves.instruments import Instruments
 from whimbrel.observe.dirty_profile import profile_guest
 from whimbrel.predict.profile import Profile
@@ -31,7 +32,7 @@ class Profiled:
 
 
 def profile(
-    deployment: Deployment, site: AnySite, to: HostName | None, seconds: float, sample: int, told: Callable[[float], None]
+    deployment: Deployment, site: Site, to: HostName | None, seconds: float, sample: int, told: Callable[[float], None]
 ) -> Profiled:
     """Profiles a deployed VM where it runs, over so many seconds; it goes on meanwhile.
 

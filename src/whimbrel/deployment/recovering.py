@@ -6,13 +6,14 @@ import logging
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
 
-from whimbrel.deployment.bringing_up import AnySite, guest_of
+from whimbrel.deployment.bringing_up import guest_of
 from whimbrel.deployment.deployed import Deployment
-from whimbrel.deployment.standing import places_of, refuse_while_moved, request_for
+from whimbrel.deployment.standing import places_of, refuse_while_moved, subject_of
 from whimbrel.durable import put_aside
 from whimbrel.errors import SilentError, UnsafeStateError
 from whimbrel.guests import guest as the_guest
 from whimbrel.hosts.host import Place
+from whimbrel.hosts.site import Site
 from whimbrel.migrate.cold import SHUTTING_DOWN
 from whimbrel.migrate.container.sides import ContainerSides
 from whimbrel.migrate.intentions import intention_of, interrupted_move, is_shutting_down
@@ -36,7 +37,7 @@ log = logging.getLogger(__name__)
 _BOOT_S = 300.0
 
 
-def bring_back(deployment: Deployment, site: AnySite, boot_anew: bool, told: Callable[[Decision], None]) -> str:
+def bring_back(deployment: Deployment, site: Site, boot_anew: bool, told: Callable[[Decision], None]) -> str:
     """The host on which its one copy runs in the end. Also of use where no move is known: something else may have gone wrong.
 
     UsageError when its move is still driven by somebody, UnsafeStateError when there can be no running copy.
@@ -50,7 +51,7 @@ def bring_back(deployment: Deployment, site: AnySite, boot_anew: bool, told: Cal
     with ExitStack() as holding:
         places = places_of(deployment, site, holding)
         migration = interrupted.intent.spec if interrupted is not None else deployment.spec.migration
-        request = request_for(deployment, site, migration, _way(deployment, site, history), places)
+        request = subject_of(deployment, site, migration, _way(deployment, site, history), places).request
         _refuse_a_third_copy(deployment, site, request, places)
         where = _bring_back(deployment, request, history, boot_anew, told)
     if interrupted is not None:
@@ -59,7 +60,7 @@ def bring_back(deployment: Deployment, site: AnySite, boot_anew: bool, told: Cal
     return where
 
 
-def _only_look(deployment: Deployment, site: AnySite, damaged: DamagedJournalError) -> str:
+def _only_look(deployment: Deployment, site: Site, damaged: DamagedJournalError) -> str:
     """Without its journal nobody knows which copy may go on, so nothing is done but to see that one runs alone."""
     with ExitStack() as holding:
         try:
@@ -99,7 +100,7 @@ def _bring_back(
     return where
 
 
-def _way(deployment: Deployment, site: AnySite, history: History | None) -> tuple[HostName, HostName]:
+def _way(deployment: Deployment, site: Site, history: History | None) -> tuple[HostName, HostName]:
     """From where it was before the interrupted move, or where the last one left it, or where it was put; to the other host."""
     if history is None:
         return deployment.on, next(name for name in site.hosts if name != deployment.on)
@@ -107,7 +108,7 @@ def _way(deployment: Deployment, site: AnySite, history: History | None) -> tupl
     return (there, here) if history.ended == "moved" else (here, there)
 
 
-def _refuse_a_third_copy(deployment: Deployment, site: AnySite, request: MoveRequest, places: Mapping[HostName, Place]) -> None:
+def _refuse_a_third_copy(deployment: Deployment, site: Site, request: MoveRequest, places: Mapping[HostName, Place]) -> None:
     """UnsafeStateError when there is one on a host that had no part in its last move: nobody of ours put it there."""
     others = [place for place in places.values() if place.name not in (request.source.name, request.destination.name)]
     for place in others:

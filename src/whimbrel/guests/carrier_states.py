@@ -18,7 +18,7 @@ from whimbrel.guests.domain_xml import DomainPlan, domain_xml
 from whimbrel.guests.processors import processor_of
 from whimbrel.guests.saving import make_disk, make_state
 from whimbrel.hosts.identity import GuestIdentity
-from whimbrel.hosts.site import Accelerator, Site
+from whimbrel.hosts.site import Accelerator, Site, carrier_on
 from whimbrel.images.jobs import Job
 from whimbrel.images.recipes import content_hash
 from whimbrel.services.nginx import STREAM
@@ -82,36 +82,36 @@ class CarrierStates:
         self._site = site
         self._guest = guest
         self._service = service
-        store = site.store
+        store = site.files.store
         self._base = store.guest_disk(guest.disk_bytes)
         self._film = store.film(stream.bitrate_bytes_per_s, stream.length_s)
-        self.accelerator = site.accelerator(self._base)
+        self.accelerator = site.platform.accelerator(self._base)
         self._processor = processor_of(site, self.accelerator)
 
     def plan(self, host: HostName) -> tuple[DomainPlan, Path]:
         """The description of a host's carrier, and the image that its disk lies over."""
-        vm = self._site.carrier(host)
+        vm = carrier_on(self._site, host)
         disk = self._disk()
         plan = self._plan(vm)
-        files = self._site.files_of(vm)
+        files = self._site.files.of(vm)
         files.image(self._base / "disk.raw")
         files.image(disk / "disk.qcow2")
         return plan, disk / "disk.qcow2"
 
     def get(self, host: HostName, role: CarrierRole, boot: int) -> CarrierState:
         """The state number ``boot`` (from 1) of one host's carrier."""
-        vm, aid = self._site.carrier(host), self._site.store.criu_aid()
+        vm, aid = carrier_on(self._site, host), self._site.files.store.criu_aid()
         plan, below = self.plan(host)
         name, content = self._content(vm, role, boot)
 
         def prepare(agent: GuestAgent) -> dict[str, Any]:
             agent.set_clock()
-            carrier.prepare(agent, self._service, self._site.guest.address, self._site.prefix_length, aid.read_bytes())
+            carrier.prepare(agent, self._service, self._site.guest.address, self._site.network.prefix_length, aid.read_bytes())
             if role == "serving":
                 carrier.start(agent)
             return {"versions": carrier.versions(agent)}
 
-        folder = self._site.store.ensure_named(
+        folder = self._site.files.store.ensure_named(
             name, content, f"{_what(vm, role, boot)} (a boot of its own)",
             lambda out, _: make_state(self._site, vm, plan, below, out, prepare),
         )  # fmt: skip
@@ -128,14 +128,14 @@ class CarrierStates:
         return [self._job(source, "serving", boot), self._job(destination, "waiting", boot)]
 
     def _job(self, host: HostName, role: CarrierRole, boot: int) -> Job:
-        vm = self._site.carrier(host)
+        vm = carrier_on(self._site, host)
         return Job(self._content(vm, role, boot)[0], _what(vm, role, boot), lambda: self.get(host, role, boot))
 
     def _content(self, vm: GuestIdentity, role: CarrierRole, boot: int) -> tuple[str, dict[str, Any]]:
         """The state's name, and all that goes into it."""
-        content = {"domain": domain_xml(self._plan(vm)), "server": self._site.platform, "disk": self._disk_content()[0],
+        content = {"domain": domain_xml(self._plan(vm)), "server": self._site.platform.id, "disk": self._disk_content()[0],
                    "role": role, "boot": boot, "container": self._site.guest.address,
-                   "criu_aid": self._site.store.criu_aid().parent.name, "maker_version": carrier.MAKER_VERSION,
+                   "criu_aid": self._site.files.store.criu_aid().parent.name, "maker_version": carrier.MAKER_VERSION,
                    **self._processor}  # fmt: skip
         if self._service != STREAM:
             content["service"] = self._service.name
@@ -150,7 +150,7 @@ class CarrierStates:
 
     def _disk(self) -> Path:
         """The carriers' disk, with the container's root file system on it."""
-        store = self._site.store
+        store = self._site.files.store
         payload = store.container_payload(image_of(self._service))
         name, content = self._disk_content()
         plan = the_guest.plan_domain(self._site, self._site.guest, self._guest, self.accelerator, self._base, self._film, payload)
@@ -160,8 +160,8 @@ class CarrierStates:
         )  # fmt: skip
 
     def _disk_content(self) -> tuple[str, dict[str, Any]]:
-        payload = self._site.store.container_payload(image_of(self._service))
-        content = {"base": self._base.name, "payload": payload.name, "server": self._site.platform, "maker_version": 1}
+        payload = self._site.files.store.container_payload(image_of(self._service))
+        content = {"base": self._base.name, "payload": payload.name, "server": self._site.platform.id, "maker_version": 1}
         return f"carrier-{content_hash(content)}", content
 
 

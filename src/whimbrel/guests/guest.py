@@ -11,11 +11,11 @@ from whimbrel.engines.guest_agent import GuestAgent
 from whimbrel.engines.hypervisor import Guest, Hypervisor
 from whimbrel.errors import GuestError, UsageError
 from whimbrel.guests.domain_xml import Disk, DomainPlan, domain_xml, kept_when_it_crashes, with_disk_at
-from whimbrel.guests.readiness import wait_for_ports
+from whimbrel.guests.scripts import run_script
 from whimbrel.hosts.host import Host
 from whimbrel.hosts.identity import GuestIdentity
 from whimbrel.hosts.inside import Inside
-from whimbrel.hosts.site import Accelerator, OwnDisk, Site
+from whimbrel.hosts.site import Accelerator, OwnDisk, Site, guests_of
 from whimbrel.spec.service import DirtierSpec, GuestSpec
 from whimbrel.system.deadline import Deadline, wait_until
 from whimbrel.system.memory import read_meminfo
@@ -46,7 +46,7 @@ def plan_domain(
     payload: Path | None = None,
 ) -> DomainPlan:
     """The description of a VM of the site; the same for every trial, so that a saved state fits."""
-    files = site.files_of(identity)
+    files = site.files.of(identity)
     disks = [Disk(files.disk, "vda", "qcow2"), Disk(files.image(film / "disk.raw"), "vdb", "raw", readonly=True)]
     if payload is not None:
         disks.append(Disk(files.image(payload / "disk.raw"), "vdc", "raw", readonly=True))
@@ -60,16 +60,16 @@ def plan_domain(
         initrd=files.image(kernel_folder / "initrd.img"),
         kernel_options=(
             "root=/dev/vda", "rw", "console=ttyS0", "loglevel=4", "net.ifnames=0", "systemd.show_status=false",
-            f"whimbrel.address={identity.address}/{site.prefix_length}",
+            f"whimbrel.address={identity.address}/{site.network.prefix_length}",
             # A kernel that panics before it knows the device for it (domain_xml) resets at once, which is seen as well.
             "panic=-1",
         ),
         mac=identity.mac,
-        bridge=site.bridge,
-        emulator=site.emulator,
+        bridge=site.network.bridge,
+        emulator=site.platform.emulator,
         console_log=f"/var/log/libvirt/qemu/{identity.name}-console.log",
         disks=tuple(disks),
-        cpu_model=site.cpu_model,
+        cpu_model=site.platform.cpu_model,
     )  # fmt: skip
 
 
@@ -78,13 +78,13 @@ def boot(connection: Hypervisor, plan: DomainPlan) -> tuple[Guest, GuestAgent]:
     domain = connection.create(domain_xml(plan))
     agent = GuestAgent(domain)
     agent.wait(_BOOT_S)
-    agent.shell("systemctl is-system-running --wait || true", timeout_s=_BOOT_S)
+    agent.run(["systemctl", "is-system-running", "--wait"], check=False, timeout_s=_BOOT_S)
     return domain, agent
 
 
 def power_off(domain: Guest, agent: GuestAgent) -> None:
     """Lets the guest shut down in order, so that its disk is clean."""
-    agent.shell("sync")
+    agent.run(["sync"])
     domain.shutdown_by_agent()
     wait_until(
         lambda: ((True, "off") if not domain.active else (None, "still on")),
@@ -101,15 +101,18 @@ def agent_on(host: Host, guest: GuestIdentity, holding: ExitStack) -> GuestAgent
 
 
 def own_disks(site: Site, guest: GuestIdentity, source: Host, destination: Host) -> tuple[OwnDisk, OwnDisk]:
-    """The guest's disk on either host, where neither sees the other's."""
-    return site.own_disk(guest, source), site.own_disk(guest, destination)
+    """The guest's disk on either host, where neither sees the other's; UsageError where hosts have no place of their own."""
+    here, there = site.files.own_disk(guest, source), site.files.own_disk(guest, destination)
+    if here is None or there is None:
+        raise UsageError("hosts by URI have no storage of their own yet", resolution="leave 'migration.storage' at shared")
+    return here, there
 
 
 def refuse_another(site: Site) -> None:
     """UsageError when a guest of ours is there already, left by someone who wanted to look at it."""
     for host in site.hosts.values():
         with host.hypervisor() as connection:
-            for guest in site.guests:
+            for guest in guests_of(site):
                 if connection.find(guest.uuid) is not None:
                     raise UsageError(
                         f"host {host.name} already has the guest {guest}",
@@ -122,7 +125,7 @@ def what_is_left(site: Site) -> str:
     found = []
     for host in site.hosts.values():
         with host.hypervisor() as connection:
-            for guest in site.guests:
+            for guest in guests_of(site):
                 domain = connection.find(guest.uuid)
                 if domain is not None:
                     how = "as it crashed" if domain.crashed else "and runs" if domain.executing else "and stands still"
@@ -166,7 +169,7 @@ def lay_out(
     site: Site, connection: Hypervisor, guest: GuestIdentity, state: Path, own: OwnDisk | None, keep_when_it_crashes: bool
 ) -> tuple[str, str | None]:
     """Puts the disk of a saved state in its place; where the host finds the rest, and a description that differs, or None."""
-    files = site.files_of(guest)
+    files = site.files.of(guest)
     saved = files.image(state / "memory.save")
     description: str | None = None
     if own is None:
@@ -192,16 +195,16 @@ def _make_alike(site: Site, state: Path) -> None:
     """What makes each start from a state like every other one: its file in memory, and memory at hand for the guest."""
     _bring_into_page_cache(state / "memory.save")
     keep_memory_for(site, state)
-    if site.standby_memory is not None:
-        site.standby_memory.release()
+    if site.accounting.standby_memory is not None:
+        site.accounting.standby_memory.release()
 
 
 def keep_memory_for(site: Site, state: Path) -> None:
     """Holds the memory that a guest restored from this state will take, until it is restored; elsewhere than here, nothing."""
-    if site.standby_memory is None:
+    if site.accounting.standby_memory is None:
         return
     # QEMU takes huge pages, and fills some of them only in part.
-    site.standby_memory.hold((state / "memory.save").stat().st_size * 5 // 4)
+    site.accounting.standby_memory.hold((state / "memory.save").stat().st_size * 5 // 4)
 
 
 def _bring_into_page_cache(file: Path) -> None:
@@ -213,32 +216,22 @@ def _bring_into_page_cache(file: Path) -> None:
 
 def start_dirtier(inside: Inside, dirtier: DirtierSpec) -> None:
     """Lets memory change as asked; returns when every page of the working set is there."""
-    inside.shell(
-        "systemd-run --quiet --unit=dirtier --property=StandardOutput=file:/run/dirtier.log"
-        f" /usr/local/bin/dirtier {dirtier.rate_bytes_per_s:.0f} {dirtier.working_set_bytes} {dirtier.pattern}"
-        " && i=0; until grep -q ready /run/dirtier.log 2>/dev/null; do i=$((i+1)); [ $i -lt 600 ] || exit 1; sleep 0.1; done",
-        timeout_s=90,
-    )
+    rate_bytes_per_s = round(dirtier.rate_bytes_per_s)
+    run_script(inside, "start_dirtier", rate_bytes_per_s, dirtier.working_set_bytes, dirtier.pattern, timeout_s=90)
 
 
 def announce(inside: Inside) -> None:
     """Lets neighbours and switches learn where a guest is that was booted elsewhere than before.
 
     QEMU does so for one that was moved. A guest that says nothing by itself is found only once those who ask have forgotten
-    where it was, up to a minute later (arp(7), base_reachable_time). A link given its address again announces it (ip-sysctl,
-    arp_notify).
+    where it was, up to a minute later (arp(7), base_reachable_time).
     """
-    inside.shell(
-        'echo 1 >/proc/sys/net/ipv4/conf/eth0/arp_notify && ip link set eth0 address "$(cat /sys/class/net/eth0/address)"'
-    )
+    run_script(inside, "announce")
 
 
 def start_witness(inside: Inside) -> None:
     """Starts the witness, which goes on from its file where there is one; returns when it can be asked."""
-    inside.shell(
-        f"systemd-run --quiet --collect --unit=witness /usr/local/bin/witness {WITNESS_PORT} {_WITNESS_PAGES} /var/lib/witness"
-    )
-    wait_for_ports(inside, [WITNESS_PORT])
+    run_script(inside, "start_witness", WITNESS_PORT, _WITNESS_PAGES)
 
 
 def start_beside(inside: Inside, dirtier: DirtierSpec | None, witness: bool) -> None:
@@ -251,6 +244,6 @@ def start_beside(inside: Inside, dirtier: DirtierSpec | None, witness: bool) -> 
 
 def memory_of(inside: Inside) -> Memory:
     """What the guest says of its memory."""
-    table = read_meminfo(inside.shell("cat /proc/meminfo"))
+    table = read_meminfo(inside.read("/proc/meminfo").decode())
     # Shared memory is among what is cached, and cannot be given up.
     return Memory(table["MemTotal"], table["MemAvailable"], table["Cached"] - table["Shmem"])

@@ -8,26 +8,33 @@ from typing import Literal
 
 from whimbrel.errors import GuestError
 from whimbrel.guests import carrier
-from whimbrel.guests.carrier import CONTAINER, HOME
 from whimbrel.guests.oci import MOST_OPEN_FILES
+from whimbrel.guests.scripts import run_script
 from whimbrel.hosts.inside import Cell, Inside
-from whimbrel.hosts.site import Site, first_host
+from whimbrel.hosts.site import Site, cells_of, first_host
 from whimbrel.services.service import Service, image_of
 from whimbrel.spec.service import StreamSpec
 
 
 @dataclass(frozen=True)
+class ContainerParts:
+    """What the container is made from: its root file system, its film, and the library for CRIU, where the hosts find them."""
+
+    service: Service
+    root: str
+    film: str
+    criu_aid: str
+
+
+@dataclass(frozen=True)
 class FreshContainer:
-    """From what a trial of this form starts: its root file system, its film, and the library for CRIU, where the hosts find them.
+    """From what a trial of this form starts.
 
     A process of the host cannot be saved and restored as often as a VM can, so nothing is saved.
     """
 
     id: str
-    service: Service
-    root: str
-    film: str
-    criu_aid: str
+    parts: ContainerParts
     versions: dict[str, str]
 
     @property
@@ -44,33 +51,32 @@ class FreshContainer:
         """It is None: nothing is saved."""
 
 
+def parts_of(site: Site, service: Service, stream: StreamSpec) -> ContainerParts:
+    """What the container of this site, service and stream is made from."""
+    store, files = site.files.store, site.files.of(site.guest)
+    tree, film = store.container_tree(image_of(service)), store.film(stream.bitrate_bytes_per_s, stream.length_s)
+    return ContainerParts(service, files.image(tree), files.image(film), files.image(store.criu_aid()))
+
+
 def fresh_container(site: Site, service: Service, stream: StreamSpec) -> FreshContainer:
     """The container of this site and stream; CapabilityError or UsageError when its hosts have no room for one."""
-    store, files = site.store, site.files_of(site.guest)
-    tree, film = store.container_tree(image_of(service)), store.film(stream.bitrate_bytes_per_s, stream.length_s)
-    cell = site.open_cell(first_host(site))
+    parts = parts_of(site, service, stream)
+    tree = site.files.store.container_tree(image_of(service))
+    cell = cells_of(site).open(first_host(site))
     try:
         versions = carrier.versions(cell)
     finally:
         cell.close()
-    return FreshContainer(
-        f"fresh-{tree.parent.name}", service, files.image(tree), files.image(film), files.image(store.criu_aid()), versions
-    )
+    return FreshContainer(f"fresh-{tree.parent.name}", parts, versions)
 
 
-def prepare(cell: Cell, state: FreshContainer, address: str, prefix_length: int) -> None:
+def prepare(cell: Cell, parts: ContainerParts, address: str, prefix_length: int) -> None:
     """Makes everything that the container needs in a cell, and warm what a move needs; nothing runs yet."""
-    cell.shell(
-        f"""set -e
-        mkdir -p {HOME}/upper {HOME}/work {HOME}/bundle/rootfs /srv/film
-        ln -s {state.root} {HOME}/lower
-        mount --bind {state.film} /srv/film
-        """
-    )
-    place = carrier.place_of(state.service, address, prefix_length, state.criu_aid)
+    run_script(cell, "container_lies_in", parts.root, parts.film)
+    place = carrier.place_of(parts.service, address, prefix_length, parts.criu_aid)
     # Without CAP_SYS_RESOURCE CRIU may ask for the limits of its own user's processes only (prlimit(2)): all of it is root's.
-    carrier.put_bundle(cell, state.service, place, state.service.before_as_root, open_files())
-    carrier.make_network(cell, address, prefix_length)
+    carrier.put_bundle(cell, parts.service, place, parts.service.before_as_root, open_files())
+    carrier.make_network(cell)
 
 
 def open_files() -> int:
@@ -84,10 +90,7 @@ def memory_bytes(inside: Inside) -> int:
 
     GuestError when no process of it can be read: that is not 0.
     """
-    said = inside.shell(
-        f'pids=$(cat /sys/fs/cgroup/whimbrel/{CONTAINER}/cgroup.procs) && [ -n "$pids" ] || exit 1;'
-        ' for pid in $pids; do cat "/proc/$pid/smaps_rollup" 2>/dev/null || [ ! -e "/proc/$pid" ]; done'
-    )
+    said = run_script(inside, "container_memory")
     shares = [int(line.split()[1]) * 1024 for line in said.splitlines() if line.startswith("Pss:")]
     if not shares:
         raise GuestError("the container's memory cannot be read: its control group names no process that says so")

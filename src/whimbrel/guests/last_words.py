@@ -40,12 +40,12 @@ class LastWords:
 
     def __init__(self, hosts: Sequence[Host]) -> None:
         self._hosts = {host.name: host for host in hosts}
-        self._lengths = {name: len(text) for host in hosts for name, text in host.logs().items()}
+        self._lengths = {name: len(text) for host in hosts for name, text in host.access.logs().items()}
 
     def of(self, end: End, during: str) -> EndRecord:
         """All that is known of an end; ``during`` is what was being done."""
         host = self._hosts[end.host]
-        logs = host.logs()
+        logs = host.access.logs()
         return EndRecord(
             guest=end.guest,
             host=end.host,

@@ -17,7 +17,7 @@ def processor_of(site: Site, accelerator: Accelerator) -> dict[str, object]:
         return {}
     with first_host(site).hypervisor() as connection:
         cpu = cpu_of(connection)
-    kernel = platform.release() if first_host(site).shares_our_clock else None
+    kernel = platform.release() if first_host(site).access.shares_our_clock else None
     if cpu is None:
         return {"processor": {"kernel": kernel}}
     return {

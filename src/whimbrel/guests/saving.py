@@ -29,13 +29,13 @@ Prepare = Callable[[GuestAgent], dict[str, Any]]
 
 def make_state(site: Site, guest: GuestIdentity, plan: DomainPlan, below: Path, out: Path, prepare: Prepare) -> None:
     """Boots over ``below``, prepares, settles and saves; leaves memory, disk and ``state.json`` in ``out``."""
-    files = site.files_of(guest)
+    files = site.files.of(guest)
     files.new_disk(below, _format(below))
 
     def use(domain: Guest, agent: GuestAgent) -> None:
         info = prepare(agent)
-        info["disk_used_bytes"] = int(agent.shell("df --output=used -B1 / | tail -1"))
-        agent.shell("sync")
+        info["disk_used_bytes"] = int(agent.run(["df", "--output=used", "-B1", "/"]).split()[-1])
+        agent.run(["sync"])
         info["dirty_rate_mib_per_s"] = settle(lambda: domain.dirty_rate_mib_per_s(_SETTLE_WINDOW_S))
         domain.save(files.saving)
         (out / "state.json").write_text(json.dumps(info, indent=1))
@@ -48,7 +48,7 @@ def make_disk(
     site: Site, guest: GuestIdentity, plan: DomainPlan, below: Path, out: Path, prepare: Callable[[GuestAgent], None]
 ) -> None:
     """Boots over ``below``, prepares, and powers off; leaves the disk in ``out``."""
-    files = site.files_of(guest)
+    files = site.files.of(guest)
     files.new_disk(below, _format(below))
 
     def use(domain: Guest, agent: GuestAgent) -> None:

@@ -51,11 +51,11 @@ class StateStore:
     def __init__(self, site: Site, guest: GuestSpec, stream: StreamSpec) -> None:
         self._site = site
         self._guest = guest
-        self._files = site.files_of(site.guest)
-        store = site.store
+        self._files = site.files.of(site.guest)
+        store = site.files.store
         self._base = store.guest_disk(guest.disk_bytes)
         self._film = store.film(stream.bitrate_bytes_per_s, stream.length_s)
-        self.accelerator = site.accelerator(self._base)
+        self.accelerator = site.platform.accelerator(self._base)
         self._processor = processor_of(site, self.accelerator)
 
     def get(self, form: FormName, service: ServiceName, boot: int, engine: EngineName = "none") -> StateInfo:
@@ -63,7 +63,7 @@ class StateStore:
         # What the state's disk lies over must be where the hosts look for it, also when the state was made long ago.
         disk = self.disk_of(form, SERVICES[service])
         name, content = self._content(form, service, boot, engine)
-        folder = self._site.store.ensure_named(
+        folder = self._site.files.store.ensure_named(
             name, content, f"{_what(form, service, boot, engine)} (a boot of its own)",
             lambda out, _: self._make(out, form, service, disk, engine),
         )  # fmt: skip
@@ -101,7 +101,7 @@ class StateStore:
         plan = self.plan_for(self._site, self._site.guest)
         content = {
             "domain": domain_xml(plan),
-            "server": self._site.platform,
+            "server": self._site.platform.id,
             "disk": self._nested_content(image_of(SERVICES[service]))[0] if form == "nested" else self._base.name,
             "form": form,
             "service": service,
@@ -116,16 +116,16 @@ class StateStore:
     def _nested_content(self, image: Installed) -> tuple[str, dict[str, Any]]:
         content = {
             "base": self._base.name,
-            "payload": self._site.store.container_payload(image).name,
-            "server": self._site.platform,
+            "payload": self._site.files.store.container_payload(image).name,
+            "server": self._site.platform.id,
         }
         return f"nested-{content_hash(content)}", content
 
     def _nested_disk(self, image: Installed) -> Path:
         """The guest's disk with the container's image already in its Docker engine."""
-        payload = self._site.store.container_payload(image)
+        payload = self._site.files.store.container_payload(image)
         name, content = self._nested_content(image)
-        return self._site.store.ensure_named(
+        return self._site.files.store.ensure_named(
             name, content, "the nested guest's disk (boots once to import the container)",
             lambda out, _: self._import(out, payload),
         )  # fmt: skip
@@ -138,7 +138,7 @@ class StateStore:
         plan = self.plan_for(self._site, self._site.guest)
 
         def prepare(agent: GuestAgent) -> dict[str, Any]:
-            versions: dict[str, str] = {"kernel": agent.shell("uname -r").strip()}
+            versions: dict[str, str] = {"kernel": agent.run(["uname", "-r"]).strip()}
             if engine != "none":
                 start_engine(agent)
                 versions |= engine_versions(agent)

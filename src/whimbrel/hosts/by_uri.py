@@ -8,7 +8,7 @@ from urllib.parse import urlsplit, urlunsplit
 from whimbrel.engines.door import hypervisor_at
 from whimbrel.engines.hypervisor import Hypervisor
 from whimbrel.errors import CapabilityError
-from whimbrel.hosts.host import Capacity, GuestState, SamplePoints
+from whimbrel.hosts.host import Capacity, GuestState, Peering, SamplePoints
 from whimbrel.hosts.identity import GuestIdentity, HostIdentity
 from whimbrel.hosts.states import state_told_by
 from whimbrel.spec.libvirt_uri import is_address, split_libvirt_uri, without_asking
@@ -29,6 +29,7 @@ class UriHost:
         self._uri = uri
         self._peer_uri = peer_uri
         self._certificate_name = certificate_name
+        self.access = AccessByLibvirt(name, uri)
 
     @property
     def libvirt_uri(self) -> str:
@@ -40,29 +41,25 @@ class UriHost:
         return hypervisor_at(self.libvirt_uri)
 
     @property
-    def peer_uri(self) -> str:
-        """How the other host reaches it; nobody can be asked there."""
-        return without_asking(self._peer_uri or urlunsplit(urlsplit(self._uri)._replace(query="")))
-
-    @property
-    def move_uri(self) -> str:
-        """Where a peer sends a guest's memory."""
-        return f"tcp://[{self.address}]" if ":" in self.address else f"tcp://{self.address}"
+    def peering(self) -> Peering:
+        """As we reach it, or as was given; nobody can be asked there."""
+        peer_uri = without_asking(self._peer_uri or urlunsplit(urlsplit(self._uri)._replace(query="")))
+        move_uri = f"tcp://[{self.address}]" if ":" in self.address else f"tcp://{self.address}"
+        return Peering(peer_uri, move_uri, self._name_in_certificate(peer_uri))
 
     def identity(self) -> HostIdentity:
         """Which machine it is, as its libvirt says."""
         with self.hypervisor() as connection:
             return HostIdentity(*connection.host_identity())
 
-    @property
-    def certificate_name(self) -> str | None:
+    def _name_in_certificate(self, peer_uri: str) -> str | None:
         """What was given; else, for a host with an address only, the name by which its libvirt is reached over TLS.
 
         That name is in the certificate of its libvirt already, and QEMU's is usually the same. A name that only ssh knows is not.
         """
         if self._certificate_name is not None or not is_address(self.address):
             return self._certificate_name
-        peer = split_libvirt_uri(self.peer_uri)
+        peer = split_libvirt_uri(peer_uri)
         return peer.host if peer.transport == "tls" and not is_address(peer.host) else None
 
     @property
@@ -87,13 +84,21 @@ class UriHost:
         """Whether its libvirtd is reached by a socket of this machine; another machine's may be passed on to one."""
         return split_libvirt_uri(self.libvirt_uri).local
 
+
+class AccessByLibvirt:
+    """What libvirt tells of a host: little beside its guests. Implements ``hosts.host.Access``."""
+
+    def __init__(self, name: str, uri: str) -> None:
+        self._name = name
+        self._uri = uri
+
     def sample_points(self) -> SamplePoints | None:
         """Its libvirt is all that can be asked."""
         return None
 
     def command(self, argv: Sequence[str]) -> Sequence[str]:
         """Raises CapabilityError: libvirt runs no commands."""
-        raise CapabilityError(f"{argv[0]} cannot be run on host {self.name}, of which we have only the URI of its libvirt")
+        raise CapabilityError(f"{argv[0]} cannot be run on host {self._name}, of which we have only the URI of its libvirt")
 
     def process_of(self, guest: GuestIdentity) -> int | None:
         """None: QEMU's process is on the host, not here."""
@@ -108,14 +113,14 @@ class UriHost:
     def unmeasured(self) -> dict[str, str]:
         """What libvirt does not tell."""
         found = {
-            f"network of host {self.name}": "libvirt tells the traffic of guests, not that of the host",
-            f"console of the guest on host {self.name}": "it is written to a file on the host, which we cannot read",
+            f"network of host {self._name}": "libvirt tells the traffic of guests, not that of the host",
+            f"console of the guest on host {self._name}": "it is written to a file on the host, which we cannot read",
         }
-        if not self._is_here:
+        if not split_libvirt_uri(self._uri).local:
             # Where it is here the kernel says what is free.
-            found[f"shared memory of host {self.name}"] = "libvirt counts it as page cache: what is free is an upper bound"
+            found[f"shared memory of host {self._name}"] = "libvirt counts it as page cache: what is free is an upper bound"
         return found
 
     def logs(self) -> dict[str, str]:
         """Says where the logs lie: on the host, where we cannot read them."""
-        return {f"{self.name}-logs.log": f"the logs of {self.libvirt_uri} lie on the host: /var/log/libvirt\n"}
+        return {f"{self._name}-logs.log": f"the logs of {self._uri} lie on the host: /var/log/libvirt\n"}

@@ -38,6 +38,19 @@ class SamplePoints:
     init_pid: int | None
 
 
+@dataclass(frozen=True)
+class Peering:
+    """How another host reaches this one.
+
+    ``peer_uri`` leads to its libvirtd, and a guest's memory is sent to ``move_uri``. ``certificate_name`` is whom its certificate
+    is for, as a peer that sends encrypted memory must see it; None: for the host in ``move_uri``.
+    """
+
+    peer_uri: str
+    move_uri: str
+    certificate_name: str | None = None
+
+
 class Place(Protocol):
     """Where a copy of what moves may be: a host, for a guest; a carrier on it, for a container."""
 
@@ -53,52 +66,8 @@ class Place(Protocol):
         """Whether a copy of this is there, and executes; EngineError when nobody answers there."""
 
 
-class Host(Protocol):
-    """A machine that guests run on. Every host is a ``Place``."""
-
-    name: str
-    address: str
-
-    @property
-    def libvirt_uri(self) -> str:
-        """How we reach its libvirtd."""
-
-    def hypervisor(self) -> Hypervisor:
-        """A connection of its own to its hypervisor, to be closed; SilentError or RefusedError when there is none to be had."""
-
-    @property
-    def peer_uri(self) -> str:
-        """How the other host reaches its libvirtd."""
-
-    @property
-    def move_uri(self) -> str:
-        """Where a peer sends a guest's memory."""
-
-    def identity(self) -> HostIdentity:
-        """Which machine it is; EngineError when it does not say."""
-
-    @property
-    def certificate_name(self) -> str | None:
-        """Whom its certificate is for, as a peer that sends encrypted memory must see it; None: for the host in ``move_uri``."""
-
-    @property
-    def gone(self) -> bool:
-        """Whether it is certain that nothing runs there any more. False for a host that is only silent."""
-
-    def state_of(self, what: GuestIdentity) -> GuestState:
-        """Whether a copy of this guest is there, and executes; EngineError when the host does not answer."""
-
-    def capacity(self) -> Capacity:
-        """What it could still give a guest."""
-
-    def sample_points(self) -> SamplePoints | None:
-        """Where the host sampler looks; None when its libvirt is all that can be asked."""
-
-    def command(self, argv: Sequence[str]) -> Sequence[str]:
-        """The command that runs ``argv`` there, counted with what the host takes; CapabilityError where we cannot."""
-
-    def process_of(self, guest: GuestIdentity) -> int | None:
-        """The process that runs a guest, by its number here; None when it does not run on this machine."""
+class Access(Protocol):
+    """What can be seen of a host from here, and done there."""
 
     @property
     def shares_our_clock(self) -> bool:
@@ -108,8 +77,46 @@ class Host(Protocol):
     def unmeasured(self) -> dict[str, str]:
         """What of it cannot be measured, and why."""
 
+    def sample_points(self) -> SamplePoints | None:
+        """Where the host sampler looks; None when its libvirt is all that can be asked."""
+
+    def process_of(self, guest: GuestIdentity) -> int | None:
+        """The process that runs a guest, by its number here; None when it does not run on this machine."""
+
+    def command(self, argv: Sequence[str]) -> Sequence[str]:
+        """The command that runs ``argv`` there, counted with what the host takes; CapabilityError where we cannot."""
+
     def logs(self) -> dict[str, str]:
         """Its logs by name, for a failed trial."""
+
+
+class Host(Place, Protocol):
+    """A machine that guests run on."""
+
+    @property
+    def address(self) -> str:
+        """Where it is in the network that it shares with the others."""
+
+    @property
+    def libvirt_uri(self) -> str:
+        """How we reach its libvirtd."""
+
+    @property
+    def peering(self) -> Peering:
+        """How another host reaches it."""
+
+    @property
+    def access(self) -> Access:
+        """What can be seen of it from here, and done there."""
+
+    def hypervisor(self) -> Hypervisor:
+        """A connection of its own to its hypervisor, to be closed; SilentError or RefusedError when there is none to be had."""
+
+    def identity(self) -> HostIdentity:
+        """Which machine it is; EngineError when it does not say."""
+
+    def capacity(self) -> Capacity:
+        """What it could still give a guest."""
 
 
 class Vantage(Protocol):

@@ -81,3 +81,16 @@ class Cell(Inside, Protocol):
 
     def close(self) -> None:
         """Ends all that is inside."""
+
+
+@dataclass(frozen=True)
+class NoCell(NothingInside):
+    """The cell of a host that has none. Implements ``Cell``."""
+
+    @property
+    def gone(self) -> bool:
+        """It is, as there is none."""
+        return True
+
+    def close(self) -> None:
+        """Nothing is left to end."""

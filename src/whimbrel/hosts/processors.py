@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from contextlib import ExitStack
 
 from whimbrel.engines.cpus import Comparison, common_models, compare, cpu_of, named
 from whimbrel.engines.door import hypervisor_at
@@ -44,7 +45,8 @@ def need_processors(spec: HostsSpec) -> None:
 
 
 def _need_pair(spec: HostsSpec, first: HostName, other: HostName) -> None:
-    with hypervisor_at(spec.servers[first].libvirt) as here, hypervisor_at(spec.servers[other].libvirt) as there:
+    with ExitStack() as held:
+        here, there = (held.enter_context(hypervisor_at(spec.servers[name].libvirt)) for name in (first, other))
         found = compare_hosts(spec, {first: here, other: there})
         lesser = [name for name in (other, first) if name in found and found[name].result == "less"]
         if not lesser:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 
 from whimbrel.engines.capabilities import machine_of
@@ -16,11 +16,10 @@ from whimbrel.hosts.by_uri import UriHost
 from whimbrel.hosts.claims import Claims
 from whimbrel.hosts.host import Capacity, Host, SamplePoints
 from whimbrel.hosts.identity import GuestIdentity, Owner
-from whimbrel.hosts.inside import Cell
 from whimbrel.hosts.one_host import refuse_hosts_that_are_one
 from whimbrel.hosts.processors import need_processors
 from whimbrel.hosts.remote_files import RemoteFiles, SharedStorage
-from whimbrel.hosts.site import Accelerator, OwnDisk
+from whimbrel.hosts.site import Accelerator, guests_of
 from whimbrel.images.recipes import content_hash
 from whimbrel.images.store import ImageStore
 from whimbrel.spec.fields import HostName
@@ -74,43 +73,113 @@ class Here:
         return ()
 
 
+class RemoteNetwork:
+    """The network of the one guest that the file gives an address. Implements ``hosts.site.GuestNetwork``."""
+
+    # The file gives them no addresses.
+    carriers: Mapping[HostName, GuestIdentity] = {}
+
+    def __init__(self, spec: HostsSpec) -> None:
+        self.bridge = spec.bridge
+        self.prefix_length = int(spec.guest_address.partition("/")[2])
+        self.vantage = Here()
+        self._rate_bytes_per_s = spec.link_rate_bytes_per_s
+
+    def shape_links(self, rate_bytes_per_s: float) -> None:
+        """Links of others have the rate they have."""
+        if rate_bytes_per_s != self._rate_bytes_per_s:
+            raise UsageError("the links between these hosts are not ours to shape", resolution="leave out lab.link_rate")
+
+
+class RemoteStorage:
+    """The images on this machine, and the folder that the hosts share. Implements ``hosts.site.Files``."""
+
+    def __init__(self, store: ImageStore, storage: SharedStorage) -> None:
+        self.store = store
+        self._storage = storage
+        self._sent: set[str] = set()
+
+    def of(self, guest: GuestIdentity) -> RemoteFiles:
+        """The files of this VM."""
+        return RemoteFiles(guest, self._storage, self._sent)
+
+    def own_disk(self, guest: GuestIdentity, host: Host) -> None:
+        """None: the file names one folder, which they share."""
+        return
+
+
+class RemotePlatform:
+    """What the first host's libvirt says. Implements ``hosts.site.Platform``."""
+
+    def __init__(self, spec: HostsSpec, first: RemoteHost) -> None:
+        self.cpu_model = spec.cpu
+        self._spec = spec
+        self._first = first
+
+    @cached_property
+    def id(self) -> str:
+        """Versions of libvirt and QEMU on the first host, and where its files lie."""
+        with self._first.hypervisor() as connection:
+            content = {**connection.versions(), "storage": self._spec.storage, "name": self._spec.name}
+        return f"hosts-{content_hash(content)}"
+
+    @cached_property
+    def emulator(self) -> str:
+        """The first host's own."""
+        with self._first.hypervisor() as connection:
+            return machine_of(connection, self._spec.accelerator).emulator
+
+    def accelerator(self, kernel_folder: Path) -> Accelerator:
+        """What the file says."""
+        return self._spec.accelerator
+
+
+class NoAccounting:
+    """Guests do not run here, and which CPUs a host uses is its owner's business. Implements ``hosts.site.Accounting``."""
+
+    standby_memory = None
+    instruments_procs: Sequence[Path] = ()
+    cpu_split = None
+
+    @property
+    def cpu_placement(self) -> dict[str, list[int]]:
+        """It is unknown for every member."""
+        return {}
+
+
 class RemoteSite:
-    """Hosts of somebody else's. Implements ``hosts.site.Site``. Use ``up`` before anything else, and ``down`` at the end.
+    """Hosts of somebody else's. Implements ``hosts.site.Site``.
 
     All that ``owner`` puts there has names of its own. ``take_over`` takes the hosts from an owner whose claim is left there.
     """
 
+    # libvirt opens no door to a host itself.
+    cells = None
+
     def __init__(self, spec: HostsSpec, store: ImageStore, ledger: Ledger, owner: Owner, take_over: bool = False) -> None:
         self.spec = spec
-        self.name = spec.name
-        self.store = store
         self.ledger = ledger
-        # Guests do not run on this machine.
-        self.standby_memory = None
         self.hosts = _hosts(spec, owner.label)
-        self.vantage = Here()
-        self._sent: set[str] = set()
-        self.bridge = spec.bridge
-        self.cpu_model = spec.cpu
-        address, _, length = spec.guest_address.partition("/")
-        self.prefix_length = int(length)
-        self.guest = owner.identity("guest", address)
+        self.guest = owner.identity("guest", spec.guest_address.partition("/")[0])
         self._storage = SharedStorage(spec, ledger, owner.label)
+        self.network = RemoteNetwork(spec)
+        self.files = RemoteStorage(store, self._storage)
+        self.platform = RemotePlatform(spec, next(iter(self.hosts.values())))
+        self.accounting = NoAccounting()
         self._take_over = take_over
-        self._platform: str | None = None
-        self._emulator: str | None = None
 
     def up(self) -> None:
         """Looks whether the hosts can be used; what is put on them later is in the ledger."""
         if self.ledger.entries:
             removes = "'whimbrel undeploy' ends it" if self.ledger.kept else "'whimbrel gc' removes it"
-            raise UsageError(f"something of ours is still on the hosts {self.name!r}", resolution=removes)
+            raise UsageError(f"something of ours is still on the hosts {self.spec.name!r}", resolution=removes)
         refuse_hosts_that_are_one(self.hosts.values())
         need_processors(self.spec)
         prove_shared_storage(self.spec, self._storage)
         try:
-            Claims(self.spec, self._storage, self.ledger).take(self.guests, self._take_over)
-            list_guests({host.name: host.libvirt_uri for host in self.hosts.values()}, self.guests, self.ledger)
+            guests = guests_of(self)
+            Claims(self.spec, self._storage, self.ledger).take(guests, self._take_over)
+            list_guests({host.name: host.libvirt_uri for host in self.hosts.values()}, guests, self.ledger)
         except BaseException:
             self.ledger.undo_all()
             raise
@@ -118,68 +187,6 @@ class RemoteSite:
     def down(self) -> None:
         """Removes everything that we put on the hosts."""
         self.ledger.undo_all()
-
-    @property
-    def guests(self) -> Sequence[GuestIdentity]:
-        """The one guest that the file gives an address."""
-        return [self.guest]
-
-    def carrier(self, host: HostName) -> GuestIdentity:
-        """Carriers need addresses that the file does not give."""
-        raise UsageError("containers do not move between hosts by URI yet", resolution="move the VM, or use a lab")
-
-    def open_cell(self, host: Host) -> Cell:
-        """libvirt opens no door to a host itself."""
-        raise UsageError("containers do not move between hosts by URI yet", resolution="move the VM, or use a lab")
-
-    @property
-    def platform(self) -> str:
-        """Versions of libvirt and QEMU on the first host, and where its files lie."""
-        if self._platform is None:
-            with next(iter(self.hosts.values())).hypervisor() as connection:
-                content = {**connection.versions(), "storage": self.spec.storage, "name": self.name}
-            self._platform = f"hosts-{content_hash(content)}"
-        return self._platform
-
-    @property
-    def emulator(self) -> str:
-        """The first host's own, as its libvirt says."""
-        if self._emulator is None:
-            with next(iter(self.hosts.values())).hypervisor() as connection:
-                self._emulator = machine_of(connection, self.spec.accelerator).emulator
-        return self._emulator
-
-    @property
-    def instruments_procs(self) -> Sequence[Path]:
-        """There are none: instruments are not counted apart here."""
-        return ()
-
-    @property
-    def cpu_placement(self) -> dict[str, list[int]]:
-        """It is unknown: which CPUs a host uses is its owner's business."""
-        return {}
-
-    @property
-    def cpu_split(self) -> None:
-        """Each is a machine of its own."""
-        return None
-
-    def files_of(self, guest: GuestIdentity) -> RemoteFiles:
-        """The files of this VM."""
-        return RemoteFiles(guest, self._storage, self._sent)
-
-    def own_disk(self, guest: GuestIdentity, host: Host) -> OwnDisk:
-        """The file names one folder, which they share."""
-        raise UsageError("hosts by URI have no storage of their own yet", resolution="leave 'migration.storage' at shared")
-
-    def accelerator(self, kernel_folder: Path) -> Accelerator:
-        """The accelerator that the file names."""
-        return self.spec.accelerator
-
-    def shape_links(self, rate_bytes_per_s: float) -> None:
-        """Links of others have the rate they have."""
-        if rate_bytes_per_s != self.spec.link_rate_bytes_per_s:
-            raise UsageError("the links between these hosts are not ours to shape", resolution="leave out lab.link_rate")
 
     def mend(self) -> list[str]:
         """Hosts of somebody else's are not ours to start."""
@@ -242,7 +249,7 @@ def examine_hosts(spec: HostsSpec) -> list[Finding]:
         findings.append(attempt("shared storage", True, lambda: _shared(spec)))
     if findings[-1].works:
         findings.append(attempt("use by others", True, lambda: _unused(spec)))
-    findings += [Finding(what, False, False, why) for host in hosts for what, why in host.unmeasured.items()]
+    findings += [Finding(what, False, False, why) for host in hosts for what, why in host.access.unmeasured.items()]
     return findings
 
 

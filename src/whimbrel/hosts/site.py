@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
+from whimbrel.errors import UsageError
 from whimbrel.hosts.host import Host, Vantage
 from whimbrel.hosts.identity import GuestIdentity
 from whimbrel.hosts.inside import Cell
@@ -91,52 +92,49 @@ class OwnDisk(Protocol):
         """Removes it; nothing happens when there is none."""
 
 
-class Site(Protocol):
-    """Hosts and what a trial needs around them."""
-
-    name: str
-    store: ImageStore
-    ledger: Ledger
+class GuestNetwork(Protocol):
+    """The network that guests, and those who ask them, are in."""
 
     @property
-    def standby_memory(self) -> StandbyMemory | None:
-        """What keeps the memory for the next guest; None where guests do not run on this machine."""
+    def bridge(self) -> str:
+        """The bridge on each host that guests join."""
 
     @property
-    def hosts(self) -> Mapping[HostName, Host]:
-        """By name, in the order of the file."""
+    def prefix_length(self) -> int:
+        """Of the network's addresses."""
+
+    @property
+    def carriers(self) -> Mapping[HostName, GuestIdentity]:
+        """The carrier on each host, whose container then has the guest's address; none where there are no addresses for them."""
 
     @property
     def vantage(self) -> Vantage:
         """Where viewers and probe run."""
 
-    @property
-    def guest(self) -> GuestIdentity:
-        """The one guest that moves as a whole."""
+    def shape_links(self, rate_bytes_per_s: float) -> None:
+        """Gives each host's link this rate, each way; UsageError where links are not ours to shape."""
+
+
+class Files(Protocol):
+    """Images, and the guests' own files."""
 
     @property
-    def guests(self) -> Sequence[GuestIdentity]:
-        """Every guest of ours that may be there."""
+    def store(self) -> ImageStore:
+        """The images on this machine."""
 
-    def carrier(self, host: HostName) -> GuestIdentity:
-        """The carrier on a host, whose container then has the guest's address; UsageError when there can be none."""
-
-    def files_of(self, guest: GuestIdentity) -> GuestFiles:
+    def of(self, guest: GuestIdentity) -> GuestFiles:
         """The files of this VM."""
 
-    def own_disk(self, guest: GuestIdentity, host: Host) -> OwnDisk:
-        """The disk of this VM where only this host sees it; UsageError when hosts have no place of their own."""
+    def own_disk(self, guest: GuestIdentity, host: Host) -> OwnDisk | None:
+        """The disk of this VM where only this host sees it; None where hosts have no place of their own."""
 
-    def open_cell(self, host: Host) -> Cell:
-        """Room for a container on the host itself; UsageError when there is none to be had, or somebody has it."""
 
-    @property
-    def prefix_length(self) -> int:
-        """The length of the prefix of the guest's network."""
+class Platform(Protocol):
+    """What guests run on. A saved state depends on it."""
 
     @property
-    def bridge(self) -> str:
-        """The bridge on each host that the guest joins."""
+    def id(self) -> str:
+        """The same for as long as a saved state fits."""
 
     @property
     def emulator(self) -> str:
@@ -146,9 +144,16 @@ class Site(Protocol):
     def cpu_model(self) -> str | None:
         """The processor that guests in KVM are given, by libvirt's name; None for all of their host's."""
 
+    def accelerator(self, kernel_folder: Path) -> Accelerator:
+        """Whether guests run in KVM or are emulated."""
+
+
+class Accounting(Protocol):
+    """Who takes what of this machine."""
+
     @property
-    def platform(self) -> str:
-        """What the hosts run, as far as a saved state depends on it."""
+    def standby_memory(self) -> StandbyMemory | None:
+        """What keeps the memory for the next guest; None where guests do not run on this machine."""
 
     @property
     def instruments_procs(self) -> Sequence[Path]:
@@ -162,16 +167,84 @@ class Site(Protocol):
     def cpu_split(self) -> str | None:
         """How the hosts' CPUs stand to each other, in words; None where they are on machines of their own."""
 
-    def shape_links(self, rate_bytes_per_s: float) -> None:
-        """Gives each host's link this rate, each way; UsageError where links are not ours to shape."""
 
-    def accelerator(self, kernel_folder: Path) -> Accelerator:
-        """Whether guests run in KVM or are emulated."""
+class Cells(Protocol):
+    """Room for containers on the hosts themselves."""
+
+    def open(self, host: Host) -> Cell:
+        """Makes a cell; UsageError when somebody has it, CapabilityError when this machine cannot have one."""
+
+    def find(self, host: Host) -> Cell | None:
+        """The cell that was opened on this host and left; None where there is none."""
+
+
+class Site(Protocol):
+    """Hosts and what a trial needs around them. Use ``up`` before anything else, and ``down`` at the end."""
+
+    @property
+    def hosts(self) -> Mapping[HostName, Host]:
+        """By name, in the order of the file."""
+
+    @property
+    def guest(self) -> GuestIdentity:
+        """The one guest that moves as a whole."""
+
+    @property
+    def network(self) -> GuestNetwork:
+        """The network that guests are in."""
+
+    @property
+    def files(self) -> Files:
+        """Images, and the guests' own files."""
+
+    @property
+    def platform(self) -> Platform:
+        """What guests run on, as far as they depend on it."""
+
+    @property
+    def accounting(self) -> Accounting:
+        """Who takes what of this machine."""
+
+    @property
+    def cells(self) -> Cells | None:
+        """Room for containers on the hosts themselves; None where there is none."""
+
+    @property
+    def ledger(self) -> Ledger:
+        """What was made on this machine and on the hosts."""
+
+    def up(self) -> None:
+        """Makes what is ours of it, and looks whether the rest can be used; nothing is left when that fails."""
+
+    def down(self) -> None:
+        """Removes everything that is ours."""
 
     def mend(self) -> list[str]:
         """Starts each host of ours that has died again; returns their names."""
 
 
+_NO_CONTAINERS = "containers do not move between hosts by URI yet"
+
+
 def first_host(site: Site) -> Host:
     """Where whatever is the same on all hosts is made or asked."""
     return next(iter(site.hosts.values()))
+
+
+def guests_of(site: Site) -> Sequence[GuestIdentity]:
+    """Every guest of ours that may be there."""
+    return [site.guest, *site.network.carriers.values()]
+
+
+def carrier_on(site: Site, host: HostName) -> GuestIdentity:
+    """The carrier on a host; UsageError where there can be none."""
+    if not site.network.carriers:
+        raise UsageError(_NO_CONTAINERS, resolution="move the VM, or use a lab")
+    return site.network.carriers[host]
+
+
+def cells_of(site: Site) -> Cells:
+    """Room for containers on the hosts themselves; UsageError where there is none."""
+    if site.cells is None:
+        raise UsageError(_NO_CONTAINERS, resolution="move the VM, or use a lab")
+    return site.cells

@@ -7,13 +7,15 @@ whoever kills that ends everything inside, as taking its power away ends a VM.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 
 from whimbrel.durable import replace_text
 from whimbrel.errors import CapabilityError, GuestError, ToolError, UsageError
+from whimbrel.hosts.host import Host
 from whimbrel.lab.server import Server
+from whimbrel.spec.fields import HostName
 from whimbrel.system import cgroups
 from whimbrel.system.deadline import Deadline, wait_until
 from whimbrel.system.process import ProcessId, Running, run, start
@@ -48,10 +50,17 @@ def cell_command() -> list[str]:
 class LabCell:
     """A cell of a lab's server. Implements ``hosts.inside.Cell``."""
 
-    def __init__(self, server: Server, running: Running) -> None:
+    def __init__(self, server: Server, running: Running | None = None, init: ProcessId | None = None) -> None:
         self._server = server
+        # None where another process of ours started it.
         self._running = running
-        self._init: ProcessId | None = None
+        self._init = init
+
+    @classmethod
+    def find(cls, server: Server) -> LabCell | None:
+        """The cell that was made on a server and left there; None when there is none."""
+        init = _first_process(server)
+        return None if init is None else cls(server, init=init)
 
     @classmethod
     def open(cls, server: Server) -> LabCell:
@@ -63,7 +72,8 @@ class LabCell:
             )
         if _first_process(server) is not None:
             raise UsageError(
-                f"server {server.name} already has a container", resolution="take the lab down ('whimbrel lab down')"
+                f"server {server.name} already has a container",
+                resolution="'whimbrel undeploy' it, or take the lab down ('whimbrel lab down')",
             )
         # A cell that died with its server may have left a group that is frozen.
         server.cgroup.remove_inner(_GROUP)
@@ -78,7 +88,7 @@ class LabCell:
         return cell
 
     def _look(self) -> tuple[bool | None, str]:
-        if self._running.exit_code is not None:
+        if self._running is not None and self._running.exit_code is not None:
             raise GuestError("a cell ended while it started", details=self._log())
         self._init = _first_process(self._server)
         if self._init is None or not self._here("/run/ready").exists():
@@ -169,8 +179,24 @@ class LabCell:
         """Ends all that is inside, and removes its groups."""
         if self._init is not None and not self._init.kill():
             raise GuestError(f"the cell of server {self._server.name} does not end")
-        self._running.stop(ask=self._init is None)
+        if self._running is not None:
+            self._running.stop(ask=self._init is None)
         self._server.cgroup.remove_inner(_GROUP)
+
+
+class LabCells:
+    """Cells on the servers of a lab. Implements ``hosts.site.Cells``."""
+
+    def __init__(self, servers: Mapping[HostName, Server]) -> None:
+        self._servers = servers
+
+    def open(self, host: Host) -> LabCell:
+        """A new cell of the server."""
+        return LabCell.open(self._servers[host.name])
+
+    def find(self, host: Host) -> LabCell | None:
+        """The cell of the server, where there is one."""
+        return LabCell.find(self._servers[host.name])
 
 
 def _pid_file(name: str) -> str:

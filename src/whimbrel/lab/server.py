@@ -14,7 +14,7 @@ from urllib.parse import quote
 from whimbrel.engines.door import hypervisor_at
 from whimbrel.engines.hypervisor import Hypervisor
 from whimbrel.errors import TrialError
-from whimbrel.hosts.host import Capacity, GuestState, SamplePoints
+from whimbrel.hosts.host import Capacity, GuestState, Peering, SamplePoints
 from whimbrel.hosts.identity import GuestIdentity, HostIdentity
 from whimbrel.hosts.states import state_told_by
 from whimbrel.spec.lab import QEMU_OVERHEAD_BYTES
@@ -82,6 +82,7 @@ class Server:
         self.address = place.address
         self.cgroup = Cgroup(place.cgroup)
         self._running: Running | None = None
+        self.access = ServerAccess(self)
 
     @property
     def libvirt_uri(self) -> str:
@@ -93,23 +94,14 @@ class Server:
         return hypervisor_at(self.libvirt_uri)
 
     @property
-    def peer_uri(self) -> str:
-        """How the other server reaches its libvirtd."""
-        return f"qemu+{'tls' if self.place.tls else 'tcp'}://{_host_name(self.name)}/system"
-
-    @property
-    def move_uri(self) -> str:
-        """Where a peer sends a guest's memory."""
-        return f"tcp://{self.place.move_address}"
+    def peering(self) -> Peering:
+        """Its libvirtd listens on its address, and a guest's memory may take a link of its own. Its certificate is for both."""
+        peer_uri = f"qemu+{'tls' if self.place.tls else 'tcp'}://{_host_name(self.name)}/system"
+        return Peering(peer_uri, f"tcp://{self.place.move_address}")
 
     def identity(self) -> HostIdentity:
         """As we have told its libvirtd."""
         return HostIdentity(str(uuid.uuid5(uuid.NAMESPACE_OID, f"whimbrel {self.place.netns}")), _host_name(self.name))
-
-    @property
-    def certificate_name(self) -> str | None:
-        """Its certificate is for its addresses too."""
-        return None
 
     def start(self) -> None:
         """Boots the server and waits until its libvirtd answers."""
@@ -206,6 +198,17 @@ class Server:
         disk = run(["df", "--output=avail", "-B1", self.place.shared]).stdout.split()[-1]
         return Capacity(min(self.place.memory_bytes - taken_bytes, memory.available_bytes()), disk_bytes=int(disk))
 
+
+class ServerAccess:
+    """All of a server can be seen: it is on this machine. Implements ``hosts.host.Access``."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+
+    def command(self, argv: Sequence[str]) -> Sequence[str]:
+        """In its own group and namespaces."""
+        return self._server.command(argv)
+
     @property
     def shares_our_clock(self) -> bool:
         """It does: server and whimbrel run on one kernel."""
@@ -218,11 +221,11 @@ class Server:
 
     def sample_points(self) -> SamplePoints:
         """What the host sampler reads to see this server."""
-        return SamplePoints(host=self.name, cgroup=self.place.cgroup, init_pid=self.init().pid)
+        return SamplePoints(host=self._server.name, cgroup=self._server.place.cgroup, init_pid=self._server.init().pid)
 
     def process_of(self, guest: GuestIdentity) -> int | None:
         """QEMU has the guest's UUID on its command line (-uuid UUID)."""
-        for process in self.cgroup.processes():
+        for process in self._server.cgroup.processes():
             with suppress(OSError):
                 words = Path(f"/proc/{process.pid}/cmdline").read_text(errors="replace").split("\0")
                 if "qemu-system" in words[0] and guest.uuid in words:
@@ -231,10 +234,10 @@ class Server:
 
     def logs(self) -> dict[str, str]:
         """The logs of libvirt, QEMU and the guests' consoles, by name."""
-        upper = self.place.folder / "upper" / "var" / "log"
-        found = {f"{self.name}-start.log": self.own_log()}
+        upper = self._server.place.folder / "upper" / "var" / "log"
+        found = {f"{self._server.name}-start.log": self._server.own_log()}
         for file in sorted(upper.rglob("*.log")):
-            found[f"{self.name}-{file.name}"] = file.read_text(errors="replace")
+            found[f"{self._server.name}-{file.name}"] = file.read_text(errors="replace")
         return found
 
 

@@ -56,7 +56,7 @@ class ByVirsh:
         aborted = False
         with tempfile.TemporaryDirectory(prefix="whimbrel-") as folder:
             words = Path(folder) / "virsh.log"
-            running = start(request.source.command(virsh_words(request)), log_file=words)
+            running = start(request.source.access.command(virsh_words(request)), log_file=words)
             try:
                 while running.wait(_LOOK_EVERY_S) is None:
                     if aborted or deadline.passed or request.why_abort is not None:
@@ -97,7 +97,7 @@ def virsh_words(request: MoveRequest) -> list[str]:
     """The command (virsh(1), migrate): ``virsh migrate --p2p --live guest qemu+tcp://server-b/system --migrateuri ...``."""
     return [
         "virsh", "migrate", "--p2p", "--abort-on-error", *_options(request.spec), request.guest.name,
-        request.destination.peer_uri, "--migrateuri", request.destination.move_uri,
+        request.destination.peering.peer_uri, "--migrateuri", request.destination.peering.move_uri,
     ]  # fmt: skip
 
 

@@ -83,8 +83,8 @@ def options_of(request: MoveRequest, resume: bool = False) -> MoveOptions:
     spec = request.spec
     bandwidth = spec.bandwidth_set_bytes_per_s
     return MoveOptions(
-        peer_uri=request.destination.peer_uri,
-        move_uri=request.destination.move_uri,
+        peer_uri=request.destination.peering.peer_uri,
+        move_uri=request.destination.peering.move_uri,
         bandwidth_mib_per_s=whole_mib_per_s(bandwidth) if bandwidth is not None else _AS_FAST_AS_IT_GOES_MIB_PER_S,
         live=spec.technique != "paused",
         post_copy=spec.ends_as_post_copy,
@@ -92,7 +92,7 @@ def options_of(request: MoveRequest, resume: bool = False) -> MoveOptions:
         compression=None if spec.compression == "none" else spec.compression,
         connections=spec.connections,
         tls=spec.tls,
-        certificate_name=request.destination.certificate_name,
+        certificate_name=request.destination.peering.certificate_name,
         storage=spec.storage,
         resume=resume,
         persist=request.persist,

@@ -16,7 +16,7 @@ def refuse_lesser_processor(request: MoveRequest) -> None:
 
     Hosts that are one machine have one processor, and are not asked.
     """
-    if request.source.shares_our_clock and request.destination.shares_our_clock:
+    if request.source.access.shares_our_clock and request.destination.access.shares_our_clock:
         return
     with request.source.hypervisor() as source:
         guest = source.find(request.guest.uuid)

@@ -33,7 +33,7 @@ def why(request: MoveRequest, error: WhimbrelError | OSError | None, since_s: fl
     if request.carriers is not None or not isinstance(error, EngineError):
         return Why("", error.cause, error.resolution, said)
     there, guest = request.destination, request.guest.name
-    log = there.logs().get(f"{there.name}-{guest}.log")
+    log = there.access.logs().get(f"{there.name}-{guest}.log")
     words = "" if log is None else words_since(log, since_s)
     failure = diagnose(error, words)
     if words:

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from whimbrel.errors import InstrumentError, TrialError
+from whimbrel.events import Bus
 from whimbrel.guests.guest import WITNESS_PORT
 from whimbrel.hosts.host import Host
 from whimbrel.hosts.site import Site
 from whimbrel.records.trial import Event, Plan
-from whimbrel.services.client import Client, watched_by
+from whimbrel.services.client import CLIENTS, Client, watched_by
 from whimbrel.spec.campaign import CampaignSpec
 from whimbrel.system.deadline import Deadline, pause
-from whimbrel.system.instrument import Instrument, Line
+from whimbrel.system.instrument import Instrument, Line, event_of
 
 _TRYING_S = 20.0
 PLAYING_S = 60.0
@@ -25,10 +26,18 @@ _WATCH_EVERY_S = 0.25
 
 
 class Instruments:
-    """Makes each instrument when it is wanted; its series goes into ``workplace``. ``hosts``: the source, the destination."""
+    """Makes each instrument when it is wanted; its series goes into ``workplace``, and what it sees onto ``bus`` as it sees it.
 
-    def __init__(self, site: Site, spec: CampaignSpec, plan: Plan, hosts: Sequence[Host], workplace: Path) -> None:
+    ``hosts`` are the source and the destination.
+    """
+
+    def __init__(
+        self, site: Site, spec: CampaignSpec, plan: Plan, hosts: Sequence[Host], workplace: Path, bus: Bus | None = None
+    ) -> None:
         self._site = site
+        self._bus = bus
+        self._counted_apart = site.accounting.instruments_procs
+        self._with_viewers = site.network.vantage.procs_files
         self._spec = spec
         self._plan = plan
         self._hosts = hosts
@@ -53,29 +62,31 @@ class Instruments:
     def sampler(self) -> Instrument:
         """Samples the hosts. Runs in the vantage's network, which it so sees as its own."""
         # Also those that have no part in the move: what they take is not the machine's other work.
-        points = [*(host.sample_points() for host in self._site.hosts.values()), self._site.vantage.sample_points()]
+        points = [
+            *(host.access.sample_points() for host in self._site.hosts.values()),
+            self._site.network.vantage.sample_points(),
+        ]
         configuration = {
             "points": [{"host": point.host, "cgroup": point.cgroup, "init_pid": point.init_pid} for point in points if point],
-            "libvirt": {host.name: host.libvirt_uri for host in self._hosts if host.sample_points() is None},
+            "libvirt": {host.name: host.libvirt_uri for host in self._hosts if host.access.sample_points() is None},
             "every_s": self._spec.observe.sample_every_s,
         }
-        return self._instrument("sampler", "whimbrel.observe.sampler", configuration, "hosts", self._site.instruments_procs)
+        return self._instrument("sampler", "whimbrel.observe.sampler", configuration, "hosts", self._counted_apart)
 
     def probe(self, every_s: float) -> Instrument:
         """Asks the guest's address every so often."""
         configuration = {"address": self._site.guest.address, "every_s": every_s}
-        return self._instrument("probe", "whimbrel.observe.probe", configuration, "probe", self._site.instruments_procs)
+        return self._instrument("probe", "whimbrel.observe.probe", configuration, "probe", self._counted_apart)
 
     def client(self, client: Client) -> Instrument:
         """As many clients of this kind as the plan says."""
         configuration = {**client.settings(self._spec, self._site.guest.address), "viewers": client.number_in(self._plan)}
-        return self._instrument(client.instrument, client.module, configuration, client.series, self._site.vantage.procs_files)
+        return self._instrument(client.instrument, client.module, configuration, client.series, self._with_viewers)
 
     def witness(self) -> Instrument:
         """Keeps a connection to the witness in the guest."""
         configuration = {"address": self._site.guest.address, "port": WITNESS_PORT}
-        procs_files = self._site.vantage.procs_files
-        return self._instrument("witness", "whimbrel.observe.witness", configuration, "witness", procs_files)
+        return self._instrument("witness", "whimbrel.observe.witness", configuration, "witness", self._with_viewers)
 
     def _instrument(
         self,
@@ -95,20 +106,21 @@ class Instruments:
             output=self._workplace / f"{series}.parquet",
             log_file=self._workplace / f"{name}.log",
             procs_files=procs_files,
-            wrap=list if here else self._site.vantage.command,
+            wrap=list if here else self._site.network.vantage.command,
+            bus=self._bus,
         )
 
     def try_link(self, meanwhile: ExitStack) -> Callable[[], float | None]:
         """Starts a short transfer between the hosts; its result is the rate, None where their networks are not ours to enter."""
-        points = [host.sample_points() for host in self._hosts]
+        points = [host.access.sample_points() for host in self._hosts]
         for_s = self._spec.observe.link_for_s
         source, destination = (point.init_pid if point else None for point in points)
         if source is None or destination is None or for_s is None:
             return lambda: None
-        address = urlsplit(self._hosts[1].move_uri).hostname
+        address = urlsplit(self._hosts[1].peering.move_uri).hostname
         asked = {"from_pid": source, "to_pid": destination, "address": address, "for_s": for_s}
         check = meanwhile.enter_context(
-            self._instrument("link check", "whimbrel.observe.link_check", asked, "link", self._site.instruments_procs, here=True)
+            self._instrument("link check", "whimbrel.observe.link_check", asked, "link", self._counted_apart, here=True)
         )
 
         def rate() -> float | None:
@@ -143,17 +155,17 @@ def _playing(said: Sequence[Line]) -> set[int]:
     return {line["viewer"] for line in said if line["say"] == "playing"}
 
 
-def said_by(players: Sequence[tuple[Client, Instrument]]) -> list[Event]:
-    """What the clients of each kind told of themselves, as events."""
-    return [
-        Event(
-            source=client.instrument, host=None, name=line["say"], realtime_ns=None, seen_ns=line["t_ns"],
-            data={key: value for key, value in line.items() if key not in ("say", "t_ns")},
-        )
-        for client, player in players
-        for line in player.said
-        if "t_ns" in line
-    ]  # fmt: skip
+def said_by(running: Sequence[Instrument]) -> list[Event]:
+    """What the clients of each kind told of themselves, as events; other instruments have nothing to tell of any."""
+    said = [event_of(client.instrument, line) for client, player in _clients_among(running) for line in player.said]
+    return [event for event in said if event is not None]
+
+
+def _clients_among(running: Sequence[Instrument]) -> Iterator[tuple[Client, Instrument]]:
+    for instrument in running:
+        for client in CLIENTS.values():
+            if client.instrument == instrument.name:
+                yield client, instrument
 
 
 def watch(seconds: float, running: Sequence[Instrument], hosts: Sequence[Host] = ()) -> None:

@@ -47,21 +47,21 @@ def make_images(wanted: Sequence[Wanted], store: ImageStore, ledger: Ledger, tol
 def make_states(wanted: Sequence[Wanted], starts: Starts, site: Site, told: Told) -> None:
     """Makes every saved state that is missing."""
     jobs = state_jobs(wanted, starts)
-    left = missing(jobs, site.store)
+    left = missing(jobs, site.files.store)
     if not left:
         return
     lab = lab_beside(site, max(spec.guest.memory_bytes for spec, _ in wanted)) if len(left) > 1 else None
     count = "a saved state is" if len(left) == 1 else f"{len(left)} saved states are"
     told(f"{count} missing that the next trials start from{', and made two at a time' if lab else ''}")
     with made_beside("states", wanted, site.ledger, lab, told) if lab else nullcontext():
-        make_all(jobs, site.store, told)
+        make_all(jobs, site.files.store, told)
 
 
 def lab_beside(site: Site, guest_memory_bytes: int) -> LabSpec | None:
     """A lab like the site's, whose first server has the CPUs of the site's second, which idles; None where there is no room."""
     if not isinstance(site, Lab):
         return None
-    cpus = site.cpu_placement
+    cpus = site.accounting.cpu_placement
     room = memory.available_bytes() >= 2 * (guest_memory_bytes + QEMU_OVERHEAD_BYTES)
     first, second = list(site.hosts)[:2]
     if set(cpus[first]) & set(cpus[second]) or not room:

@@ -184,8 +184,8 @@ class Notes:
             machine_cpus=here.cpus,
             machine_memory_bytes=here.memory_bytes,
             accelerator=state.accelerator,
-            cpu_placement=site.cpu_placement,
-            cpu_split=site.cpu_split,
+            cpu_placement=site.accounting.cpu_placement,
+            cpu_split=site.accounting.cpu_split,
             versions=_NO_PART | self.host_versions | state.versions,
             saved_state=state.id,
             images=_images(site, spec, plan),
@@ -195,12 +195,12 @@ class Notes:
 
 
 def _images(site: Site, spec: CampaignSpec, plan: Plan) -> list[str]:
-    store = site.store
+    store = site.files.store
     if plan.form == "container":
         root = store.container_tree(image_of(service_of(spec, plan.arm))).parent
     else:
         root = store.guest_disk(spec.guest.disk_bytes)
-    return [site.platform, root.name, store.film(spec.stream.bitrate_bytes_per_s, spec.stream.length_s).name]
+    return [site.platform.id, root.name, store.film(spec.stream.bitrate_bytes_per_s, spec.stream.length_s).name]
 
 
 def count_reach(lines: Sequence[str], before: int, until_after_move: int) -> ReachCounts:

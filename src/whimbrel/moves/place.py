@@ -8,6 +8,7 @@ from pathlib import Path
 
 from whimbrel.errors import UsageError
 from whimbrel.hosts.remote import RemoteSite, hosts_ledger, owner_of
+from whimbrel.hosts.site import Site
 from whimbrel.images.store import ImageStore
 from whimbrel.lab.lab import Lab, ledger_of
 from whimbrel.spec.campaign import CampaignSpec
@@ -39,7 +40,7 @@ def ledger_for(spec: CampaignSpec) -> Ledger:
     return hosts_ledger(spec.hosts.name) if spec.hosts is not None else ledger_of(spec.lab.name)
 
 
-def site_for(spec: CampaignSpec, store: ImageStore, ledger: Ledger, take_over: bool = False, number: int = 1) -> Lab | RemoteSite:
+def site_for(spec: CampaignSpec, store: ImageStore, ledger: Ledger, take_over: bool = False, number: int = 1) -> Site:
     """The place; it is not up yet. ``take_over`` lets ``up`` take hosts that somebody else has claimed and left.
 
     ``number`` says which of a lab's guests is meant; hosts by URI have one.

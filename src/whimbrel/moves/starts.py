@@ -7,7 +7,7 @@ from whimbrel.guests.in_cells import FreshContainer, fresh_container
 from whimbrel.guests.states import StateStore
 from whimbrel.hosts.site import Site
 from whimbrel.images.jobs import Job
-from whimbrel.moves.subject import Start
+from whimbrel.moves.fresh import Start
 from whimbrel.records.trial import Plan
 from whimbrel.services.registry import service_of
 from whimbrel.spec.campaign import CampaignSpec

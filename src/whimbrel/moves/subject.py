@@ -1,30 +1,22 @@
-"""What moves in a trial: a VM as a whole, the container in one carrier VM to another, or one on the servers themselves.
+"""What moves: a VM as a whole, the container in one carrier VM to another, or one on the servers themselves.
 
-Brings it up, knows where to ask, and takes it away again.
+A subject runs already, whether it was brought up for the move (moves/fresh.py) or found where it was (moves/found.py).
 """
 
 from __future__ import annotations
 
-import logging
-import time
-from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
-from typing import Protocol, TypeVar
-from urllib.parse import urlsplit
+from dataclasses import dataclass
+from typing import Protocol
 
 from whimbrel.engines.guest_agent import GuestAgent
-from whimbrel.errors import GuestError, WhimbrelError
 from whimbrel.guests import carrier, in_cells
 from whimbrel.guests import guest as the_guest
 from whimbrel.guests.carrier import Carrier, CellCarrier, VmCarrier
-from whimbrel.guests.carrier_states import CarrierPair
-from whimbrel.guests.forms import FORMS, Identity, wait_for_service
-from whimbrel.guests.in_cells import FreshContainer
-from whimbrel.guests.states import StateInfo
+from whimbrel.guests.forms import FORMS, Identity, start_again, wait_for_service
 from whimbrel.hosts.host import Host, Place
 from whimbrel.hosts.identity import GuestIdentity
-from whimbrel.hosts.inside import Cell, Inside
+from whimbrel.hosts.inside import Inside
 from whimbrel.hosts.site import OwnDisk, Site
 from whimbrel.migrate.technique import MoveRequest
 from whimbrel.observe.host_clock import clock_of, clock_of_guest
@@ -33,31 +25,46 @@ from whimbrel.services.registry import service_of
 from whimbrel.services.service import Service
 from whimbrel.spec.campaign import CampaignSpec
 
-log = logging.getLogger(__name__)
-
-_C = TypeVar("_C", bound=Carrier)
-Start = StateInfo | CarrierPair | FreshContainer
-
 
 @dataclass(frozen=True)
 class Setting:
-    """A trial's site, arm and hosts; ``keep_when_it_crashes``: a VM that is to move and panics is left as it is then."""
+    """A move's site, its file as it is in the move's arm, its plan, and its hosts."""
 
     site: Site
     spec: CampaignSpec
     plan: Plan
-    source: Host
-    destination: Host
-    keep_when_it_crashes: bool = False
+
+    @property
+    def source(self) -> Host:
+        """The host that it leaves."""
+        return self.site.hosts[self.plan.source]
+
+    @property
+    def destination(self) -> Host:
+        """The host that it goes to."""
+        return self.site.hosts[self.plan.destination]
+
+    @property
+    def hosts(self) -> tuple[Host, Host]:
+        """The source, then the destination."""
+        return self.source, self.destination
 
     @property
     def service(self) -> Service:
         """The service of the arm, such as a stream."""
         return service_of(self.spec, self.plan.arm)
 
+    def start_service_again(self, agent: GuestAgent) -> None:
+        """After a boot of the guest."""
+        start_again(agent, self.plan.form, self.service, self.spec.guest.dirtier, self.spec.observe.witness)
+
 
 class Subject(Protocol):
-    """What moves in a trial, and how it is put up and taken away."""
+    """What moves: where it may be, what tells it from others, and what is asked of the technique."""
+
+    @property
+    def setting(self) -> Setting:
+        """Between which hosts, and how."""
 
     @property
     def what(self) -> GuestIdentity:
@@ -71,8 +78,9 @@ class Subject(Protocol):
     def places(self) -> tuple[Place, Place]:
         """Where a copy may be: source, destination."""
 
-    def bring_up(self, holding: ExitStack) -> tuple[Inside, float]:
-        """Starts it on the source, from its saved state where it has one; what it is in, and how many seconds its start took."""
+    @property
+    def request(self) -> MoveRequest:
+        """What is asked of the technique."""
 
     def inside_on(self, host: Host, holding: ExitStack) -> Inside:
         """What has it, or may have it, on a host."""
@@ -83,43 +91,34 @@ class Subject(Protocol):
     def memory_at_rest(self, inside: Inside) -> tuple[int, int | None]:
         """Bytes that it uses, and of page cache; None where that cannot be told apart."""
 
-    def clocks(self, host: Host) -> dict[str, HostClock]:
-        """Whose stamps its events carry on a host, and how far those clocks are from ours."""
-
     def wait_until_it_serves(self, inside: Inside) -> None:
         """Waits until it answers; GuestError when it does not."""
 
-    def request(self, after_boot: Callable[[GuestAgent], None]) -> MoveRequest:
-        """What is asked of the technique."""
 
-    def discard(self) -> None:
-        """Ends it, wherever it is; a host that does not answer is told of, and what is on it goes with the lab."""
-
-
+@dataclass(frozen=True)
 class WholeVm:
     """The VM itself, with all that is in it. Implements ``Subject``."""
 
-    def __init__(self, setting: Setting, state: StateInfo) -> None:
-        self.what = setting.site.guest
-        self.vms = (self.what, self.what)
-        self._setting = setting
-        self._state = state
-        self.places = (setting.source, setting.destination)
+    setting: Setting
+    what: GuestIdentity
 
-    def bring_up(self, holding: ExitStack) -> tuple[Inside, float]:
-        """Restores the VM on the source."""
-        connection = holding.enter_context(self._setting.source.hypervisor())
-        own: OwnDisk | None = None
-        if self._setting.spec.migration.storage != "shared":
-            own, left_over = self._disks()
-            # Of an earlier guest.
-            left_over.remove()
-        return the_guest.restore(
-            self._setting.site, connection, self.what, self._state.folder, own, self._setting.keep_when_it_crashes
-        )
+    @property
+    def vms(self) -> tuple[GuestIdentity, GuestIdentity]:
+        """The same one on both."""
+        return self.what, self.what
 
-    def _disks(self) -> tuple[OwnDisk, OwnDisk]:
-        return the_guest.own_disks(self._setting.site, self.what, self._setting.source, self._setting.destination)
+    @property
+    def places(self) -> tuple[Host, Host]:
+        """Both hosts, as they are."""
+        return self.setting.hosts
+
+    @property
+    def request(self) -> MoveRequest:
+        """All of its memory; and of its disk, where hosts do not share it."""
+        setting = self.setting
+        lies_shared = setting.spec.migration.storage == "shared"
+        disks = None if lies_shared else the_guest.own_disks(setting.site, self.what, *setting.hosts)
+        return _request(setting, self.what, disks=disks)
 
     def inside_on(self, host: Host, holding: ExitStack) -> Inside:
         """The guest, by its agent."""
@@ -127,185 +126,92 @@ class WholeVm:
 
     def identity(self, inside: Inside) -> Identity | None:
         """Its boot, and its container's where there is one."""
-        return FORMS[self._setting.plan.form].identity(inside)
+        return FORMS[self.setting.plan.form].identity(inside)
 
     def memory_at_rest(self, inside: Inside) -> tuple[int, int | None]:
         """The memory that the guest says it uses, and its page cache."""
         return _memory_of_vm(inside)
 
-    def clocks(self, host: Host) -> dict[str, HostClock]:
-        """The host's: QEMU stamps by it."""
-        return clocks_of(host, self.what, is_carrier=False)
-
     def wait_until_it_serves(self, inside: Inside) -> None:
-        """Waits until the VM answers in the way that viewers will ask."""
-        wait_for_service(inside, self._setting.service)
-
-    def request(self, after_boot: Callable[[GuestAgent], None]) -> MoveRequest:
-        """All of its memory and disk."""
-        request = _request(self._setting, self.what, None, after_boot)
-        return request if self._setting.spec.migration.storage == "shared" else replace(request, disks=self._disks())
-
-    def discard(self) -> None:
-        """Destroys the VM on both hosts."""
-        _take_power_away(self.places, self.vms)
+        """As its viewers will ask."""
+        wait_for_service(inside, self.setting.service)
 
 
-class InnerContainer:
-    """The container, between two carriers that stay where they are. Implements ``Subject``."""
+@dataclass(frozen=True)
+class _Container:
+    """A container between carriers that stay where they are, source and destination."""
 
-    def __init__(self, setting: Setting, states: CarrierPair) -> None:
-        self.what = carrier.container_at(setting.site.guest.address)
-        self.vms = (states.serving.vm, states.waiting.vm)
-        self._setting = setting
-        self._states = states
-        self._carriers: tuple[VmCarrier, VmCarrier] | None = None
+    setting: Setting
+    places: tuple[Carrier, Carrier]
 
     @property
-    def places(self) -> tuple[VmCarrier, VmCarrier]:
-        """Both carriers, once they are up."""
-        if self._carriers is None:
-            raise GuestError("the carriers are not up")
-        return self._carriers
+    def what(self) -> GuestIdentity:
+        """The container, by its address."""
+        return carrier.container_at(self.setting.site.guest.address)
 
-    def bring_up(self, holding: ExitStack) -> tuple[Inside, float]:
-        """Restores both carriers, the one that waits first."""
-        found = []
-        took_s = 0.0
-        for host, state in (
-            (self._setting.destination, self._states.waiting),
-            (self._setting.source, self._states.serving),
-        ):
-            connection = holding.enter_context(host.hypervisor())
-            agent, took_s = the_guest.restore(self._setting.site, connection, state.vm, state.folder)
-            found.append(VmCarrier(host, agent, state.vm.address, state.vm))
-        self._carriers = (found[1], found[0])
-        carrier.announce(found[1].inside)
-        return found[1].inside, took_s
+    @property
+    def request(self) -> MoveRequest:
+        """As of a VM, but between carriers."""
+        return _request(self.setting, self.what, carriers=self.places)
 
     def inside_on(self, host: Host, holding: ExitStack) -> Inside:
         """A way into the carrier on this host."""
-        return _on(host, self.places).inside
+        return next(place for place in self.places if place.name == host.name).inside
 
     def identity(self, inside: Inside) -> Identity | None:
-        """It is unknown: after a move the VM around the container is another one. The witness tells whether it is the same."""
+        """It is unknown: after a move what is around the container is another one. The witness tells whether it is the same."""
         return None
-
-    def memory_at_rest(self, inside: Inside) -> tuple[int, int | None]:
-        """The memory that the carrier VM says it uses, and its page cache."""
-        return _memory_of_vm(inside)
-
-    def clocks(self, host: Host) -> dict[str, HostClock]:
-        """The carrier's own, besides the host's."""
-        return clocks_of(host, _on(host, self.places).vm, is_carrier=True)
 
     def wait_until_it_serves(self, inside: Inside) -> None:
         """Waits until the container answers in its own network."""
         carrier.wait_until_it_serves(inside)
 
-    def request(self, after_boot: Callable[[GuestAgent], None]) -> MoveRequest:
-        """Its memory is not known beforehand."""
-        return _request(self._setting, self.what, self.places, after_boot)
 
-    def discard(self) -> None:
-        """Destroys both of the carriers."""
-        _take_power_away((self._setting.source, self._setting.destination), self.vms)
+@dataclass(frozen=True)
+class InnerContainer(_Container):
+    """The container in a VM, between two such carriers. Implements ``Subject``."""
 
-
-class OuterContainer:
-    """The container on the servers themselves, in a cell on each. Implements ``Subject``."""
-
-    vms = None
-
-    def __init__(self, setting: Setting, state: FreshContainer) -> None:
-        self.what = carrier.container_at(setting.site.guest.address)
-        self._setting = setting
-        self._state = state
-        self._cells: list[Cell] = []
-        self._carriers: tuple[CellCarrier, CellCarrier] | None = None
+    places: tuple[VmCarrier, VmCarrier]
 
     @property
-    def places(self) -> tuple[CellCarrier, CellCarrier]:
-        """Both cells, once they are there."""
-        if self._carriers is None:
-            raise GuestError("the cells are not there")
-        return self._carriers
+    def vms(self) -> tuple[GuestIdentity, GuestIdentity]:
+        """The carriers, source first."""
+        return self.places[0].vm, self.places[1].vm
 
-    def bring_up(self, holding: ExitStack) -> tuple[Inside, float]:
-        """Makes both cells, and starts the container in the source's; it starts when runc is called, and ends when it answers."""
-        self._carriers = (self._carrier(self._setting.source), self._carrier(self._setting.destination))
-        cell = self._carriers[0].cell
-        began_s = time.monotonic()
-        carrier.start(cell)
-        took_s = time.monotonic() - began_s
-        carrier.announce(cell)
-        return cell, took_s
+    def memory_at_rest(self, inside: Inside) -> tuple[int, int | None]:
+        """What its VM says."""
+        return _memory_of_vm(inside)
 
-    def _carrier(self, host: Host) -> CellCarrier:
-        site = self._setting.site
-        cell = site.open_cell(host)
-        self._cells.append(cell)
-        in_cells.prepare(cell, self._state, site.guest.address, site.prefix_length)
-        # Its images take the way that a guest's memory takes.
-        return CellCarrier(host, cell, urlsplit(host.move_uri).hostname or host.address, cell)
 
-    def inside_on(self, host: Host, holding: ExitStack) -> Inside:
-        """A way into the cell on this host."""
-        return _on(host, self.places).inside
+@dataclass(frozen=True)
+class OuterContainer(_Container):
+    """The container on the servers themselves, in a cell on each. Implements ``Subject``."""
 
-    def identity(self, inside: Inside) -> Identity | None:
-        """It has other process ids outside afterwards: the witness knows."""
+    places: tuple[CellCarrier, CellCarrier]
+
+    @property
+    def vms(self) -> None:
+        """There is no VM."""
         return None
 
     def memory_at_rest(self, inside: Inside) -> tuple[int, int | None]:
         """That of its processes; page cache is the server's."""
         return in_cells.memory_bytes(inside), None
 
-    def clocks(self, host: Host) -> dict[str, HostClock]:
-        """The host's: the scripts of a move stamp by it."""
-        return {host.name: clock_of(host, self.what)}
 
-    def wait_until_it_serves(self, inside: Inside) -> None:
-        """Waits until the container answers in its own network."""
-        carrier.wait_until_it_serves(inside)
+def clocks_on(subject: Subject, host: Host) -> dict[str, HostClock]:
+    """Whose stamps the events of a move carry on a host, and how far those clocks are from ours.
 
-    def request(self, after_boot: Callable[[GuestAgent], None]) -> MoveRequest:
-        """Its memory is not known beforehand."""
-        return _request(self._setting, self.what, self.places, after_boot)
-
-    def discard(self) -> None:
-        """Ends both cells, with all that runs in them."""
-        for cell in self._cells:
-            try:
-                cell.close()
-            except (WhimbrelError, OSError) as error:
-                log.warning("a container may still run: %s", error)
-        self._cells.clear()
-
-
-def subject_of(setting: Setting, state: Start) -> Subject:
-    """What this trial moves."""
-    if isinstance(state, StateInfo):
-        return WholeVm(setting, state)
-    return InnerContainer(setting, state) if isinstance(state, CarrierPair) else OuterContainer(setting, state)
-
-
-def names_of(subject: Subject) -> set[str]:
-    """Of the VMs that it is, or is in; libvirt says when they end."""
-    return {vm.name for vm in subject.vms or ()}
-
-
-def clocks_of(host: Host, vm: GuestIdentity, is_carrier: bool) -> dict[str, HostClock]:
-    """How far a host's clock is from ours, and that of the carrier on it."""
+    QEMU and the scripts in a cell stamp by the host's clock, those in a carrier by the carrier's own.
+    """
+    if subject.vms is None:
+        return {host.name: clock_of(host, subject.what)}
+    vm = subject.vms[0 if host.name == subject.places[0].name else 1]
     found = {host.name: clock_of(host, vm)}
-    if is_carrier:
+    if vm != subject.what:
         with ExitStack() as holding:
             found[f"carrier@{host.name}"] = clock_of_guest(the_guest.agent_on(host, vm, holding), host.name)
     return found
-
-
-def _on(host: Host, places: Sequence[_C]) -> _C:
-    return next(place for place in places if place.host is host)
 
 
 def _memory_of_vm(inside: Inside) -> tuple[int, int | None]:
@@ -313,17 +219,13 @@ def _memory_of_vm(inside: Inside) -> tuple[int, int | None]:
     return memory.total_bytes - memory.available_bytes, memory.cached_bytes
 
 
-def _take_power_away(hosts: Sequence[Host], guests: Sequence[GuestIdentity]) -> None:
-    for host, guest in zip(hosts, guests, strict=True):
-        try:
-            the_guest.take_power_away(host, guest)
-        except WhimbrelError as error:
-            log.warning("the guest may still run on host %s: %s", host.name, error)
-
-
 def _request(
-    setting: Setting, what: GuestIdentity, carriers: tuple[Carrier, Carrier] | None, after_boot: Callable[[GuestAgent], None]
+    setting: Setting,
+    what: GuestIdentity,
+    carriers: tuple[Carrier, Carrier] | None = None,
+    disks: tuple[OwnDisk, OwnDisk] | None = None,
 ) -> MoveRequest:
+    """What is asked of the technique to move this."""
     return MoveRequest(
         guest=what,
         source=setting.source,
@@ -332,5 +234,6 @@ def _request(
         disk_bytes=setting.spec.guest.disk_bytes,
         spec=setting.spec.migration,
         carriers=carriers,
-        after_boot=after_boot,
+        disks=disks,
+        after_boot=setting.start_service_again,
     )

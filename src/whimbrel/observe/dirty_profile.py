@@ -29,7 +29,7 @@ def profile_guest(
     host: Host, guest: GuestIdentity, memory_bytes: int, seconds: float, sample: int, told: Callable[[float], None]
 ) -> Profile:
     """A running guest's profile, over so many seconds; UsageError when it does not run on the host."""
-    process = host.process_of(guest)
+    process = host.access.process_of(guest)
     if process is not None:
         with ProcessMemory(process, memory_bytes) as memory:
             return profile_of_looks(look_at(memory, seconds, sample, told))

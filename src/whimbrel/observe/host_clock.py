@@ -21,7 +21,7 @@ _TRIES = 7
 
 def clock_of(host: Host, guest: GuestIdentity) -> HostClock:
     """The host's clock, from the QEMU of a guest that is there, which notices nothing; unless it is ours anyhow."""
-    if host.shares_our_clock:
+    if host.access.shares_our_clock:
         return HostClock(clock_id=clock_id(), offset_ns=0, offset_error_ns=0)
     with host.hypervisor() as connection:
         found = connection.find(guest.uuid)

@@ -1,1 +1,1 @@
-"""Guests of the user's own: any libvirt domain, that whimbrel did not deploy, is moved and mended."""
+"""Guests of the user's own: any guest of libvirt that whimbrel did not deploy is moved and mended."""

@@ -16,7 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 from whimbrel.analysis.kept import kept_figures
 from whimbrel.errors import UsageError
 from whimbrel.hosts.site import Site
-from whimbrel.moves.subject import Start
+from whimbrel.moves.fresh import Start
 from whimbrel.predict.move import expectation_of, why_not
 from whimbrel.predict.overheads import Seen, learn
 from whimbrel.predict.profile import Profile

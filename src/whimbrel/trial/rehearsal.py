@@ -10,8 +10,9 @@ from pathlib import Path
 from whimbrel.guests import guest as the_guest
 from whimbrel.guests.ends import noticed
 from whimbrel.hosts.site import Site
+from whimbrel.moves.fresh import Start, fresh
 from whimbrel.moves.instruments import Instruments, play
-from whimbrel.moves.subject import Setting, Start, names_of, subject_of
+from whimbrel.moves.subject import Setting
 from whimbrel.observe.dirty_profile import USUAL_SAMPLE, profile_guest
 from whimbrel.predict.profile import Profile
 from whimbrel.records.trial import Plan
@@ -25,23 +26,23 @@ def rehearse(site: Site, spec: CampaignSpec, plan: Plan, start: Start, seconds: 
 
     ``spec`` as it is in the trial's arm; a trial that moves a VM.
     """
-    source, destination = site.hosts[plan.source], site.hosts[plan.destination]
     the_guest.refuse_another(site)
-    subject = subject_of(Setting(site, spec, plan, source, destination), start)
+    setting = Setting(site, spec, plan)
+    guest = fresh(setting, start)
     with tempfile.TemporaryDirectory(prefix="whimbrel-") as folder, ExitStack() as holding:
-        holding.callback(subject.discard)
-        holding.enter_context(noticed(names_of(subject), (source, destination)))
+        holding.callback(guest.discard)
+        holding.enter_context(noticed(guest.names, setting.hosts))
         told("restoring the saved state")
-        inside, _ = subject.bring_up(holding)
+        inside = guest.bring_up(holding).inside
         if spec.guest.dirtier is not None:
             the_guest.start_dirtier(inside, spec.guest.dirtier)
-        instruments = Instruments(site, spec, plan, [source, destination], Path(folder))
+        instruments = Instruments(site, spec, plan, setting.hosts, Path(folder))
         told("waiting for viewers to play")
         for client, number in watched_by(plan):
             play(instruments.client(client), number, holding)
         pause(spec.observe.at_rest_s)
         told("profiling")
         return profile_guest(
-            source, site.guest, spec.guest.memory_bytes, seconds, USUAL_SAMPLE,
+            setting.source, site.guest, spec.guest.memory_bytes, seconds, USUAL_SAMPLE,
             lambda over_s: told(f"profiling: {over_s:.0f} of {seconds:.0f} s"),
         )  # fmt: skip

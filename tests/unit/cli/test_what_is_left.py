@@ -8,7 +8,7 @@ import pytest
 
 from tests.campaigns import RECORDED
 from tests.shared_hosts import SharedHosts
-from whimbrel.cli.run import left_of
+from whimbrel.api.running import left_of
 from whimbrel.hosts.remote import RemoteSite, hosts_ledger, owner_of
 from whimbrel.images.store import ImageStore
 from whimbrel.records.store import CampaignFolder, StoredTrial
@@ -30,8 +30,9 @@ def site(hosts: SharedHosts) -> RemoteSite:
 
 
 def said(site: RemoteSite, end: EndRecord | None) -> str:
-    stored = CampaignFolder.open(RECORDED).trials()[0]
-    return left_of(StoredTrial(stored.folder, stored.record.model_copy(update={"end": end})), site)
+    campaign = CampaignFolder.open(RECORDED)
+    stored = campaign.trials()[0]
+    return left_of(site, StoredTrial(stored.folder, stored.record.model_copy(update={"end": end})))
 
 
 def ended(left: str) -> EndRecord:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,14 +12,15 @@ from uuid import UUID
 
 import pytest
 
-from tests.fakes import FakeHost
-from whimbrel.cli.deploy import undeploy
-from whimbrel.deployment.bringing_up import guest_of, refuse_name, take_down, vms_of
+from tests.fakes import FakeCell, FakeHost
+from whimbrel.api.service import undeploy
+from whimbrel.deployment.bringing_up import bring_up, guest_of, refuse_name, take_down, vms_of
 from whimbrel.deployment.deployed import Deployment, deployed, find, one_arm_of, plan_of
-from whimbrel.deployment.moving import Progress, move
+from whimbrel.deployment.moving import move
 from whimbrel.deployment.recovering import bring_back
-from whimbrel.deployment.standing import request_for
+from whimbrel.deployment.standing import places_of, subject_of, where_it_runs
 from whimbrel.errors import CleanUpError, EngineError, UnsafeStateError, UsageError
+from whimbrel.events import Bus
 from whimbrel.hosts.identity import GuestIdentity, Owner, identity_in_lab
 from whimbrel.lab.lab import Lab
 from whimbrel.moves.notes import Origin
@@ -75,9 +77,10 @@ def test_an_unclear_arm_is_refused_and_those_there_are_named() -> None:
         one("vm-1-stays")
 
 
-def test_a_container_on_the_servers_is_left_to_campaigns() -> None:
-    with pytest.raises(UsageError, match="moved by campaigns only so far"):
-        one("checkpoint", "servers")
+def test_a_container_on_the_servers_is_deployed_as_any_other_form() -> None:
+    kept = deploy("web", one("checkpoint", "servers"))
+    assert (kept.form, kept.moves_container, kept.spec.migration.technique) == ("container", True, "checkpoint")
+    assert (deploy("vm", one("vm-1")).form, deploy("inner", one("checkpoint", "containers")).form) == ("vm", "nested")
 
 
 def test_it_is_found_again_by_its_name() -> None:
@@ -112,13 +115,15 @@ def test_a_move_of_it_is_planned_from_where_it_is() -> None:
     assert kept.with_migration(MigrationSpec(technique="paused")).migration.technique == "paused"
 
 
-def lab(*hosts: FakeHost, **more: object) -> Lab:
+def lab(*hosts: FakeHost, cells: dict[str, FakeCell] | None = None, **more: object) -> Lab:
     """What is asked of one here."""
     more["hosts"] = {host.name: host for host in hosts or (FakeHost("a"), FakeHost("b"))}
     vms = {
         side: identity_in_lab(f"carrier-{side}", position, f"10.0.0.{position}") for side, position in (("a", 101), ("b", 102))
     }
-    return cast("Lab", SimpleNamespace(guest=identity_in_lab("guest", 100, "10.0.0.100"), carrier=vms.__getitem__, **more))
+    found = SimpleNamespace(find=lambda host: (cells or {}).get(host.name))
+    guest = identity_in_lab("guest", 100, "10.0.0.100")
+    return cast("Lab", SimpleNamespace(guest=guest, network=SimpleNamespace(carriers=vms), cells=found, **more))
 
 
 def test_one_that_an_older_whimbrel_deployed_is_found_by_the_names_of_then() -> None:
@@ -167,9 +172,9 @@ def test_a_disk_is_moved_from_where_it_was_deployed_to() -> None:
     deployment = deploy("one", one("vm-1-idle-docker"))
     hosts = FakeHost("a"), FakeHost("b")
     site = lab(*hosts)
-    assert request_for(deployment, site, MigrationSpec(), ("a", "b"), site.hosts).disks is None
+    assert subject_of(deployment, site, MigrationSpec(), ("a", "b"), site.hosts).request.disks is None
     with pytest.raises(UsageError, match="lies where both hosts see it"):
-        request_for(deployment, site, MigrationSpec(storage="full"), ("a", "b"), site.hosts)
+        subject_of(deployment, site, MigrationSpec(storage="full"), ("a", "b"), site.hosts)
 
 
 def test_an_undeploying_that_failed_can_be_done_again(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -181,7 +186,7 @@ def test_an_undeploying_that_failed_can_be_done_again(monkeypatch: pytest.Monkey
             raise EngineError("host b does not answer")
 
     monkeypatch.setitem(ledgers.undo_elsewhere, "domain", end)
-    monkeypatch.setattr("whimbrel.cli.deploy.need_root", lambda what: None)
+    monkeypatch.setattr("whimbrel.api.service.need_root", lambda what: None)
     with ledger_for(deployment.spec) as ledger:
         ledger.add("record", str(deployment.folder))
         ledger.add("domain", "on b")
@@ -221,6 +226,60 @@ def test_what_may_still_run_stays_known_and_every_host_is_tried(monkeypatch: pyt
         assert ledger.entries == []
 
 
+def container_on(*hosts: FakeHost, **cells: FakeCell) -> tuple[Deployment, Lab]:
+    """A container that was deployed, where these hosts have these cells."""
+    kept = deploy("web", one("checkpoint", "servers")).model_copy(update={"vms": {}, "accelerator": "none"})
+    return kept, lab(*hosts, cells=cells)
+
+
+RUNS, NOTHING = "populated 1\nfrozen 0\n", "populated 0\n"
+
+
+def test_a_container_runs_where_its_cell_says_so_and_a_host_without_one_has_none() -> None:
+    deployment, site = container_on(
+        FakeHost("north"), FakeHost("east"), FakeHost("west"), north=FakeCell(NOTHING), east=FakeCell(RUNS)
+    )
+    with ExitStack() as holding:
+        places = places_of(deployment, site, holding)
+        assert list(places) == ["north", "east", "west"]
+        assert where_it_runs(deployment, site, places) == "east"
+        assert places["west"].state_of(guest_of(deployment, site)) == "absent"
+        subject = subject_of(deployment, site, deployment.spec.migration, ("east", "north"), places)
+    request = subject.request
+    assert (request.guest.name, subject.vms) == ("origin", None)
+    assert [place.name for place in request.carriers or ()] == ["east", "north"]
+
+
+def test_a_cell_that_does_not_answer_is_not_taken_for_an_empty_one() -> None:
+    silent = FakeCell(RUNS)
+    silent.silent = True
+    deployment, site = container_on(FakeHost("a"), FakeHost("b"), a=silent, b=FakeCell(RUNS))
+    with ExitStack() as holding, pytest.raises(UnsafeStateError):
+        where_it_runs(deployment, site, places_of(deployment, site, holding))
+
+
+def test_undeploying_a_container_ends_its_cells_and_those_of_dead_hosts_went_with_them() -> None:
+    north, east = FakeCell(NOTHING), FakeCell(RUNS)
+    dead = FakeHost("west")
+    dead.dead = True
+    deployment, site = container_on(FakeHost("north"), FakeHost("east"), dead, north=north, east=east)
+    with ledger_for(deployment.spec) as ledger:
+        ledger.add("record", str(deployment.folder))
+        vars(site)["ledger"] = ledger
+        take_down(site, deployment)
+        assert (north.gone, east.gone) == (True, True)
+        assert not deployment.folder.exists()
+
+
+def test_a_second_container_is_refused_before_anything_of_the_first_is_touched(monkeypatch: pytest.MonkeyPatch) -> None:
+    first = FakeCell(RUNS)
+    deployment, site = container_on(FakeHost("a"), FakeHost("b"), b=first)
+    monkeypatch.setattr("whimbrel.guests.guest.refuse_another", lambda site: None)
+    with pytest.raises(UsageError, match="host b already has a container"):
+        bring_up(site, deployment.spec, "second", "a", made_lab=False, number=2)
+    assert not first.gone
+
+
 def test_a_damaged_one_is_not_written_over() -> None:
     kept = deploy("web", one("vm-1"))
     (kept.folder / "deployment.json").write_text("")
@@ -235,7 +294,7 @@ def test_nothing_is_moved_between_one_host_and_itself(tmp_path: Path) -> None:
     site = lab(a, b)
     a.guests[guest_of(deployment, site).uuid] = b.guests[guest_of(deployment, site).uuid] = "runs"
     with pytest.raises(UsageError, match="hosts a and b are one host, server-a"):
-        move(deployment, site, "b", MigrationSpec(), tmp_path / "out", Origin("", None), Progress(print, lambda _: None))
+        move(deployment, site, "b", MigrationSpec(), tmp_path / "out", Origin("", None), Bus())
     assert not deployment.journal_file.exists()
 
 

@@ -32,4 +32,4 @@ def test_ssh_is_told_that_nobody_answers(uri: str, opened: str) -> None:
 )
 def test_so_is_the_ssh_of_the_other_host(peer: str | None, told: str) -> None:
     content = {"libvirt": "qemu+ssh://one/system?keyfile=/ours", "address": "10.0.0.1"} | ({"peer_libvirt": peer} if peer else {})
-    assert RemoteHost("a", RemoteHostSpec.model_validate(content), "/srv", "whimbrel").peer_uri == told
+    assert RemoteHost("a", RemoteHostSpec.model_validate(content), "/srv", "whimbrel").peering.peer_uri == told

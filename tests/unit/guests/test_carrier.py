@@ -3,52 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 
 import pytest
 
-from tests.fakes import ORIGIN, FakeHost
-from whimbrel.errors import EngineError, GuestError
+from tests.fakes import ORIGIN, FakeCell, FakeHost
+from whimbrel.errors import EngineError
 from whimbrel.guests.carrier import CellCarrier, Needs, needs, put_bundle
 from whimbrel.services.nginx import STREAM
-
-
-class FakeCell:
-    """A cell that says what it is told to; implements ``hosts.inside.Cell``."""
-
-    def __init__(self, events: str = "") -> None:
-        self.events = events
-        self.gone = False
-        self.silent = False
-        self.files: dict[str, str] = {}
-        self.asked: list[str] = []
-
-    def run(self, command: Sequence[str], *, timeout_s: float = 60, check: bool = True) -> str:
-        if self.gone or self.silent:
-            raise GuestError("the cell does not answer")
-        return self.events
-
-    def shell(self, script: str, *, timeout_s: float = 60, check: bool = True) -> str:
-        self.asked.append(script)
-        return self.run(["/bin/sh", "-c", script])
-
-    def write(self, path: str, text: str) -> None:
-        self.files[path] = text
-
-    def read(self, path: str) -> bytes:
-        return self.files[path].encode()
-
-    def start_job(self, name: str, command: Sequence[str], errors: str) -> None:
-        raise NotImplementedError
-
-    def job_runs(self, name: str) -> bool:
-        return False
-
-    def end_job(self, name: str) -> None:
-        return None
-
-    def close(self) -> None:
-        self.gone = True
 
 
 @pytest.mark.parametrize(

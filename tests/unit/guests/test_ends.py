@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.fakes import FakeHost
+from tests.fakes import FakeAccess, FakeHost
 from whimbrel.analysis.phases import phase_reached
 from whimbrel.engines.events import libvirt_event, qemu_event
 from whimbrel.engines.libvirt import Connection
@@ -166,7 +166,7 @@ def test_without_an_end_what_failed_is_said(libvirt: Libvirt) -> None:
 
 def test_last_words_are_those_since_the_beginning(libvirt: Libvirt, monkeypatch: pytest.MonkeyPatch) -> None:
     text = {"a-guest-console.log": "of an earlier guest\n", "a-guest.log": "qemu-system-x86_64 -name guest\n"}
-    monkeypatch.setattr(FakeHost, "logs", lambda self: {key: said for key, said in text.items() if key[0] == self.name})
+    monkeypatch.setattr(FakeAccess, "logs", lambda self: {key: said for key, said in text.items() if key[0] == self.host.name})
     words = LastWords(HOSTS)
     text["a-guest-console.log"] += "\x1b[!p\x1b]104\x07[   30.9] reboot: Power down\r\n\n"
     text["a-guest.log"] += "shutting down, reason=shutdown\n"

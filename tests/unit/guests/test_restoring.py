@@ -49,7 +49,7 @@ def test_its_disk_is_put_where_its_description_then_says(tmp_path: Path, own: bo
     (tmp_path / "disk.qcow2").write_bytes(b"disk")
     put: list[Path] = []
     files = SimpleNamespace(image=lambda file: f"/srv/images/{file.name}", put_disk=put.append, disk="/srv/shared/guest.qcow2")
-    site: Any = SimpleNamespace(files_of=lambda guest: files)
+    site: Any = SimpleNamespace(files=SimpleNamespace(of=lambda guest: files))
     host: Any = Host()
     disk = FakeDisk(None)
     saved, description = lay_out(site, host, GUEST, tmp_path, disk if own else None, keep_when_it_crashes=False)

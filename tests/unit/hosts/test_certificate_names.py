@@ -36,7 +36,7 @@ def host(**said: Any) -> RemoteHost:
     ],
 )
 def test_a_move_looks_for_the_name_that_a_certificate_can_have(said: dict[str, str], name: str | None) -> None:
-    assert host(**said).certificate_name == name
+    assert host(**said).peering.certificate_name == name
 
 
 @pytest.mark.skipif(libvirt is None, reason="libvirt-python is not installed")

@@ -88,13 +88,13 @@ def test_what_libvirt_says_is_known_within_bounds() -> None:
 
 def test_another_machines_memory_is_given_with_both_bounds_and_the_reason() -> None:
     assert host(AWAY).capacity() == Capacity(42 * GIB + BUFFERS, 7 * GIB, 2 * GIB + BUFFERS)
-    assert host(AWAY).unmeasured["shared memory of host b"].startswith("libvirt counts it as page cache")
+    assert host(AWAY).access.unmeasured["shared memory of host b"].startswith("libvirt counts it as page cache")
     assert remote.room_of(host(AWAY)).startswith("42.1 GiB of memory (2.098 GiB for sure), ")
 
 
 def test_of_this_machine_the_kernel_is_asked() -> None:
     assert host(HERE).capacity() == Capacity(int(3.5 * GIB), 7 * GIB)
-    assert "shared memory of host b" not in host(HERE).unmeasured
+    assert "shared memory of host b" not in host(HERE).access.unmeasured
 
 
 def test_a_socket_may_lead_to_another_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -134,8 +134,9 @@ def test_what_is_not_there_in_any_case_is_refused() -> None:
 
 
 class Guest:
-    def shell(self, _command: str) -> str:
-        return MEMINFO
+    def read(self, path: str) -> bytes:
+        assert path == "/proc/meminfo"
+        return MEMINFO.encode()
 
 
 def test_a_guests_page_cache_is_without_its_shared_memory() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from whimbrel.errors import UsageError
+from whimbrel.hosts.site import guests_of
 from whimbrel.lab.lab import Lab, ledger_of
 from whimbrel.spec.lab import LabSpec
 
@@ -27,13 +28,13 @@ def test_servers_are_those_of_the_file_and_reach_each_other() -> None:
         "north": "10.77.0.2", "east": "10.77.0.3", "west": "10.77.0.4",
     }  # fmt: skip
     assert [host.place.neighbours for host in hosts.values()] == [{name: host.address for name, host in hosts.items()}] * 3
-    assert hosts["west"].peer_uri == "qemu+tcp://server-west/system"
+    assert hosts["west"].peering.peer_uri == "qemu+tcp://server-west/system"
     own_link = lab(servers=THREE, migration_link={"network": "10.78.0.0/24"}).hosts
-    assert [host.move_uri for host in own_link.values()] == [f"tcp://10.78.0.{number}" for number in (2, 3, 4)]
+    assert [host.peering.move_uri for host in own_link.values()] == [f"tcp://10.78.0.{number}" for number in (2, 3, 4)]
 
 
 def test_guests_and_their_carriers_differ_in_all_that_tells_them_apart() -> None:
-    guests = [guest for number in (1, 2, 3) for guest in lab(number, servers=THREE).guests]
+    guests = [guest for number in (1, 2, 3) for guest in guests_of(lab(number, servers=THREE))]
     assert len(guests) == 12
     for told in ("name", "uuid", "mac", "address"):
         assert len({getattr(guest, told) for guest in guests}) == 12, told
@@ -43,13 +44,15 @@ def test_guests_and_their_carriers_differ_in_all_that_tells_them_apart() -> None
 def test_the_first_guest_is_who_it_was_before_there_were_several() -> None:
     usual = lab()
     assert (usual.guest.name, usual.guest.address) == ("guest", "10.77.0.100")
-    assert [usual.carrier(host).address for host in ("a", "b")] == ["10.77.0.101", "10.77.0.102"]
-    assert [usual.carrier(host).name for host in ("a", "b")] == ["carrier-a", "carrier-b"]
-    assert [lab(servers=THREE).carrier(host) for host in ("north", "east")] == [usual.carrier(host) for host in ("a", "b")]
+    assert [usual.network.carriers[host].address for host in ("a", "b")] == ["10.77.0.101", "10.77.0.102"]
+    assert [usual.network.carriers[host].name for host in ("a", "b")] == ["carrier-a", "carrier-b"]
+    assert [lab(servers=THREE).network.carriers[host] for host in ("north", "east")] == [
+        usual.network.carriers[host] for host in ("a", "b")
+    ]
 
 
 @pytest.mark.parametrize(("network", "guests"), [("10.77.0.0/24", 16), ("10.77.0.0/25", 3)])
 def test_a_network_has_room_for_so_many_guests(network: str, guests: int) -> None:
-    assert len(lab(guests, network=network).guests) == 3
+    assert len(guests_of(lab(guests, network=network))) == 3
     with pytest.raises(UsageError, match="no address for one more guest"):
-        _ = lab(guests + 1, network=network).guests
+        _ = guests_of(lab(guests + 1, network=network))

@@ -17,7 +17,8 @@ from whimbrel.services.client import CLIENTS, Client
 class Told:
     """An instrument that says these lines at once, and may have ended."""
 
-    def __init__(self, *lines: dict[str, Any], ended: bool = False) -> None:
+    def __init__(self, *lines: dict[str, Any], ended: bool = False, name: str = "player") -> None:
+        self.name = name
         self.said = list(lines)
         self._ended = ended
 
@@ -58,19 +59,21 @@ def test_what_viewers_told_is_in_the_record_with_its_time_and_number() -> None:
     player: Any = Told(
         {"say": "ready"}, {"say": "playing", "viewer": 1, "t_ns": 5}, {"say": "lost", "viewer": 1, "t_ns": 9, "reason": "x"}
     )
-    hls: Any = Told({"say": "playing", "viewer": 1, "t_ns": 7})
-    assert said_by([(CLIENTS["viewers"], player), (CLIENTS["hls_viewers"], hls)]) == [
+    hls: Any = Told({"say": "playing", "viewer": 1, "t_ns": 7}, name="hls player")
+    # It has nothing to tell of viewers.
+    probe: Any = Told({"say": "cost", "t_ns": 8}, name="probe")
+    assert said_by([probe, player, hls]) == [
         Event(source="player", host=None, name="playing", realtime_ns=None, seen_ns=5, data={"viewer": 1}),
         Event(source="player", host=None, name="lost", realtime_ns=None, seen_ns=9, data={"viewer": 1, "reason": "x"}),
         Event(source="hls player", host=None, name="playing", realtime_ns=None, seen_ns=7, data={"viewer": 1}),
     ]
-    assert said_by([]) == []
+    assert said_by([probe]) == []
 
 
 @pytest.mark.parametrize("client", CLIENTS.values(), ids=list(CLIENTS))
 def test_nothing_is_lost_of_what_any_kind_of_client_told(client: Client) -> None:
-    player: Any = Told({"say": "playing", "viewer": 1, "t_ns": 5})
-    [event] = said_by([(client, player)])
+    player: Any = Told({"say": "playing", "viewer": 1, "t_ns": 5}, name=client.instrument)
+    [event] = said_by([player])
     assert (event.source, event.name, event.seen_ns, event.data) == (client.instrument, "playing", 5, {"viewer": 1})
 
 

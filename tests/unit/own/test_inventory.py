@@ -41,9 +41,9 @@ def test_hosts_are_taken_by_their_names(file: Path) -> None:
     assert (here.name, here.uri, there.name, there.uri) == (
         "north", "qemu+ssh://north.example/system", "east", "qemu+tls://east.example/system",
     )  # fmt: skip
-    assert there.host.move_uri == "tcp://10.0.0.2"
-    assert there.host.peer_uri == "qemu+tls://east.inner.example/system"
-    assert there.host.certificate_name == "east.moves.example"
+    assert there.host.peering.move_uri == "tcp://10.0.0.2"
+    assert there.host.peering.peer_uri == "qemu+tls://east.inner.example/system"
+    assert there.host.peering.certificate_name == "east.moves.example"
 
 
 def test_one_may_be_given_by_the_uri_that_it_has_there(file: Path) -> None:

@@ -301,7 +301,7 @@ def test_hosts_by_their_uris(source: str, destination: str, peer: str | None, na
     here, there = sides_of(source, destination, peer)
     assert (here.name, there.name) == names
     assert there.address == address
-    assert there.host.move_uri == f"tcp://{address}"
+    assert there.host.peering.move_uri == f"tcp://{address}"
     assert (here.host.libvirt_uri, there.host.libvirt_uri) == (source, destination)
 
 

@@ -39,17 +39,17 @@ class Way:
     @property
     def peer_port(self) -> int:
         """At which the destination's libvirt answers."""
-        parts = split_libvirt_uri(self.to.peer_uri)
+        parts = split_libvirt_uri(self.to.peering.peer_uri)
         return parts.port or _DEFAULT_PORTS[parts.transport]
 
     @property
     def expected_name(self) -> str:
         """Whom the certificate of the destination's QEMU must be for."""
-        return self.to.certificate_name or self.to.address
+        return self.to.peering.certificate_name or self.to.address
 
     def finding(self, code: str, seen: str) -> Finding:
         """A finding on this way."""
-        return finding(code, self.side, seen, uri=self.to.peer_uri, to=self.destination, address=self.to.address)
+        return finding(code, self.side, seen, uri=self.to.peering.peer_uri, to=self.destination, address=self.to.address)
 
 
 def of_start(host: HostName, bridge: str, error: EngineError) -> Finding:

@@ -88,11 +88,11 @@ def try_move(way: Way, source_uri: str, guest: GuestIdentity, encrypted: bool) -
 def _move(way: Way, source_uri: str, guest: GuestIdentity, encrypted: bool) -> Finding | None:
     """What stood in its way; None when it was moved. A call that does not return is left to the end of its guest."""
     options = MoveOptions(
-        peer_uri=way.to.peer_uri,
-        move_uri=way.to.move_uri,
+        peer_uri=way.to.peering.peer_uri,
+        move_uri=way.to.peering.move_uri,
         bandwidth_mib_per_s=_BANDWIDTH_MIB_PER_S,
         tls=encrypted,
-        certificate_name=way.to.certificate_name,
+        certificate_name=way.to.peering.certificate_name,
     )
     call = _Call(source_uri, guest, lambda guest: guest.migrate(options))
     call.start()

@@ -64,7 +64,7 @@ def _examine(guest: Guest, both: tuple[Hypervisor, Hypervisor], sides: tuple[Sid
     way = f"{sides[0].name} to {sides[1].name}"
     seen = "libvirtd to libvirtd, ports for memory and certificates are tried by a move alone"
     there = sides[1].host
-    return [*found, finding("way-unseen", way, seen, uri=there.peer_uri, to=there.name, address=there.address)]
+    return [*found, finding("way-unseen", way, seen, uri=there.peering.peer_uri, to=there.name, address=there.address)]
 
 
 def _as_libvirt_compares(

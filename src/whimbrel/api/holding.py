@@ -1,0 +1,32 @@
+"""The site of a deployed service, held for as long as somebody works in it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+
+from whimbrel.deployment.deployed import Deployment
+from whimbrel.errors import UsageError
+from whimbrel.hosts.claims import confirm
+from whimbrel.hosts.site import Site
+from whimbrel.images.store import ImageStore
+from whimbrel.moves.place import ledger_for, site_for
+from whimbrel.system.ledger import Ledger
+
+# What is entered for as long as a ledger is held: how signals end the work is the business of whoever owns the process.
+Guard = Callable[[Ledger], AbstractContextManager[object]]
+
+
+def unguarded(ledger: Ledger) -> AbstractContextManager[object]:
+    """Signals do what they do in any Python program: Ctrl-C raises KeyboardInterrupt, and what was made is removed."""
+    return nullcontext()
+
+
+@contextmanager
+def held(deployment: Deployment, guard: Guard = unguarded) -> Iterator[Site]:
+    """The site, which nobody else may change meanwhile."""
+    with ledger_for(deployment.spec) as ledger, guard(ledger):
+        if not ledger.entries:
+            raise UsageError(f"the place of {deployment.name} is gone", resolution=f"'whimbrel undeploy {deployment.name}'")
+        confirm(ledger)
+        yield site_for(deployment.spec, ImageStore(), ledger, number=deployment.number)
