@@ -1,4 +1,7 @@
-"""``python -m benchmarks``: every benchmark, or those named; a table on stdout. All but ``growth`` need root."""
+"""``python -m benchmarks``: every benchmark, or those named; a table on stdout.
+
+All but ``growth`` and ``looking_on`` need root.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import argparse
 import statistics
 import sys
 
-from benchmarks import asking, containers, crowd, fresh, growth, moves, together
+from benchmarks import asking, containers, crowd, fresh, growth, looking_on, moves, together
 
 
 def note(text: str) -> None:
@@ -85,6 +88,16 @@ def run_together(rounds: int) -> None:
         line(f"saved states made two at a time over one after the other: {what}", goals[what], str(found))
 
 
+def run_looking_on(_: int) -> None:
+    """What the bus and a live page take."""
+    alone = looking_on.nobody()
+    for pages in (0, 1, 20):
+        found = looking_on.measure(pages)
+        line(f"publishing a move's events and samples, {pages} live pages open, beside the loop that does it", "1% of a core",
+             f"{(found.here - alone.here) * 100:.2f}%")  # fmt: skip
+        line(f"the process that serves them, {pages} live pages open", "0.5% of a core per page", f"{found.beside * 100:.2f}%")
+
+
 def run_asking(_: int) -> None:
     """Checks against programs that ask as well."""
     ours, peers, icmp, ping = asking.compare(note)
@@ -105,6 +118,7 @@ BENCHMARKS = {
     "fresh": run_fresh,
     "growth": run_growth,
     "together": run_together,
+    "looking_on": run_looking_on,
 }
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from benchmarks.pairs import Ratio, ratio, take_turns
 from whimbrel.analysis.figures import figures_of
 from whimbrel.engines.libvirt import Connection
+from whimbrel.events import Bus
 from whimbrel.guests import guest as the_guest
 from whimbrel.guests.states import StateInfo, StateStore
 from whimbrel.images.store import ImageStore
@@ -52,7 +53,7 @@ class Bench:
         plan = vm_plan(viewers, order)
         began_s = time.monotonic()
         with workplace(self.lab.ledger, order) as place:
-            record = Trial(self.lab, self.spec, plan, self.state, place, Origin("benchmark", None), lambda _: None).run()
+            record = Trial(self.lab, self.spec, plan, self.state, place, Origin("benchmark", None), Bus()).run()
             stored = self.campaign.commit(place, record)
         took_s = time.monotonic() - began_s
         figures = figures_of(stored)

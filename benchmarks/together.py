@@ -11,6 +11,7 @@ from pathlib import Path
 from benchmarks.moves import SCENARIO, vm_plan
 from benchmarks.pairs import Ratio, ratio
 from whimbrel.analysis.figures import TrialFigures, figures_of
+from whimbrel.events import Bus
 from whimbrel.images.jobs import make_all
 from whimbrel.images.store import ImageStore
 from whimbrel.lab.lab import Lab, ledger_of
@@ -93,7 +94,7 @@ def _move(lab: Lab, starts: Starts, plan: Plan, campaign: CampaignFolder, way: s
     spec = load_campaign(SCENARIO, ["lab.name=benchmark", "lab.link_rate=1 Gbit/s"])
     state = starts.get(spec, plan)
     with workplace(lab.ledger, plan.order) as place:
-        record = Trial(lab, spec, plan, state, place, Origin("benchmark", None), lambda text: None).run()
+        record = Trial(lab, spec, plan, state, place, Origin("benchmark", None), Bus()).run()
         stored = campaign.commit(place, record)
     assert record.rest is not None, record.outcome.error
     assert record.rest.state_memory_bytes is not None

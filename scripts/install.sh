@@ -6,6 +6,20 @@
 say() { printf '%s: %s\n' "$me" "$*" >&2; }
 fail() { say "$1"; exit "$2"; }
 
+keep_compiled() { # what Python has compiled stays out of the project, where nobody but the caller may write
+    if [ "$(id -u)" -eq 0 ]; then
+        PYTHONPYCACHEPREFIX=/var/cache/whimbrel/compiled
+    elif [ -n "${HOME:-}" ]; then
+        PYTHONPYCACHEPREFIX=${XDG_CACHE_HOME:-$HOME/.cache}/whimbrel/compiled
+    else
+        export PYTHONDONTWRITEBYTECODE=1
+        return 0
+    fi
+    export PYTHONPYCACHEPREFIX
+    # Without it Python compiles anew, in memory, each time: no reason to stop.
+    (umask 077 && mkdir -p "$PYTHONPYCACHEPREFIX" 2>/dev/null) || true
+}
+
 missing_packages() { # PACKAGE...: those of them that are not installed
     for package in "$@"; do
         state=$(dpkg-query -W -f='${db:Status-Status}' "$package" 2>/dev/null) || state=absent

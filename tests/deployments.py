@@ -13,10 +13,11 @@ import pytest
 from tests.labs import quick
 from whimbrel.deployment.bringing_up import bring_up, guest_of, take_down
 from whimbrel.deployment.deployed import Deployment, one_arm_of
-from whimbrel.deployment.moving import Moved, Progress, move
+from whimbrel.deployment.moving import Moved, move
 from whimbrel.deployment.recovering import bring_back
 from whimbrel.engines.domain import Domain
 from whimbrel.engines.libvirt import Connection
+from whimbrel.events import Bus
 from whimbrel.hosts.identity import GuestIdentity
 from whimbrel.lab.lab import Lab
 from whimbrel.migrate.journal import History, read_history
@@ -26,8 +27,6 @@ from whimbrel.moves.notes import Origin
 from whimbrel.spec.fields import HostName
 from whimbrel.spec.overrides import migration_with
 from whimbrel.system.deadline import Deadline, pause, wait_until
-
-QUIET = Progress(lambda _: None, lambda _: None)
 
 
 @dataclass
@@ -43,7 +42,7 @@ class Deployed:
     def move(self, to: HostName, technique: str | None = None, *sets: str) -> Moved:
         self.moves += 1
         migration = migration_with(self.deployment.spec.migration, technique, sets)
-        moved = move(self.deployment, self.lab, to, migration, self.folder / str(self.moves), Origin("test", None), QUIET)
+        moved = move(self.deployment, self.lab, to, migration, self.folder / str(self.moves), Origin("test", None), Bus())
         self.ended.append(moved)
         return moved
 

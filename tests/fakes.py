@@ -264,15 +264,15 @@ class FakeCell:
         self.gone = False
         self.silent = False
         self.files: dict[str, str] = {}
-        self.asked: list[str] = []
+        self.asked: list[list[str]] = []
 
     def run(self, command: Sequence[str], *, timeout_s: float = 60, check: bool = True) -> str:
         if self.gone or self.silent:
             raise GuestError("the cell does not answer")
+        self.asked.append(list(command))
         return self.events
 
     def shell(self, script: str, *, timeout_s: float = 60, check: bool = True) -> str:
-        self.asked.append(script)
         return self.run(["/bin/sh", "-c", script])
 
     def write(self, path: str, text: str) -> None:

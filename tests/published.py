@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -58,14 +59,21 @@ class Published:
 
     def shown(self, table: str) -> list[list[str]]:
         """The cells of one of the page's tables, line by line, without its headings."""
-        match = re.search(rf'<table[^>]* id="{table}">(.*?)</table>', self.page, re.DOTALL)
-        lines = re.findall(r"<tr>(.*?)</tr>", match[1], re.DOTALL) if match else []
-        return [[_text(cell) for cell in re.findall(r"<td>(.*?)</td>", line, re.DOTALL)] for line in lines if "<td>" in line]
+        parts = []
+        for content in self._parts(table):
+            lines = re.findall(r"<tr>(.*?)</tr>", content, re.DOTALL)
+            parts.append(
+                [[_text(cell) for cell in re.findall(r"<td>(.*?)</td>", line, re.DOTALL)] for line in lines if "<td>" in line]
+            )
+        return [_joined(pieces) for pieces in zip(*parts, strict=True)]
 
     def headings(self, table: str) -> list[str]:
         """The headings of one of the page's tables."""
-        match = re.search(rf'<table[^>]* id="{table}">(.*?)</table>', self.page, re.DOTALL)
-        return [_text(cell) for cell in re.findall(r"<th[^>]*>(.*?)</th>", match[1])] if match else []
+        return _joined([[_text(cell) for cell in re.findall(r"<th[^>]*>(.*?)</th>", content)] for content in self._parts(table)])
+
+    def _parts(self, table: str) -> list[str]:
+        """A wide table comes in parts, each of which begins with the same two columns."""
+        return re.findall(rf'<table[^>]* id="{table}(?:-\d)?">(.*?)</table>', self.page, re.DOTALL)
 
     def items(self, name: str) -> list[str]:
         """The lines of one of the page's lists."""
@@ -97,3 +105,7 @@ def _text(cell: str) -> str:
 def numbers(text: str) -> list[str]:
     """Every number in a text, as it is written."""
     return re.findall(r"-?\d+(?:\.\d+)?", text)
+
+
+def _joined(parts: Sequence[list[str]]) -> list[str]:
+    return [cell for position, part in enumerate(parts) for cell in part[2 if position else 0 :]]

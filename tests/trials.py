@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from whimbrel.campaign import plan_trials
+from whimbrel.events import Bus
 from whimbrel.guests.states import StateStore
 from whimbrel.lab.lab import Lab
 from whimbrel.migrate.verify import Copies, find_copies
@@ -12,7 +14,19 @@ from whimbrel.moves.notes import Origin
 from whimbrel.moves.place import workplace
 from whimbrel.records.store import CampaignFolder, StoredTrial
 from whimbrel.spec.campaign import CampaignSpec
-from whimbrel.trial.trial import Notice, Trial
+from whimbrel.trial.trial import Trial
+
+
+class Telling(Bus):
+    """Tells of each step at once, on the thread that takes it: for tests that act at a step."""
+
+    def __init__(self, told: Callable[[str], None]) -> None:
+        super().__init__()
+        self._told = told
+
+    def step(self, text: str) -> None:
+        super().step(text)
+        self._told(text)
 
 
 def make_trial(
@@ -22,10 +36,11 @@ def make_trial(
     scenario: str,
     viewers: int,
     folder: Path,
-    notice: Notice = print,
+    notice: Callable[[str], None] = print,
     keep_on_failure: bool = False,
     hls_viewers: int = 0,
     vlc_viewers: int = 0,
+    bus: Bus | None = None,
 ) -> StoredTrial:
     chosen = next(found for found in spec.scenarios if found.name == scenario)
     watching = {"viewers": viewers, "hls_viewers": hls_viewers, "vlc_viewers": vlc_viewers}
@@ -33,7 +48,7 @@ def make_trial(
     campaign = CampaignFolder.create(folder, spec, "test", [plan])
     state = states.get(chosen.form, chosen.service, 1)
     with workplace(lab.ledger, plan.order) as place:
-        trial = Trial(lab, spec, plan, state, place, Origin("test", None), notice, keep_on_failure)
+        trial = Trial(lab, spec, plan, state, place, Origin("test", None), bus or Telling(notice), keep_on_failure)
         return campaign.commit(place, trial.run())
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from whimbrel.analysis.exclusion import spoilt
 from whimbrel.errors import UnsafeStateError, UsageError
+from whimbrel.events import MORE_PLANNED, PLANNED, TRIAL_BEGUN, TRIAL_DONE, Bus, planned
 from whimbrel.hosts.site import Site
 from whimbrel.images.store import ImageStore
 from whimbrel.moves.fresh import Start
@@ -161,18 +162,11 @@ def estimate_states_s(plans: list[Plan]) -> float:
     return len(saved) * _MAKING_A_STATE_S
 
 
-@dataclass(frozen=True)
-class Progress:
-    """Who is told how a campaign goes."""
-
-    step: Callable[[str], None]
-    trial_started: Callable[[Plan], None]
-    trial_done: Callable[[StoredTrial], None]
-    more_planned: Callable[[int], None] = lambda trials: None
-
-
 class Campaign:
-    """Makes the planned trials at a site that is ready; those that ``folder`` already holds are not made again."""
+    """Makes the planned trials at a site that is ready; those that ``folder`` already holds are not made again.
+
+    How it goes is published on ``bus``. ``between`` is called with each new trial when it is kept, before the next one begins.
+    """
 
     def __init__(
         self,
@@ -181,7 +175,8 @@ class Campaign:
         site: Site,
         folder: CampaignFolder,
         origin: Origin,
-        progress: Progress,
+        bus: Bus,
+        between: Callable[[StoredTrial], None] = lambda stored: None,
         keep_on_failure: bool = False,
     ) -> None:
         self._spec = spec
@@ -189,7 +184,8 @@ class Campaign:
         self._site = site
         self._folder = folder
         self._origin = origin
-        self._progress = progress
+        self._bus = bus
+        self._between = between
         self._keep_on_failure = keep_on_failure
         self._rate_bytes_per_s = spec.link_rate_bytes_per_s
         # By block: how many trials it takes, and those that are done. And how many blocks have taken the place of others.
@@ -198,7 +194,7 @@ class Campaign:
         self._repeats = 0
         self._starts = Starts(site)
         self._ready: set[int] = set()
-        self._foresight = Foresight(site, folder, progress.step)
+        self._foresight = Foresight(site, folder, bus.step)
 
     def run(self) -> list[StoredTrial]:
         """Makes every trial, and before it the saved states and profiles that are missing; returns those made before, too.
@@ -212,6 +208,7 @@ class Campaign:
         With ``keep_on_failure`` the first failure is the last trial.
         """
         before = {stored.record.plan.order: stored for stored in self._folder.trials()}
+        self._bus.tell(PLANNED, trials=planned(self._plans, before))
         done: list[StoredTrial] = []
         try:
             # A lab that was left up may have the rate of another campaign's last arm.
@@ -235,7 +232,7 @@ class Campaign:
         """Makes the saved states and profiles of this trial, and of those that are to have theirs with it."""
         together = readied_with(plan, self._spec, self._plans, before)
         wanted = wanted_of(self._spec, together)
-        make_states(wanted, self._starts, self._site, self._progress.step)
+        make_states(wanted, self._starts, self._site, self._bus.step)
         self._shape(self._spec)
         for spec, each in wanted:
             self._foresight.prepare(spec, each, self._starts.get(spec, each))
@@ -246,11 +243,12 @@ class Campaign:
         self._shape(spec)
         state = self._starts.get(spec, plan)
         for name in self._site.mend():
-            self._progress.step(f"host {name} had died and was started again")
-        self._progress.trial_started(plan)
+            self._bus.step(f"host {name} had died and was started again")
+        self._bus.tell(TRIAL_BEGUN, **plan.model_dump())
         stored = self._make(spec, state, plan)
-        self._progress.trial_done(stored)
         outcome = stored.record.outcome
+        self._bus.tell(TRIAL_DONE, order=plan.order, arm=plan.arm, **outcome.told)
+        self._between(stored)
         if outcome.result == "unsafe":
             raise UnsafeStateError(outcome.error or "unsafe", resolution=f"logs and record of the trial: {stored.folder}")
         return stored
@@ -267,17 +265,17 @@ class Campaign:
             return
         reasons = [reason for member in members for reason in spoilt(member.record, member.series("hosts"))]
         if reasons and self._repeats < evidence.repeats:
-            self._progress.step(f"block {block} will be made again: {reasons[0]}")
+            self._bus.step(f"block {block} will be made again: {reasons[0]}")
             again = plan_again(self._spec, self._plans, block)
             self._plans += again
             self._planned[again[0].block] = len(again)
             self._repeats += 1
-            self._progress.more_planned(len(again))
+            self._bus.tell(MORE_PLANNED, trials=planned(again))
 
     def _make(self, spec: CampaignSpec, state: Start, plan: Plan) -> StoredTrial:
         with workplace(self._site.ledger, plan.order) as folder:
             trial = Trial(
-                self._site, spec, plan, state, folder, self._origin, self._progress.step, self._keep_on_failure,
+                self._site, spec, plan, state, folder, self._origin, self._bus, self._keep_on_failure,
                 self._foresight.of(spec, plan),
             )  # fmt: skip
             return self._folder.commit(folder, trial.run())

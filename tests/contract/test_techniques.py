@@ -69,7 +69,7 @@ def container_stage(lab: Lab, fresh: FreshContainer, technique: Technique) -> It
 # A cold move boots the guest, which takes minutes where it is emulated.
 REAL = [
     *(pytest.param(f"vm {name}", marks=pytest.mark.long if name == "cold" else ()) for name in TECHNIQUES),
-    *(f"virsh {name}" for name in BY_VIRSH),
+    *(pytest.param(f"virsh {name}", marks=() if name == "pre-copy" else pytest.mark.long) for name in BY_VIRSH),
     *(f"container {name}" for name in CONTAINER_TECHNIQUES),
 ]
 

@@ -13,8 +13,8 @@ from tests.bad_days import A_TRY, assert_a_new_try_succeeds, mended, where_it_ru
 from tests.deployments import Deployed, deployed
 from tests.labs import quick
 from tests.lengths import some_long
-from tests.trials import make_trial
-from whimbrel.deployment.moving import Progress, move
+from tests.trials import Telling, make_trial
+from whimbrel.deployment.moving import move
 from whimbrel.engines.libvirt import Connection
 from whimbrel.errors import UnsafeStateError
 from whimbrel.guests.states import StateStore
@@ -144,15 +144,6 @@ def test_a_guest_that_panics_is_kept_where_that_is_asked_for(mended: Lab, states
     assert mended.hosts["a"].state_of(mended.guest) == "absent"
 
 
-def test_a_guest_that_is_moved_or_stays_has_no_end(mended: Lab, states: StateStore, tmp_path: Path) -> None:
-    for technique in ("pre-copy", "post-copy", "paused", "cold"):
-        stored = make_trial(
-            mended, states, quick(*A_TRY, f"migration.technique={technique}"), "vm", 0, tmp_path / technique
-        )  # fmt: skip
-        assert stored.record.outcome.succeeded, stored.record.outcome.error
-        assert stored.record.end is None
-
-
 def test_a_deployed_guest_that_panics_in_its_move(deployed: Deployed) -> None:
     with deployed.at_the_source() as guest:
         guest.agent("guest-exec", {"path": "/bin/sh", "arg": ["-c", f"sleep 3; {PANIC}"]})
@@ -188,7 +179,7 @@ def test_a_deployed_guest_that_ends_after_its_move(deployed: Deployed) -> None:
                 domain.agent("guest-exec", {"path": "/bin/touch", "arg": ["/run/go"]})
 
     moved = move(deployed.deployment, deployed.lab, "b", deployed.deployment.spec.migration, deployed.folder / "out",
-                 Origin("test", None), Progress(step, lambda _: None))  # fmt: skip
+                 Origin("test", None), Telling(step))  # fmt: skip
     assert "watching after the move" in told
     assert isinstance(moved.error, UnsafeStateError)
     assert moved.error.brief.startswith("tested had moved, but then the guest guest shut down, on host b at ")

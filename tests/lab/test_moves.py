@@ -53,6 +53,8 @@ def test_every_technique_moves_every_form(
     assert record.outcome.result == "moved", record.outcome.error
     assert record.outcome.measured, record.outcome.error
     assert record.outcome.runs_on == ["b"]
+    # Whether the technique ends the guest's QEMU itself or not, nobody says that it has ended.
+    assert record.end is None
     same = technique != "cold"
     assert record.outcome.same_identity == same
     # What was promised is checked by the trial itself; here, that the witness was really asked.
@@ -192,6 +194,7 @@ def test_each_scenario_moves_with_its_viewers(
     assert record.outcome.result == "moved", record.outcome.error
     assert record.outcome.runs_on == ["b"]
     assert record.outcome.same_identity
+    assert record.end is None
     assert record.restored_in_s is not None
     assert figures.total_s is not None
     assert figures.qemu_downtime_ms is not None

@@ -162,6 +162,10 @@ def test_an_ordinary_user_moves_it_there_and_back_and_all_else_stays(shop: Shop)
 
 
 def test_what_is_kept_can_stay_where_it_is(shop: Shop) -> None:
+    refused = shop.whimbrel("migrate", "shop", "--from", shop.uri("a"), "--to", shop.uri("b"), "--transient")
+    assert refused.returncode == 2
+    assert "a second copy of a guest that runs" in refused.stderr
+    shop.virsh("a", "autostart", "--disable", "shop")
     kept = shop.kept("a")
     shop.move("a", "b", "--transient")
     assert (shop.runs_on, shop.kept_on) == (["b"], ["a"])

@@ -19,6 +19,7 @@ SOURCE = PROJECT / "src" / "whimbrel"
 LAYERS = [
     {"cli"},
     {"api"},
+    {"live"},
     {"deployment", "own", "watch"},
     {"campaign", "density", "report"},
     {"trial"},
@@ -33,6 +34,7 @@ LAYERS = [
     {"system"},
     {"analysis", "predict"},
     {"services"},
+    {"events"},
     {"records"},
     {"spec"},
     {"units", "errors", "durable", "plain_text"},

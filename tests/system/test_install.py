@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -22,7 +23,9 @@ def test_without_a_network_one_sentence_says_so(tmp_path: Path) -> None:
     # Half of an environment, as an interrupted installation leaves it.
     (tree / ".venv" / "bin").mkdir(parents=True)
     done = subprocess.run(
-        ["unshare", "--net", str(tree / "whimbrel"), "--help"], capture_output=True, text=True, timeout=600, cwd="/"
+        ["unshare", "--net", str(tree / "whimbrel"), "--help"], capture_output=True, text=True, timeout=600, cwd="/",
+        # What it says once it has tried often enough is the same.
+        env={**os.environ, "PIP_RETRIES": "0"},
     )  # fmt: skip
     assert done.returncode == 3, done.stderr
     assert "is the network there?" in done.stderr
@@ -56,6 +59,37 @@ def test_packages_that_cannot_be_installed_end_it_all(tmp_path: Path) -> None:
     script = _BOTH.replace(': >"$1/installed"', 'fail "no packages" 3')
     done = subprocess.run(["sh", "-c", script, "sh", PROJECT, tmp_path, "works"], capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stdout, done.stderr) == (3, "", "test: no packages\n")
+
+
+def compiled_is_kept_in(tmp_path: Path, uid: int, **environment: str) -> str:
+    script = '. "$here/scripts/install.sh"; keep_compiled; echo "${PYTHONPYCACHEPREFIX-nowhere}|${PYTHONDONTWRITEBYTECODE-}"'
+    # Read by us: an ordinary user may not enter every checkout.
+    (tmp_path / "scripts").mkdir()
+    shutil.copy(PROJECT / "scripts/install.sh", tmp_path / "scripts")
+    tmp_path.chmod(0o755)
+    done = subprocess.run(
+        ["setpriv", f"--reuid={uid}", f"--regid={uid}", "--clear-groups", "sh", "-c", script],
+        capture_output=True, text=True, timeout=60, cwd=tmp_path,
+        env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "here": ".", "me": "test", **environment},
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout.strip()
+
+
+def test_what_root_runs_is_compiled_where_only_root_may_write(tmp_path: Path) -> None:
+    assert compiled_is_kept_in(tmp_path, 0, HOME=str(tmp_path), XDG_CACHE_HOME=str(tmp_path)) == "/var/cache/whimbrel/compiled|"
+    folder = Path("/var/cache/whimbrel/compiled").stat()
+    assert (folder.st_uid, folder.st_mode & 0o777) == (0, 0o700)
+
+
+def test_what_a_user_runs_is_compiled_in_their_cache(tmp_path: Path) -> None:
+    home = tmp_path / "a home"
+    home.mkdir()
+    assert compiled_is_kept_in(tmp_path, 65534, HOME=str(home)) == f"{home}/.cache/whimbrel/compiled|"
+
+
+def test_without_a_home_nothing_that_was_compiled_is_kept(tmp_path: Path) -> None:
+    assert compiled_is_kept_in(tmp_path, 65534) == "nowhere|1"
 
 
 _ASKED = """

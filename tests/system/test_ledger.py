@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.lengths import some_long
 from whimbrel.errors import CleanUpError, UsageError
 from whimbrel.system import links, netns
 from whimbrel.system.cgroups import Cgroup, machine_cpus
@@ -57,7 +58,7 @@ def whimbrel(*words: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", some_long(range(8), short=range(3)))
 def test_gc_after_a_kill_at_a_random_moment(seed: int, tmp_path: Path) -> None:
     victim = subprocess.Popen(
         [sys.executable, "-c", BUSY, str(tmp_path / "made")],

@@ -16,7 +16,8 @@ from tests.effort import steps
 from whimbrel.analysis.counting import Trialled
 from whimbrel.analysis.figures import figures_of
 from whimbrel.analysis.thresholds import ticks_of
-from whimbrel.campaign import Campaign, Progress, estimate_campaign_s, estimate_profiles_s, estimate_states_s, plan_trials
+from whimbrel.campaign import Campaign, estimate_campaign_s, estimate_profiles_s, estimate_states_s, plan_trials
+from whimbrel.events import MORE_PLANNED, STEP, Bus
 from whimbrel.hosts.site import Site
 from whimbrel.moves.notes import Origin
 from whimbrel.records.store import CampaignFolder, StoredTrial
@@ -108,14 +109,17 @@ class EndedError(Exception):
 def go_on(campaign: CampaignFolder, stored: list[StoredTrial], said: list[str]) -> list[Plan]:
     """Goes on with a campaign whose planned trials are all made, and are these."""
 
-    def more(trials: int) -> None:
-        said.append(f"{trials} more")
-        raise EndedError
+    class Telling(Bus):
+        def tell(self, name: str, **data: Any) -> None:
+            if name == STEP:
+                said.append(data["text"])
+            if name == MORE_PLANNED:
+                said.append(f"{len(data['trials'])} more")
+                raise EndedError
 
     site = cast("Site", SimpleNamespace(network=SimpleNamespace(shape_links=lambda rate: None)))
     folder = cast("CampaignFolder", SimpleNamespace(trials=lambda: stored))
-    progress = Progress(said.append, lambda plan: None, lambda stored: None, more)
-    running = Campaign(campaign.spec, campaign.plans, site, folder, Origin("a test", None), progress)
+    running = Campaign(campaign.spec, campaign.plans, site, folder, Origin("a test", None), Telling())
     return [stored.record.plan for stored in running.run()]
 
 

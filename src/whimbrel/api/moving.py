@@ -10,15 +10,17 @@ from pathlib import Path
 
 from whimbrel.analysis.figures import TrialFigures, figures_of
 from whimbrel.api.holding import Guard, held, unguarded
+from whimbrel.api.running import telling
 from whimbrel.api.scenario import Told, nobody
 from whimbrel.deployment.deployed import Deployment, find
-from whimbrel.deployment.moving import Progress, move
+from whimbrel.deployment.moving import move
 from whimbrel.deployment.predicting import overheads_from
 from whimbrel.deployment.profiling import Profiled
 from whimbrel.deployment.profiling import profile as profile_it
 from whimbrel.deployment.recovering import bring_back
 from whimbrel.deployment.standing import refuse_while_moved
 from whimbrel.errors import UsageError, WhimbrelError
+from whimbrel.events import Bus
 from whimbrel.hosts.site import Site
 from whimbrel.migrate.journal import DamagedJournalError
 from whimbrel.migrate.recovery import Decision
@@ -73,7 +75,8 @@ def migrate(
     deployment = find(name)
     migration = migration_with(deployment.spec.migration, technique, _sets(options))
     command = f"whimbrel.find({name!r}).migrate({to!r})"
-    made = make_move(deployment, to, lambda site: migration, command, out, Progress(told, lambda _: None))
+    with telling(told) as bus:
+        made = make_move(deployment, to, lambda site: migration, command, out, bus)
     assert made is not None
     if made.error is not None:
         raise made.error
@@ -81,7 +84,7 @@ def migrate(
 
 
 def make_move(
-    deployment: Deployment, to: HostName, wish: Wish, command: str, out: Path | None, progress: Progress, guard: Guard = unguarded
+    deployment: Deployment, to: HostName, wish: Wish, command: str, out: Path | None, bus: Bus, guard: Guard = unguarded
 ) -> Move | None:
     """A move whose failure is in what is returned; ``command`` is how it was asked for. None when it was not to be moved."""
     need_root("a move")
@@ -91,7 +94,7 @@ def make_move(
         migration = wish(site)
         if migration is None:
             return None
-        moved = move(deployment, site, to, migration, folder, origin, progress)
+        moved = move(deployment, site, to, migration, folder, origin, bus)
         return Move(moved.stored.record, figures_of(moved.stored), moved.error, out)
 
 

@@ -6,16 +6,21 @@ import datetime
 import logging
 import sys
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
+from whimbrel.analysis.figures import TrialFigures
+from whimbrel.analysis.kept import kept_figures
 from whimbrel.api.holding import Guard, unguarded
 from whimbrel.api.results import Results
 from whimbrel.api.scenario import Told, nobody, scenario_of
-from whimbrel.campaign import Campaign, Progress, need_possible, plan_trials
+from whimbrel.campaign import Campaign, need_possible, plan_trials
 from whimbrel.deployment.deployed import others_beside
 from whimbrel.errors import UsageError, WhimbrelError
+from whimbrel.events import FIGURES, NOTE, STEP, Bus, Published
 from whimbrel.guests.guest import what_is_left
 from whimbrel.hosts.site import Site
 from whimbrel.images.store import ImageStore
@@ -24,9 +29,8 @@ from whimbrel.moves.needs import need_clients, wanted_of
 from whimbrel.moves.notes import Origin
 from whimbrel.moves.place import is_up, ledger_for, site_for
 from whimbrel.records.store import CampaignFolder, StoredTrial
-from whimbrel.records.trial import Plan
+from whimbrel.records.trial import Event, Plan
 from whimbrel.report.content import Report, build_report
-from whimbrel.report.problems import shorten
 from whimbrel.spec.campaign import CampaignSpec
 from whimbrel.system.capabilities import need_capabilities
 from whimbrel.system.ledger import Ledger
@@ -52,19 +56,27 @@ class Campaigning:
     take_over: bool = False
 
 
-@dataclass(frozen=True)
-class Observer:
-    """Who hears how a campaign goes: ``step`` of what is done now, ``note`` of what is to be remembered.
+# Of all figures, what is told of a move once it is over.
+_TOLD = {"total_s", "qemu_downtime_ms", "blackout_ms", "reachability_gap_ms", "service_gap_ms", "transferred_bytes"}
 
-    ``made_before`` is told how many trials were, ``trial_done`` how many seconds it took.
-    """
 
-    step: Told
-    note: Told
-    made_before: Callable[[int], None] = lambda trials: None
-    trial_started: Callable[[Plan, int], None] = lambda plan, trials: None
-    trial_done: Callable[[float], None] = lambda took_s: None
-    more_planned: Callable[[int], None] = lambda trials: None
+def tell_figures(bus: Bus, figures: TrialFigures) -> None:
+    """Publishes what a move took."""
+    bus.tell(FIGURES, **figures.model_dump(include=_TOLD))
+
+
+@contextmanager
+def telling(told: Told) -> Iterator[Bus]:
+    """A bus of whose steps and notes a caller hears, in words."""
+
+    def hear(news: Sequence[Published]) -> None:
+        for each in news:
+            if isinstance(each, Event) and each.name in (STEP, NOTE):
+                told(each.data["text"])
+
+    with Bus() as bus:
+        bus.subscribe("caller", hear, samples=False)
+        yield bus
 
 
 def run(
@@ -86,7 +98,8 @@ def run(
     plans = plan_trials(spec, frozenset(only), repeat)
     folder = Path(out) if out is not None else usual_folder(spec)
     wanted = Campaigning(spec, plans, folder.absolute(), f"whimbrel.run({spec.name!r})", keep_on_failure=keep_on_failure)
-    make_campaign(wanted, Observer(told, told))
+    with telling(told) as bus:
+        make_campaign(wanted, bus)
     return Results(CampaignFolder.open(folder))
 
 
@@ -95,7 +108,8 @@ def resume(folder: Path | str, *, told: Told = nobody) -> Results:
     begun = CampaignFolder.open(Path(folder))
     _refuse_watched(begun.spec)
     wanted = Campaigning(begun.spec, begun.plans, begun.folder.absolute(), f"whimbrel.resume({str(folder)!r})", resumed=True)
-    make_campaign(wanted, Observer(told, told))
+    with telling(told) as bus:
+        make_campaign(wanted, bus)
     return Results(CampaignFolder.open(begun.folder))
 
 
@@ -110,20 +124,20 @@ def usual_folder(spec: CampaignSpec) -> Path:
     return Path("results") / f"{spec.name}-{datetime.datetime.now():%Y%m%d-%H%M%S}"
 
 
-def make_campaign(wanted: Campaigning, observer: Observer, guard: Guard = unguarded) -> Report:
+def make_campaign(wanted: Campaigning, bus: Bus, guard: Guard = unguarded) -> Report:
     """Makes the trials; what the report says. The lab is taken down at the end, unless it was up before."""
     need_root("a trial")
     need_clients(wanted.spec)
     with ledger_for(wanted.spec) as ledger, guard(ledger):
         if wanted.spec.hosts is None:
             need_capabilities()
-            need_possible(wanted.spec, wanted.plans, ImageStore(observer.note))
+            need_possible(wanted.spec, wanted.plans, ImageStore(bus.note))
         for line in held_back(wanted.spec, wanted.plans):
-            observer.note(line)
+            bus.note(line)
         if wanted.resumed and ledger.entries and not ledger.kept:
-            observer.note("removing what the interrupted run left on this machine")
+            bus.note("removing what the interrupted run left on this machine")
             ledger.undo_all()
-        return _Run(wanted, ledger, observer).go()
+        return _Run(wanted, ledger, bus).go()
 
 
 def held_back(spec: CampaignSpec, plans: list[Plan]) -> list[str]:
@@ -136,13 +150,11 @@ def held_back(spec: CampaignSpec, plans: list[Plan]) -> list[str]:
 class _Run:
     """One campaign at a site that is held."""
 
-    def __init__(self, wanted: Campaigning, ledger: Ledger, observer: Observer) -> None:
+    def __init__(self, wanted: Campaigning, ledger: Ledger, bus: Bus) -> None:
         self._wanted = wanted
         self._spec = wanted.spec
         self._ledger = ledger
-        self._observer = observer
-        self._trials = len(wanted.plans)
-        self._began_s = 0.0
+        self._bus = bus
         self._page_due_s = 0.0
         # The campaign, while its page lacks its last trials.
         self._behind: CampaignFolder | None = None
@@ -151,12 +163,12 @@ class _Run:
 
     def go(self) -> Report:
         """Makes the trials; returns what the report says."""
-        wanted, observer = self._wanted, self._observer
+        wanted, bus = self._wanted, self._bus
         left_up = is_up(self._spec, self._ledger)
         if left_up:
             _refuse_what_is_deployed(self._spec)
-        store = ImageStore(observer.note)
-        make_images(wanted_of(self._spec, wanted.plans), store, self._ledger, observer.note)
+        store = ImageStore(bus.note)
+        make_images(wanted_of(self._spec, wanted.plans), store, self._ledger, bus.note)
         site = site_for(self._spec, store, self._ledger, wanted.take_over)
         succeeded = False
         # A site that cannot be had removes what it made itself, and nothing that was there before.
@@ -165,14 +177,12 @@ class _Run:
         try:
             folder = self._folder()
             origin = Origin(command=wanted.command, commit=commit(), registration=folder.registration)
-            progress = Progress(
-                observer.step, self._trial_started, lambda stored: self._trial_done(folder, stored), self._more_planned
-            )
-            campaign = Campaign(self._spec, wanted.plans, site, folder, origin, progress, wanted.keep_on_failure)
+            between = partial(self._kept, folder)
+            campaign = Campaign(self._spec, wanted.plans, site, folder, origin, bus, between, wanted.keep_on_failure)
             succeeded = all(stored.record.outcome.succeeded for stored in campaign.run())
         finally:
             self._leave(site, left_up, succeeded)
-        observer.step("writing the report")
+        bus.step("writing the report")
         return write_report(folder, figures=True)
 
     def _leave(self, site: Site, left_up: bool, succeeded: bool) -> None:
@@ -182,9 +192,9 @@ class _Run:
         if is_kept and self._ledger.entries:
             name = self._spec.lab.name
             self._ledger.keep(self._spec.lab.model_dump_json())
-            self._observer.note(f"the lab is left up: {left_of(site, self._last)}")
-            self._observer.note(f"look with 'whimbrel lab exec {name} {next(iter(site.hosts))} -- virsh list --all'")
-            self._observer.note(f"remove it with 'whimbrel lab down {name}'")
+            self._bus.note(f"the lab is left up: {left_of(site, self._last)}")
+            self._bus.note(f"look with 'whimbrel lab exec {name} {next(iter(site.hosts))} -- virsh list --all'")
+            self._bus.note(f"remove it with 'whimbrel lab down {name}'")
         elif not left_up:
             site.down()
         if self._behind is not None and sys.exception() is not None:
@@ -195,32 +205,21 @@ class _Run:
         if not wanted.resumed:
             return CampaignFolder.create(wanted.folder, self._spec, wanted.command, wanted.plans)
         folder = CampaignFolder.open(wanted.folder)
-        self._observer.note(f"{folder.made} of {len(wanted.plans)} trials were made before")
-        self._observer.made_before(folder.made)
+        self._bus.note(f"{folder.made} of {len(wanted.plans)} trials were made before")
         return folder
 
-    def _more_planned(self, trials: int) -> None:
-        self._trials += trials
-        self._observer.more_planned(trials)
-
-    def _trial_started(self, plan: Plan) -> None:
-        self._began_s = time.monotonic()
-        self._observer.trial_started(plan, self._trials)
-
-    def _trial_done(self, folder: CampaignFolder, stored: StoredTrial) -> None:
+    def _kept(self, folder: CampaignFolder, stored: StoredTrial) -> None:
+        """Between two trials nothing is measured: the page may be written."""
         self._last = stored
-        outcome = stored.record.outcome
-        if not outcome.succeeded:
-            what = "was not measured" if outcome.result in ("moved", "stayed") else outcome.result
-            self._observer.note(f"trial {stored.record.plan.order} {what}: {shorten(outcome.error)}")
         self._behind = folder
+        if self._bus.wants_samples:
+            tell_figures(self._bus, kept_figures(stored))
         if time.monotonic() >= self._page_due_s:
             self._write_page(folder)
-        self._observer.trial_done(time.monotonic() - self._began_s)
 
     def _write_page(self, folder: CampaignFolder) -> None:
         """The page as of now. It takes longer with every trial, so the next is due when this one is a thirtieth of the time."""
-        self._observer.step("writing the page")
+        self._bus.step("writing the page")
         began_s = time.monotonic()
         try:
             write_report(folder, figures=False)
@@ -229,7 +228,7 @@ class _Run:
             # A page can be written again; the trials that are still to come cannot be made at another time.
             log.debug("no page", exc_info=True)
             later = f"'whimbrel report {self._wanted.folder}' writes it later"
-            self._observer.note(f"the page could not be written; {later}: {error}")
+            self._bus.note(f"the page could not be written; {later}: {error}")
         ended_s = time.monotonic()
         self._page_due_s = ended_s + 29 * (ended_s - began_s)
 

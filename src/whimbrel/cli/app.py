@@ -28,11 +28,13 @@ from whimbrel.cli import (
     profile,
     reports,
     run,
+    serve,
     tables,
     techniques,
     watch,
 )
 from whimbrel.cli.interrupts import interrupt_on_signals
+from whimbrel.cli.live import WithOptionalValues
 from whimbrel.cli.terminal import complain
 from whimbrel.errors import UsageError, WhimbrelError
 from whimbrel.plain_text import visible
@@ -76,12 +78,12 @@ def _options(
 
 
 # What follows the command's name is the command's, options too, with or without "--".
-app.command(context_settings={"allow_interspersed_args": False})(watch.watch)
-app.command()(run.run)
+app.command(cls=WithOptionalValues, context_settings={"allow_interspersed_args": False})(watch.watch)
+app.command(cls=WithOptionalValues)(run.run)
 app.command()(deploy.deploy)
 app.command()(deploy.undeploy)
 app.command()(deploy.deployed)
-app.command()(migrate.migrate)
+app.command(cls=WithOptionalValues)(migrate.migrate)
 app.command()(migrate.abort)
 app.command()(migrate.recover)
 app.command()(preflight.preflight)
@@ -92,6 +94,7 @@ app.command()(plan.plan)
 app.command()(reports.report)
 app.command()(reports.show)
 app.command()(reports.schema)
+app.command(cls=WithOptionalValues)(serve.serve)
 app.command()(compare.compare)
 app.command()(tables.export)
 app.command()(tables.query)

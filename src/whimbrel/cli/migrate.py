@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import json
-import sys
-import time
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated
 
 import typer
 
-from whimbrel.analysis.phases import phase_reached
-from whimbrel.api.moving import Move, make_move
+from whimbrel.api.moving import Move, Wish, make_move
 from whimbrel.api.moving import recover as bring_back
+from whimbrel.api.running import tell_figures, write_report
 from whimbrel.cli.deploy import Deployed
 from whimbrel.cli.goals import how_it_turned_out, migration_of, parse_goal, pick
 from whimbrel.cli.interrupts import Interrupts
+from whimbrel.cli.live import Live, Metrics, MetricsFile, SpansTo, beside, observed, wanted
 from whimbrel.cli.own import (
     Address,
     From,
@@ -30,27 +30,27 @@ from whimbrel.cli.own import (
     own_move,
     recover_own,
 )
-from whimbrel.cli.streams import say_at_once
-from whimbrel.cli.terminal import complain, notice
+from whimbrel.cli.showing import MoveShown, say_steps
+from whimbrel.cli.terminal import complain
 from whimbrel.cli.typed import as_typed
 from whimbrel.deployment.deployed import Deployment, find
-from whimbrel.deployment.moving import Progress, ask_to_abort
+from whimbrel.deployment.moving import ask_to_abort
 from whimbrel.errors import MoveError, UnsafeStateError, UsageError
+from whimbrel.events import TRIAL_DONE, Bus
 from whimbrel.hosts.site import Site
+from whimbrel.live.beside import Wanted
 from whimbrel.migrate.techniques import promises_of
-from whimbrel.observe.migration_events import MigrationEvents
 from whimbrel.own.moving import Asked
 from whimbrel.own.sides import sides_of
 from whimbrel.predict.goals import Choice, Goal
-from whimbrel.predict.outlook import Outlook
+from whimbrel.records.store import CampaignFolder
 from whimbrel.records.trial import TrialRecord
+from whimbrel.report.content import PAGE
 from whimbrel.report.quantities import spoken, written
 from whimbrel.spec.migration import MigrationSpec
 from whimbrel.spec.overrides import migration_with
 from whimbrel.system.root import need_root
-from whimbrel.units import format_bytes, format_duration
 
-_SHOW_EVERY_S = 0.5
 _FIGURES = ("total_s", "qemu_downtime_ms", "libvirt_downtime_ms", "blackout_ms", "reachability_gap_ms", "transferred_bytes",
             "guest_clock_lag_ms", "guest_clock_after_ms")  # fmt: skip
 
@@ -75,7 +75,11 @@ def migrate(
         bool, typer.Option("--set-clock", help="Set the guest's clock after the move: it stood still while no copy ran.")
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="With --goal: only say what would be done, and why.")] = False,
-    watch: Annotated[bool, typer.Option("--watch", help="Show how the move goes, twice a second.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Show how the move goes, in place on a terminal.")] = False,
+    live: Live = None,
+    metrics: Metrics = None,
+    metrics_file: MetricsFile = None,
+    spans: SpansTo = None,
     out: Annotated[Path | None, typer.Option(help="Keep the record of the move in this folder, for 'show' and 'report'.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
     persistent: Persistent = None,
@@ -92,15 +96,11 @@ def migrate(
         if any((goal, max_gap, learn, set_clock, dry_run, out)):
             raise UsageError("--goal, --max-gap, --learn, --dry-run, --set-clock and --out are for deployed services so far")
         spec = migration_with(MigrationSpec(), technique, set_ or [])
-        watcher = _Watcher()
-        looked = watcher.show if watch else lambda _: None
         source, destination = sides_of(from_, to, peer, address)
         kept = keeping(persistent, undefine_source)
-        asked = Asked(name, source, destination, spec, kept, take_over, complain, looked)
-        try:
-            return migrate_own(asked, as_json)
-        finally:
-            watcher.end()
+        with beside(wanted(live, metrics, metrics_file, spans), f"move of {name}") as seen, observed(seen) as bus:
+            _show(bus, watch)
+            return migrate_own(Asked(name, source, destination, spec, kept, take_over, bus), as_json)
     if (persistent, undefine_source, peer, address, take_over) != (None, None, None, None, False):
         raise UsageError("--persistent, --undefine-source, --peer, --address and --take-over go with --from")
     need_root("a move")
@@ -127,9 +127,7 @@ def migrate(
             complain(f"bandwidth: {found.bandwidth_note}")
         return found
 
-    watcher = _Watcher()
-    progress = Progress(notice(), watcher.show if watch else lambda _: None, watcher.end)
-    moved = make_move(deployment, to, chosen, as_typed(), out, progress, partial(Interrupts, then="aborting the move"))
+    moved = _moved(deployment, to, chosen, out, watch, wanted(live, metrics, metrics_file, spans))
     if moved is None:
         return 0
     _tell(deployment, moved, choice, as_json)
@@ -138,6 +136,28 @@ def migrate(
     if moved.error is not None:
         raise moved.error
     return 0
+
+
+def _show(bus: Bus, watch: bool) -> None:
+    bus.subscribe("terminal", say_steps, samples=False)
+    if watch:
+        bus.subscribe("terminal ('--watch')", MoveShown().observe)
+
+
+def _moved(deployment: Deployment, to: str, chosen: Wish, out: Path | None, watch: bool, asked: Wanted) -> Move | None:
+    """Makes the move, which is seen where that is asked for; a page that follows it ends in its report."""
+    with TemporaryDirectory(prefix="whimbrel-") as folder, beside(asked, f"move of {deployment.name}") as seen:
+        kept = Path(folder) / "move" if out is None and asked.live is not None else out
+        with observed(seen) as bus:
+            _show(bus, watch)
+            moved = make_move(deployment, to, chosen, as_typed(), kept, bus, partial(Interrupts, then="aborting the move"))
+            if moved is not None:
+                tell_figures(bus, moved.figures)
+                bus.tell(TRIAL_DONE, order=1, arm=deployment.name, **moved.record.outcome.told)
+        if seen is not None and asked.live is not None and moved is not None and kept is not None:
+            write_report(CampaignFolder.open(kept), figures=False)
+            seen.report = kept.absolute() / PAGE
+        return moved
 
 
 def _wish(goal: str | None, max_gap: str | None, dry_run: bool, technique: str | None, sets: list[str] | None) -> Goal | None:
@@ -185,58 +205,6 @@ def recover(
         guard=partial(Interrupts, then="stopping; recover it again later"),
     )
     print(f"{name} runs on host {where}, and nowhere else")
-
-
-class _Watcher:
-    """Shows how a move goes: a line that is written over on a terminal, lines elsewhere."""
-
-    def __init__(self) -> None:
-        self._shown_s = 0.0
-        self._live = sys.stderr.isatty()
-
-    def show(self, events: MigrationEvents) -> None:
-        """What is known now, at most twice a second."""
-        if time.monotonic() - self._shown_s < _SHOW_EVERY_S:
-            return
-        self._shown_s = time.monotonic()
-        seen = events.events
-        marks = [event for event in seen if event.name == "move called"]
-        if not marks or any(event.name == "move returned" for event in seen):
-            return
-        text = (
-            f"{(time.monotonic_ns() - marks[0].seen_ns) / 1e9:6.1f} s  {phase_reached(seen, *events.way):14s} {_amounts(events)}"
-        )
-        line = f"\r{text:<110}" if self._live else f"{text}\n"
-        # Nobody is waited for: this is the thread that watches the move.
-        say_at_once(line)
-
-    def end(self) -> None:
-        """What follows begins on a line of its own."""
-        if self._live and self._shown_s:
-            say_at_once("\n")
-
-
-def _amounts(events: MigrationEvents) -> str:
-    job = events.job
-    if job is None:
-        carriers = [event.name for event in events.events if event.source == "carrier"]
-        return carriers[-1] if carriers else ""
-    parts = [f"round {job['iteration']}" if job["iteration"] else "", _amount(job["transferred_bytes"], "sent"),
-             _amount(job["remaining_bytes"], "left")]  # fmt: skip
-    if job["dirty_pages_per_s"]:
-        parts.append(f"{job['dirty_pages_per_s']} pages/s dirtied")
-    parts.append(_left(events.outlook))
-    return "  ".join(filter(None, parts))
-
-
-def _left(found: Outlook) -> str:
-    if found.converges is False:
-        return "does not converge"
-    return "" if found.left_s is None else f"about {format_duration(found.left_s)} to go"
-
-
-def _amount(size_bytes: int | None, what: str) -> str:
-    return "" if size_bytes is None else f"{format_bytes(size_bytes)} {what}"
 
 
 def _tell(deployment: Deployment, moved: Move, choice: Choice | None, as_json: bool) -> None:

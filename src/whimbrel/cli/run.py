@@ -8,17 +8,20 @@ from typing import Annotated
 
 import typer
 
-from whimbrel.api.running import Campaigning, Observer, held_back, make_campaign, usual_folder, write_report
+from whimbrel.api.running import Campaigning, held_back, make_campaign, usual_folder, write_report
 from whimbrel.campaign import estimate_campaign_s, estimate_profiles_s, estimate_states_s, plan_trials
 from whimbrel.cli.interrupts import Interrupts
+from whimbrel.cli.live import Live, Metrics, MetricsFile, SpansTo, beside, observed, wanted
 from whimbrel.cli.run_watched import run_watched
+from whimbrel.cli.showing import CampaignBar
 from whimbrel.cli.terminal import Steps, complain, print_table
 from whimbrel.cli.typed import as_typed, called
 from whimbrel.errors import UsageError, interrupted
+from whimbrel.live.beside import Beside
 from whimbrel.records.store import CampaignFolder
 from whimbrel.records.trial import Plan
 from whimbrel.report.as_json import summary
-from whimbrel.report.content import Report
+from whimbrel.report.content import PAGE, Report
 from whimbrel.report.junit import write_junit
 from whimbrel.spec.campaign import CampaignSpec
 from whimbrel.spec.load import load_campaign
@@ -47,6 +50,10 @@ def run(
         typer.Option("--keep-on-failure", help="Stop at the first failure and leave lab and guest as they are."),
     ] = False,
     take_over: Annotated[bool, typer.Option("--take-over", help=TAKE_OVER)] = False,
+    live: Live = None,
+    metrics: Metrics = None,
+    metrics_file: MetricsFile = None,
+    spans: SpansTo = None,
     junit: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write trials and limits as JUnit XML.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary (or the plan) as JSON.")] = False,
 ) -> int:
@@ -70,25 +77,25 @@ def run(
         need_root("a trial")
     if junit is not None and not junit.absolute().parent.is_dir():
         raise UsageError(f"--junit {junit}: there is no folder {junit.absolute().parent}")
-    if spec.watched:
-        made = run_watched(spec, plans, folder.absolute(), resume is not None, as_typed())
-        return _tell(write_report(made, figures=True), folder, junit, as_json)
-    wanted = Campaigning(spec, plans, folder.absolute(), as_typed(), resume is not None, keep_on_failure, take_over)
-    return _tell(_made(wanted), wanted.folder, junit, as_json)
+    campaigning = Campaigning(spec, plans, folder.absolute(), as_typed(), resume is not None, keep_on_failure, take_over)
+    with beside(wanted(live, metrics, metrics_file, spans), spec.name) as seen:
+        if spec.watched:
+            report = write_report(run_watched(spec, plans, folder.absolute(), resume is not None, as_typed(), seen), figures=True)
+        else:
+            report = _made(campaigning, seen)
+        if seen is not None:
+            seen.report = campaigning.folder / PAGE
+    return _tell(report, folder.absolute(), junit, as_json)
 
 
-def _made(wanted: Campaigning) -> Report:
+def _made(wanted: Campaigning, seen: Beside | None) -> Report:
     """Makes the campaign, with a bar."""
     steps = Steps(len(wanted.plans), estimate_campaign_s(wanted.spec, wanted.plans) / len(wanted.plans))
 
-    def trial_started(plan: Plan, trials: int) -> None:
-        block = f"block {plan.block}" if plan.counts else "warm-up"
-        steps.note(f"trial {plan.order} of {trials} ({steps.left()}): {plan.arm}, {block}")
-
-    observer = Observer(steps.step, steps.note, steps.skip, trial_started, steps.done, steps.more)
     try:
-        with steps:
-            return make_campaign(wanted, observer, Interrupts)
+        with steps, observed(seen) as bus:
+            bus.subscribe("terminal", CampaignBar(steps, len(wanted.plans)).observe, samples=False)
+            return make_campaign(wanted, bus, Interrupts)
     except BaseException as error:
         if (isinstance(error, KeyboardInterrupt) or interrupted(error)) and (wanted.folder / "campaign.json").exists():
             complain(f"to go on: {called('run', '--resume', str(wanted.folder))}")
@@ -103,7 +110,7 @@ def _tell(report: Report, folder: Path, junit: Path | None, as_json: bool) -> in
         print(json.dumps(summary(report, folder), indent=1))
     else:
         print_findings(report)
-        print(f"\nreport: {folder / 'report.html'}")
+        print(f"\nreport: {folder / PAGE}")
     if not all(trial.stored.record.outcome.succeeded for trial in report.trials):
         return 1
     return 0 if all(tick.kept for tick in report.ticks) else CROSSED

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,11 +12,14 @@ import typer
 
 from whimbrel.checks.check import Check
 from whimbrel.checks.url import options_text, parse_check
+from whimbrel.cli.live import Live, Metrics, MetricsFile, SpansTo, beside, observed, wanted
 from whimbrel.cli.quantities import duration_s
-from whimbrel.cli.terminal import notice
+from whimbrel.cli.terminal import complain
 from whimbrel.cli.watched import tell
 from whimbrel.errors import UsageError
+from whimbrel.events import Bus
 from whimbrel.records.caller import make_folder
+from whimbrel.report.content import PAGE
 from whimbrel.spec.fields import check_host_name
 from whimbrel.watch.check_file import load_checks
 from whimbrel.watch.findings import findings_of
@@ -81,6 +86,10 @@ def watch(
         list[str] | None,
         typer.Option(metavar="NAME", help="Mark what podman, docker or runc says of a container of this machine; several times."),
     ] = None,
+    live: Live = None,
+    metrics: Metrics = None,
+    metrics_file: MetricsFile = None,
+    spans: SpansTo = None,
     limit: Annotated[
         list[str] | None,
         typer.Option(
@@ -131,9 +140,22 @@ def watch(
         hosts=tuple(dict.fromkeys(host or [])),
         containers=tuple(dict.fromkeys(container or [])),
     )
-    findings = [findings_of(watched) for watched in watch_it(plan, notice())]
-    ticks = ticks_of(limits, plan.checks, [each.figures for each in counting(findings) or findings])
-    return tell(plan, findings, ticks, as_json)
+    with beside(wanted(live, metrics, metrics_file, spans), "watch") as seen:
+        if seen is not None and spans is not None:
+            # What the command does is within what we do.
+            os.environ["TRACEPARENT"] = str(seen.trace_parent)
+        with observed(seen) as bus:
+            findings = [findings_of(watched) for watched in watch_it(plan, partial(_say, bus), bus)]
+        ticks = ticks_of(limits, plan.checks, [each.figures for each in counting(findings) or findings])
+        code = tell(plan, findings, ticks, as_json)
+        if seen is not None and out is not None:
+            seen.report = out.absolute() / PAGE
+    return code
+
+
+def _say(bus: Bus, text: str) -> None:
+    complain(text)
+    bus.step(text)
 
 
 def _need_checks(found: list[Check], command: list[str] | None, for_: str | None, around: Sequence[str | None]) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from whimbrel.deployment.deployed import Deployment
 from whimbrel.deployment.standing import places_of, refuse_destination, subject_of, where_it_runs
 from whimbrel.errors import EngineError, InstrumentError, TrialError, UsageError, WhimbrelError
+from whimbrel.events import Bus
 from whimbrel.guests.carrier import CellCarrier
 from whimbrel.guests.in_cells import parts_of
 from whimbrel.hosts.host import Place
@@ -28,7 +29,6 @@ from whimbrel.moves.notes import Origin
 from whimbrel.moves.place import workplace
 from whimbrel.moves.possible import need_container_techniques
 from whimbrel.moves.subject import Subject
-from whimbrel.observe.migration_events import MigrationEvents
 from whimbrel.records.store import CampaignFolder, StoredTrial
 from whimbrel.spec.fields import HostName
 from whimbrel.spec.migration import MigrationSpec
@@ -40,15 +40,6 @@ _LOOK_EVERY_S = 0.25
 
 
 @dataclass(frozen=True)
-class Progress:
-    """Who is told how a move goes: of its steps, of all that is known, several times a second while it lasts, and of its end."""
-
-    step: Callable[[str], None]
-    events: Callable[[MigrationEvents], None]
-    ended: Callable[[], None] = lambda: None
-
-
-@dataclass(frozen=True)
 class Moved:
     """A move's record, and what made it fail."""
 
@@ -57,9 +48,9 @@ class Moved:
 
 
 def move(
-    deployment: Deployment, site: Site, to: HostName, migration: MigrationSpec, out: Path, origin: Origin, progress: Progress
+    deployment: Deployment, site: Site, to: HostName, migration: MigrationSpec, out: Path, origin: Origin, bus: Bus
 ) -> Moved:
-    """Moves it to a host; writes a campaign of this one move into ``out``."""
+    """Moves it to a host; writes a campaign of this one move into ``out``, and publishes on ``bus`` how it goes."""
     with ExitStack() as holding:
         places = dict(places_of(deployment, site, holding))
         with suppress(EngineError):
@@ -76,13 +67,12 @@ def move(
         folder = CampaignFolder.create(out, setting.spec, origin.command, [setting.plan])
         place = holding.enter_context(workplace(site.ledger, setting.plan.order))
         asked = Asked(
-            told=progress.step, cure=partial(_cure, deployment.name), name=deployment.name,
-            drive=partial(_drive, deployment, progress.step), looked=progress.events, moved=progress.ended,
-        )  # fmt: skip
+            bus, cure=partial(_cure, deployment.name), name=deployment.name, drive=partial(_drive, deployment, bus.step)
+        )
         # Of one name on both hosts it is the source on which it runs.
         runs_on = {vm.name: host.name for vm, host in zip((subject.vms or ())[::-1], setting.hosts[::-1], strict=False)}
         measured = MeasuredMove(setting, runs_on.keys(), place, asked, runs_on)
-        error = measured.attempt(partial(_course, measured, subject, progress.step))
+        error = measured.attempt(partial(_course, measured, subject, bus))
         return Moved(folder.commit(place, measured.record(deployment, origin)), error)
 
 
@@ -99,16 +89,19 @@ def _refuse_what_cannot_be_done(deployment: Deployment, site: Site, migration: M
         need_container_techniques({deployment.name: migration.technique}, site.files.store)
 
 
-def _course(measured: MeasuredMove, subject: Subject, step: Callable[[str], None], watching: ExitStack) -> None:
+def _course(measured: MeasuredMove, subject: Subject, bus: Bus, watching: ExitStack) -> None:
     """One move, watched from the call to a little after it."""
     measured.begin(subject)
+    if bus.wants_samples:
+        # Whoever looks on wants to see what the hosts do; the record of such a move has it as well.
+        measured.watch_with(measured.instruments.sampler(), watching)
     measured.probe(watching)
     if measured.setting.spec.observe.witness:
         try:
             measured.hear_witness(watching, _HEARING_S)
         except InstrumentError:
             # That is no reason not to move.
-            step("the witness does not answer: what arrives will not be compared with what left")
+            bus.step("the witness does not answer: what arrives will not be compared with what left")
     measured.make(watching, _WATCH_AFTER_S)
     measured.judge()
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import shlex
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -19,6 +18,8 @@ _ANSWER_S = 20
 # Readings of the clock, as many as there is time for; the first is always made.
 _CLOCK_READS = 7
 READING_CLOCK_S = 0.03
+# What is half written is never read.
+_WRITE = 'cat >"$1.new" && mv "$1.new" "$1"'
 # A job that is told to end has this long for it. How long it may run is its own business: a move may last for hours.
 _END_OF_JOB_S = 40
 
@@ -67,7 +68,13 @@ class GuestAgent:
 
     def run(self, command: Sequence[str], *, timeout_s: float = 60, check: bool = True) -> str:
         """Runs a program in the guest and returns what it printed; GuestError when it fails."""
-        started = self._ask("guest-exec", {"path": command[0], "arg": list(command[1:]), "capture-output": True})
+        return self._run(command, timeout_s=timeout_s, check=check)
+
+    def _run(self, command: Sequence[str], given: bytes = b"", *, timeout_s: float = 60, check: bool = True) -> str:
+        asked = {"path": command[0], "arg": list(command[1:]), "capture-output": True}
+        if given:
+            asked["input-data"] = base64.b64encode(given).decode()
+        started = self._ask("guest-exec", asked)
 
         def look() -> tuple[dict[str, object] | None, str]:
             status = self._ask("guest-exec-status", {"pid": started["pid"]})
@@ -88,8 +95,7 @@ class GuestAgent:
 
     def write(self, path: str, text: str) -> None:
         """Writes a small file in the guest, over what is there."""
-        encoded = base64.b64encode(text.encode()).decode()
-        self.shell(f"echo {encoded} | base64 -d >'{path}.new' && mv '{path}.new' '{path}'")
+        self._run(["/bin/sh", "-c", _WRITE, "write", path], text.encode())
 
     def read(self, path: str) -> bytes:
         """A small file of the guest, without a process in it; GuestError when there is none."""
@@ -109,20 +115,18 @@ class GuestAgent:
 
     def start_job(self, name: str, command: Sequence[str], errors: str) -> None:
         """Starts a program as a unit of systemd: told to end, it ends what it has started, and what is left is killed."""
-        self.shell(
-            f"systemctl reset-failed {name} 2>/dev/null;"
-            f" systemd-run --quiet --collect --unit={name} --property=StandardError=file:{errors}"
-            f" --property=KillMode=mixed --property=TimeoutStopSec={_END_OF_JOB_S}"
-            f" {shlex.join(command)}"
-        )
+        self.run(["systemctl", "reset-failed", name], check=False)
+        properties = (f"StandardError=file:{errors}", "KillMode=mixed", f"TimeoutStopSec={_END_OF_JOB_S}")
+        options = ["--quiet", "--collect", f"--unit={name}", *(f"--property={each}" for each in properties)]
+        self.run(["systemd-run", *options, *command])
 
     def job_runs(self, name: str) -> bool:
         """Whether the unit is active."""
-        return self.shell(f"systemctl is-active {name} || true").strip() in ("active", "activating")
+        return self.run(["systemctl", "is-active", name], check=False).strip() in ("active", "activating")
 
     def end_job(self, name: str) -> None:
         """Stops the systemd unit in which the job runs."""
-        self.shell(f"systemctl stop {name} 2>/dev/null || true", timeout_s=_END_OF_JOB_S + 20)
+        self.run(["systemctl", "stop", name], check=False, timeout_s=_END_OF_JOB_S + 20)
 
     def time_ns(self) -> int:
         """The guest's wall clock."""

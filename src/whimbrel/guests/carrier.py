@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from whimbrel.errors import EngineError, GuestError
 from whimbrel.guests.guest import WITNESS_PORT, memory_of
 from whimbrel.guests.oci import MOST_OPEN_FILES, description
-from whimbrel.guests.readiness import waiting_for
+from whimbrel.guests.scripts import run_script
 from whimbrel.hosts.host import GuestState, Host
 from whimbrel.hosts.identity import GuestIdentity
 from whimbrel.hosts.inside import Cell, Inside
@@ -54,7 +54,7 @@ class Carrier:
     def state_of(self, what: GuestIdentity) -> GuestState:
         """Of a container: whether it is there, and whether it is frozen."""
         try:
-            said = self.inside.shell(f"cat {_GROUPS}/{what.name}/cgroup.events 2>/dev/null || true").split()
+            said = self.inside.run(["cat", f"{_GROUPS}/{what.name}/cgroup.events"], check=False).split()
         except (GuestError, EngineError) as error:
             # A carrier that has ended holds nothing.
             if self.ended:
@@ -113,9 +113,7 @@ def container_at(address: str) -> GuestIdentity:
 
 def needs(inside: Inside) -> Needs:
     """What the container takes now, as its control group and its file system say."""
-    memory, files = inside.shell(
-        f"cat {_GROUPS}/{CONTAINER}/memory.current 2>/dev/null || echo unknown; du -s -B1 {HOME}/upper | cut -f1"
-    ).split()
+    memory, files = run_script(inside, "container_needs").split()
     return Needs(int(memory) if memory.isdecimal() else None, int(files))
 
 
@@ -126,12 +124,7 @@ def free_memory_bytes(inside: Inside) -> int:
 
 def unpack(inside: Inside) -> None:
     """Puts the container's root file system from the payload disk into place; done once, when the carriers' disk is made."""
-    inside.shell(
-        f"mkdir -p /run/payload {HOME}/lower {HOME}/upper {HOME}/work {HOME}/bundle/rootfs"
-        f" && mount -o ro /dev/vdc /run/payload && tar -x -C {HOME}/lower -f /run/payload/rootfs.tar && umount /run/payload"
-        " && sync",
-        timeout_s=600,
-    )
+    run_script(inside, "container_unpack", timeout_s=600)
 
 
 def command(service: Service) -> str:
@@ -145,22 +138,9 @@ def prepare(inside: Inside, service: Service, container_address: str, prefix_len
     ``criu_aid`` is the library for CRIU (images/programs/criu-aid.c).
     """
     inside.write(f"{_AID}.base64", base64.b64encode(criu_aid).decode())
-    inside.shell(f"base64 -d {_AID}.base64 >{_AID} && rm {_AID}.base64")
     put_bundle(inside, service, place_of(service, container_address, prefix_length, _AID))
-    inside.shell(
-        """set -e
-        modprobe -a veth bridge overlay inet_diag tcp_diag udp_diag unix_diag af_packet_diag netlink_diag 2>/dev/null || true
-        own=$(ip -o -4 address show dev eth0 | while read -r _ _ _ address _; do echo "$address"; done)
-        # udev would give both carriers' bridges the same MAC, made of the machine id that they share.
-        ip link add br0 address "$(cat /sys/class/net/eth0/address)" type bridge stp_state 0 forward_delay 0
-        ip address flush dev eth0
-        ip link set eth0 master br0
-        ip address add "$own" dev br0
-        ip link set br0 up
-        """,
-        timeout_s=_START_S,
-    )
-    make_network(inside, container_address, prefix_length)
+    run_script(inside, "carrier_bridge", _AID, timeout_s=_START_S)
+    make_network(inside)
 
 
 def place_of(service: Service, container_address: str, prefix_length: int, criu_aid: str) -> str:
@@ -180,59 +160,28 @@ def put_bundle(inside: Inside, service: Service, place: str, begin: str = "", op
     inside.write(f"{HOME}/place", place)
 
 
-def make_network(inside: Inside, container_address: str, prefix_length: int) -> None:
-    """The container's own network, with its address; and what a move will need, warm."""
-    inside.shell(
-        f"""set -e
-        ip netns add {CONTAINER}
-        ip link add veth-{CONTAINER} type veth peer name eth0 netns {CONTAINER} address {CONTAINER_MAC}
-        ip link set veth-{CONTAINER} up
-        ip -n {CONTAINER} link set lo up
-        ip -n {CONTAINER} link set eth0 up
-        ip -n {CONTAINER} address add {container_address}/{prefix_length} dev eth0
-        ip netns exec {CONTAINER} sh -c 'echo 1 >/proc/sys/net/ipv4/conf/eth0/arp_notify'
-        mkdir -p /run/move
-        # First runs read much from disk, and CRIU finds out once what the kernel can do.
-        criu check >/dev/null 2>&1 || true
-        runc --version >/dev/null; runc list >/dev/null; nc -h >/dev/null 2>&1 || true
-        """,
-        timeout_s=_START_S,
-    )
+def make_network(inside: Inside) -> None:
+    """The container's own network, with the address that ``place`` names; and what a move will need, warm."""
+    run_script(inside, "container_network", timeout_s=_START_S)
 
 
 def start(inside: Inside) -> None:
     """Runs the container here, joins its link, and waits until it answers."""
-    inside.shell(
-        f"""set -e
-        mountpoint -q {HOME}/bundle/rootfs ||
-            mount -t overlay overlay -o lowerdir={HOME}/lower,upperdir={HOME}/upper,workdir={HOME}/work {HOME}/bundle/rootfs
-        runc delete --force {CONTAINER} 2>/dev/null || true
-        runc run --detach --bundle {HOME}/bundle {CONTAINER} </dev/null >/dev/null 2>&1
-        ip link set veth-{CONTAINER} master br0
-        {_until_it_serves(WITNESS_PORT)}
-        """,
-        timeout_s=_START_S,
-    )
+    run_script(inside, "container_start", WITNESS_PORT, timeout_s=2 * _START_S)
 
 
 def versions(inside: Inside) -> dict[str, str]:
     """What moves the container, as the programs say it."""
-    criu = inside.shell("criu --version").splitlines()[0].rpartition(" ")[2]
-    runc = inside.shell("runc --version").splitlines()[0].rpartition(" ")[2]
-    return {"kernel": inside.shell("uname -r").strip(), "criu": criu, "runc": runc}
+    criu = inside.run(["criu", "--version"]).splitlines()[0].rpartition(" ")[2]
+    runc = inside.run(["runc", "--version"]).splitlines()[0].rpartition(" ")[2]
+    return {"kernel": inside.run(["uname", "-r"]).strip(), "criu": criu, "runc": runc}
 
 
 def announce(inside: Inside) -> None:
     """Lets neighbours and switches learn on which side the container is; QEMU announces only the carrier itself."""
-    inside.shell(f"ip -n {CONTAINER} link set eth0 address {CONTAINER_MAC}")
+    inside.run(["ip", "-n", CONTAINER, "link", "set", "eth0", "address", CONTAINER_MAC])
 
 
 def wait_until_it_serves(inside: Inside) -> None:
     """Waits until the container answers on this carrier the way its viewers will ask; GuestError when it does not."""
-    inside.shell(_until_it_serves(), timeout_s=60)
-
-
-def _until_it_serves(*more_ports: int) -> str:
-    """A line of shell that waits for the container's ports; a side that an older whimbrel made names none, and is a stream's."""
-    ports = " ".join(["${ports:-1935 80}", *map(str, more_ports)])
-    return f'ports=$(. {HOME}/place && echo "${{PORTS:-}}"); {waiting_for(ports, f"ip netns exec {CONTAINER}")}'
+    run_script(inside, "container_wait", timeout_s=2 * _START_S)

@@ -11,7 +11,7 @@ from whimbrel.engines.guest_agent import GuestAgent
 from whimbrel.engines.hypervisor import Guest, Hypervisor
 from whimbrel.errors import GuestError, UsageError
 from whimbrel.guests.domain_xml import Disk, DomainPlan, domain_xml, kept_when_it_crashes, with_disk_at
-from whimbrel.guests.readiness import wait_for_ports
+from whimbrel.guests.scripts import run_script
 from whimbrel.hosts.host import Host
 from whimbrel.hosts.identity import GuestIdentity
 from whimbrel.hosts.inside import Inside
@@ -78,13 +78,13 @@ def boot(connection: Hypervisor, plan: DomainPlan) -> tuple[Guest, GuestAgent]:
     domain = connection.create(domain_xml(plan))
     agent = GuestAgent(domain)
     agent.wait(_BOOT_S)
-    agent.shell("systemctl is-system-running --wait || true", timeout_s=_BOOT_S)
+    agent.run(["systemctl", "is-system-running", "--wait"], check=False, timeout_s=_BOOT_S)
     return domain, agent
 
 
 def power_off(domain: Guest, agent: GuestAgent) -> None:
     """Lets the guest shut down in order, so that its disk is clean."""
-    agent.shell("sync")
+    agent.run(["sync"])
     domain.shutdown_by_agent()
     wait_until(
         lambda: ((True, "off") if not domain.active else (None, "still on")),
@@ -216,32 +216,22 @@ def _bring_into_page_cache(file: Path) -> None:
 
 def start_dirtier(inside: Inside, dirtier: DirtierSpec) -> None:
     """Lets memory change as asked; returns when every page of the working set is there."""
-    inside.shell(
-        "systemd-run --quiet --unit=dirtier --property=StandardOutput=file:/run/dirtier.log"
-        f" /usr/local/bin/dirtier {dirtier.rate_bytes_per_s:.0f} {dirtier.working_set_bytes} {dirtier.pattern}"
-        " && i=0; until grep -q ready /run/dirtier.log 2>/dev/null; do i=$((i+1)); [ $i -lt 600 ] || exit 1; sleep 0.1; done",
-        timeout_s=90,
-    )
+    rate_bytes_per_s = round(dirtier.rate_bytes_per_s)
+    run_script(inside, "start_dirtier", rate_bytes_per_s, dirtier.working_set_bytes, dirtier.pattern, timeout_s=90)
 
 
 def announce(inside: Inside) -> None:
     """Lets neighbours and switches learn where a guest is that was booted elsewhere than before.
 
     QEMU does so for one that was moved. A guest that says nothing by itself is found only once those who ask have forgotten
-    where it was, up to a minute later (arp(7), base_reachable_time). A link given its address again announces it (ip-sysctl,
-    arp_notify).
+    where it was, up to a minute later (arp(7), base_reachable_time).
     """
-    inside.shell(
-        'echo 1 >/proc/sys/net/ipv4/conf/eth0/arp_notify && ip link set eth0 address "$(cat /sys/class/net/eth0/address)"'
-    )
+    run_script(inside, "announce")
 
 
 def start_witness(inside: Inside) -> None:
     """Starts the witness, which goes on from its file where there is one; returns when it can be asked."""
-    inside.shell(
-        f"systemd-run --quiet --collect --unit=witness /usr/local/bin/witness {WITNESS_PORT} {_WITNESS_PAGES} /var/lib/witness"
-    )
-    wait_for_ports(inside, [WITNESS_PORT])
+    run_script(inside, "start_witness", WITNESS_PORT, _WITNESS_PAGES)
 
 
 def start_beside(inside: Inside, dirtier: DirtierSpec | None, witness: bool) -> None:
@@ -254,6 +244,6 @@ def start_beside(inside: Inside, dirtier: DirtierSpec | None, witness: bool) -> 
 
 def memory_of(inside: Inside) -> Memory:
     """What the guest says of its memory."""
-    table = read_meminfo(inside.shell("cat /proc/meminfo"))
+    table = read_meminfo(inside.read("/proc/meminfo").decode())
     # Shared memory is among what is cached, and cannot be given up.
     return Memory(table["MemTotal"], table["MemAvailable"], table["Cached"] - table["Shmem"])

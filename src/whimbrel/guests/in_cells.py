@@ -8,8 +8,8 @@ from typing import Literal
 
 from whimbrel.errors import GuestError
 from whimbrel.guests import carrier
-from whimbrel.guests.carrier import CONTAINER, HOME
 from whimbrel.guests.oci import MOST_OPEN_FILES
+from whimbrel.guests.scripts import run_script
 from whimbrel.hosts.inside import Cell, Inside
 from whimbrel.hosts.site import Site, cells_of, first_host
 from whimbrel.services.service import Service, image_of
@@ -72,17 +72,11 @@ def fresh_container(site: Site, service: Service, stream: StreamSpec) -> FreshCo
 
 def prepare(cell: Cell, parts: ContainerParts, address: str, prefix_length: int) -> None:
     """Makes everything that the container needs in a cell, and warm what a move needs; nothing runs yet."""
-    cell.shell(
-        f"""set -e
-        mkdir -p {HOME}/upper {HOME}/work {HOME}/bundle/rootfs /srv/film
-        ln -s {parts.root} {HOME}/lower
-        mount --bind {parts.film} /srv/film
-        """
-    )
+    run_script(cell, "container_lies_in", parts.root, parts.film)
     place = carrier.place_of(parts.service, address, prefix_length, parts.criu_aid)
     # Without CAP_SYS_RESOURCE CRIU may ask for the limits of its own user's processes only (prlimit(2)): all of it is root's.
     carrier.put_bundle(cell, parts.service, place, parts.service.before_as_root, open_files())
-    carrier.make_network(cell, address, prefix_length)
+    carrier.make_network(cell)
 
 
 def open_files() -> int:
@@ -96,10 +90,7 @@ def memory_bytes(inside: Inside) -> int:
 
     GuestError when no process of it can be read: that is not 0.
     """
-    said = inside.shell(
-        f'pids=$(cat /sys/fs/cgroup/whimbrel/{CONTAINER}/cgroup.procs) && [ -n "$pids" ] || exit 1;'
-        ' for pid in $pids; do cat "/proc/$pid/smaps_rollup" 2>/dev/null || [ ! -e "/proc/$pid" ]; done'
-    )
+    said = run_script(inside, "container_memory")
     shares = [int(line.split()[1]) * 1024 for line in said.splitlines() if line.startswith("Pss:")]
     if not shares:
         raise GuestError("the container's memory cannot be read: its control group names no process that says so")

@@ -34,8 +34,8 @@ def make_state(site: Site, guest: GuestIdentity, plan: DomainPlan, below: Path, 
 
     def use(domain: Guest, agent: GuestAgent) -> None:
         info = prepare(agent)
-        info["disk_used_bytes"] = int(agent.shell("df --output=used -B1 / | tail -1"))
-        agent.shell("sync")
+        info["disk_used_bytes"] = int(agent.run(["df", "--output=used", "-B1", "/"]).split()[-1])
+        agent.run(["sync"])
         info["dirty_rate_mib_per_s"] = settle(lambda: domain.dirty_rate_mib_per_s(_SETTLE_WINDOW_S))
         domain.save(files.saving)
         (out / "state.json").write_text(json.dumps(info, indent=1))

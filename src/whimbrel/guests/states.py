@@ -138,7 +138,7 @@ class StateStore:
         plan = self.plan_for(self._site, self._site.guest)
 
         def prepare(agent: GuestAgent) -> dict[str, Any]:
-            versions: dict[str, str] = {"kernel": agent.shell("uname -r").strip()}
+            versions: dict[str, str] = {"kernel": agent.run(["uname", "-r"]).strip()}
             if engine != "none":
                 start_engine(agent)
                 versions |= engine_versions(agent)

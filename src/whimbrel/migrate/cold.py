@@ -47,7 +47,7 @@ class Cold:
             guest = find_running(source, request)
             make_room(request, disk, journal)
             attempt = _Attempt(request, fit_for_both(request, guest.description), journal)
-            GuestAgent(guest).shell("sync")
+            GuestAgent(guest).run(["sync"])
             attempt.run(guest)
             return MoveReport(
                 called_ns=called_ns,

@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from whimbrel.errors import InstrumentError, TrialError
+from whimbrel.events import Bus
 from whimbrel.guests.guest import WITNESS_PORT
 from whimbrel.hosts.host import Host
 from whimbrel.hosts.site import Site
@@ -17,7 +18,7 @@ from whimbrel.records.trial import Event, Plan
 from whimbrel.services.client import CLIENTS, Client, watched_by
 from whimbrel.spec.campaign import CampaignSpec
 from whimbrel.system.deadline import Deadline, pause
-from whimbrel.system.instrument import Instrument, Line
+from whimbrel.system.instrument import Instrument, Line, event_of
 
 _TRYING_S = 20.0
 PLAYING_S = 60.0
@@ -25,10 +26,16 @@ _WATCH_EVERY_S = 0.25
 
 
 class Instruments:
-    """Makes each instrument when it is wanted; its series goes into ``workplace``. ``hosts``: the source, the destination."""
+    """Makes each instrument when it is wanted; its series goes into ``workplace``, and what it sees onto ``bus`` as it sees it.
 
-    def __init__(self, site: Site, spec: CampaignSpec, plan: Plan, hosts: Sequence[Host], workplace: Path) -> None:
+    ``hosts`` are the source and the destination.
+    """
+
+    def __init__(
+        self, site: Site, spec: CampaignSpec, plan: Plan, hosts: Sequence[Host], workplace: Path, bus: Bus | None = None
+    ) -> None:
         self._site = site
+        self._bus = bus
         self._counted_apart = site.accounting.instruments_procs
         self._with_viewers = site.network.vantage.procs_files
         self._spec = spec
@@ -100,6 +107,7 @@ class Instruments:
             log_file=self._workplace / f"{name}.log",
             procs_files=procs_files,
             wrap=list if here else self._site.network.vantage.command,
+            bus=self._bus,
         )
 
     def try_link(self, meanwhile: ExitStack) -> Callable[[], float | None]:
@@ -149,15 +157,8 @@ def _playing(said: Sequence[Line]) -> set[int]:
 
 def said_by(running: Sequence[Instrument]) -> list[Event]:
     """What the clients of each kind told of themselves, as events; other instruments have nothing to tell of any."""
-    return [
-        Event(
-            source=client.instrument, host=None, name=line["say"], realtime_ns=None, seen_ns=line["t_ns"],
-            data={key: value for key, value in line.items() if key not in ("say", "t_ns")},
-        )
-        for client, player in _clients_among(running)
-        for line in player.said
-        if "t_ns" in line
-    ]  # fmt: skip
+    said = [event_of(client.instrument, line) for client, player in _clients_among(running) for line in player.said]
+    return [event for event in said if event is not None]
 
 
 def _clients_among(running: Sequence[Instrument]) -> Iterator[tuple[Client, Instrument]]:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from whimbrel.analysis.phases import phase_reached
 from whimbrel.errors import EngineError, GuestEndedError, GuestError, WhimbrelError, interrupted
+from whimbrel.events import Bus
 from whimbrel.guests.ends import EndWatch
 from whimbrel.guests.last_words import LastWords
 from whimbrel.hosts.host import Host
@@ -50,15 +51,13 @@ class Asked:
     """What those who ask for a move want of it, and want to hear.
 
     ``name`` is what they call what moves, ``cure`` what they are told to do when it has ended by itself (given whether no copy is
-    left). ``looked`` is called after each look at the job of the move, ``moved`` when the move has ended.
+    left). How it goes is published on ``bus``.
     """
 
-    told: Callable[[str], None]
+    bus: Bus
     cure: Callable[[bool], str]
     name: str = "the guest"
     drive: Drive = drive_by_technique
-    looked: Callable[[MigrationEvents], None] = lambda _: None
-    moved: Callable[[], None] = lambda: None
 
 
 class MeasuredMove:
@@ -72,7 +71,7 @@ class MeasuredMove:
     ) -> None:
         self.setting = setting
         self.notes = Notes(now(), read_pair())
-        self.instruments = Instruments(setting.site, setting.spec, setting.plan, setting.hosts, workplace)
+        self.instruments = Instruments(setting.site, setting.spec, setting.plan, setting.hosts, workplace, asked.bus)
         self.running: list[Instrument] = []
         self._asked = asked
         self._workplace = workplace
@@ -116,7 +115,7 @@ class MeasuredMove:
     def say(self, step: str) -> None:
         """What is done from now on."""
         self._doing = step
-        self._asked.told(step)
+        self._asked.bus.step(step)
 
     def begin(self, subject: Subject) -> None:
         """What is to be known of it before it moves. One whose own clock cannot be read is moved all the same."""
@@ -153,8 +152,7 @@ class MeasuredMove:
         then.
         """
         subject, plan = self.subject, self.setting.plan
-        events = self._events = watching.enter_context(MigrationEvents(subject.vms, *self.setting.hosts))
-        events.on_look(self._asked.looked)
+        events = self._events = watching.enter_context(MigrationEvents(subject.vms, *self.setting.hosts, self._asked.bus))
         try:
             if plan.moves:
                 self._move(events)
@@ -207,7 +205,6 @@ class MeasuredMove:
             )
         self.notes.keep_ending(ending)
         self._why = ending.error
-        self._asked.moved()
         if ending.result == "unsafe" and ending.error is not None:
             raise ending.error
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
@@ -17,9 +16,10 @@ import polars as pl
 from whimbrel.engines.events import GuestEvent
 from whimbrel.engines.hypervisor import Guest, Hypervisor, Progress
 from whimbrel.errors import InstrumentError, NoGuestError, RefusedError
+from whimbrel.events import WATCHED, Bus, Sample
 from whimbrel.hosts.host import Host
 from whimbrel.hosts.identity import GuestIdentity
-from whimbrel.predict.outlook import Outlook, Reading, outlook
+from whimbrel.predict.outlook import Outlook, outlook, readings_of
 from whimbrel.records.series import JOB_SCHEMA, write_series
 from whimbrel.records.trial import Event
 from whimbrel.spec.fields import HostName
@@ -44,10 +44,14 @@ class MigrationEvents:
 
     ``guests`` are the VM to listen for on source and on destination.
     None: no VM has a part in the move, and only what is marked and quoted is kept.
+    What it keeps for the record it publishes on ``bus`` as well, and each look at the job as a sample (``job``).
     """
 
-    def __init__(self, guests: tuple[GuestIdentity, GuestIdentity] | None, source: Host, destination: Host) -> None:
+    def __init__(
+        self, guests: tuple[GuestIdentity, GuestIdentity] | None, source: Host, destination: Host, bus: Bus | None = None
+    ) -> None:
         self._guests = guests
+        self._bus = bus or Bus()
         self._hosts = (source, destination)
         self._stack = ExitStack()
         self._lock = threading.Lock()
@@ -68,11 +72,6 @@ class MigrationEvents:
         self.capabilities: list[str] | None = None
         self._parameters_final = False
         self._foretold: int | None = None
-        self._on_look: Callable[[MigrationEvents], None] = lambda _: None
-
-    def on_look(self, told: Callable[[MigrationEvents], None]) -> None:
-        """Calls back, on a thread of its own, after each look at the job."""
-        self._on_look = told
 
     @property
     def way(self) -> tuple[str, str]:
@@ -85,6 +84,7 @@ class MigrationEvents:
         return self._job[-1] if self._job else None
 
     def __enter__(self) -> MigrationEvents:
+        self._bus.tell(WATCHED, source=self._hosts[0].name, destination=self._hosts[1].name)
         with ExitStack() as stack:
             for host, guest in zip(self._hosts, self._guests or (None, None), strict=True):
                 connection = stack.enter_context(host.hypervisor())
@@ -129,6 +129,7 @@ class MigrationEvents:
     def _add(self, event: Event) -> None:
         with self._lock:
             self._events.append(event)
+        self._bus.publish(event)
 
     def mark(self, name: str, **data: Any) -> int:
         """Writes down something of our own doing; returns its time."""
@@ -185,13 +186,14 @@ class MigrationEvents:
         progress = domain.progress()
         self._looks.note()
         if progress is not None:
-            self._job.append(job_row(time.monotonic_ns(), progress))
+            row = job_row(time.monotonic_ns(), progress)
+            self._job.append(row)
+            self._bus.publish(Sample("job", row["t_ns"] or 0, row))
             self._renew_outlook()
             # Before the first byte they may still be those of an earlier move.
             if not self._parameters_final:
                 self.parameters, self.capabilities = domain.settings()
                 self._parameters_final = bool(progress.transferred_bytes)
-        self._on_look(self)
 
     @property
     def _waits_for_end(self) -> bool:
@@ -220,13 +222,7 @@ class MigrationEvents:
     @property
     def outlook(self) -> Outlook:
         """How much longer it will take, as things are now."""
-        last = self._job[-_LOOKS_FOR_OUTLOOK:]
-        return outlook(
-            [
-                Reading(int(row["t_ns"] or 0), row["transferred_bytes"], row["remaining_bytes"], row["dirty_pages_per_s"])
-                for row in last
-            ]
-        )
+        return outlook(readings_of(self._job[-_LOOKS_FOR_OUTLOOK:]))
 
     def _wait(self, seconds: float) -> None:
         due_s = time.monotonic() + seconds

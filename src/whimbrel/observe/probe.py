@@ -15,7 +15,7 @@ import time
 import polars as pl
 
 from whimbrel.records.series import PROBE_SCHEMA, write_series
-from whimbrel.system.child import Child, Looks, configuration
+from whimbrel.system.child import Child, Looks, Readings, configuration
 from whimbrel.system.clock import SO_TIMESTAMPNS, KernelClock
 
 _ECHO_REQUEST, _ECHO_REPLY = 8, 0
@@ -68,6 +68,9 @@ class Prober:
         self._clock = KernelClock()
         self.sent_ns: list[int] = []
         self.received_ns: list[int | None] = []
+        # How many were answered, and when the last answer came.
+        self.answered = 0
+        self.last_answer_ns: int | None = None
 
     def send(self) -> None:
         """Sends the next number; one that the kernel refuses stays unanswered."""
@@ -90,7 +93,8 @@ class Prober:
                 return
             number = read_reply(packet, self._identifier)
             if number is not None and number < len(self.received_ns) and self.received_ns[number] is None:
-                self.received_ns[number] = self._clock.arrival_ns(extras, time.monotonic_ns())
+                self.received_ns[number] = self.last_answer_ns = self._clock.arrival_ns(extras, time.monotonic_ns())
+                self.answered += 1
 
     def receive_late_ones(self, timeout_s: float) -> None:
         """Waits for answers to what was sent last, if there are any to come."""
@@ -112,6 +116,7 @@ def main() -> None:
     every_ns = round(given["every_s"] * 1e9)
     lateness: list[float] = []
     looks = Looks(max(_HOLE_PERIODS * given["every_s"], _HOLE_S))
+    readings = Readings()
     due_ns = time.monotonic_ns()
     child.say("ready")
     while not child.stopping:
@@ -121,6 +126,9 @@ def main() -> None:
             prober.send()
             looks.note(prober.sent_ns[-1])
             due_ns = max(due_ns + every_ns, now_ns)
+            if readings.due(now_ns):
+                sent = len(prober.sent_ns)
+                readings.give(t_ns=now_ns, sent=sent, answered=prober.answered, last_answer_ns=prober.last_answer_ns)
         prober.receive(max(0.0, (due_ns - time.monotonic_ns()) / 1e9))
     prober.receive_late_ones(_LATE_S)
     series = {"sequence": range(len(prober.sent_ns)), "sent_ns": prober.sent_ns, "received_ns": prober.received_ns}

@@ -22,7 +22,7 @@ from whimbrel.engines.hypervisor import Hypervisor
 from whimbrel.errors import NoGuestError, RefusedError
 from whimbrel.records.series import HOSTS_SCHEMA, write_series
 from whimbrel.system.cgroups import Cgroup
-from whimbrel.system.child import Child, Looks, configuration
+from whimbrel.system.child import Child, Looks, Readings, configuration
 
 _TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 _LINKS = ("eth0", "eth1")
@@ -214,6 +214,7 @@ class Sampling:
         self.rows: list[Row] = []
         self.lateness_s: list[float] = []
         self.looks = Looks(_HOLE_PERIODS * every_ns / 1e9)
+        self._readings = Readings()
 
     def sample(self) -> None:
         """Samples until it is told to stop."""
@@ -224,10 +225,17 @@ class Sampling:
             self.lateness_s.append(lateness_s)
             # A look that libvirt refuses, as it is busy with the guest, leaves a hole.
             with contextlib.suppress(RefusedError, NoGuestError):
-                self.rows += [row | {"lateness_s": lateness_s} for row in self._look(t_ns)]
+                rows = [row | {"lateness_s": lateness_s} for row in self._look(t_ns)]
+                self.rows += rows
                 self.looks.note(t_ns)
+                self._hand_on(t_ns, rows)
             due_ns += self._every_ns * max(1, -(-(time.monotonic_ns() - due_ns) // self._every_ns))
             self._child.wait(max(0.0, (due_ns - time.monotonic_ns()) / 1e9))
+
+    def _hand_on(self, t_ns: int, rows: Iterable[Row]) -> None:
+        if self._readings.due(t_ns):
+            for row in rows:
+                self._readings.give(**row)
 
     def start(self) -> None:
         """On a thread of its own."""

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from whimbrel.analysis.phases import between, phase_reached
 from whimbrel.engines.hypervisor import Guest, Hypervisor
 from whimbrel.errors import EngineError, InstrumentError, UsageError, WhimbrelError
+from whimbrel.events import Bus
 from whimbrel.guests.ends import EndWatch
 from whimbrel.hosts.one_host import refuse_one_host
 from whimbrel.migrate.carry_out import Ending, carry_out
@@ -37,7 +37,7 @@ class Asked:
     """What is to be done with a guest.
 
     ``persistent`` None: the destination keeps its description if the source does. ``take_over``: also where somebody who has
-    crashed has claimed it. ``step`` and ``looked`` hear how it goes.
+    crashed has claimed it. How it goes is published on ``bus``.
     """
 
     name: str
@@ -46,8 +46,7 @@ class Asked:
     spec: MigrationSpec
     persistent: bool | None = None
     take_over: bool = False
-    step: Callable[[str], None] = lambda _: None
-    looked: Callable[[MigrationEvents], None] = lambda _: None
+    bus: Bus = field(default_factory=Bus)
 
 
 @dataclass(frozen=True)
@@ -149,8 +148,7 @@ class _Attempt:
         before = read_pair()
         self._read_clock(move.source)
         ending: Ending | None = None
-        events = MigrationEvents((move.guest, move.guest), request.source, request.destination)
-        events.on_look(self._asked.looked)
+        events = MigrationEvents((move.guest, move.guest), request.source, request.destination, self._asked.bus)
         try:
             with self._ends, events:
                 ending = self._carry_out(events)
@@ -172,7 +170,7 @@ class _Attempt:
         move, request = self._move, self._request
         journal = WrittenJournal(move.journal_file, events)
         journal.begin(move.source.name, move.destination.name, move.spec)
-        self._asked.step(f"moving {move.guest} to host {move.destination.name}")
+        self._asked.bus.step(f"moving {move.guest} to host {move.destination.name}")
         try:
             ending = carry_out(
                 technique_of(move.spec), replace(request, ended=self._ends.told), journal,
@@ -196,7 +194,7 @@ class _Attempt:
         where = exactly_one(move.guest, request.places)
         settle(move, where)
         note_end(move.journal_file, "moved" if where == move.destination.name else "aborted")
-        self._asked.step(f"interrupted: {move.guest} runs on host {where}")
+        self._asked.bus.step(f"interrupted: {move.guest} runs on host {where}")
 
     def _read_clock(self, side: Side) -> None:
         """A host whose clock cannot be read makes the blackout unknown, and nothing else."""

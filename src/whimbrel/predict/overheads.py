@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from statistics import median
 
 import numpy as np
-from scipy.optimize import nnls
+import scipy
 
 from whimbrel.predict.range import Range
 
@@ -120,7 +120,8 @@ def _buffered_bytes(stops: Sequence[tuple[float, float]]) -> Range:
     if max(rates) < _APART * min(rates):
         most = min(stop_s * rate for stop_s, rate in stops)
         return Range(min(unknown.middle, most), 0.0, min(unknown.most, most))
-    found, _ = nnls(np.array([[1.0, 1.0 / rate] for rate in rates]), np.array([stop_s for stop_s, _ in stops]))
+    # Only here: scipy loads this part when it is first used, and no other command has to wait for it.
+    found, _ = scipy.optimize.nnls(np.array([[1.0, 1.0 / rate] for rate in rates]), np.array([stop_s for stop_s, _ in stops]))
     middle, open_share = float(found[1]), 1 / (len(stops) + 1)
     return Range(
         middle,

@@ -119,6 +119,11 @@ class Outcome(Record):
         """Whether the guest moved, or stayed where it was to stay, and was measured to the end."""
         return self.result in ("moved", "stayed") and self.measured
 
+    @property
+    def told(self) -> dict[str, Any]:
+        """As the bus tells of it."""
+        return {"result": self.result, "succeeded": self.succeeded, "error": self.error}
+
 
 class GuestClockRead(Record):
     """The guest's wall clock, as its agent says: it was read between ``asked_ns`` and ``answered_ns`` of our monotonic clock.

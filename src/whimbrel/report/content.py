@@ -23,6 +23,8 @@ _ACCELERATORS = {
     "none": "none is needed: the container runs on the servers themselves",
 }
 
+PAGE = "report.html"
+
 
 @dataclass(frozen=True)
 class Report:

@@ -10,8 +10,9 @@ import altair as alt
 from whimbrel.records.caller import write_file
 from whimbrel.records.density import DensityRecord
 from whimbrel.report.charts import WIDTH, NamedChart, inline, named
+from whimbrel.report.content import PAGE
 from whimbrel.report.density import fillings_table, steps_table, verdict_of
-from whimbrel.report.layout import PAGE, bundle, inlined, templates
+from whimbrel.report.layout import bundle, inlined, templates
 from whimbrel.report.rows import Rows
 from whimbrel.units import format_bytes
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
@@ -16,16 +17,20 @@ from whimbrel.analysis.resampling import Resampled
 from whimbrel.records.caller import make_folder, write_file
 from whimbrel.records.store import CampaignFolder
 from whimbrel.report.charts import NamedChart, crowd_chart, load_chart, rest_chart, timeline_chart
-from whimbrel.report.content import Report
+from whimbrel.report.content import PAGE, Report
 from whimbrel.report.evidence_charts import evidence_charts
 from whimbrel.report.load import ReportedTrial, counting_of
 from whimbrel.report.prediction_chart import prediction_chart
-from whimbrel.report.table import UNKNOWN, predictor_table
+from whimbrel.report.share import as_latex, as_markdown
+from whimbrel.report.table import UNKNOWN, parts_of, predictor_table
 from whimbrel.units import format_moment
 
-PAGE = "report.html"
 _FIGURES = "figures"
 _PNG_SCALE = 2
+# What a page of 1,300 pixels shows without scrolling.
+_MOST_COLUMNS = 13
+# More rows than these make a page slow to open; 'whimbrel export' has all.
+_MOST_TRIALS = 300
 _CLIP_PATH = re.compile(r'(?<=["#])clip\d+(?=[")])')
 
 
@@ -73,6 +78,9 @@ def write_page(folder: CampaignFolder, report: Report) -> Path:
     environment.filters |= {"spread": _spread, "p": _p_value, "resampled": _resampled, "gap": _gap, "moment": format_moment}
     charts = charts_of(report)
     text = environment.get_template("page.html.j2").render(
+        main_parts=parts_of(report.table, keys=2, most=_MOST_COLUMNS),
+        shown=sampled(report.trials, _MOST_TRIALS),
+        shared=_shared(report),
         report=report,
         charts=charts,
         predictor=predictor_table(report.predictor) if report.predictor else None,
@@ -82,6 +90,24 @@ def write_page(folder: CampaignFolder, report: Report) -> Path:
     target = folder.folder / PAGE
     write_file(target, text.encode(), lasting=False)
     return target
+
+
+def sampled(trials: Sequence[ReportedTrial], most: int) -> list[ReportedTrial]:
+    """At most so many trials, in their order: those that failed or were spoilt first of all, and of the others every so many."""
+    odd = [trial for trial in trials if not trial.stored.record.outcome.succeeded or trial.figures.spoilt][:most]
+    usual = [trial for trial in trials if trial.stored.record.outcome.succeeded and not trial.figures.spoilt]
+    room = most - len(odd)
+    if len(usual) > room:
+        usual = [usual[each * len(usual) // room] for each in range(room)]
+    return sorted([*odd, *usual], key=lambda trial: trial.stored.record.plan.order)
+
+
+def _shared(report: Report) -> list[tuple[str, str, str]]:
+    """Each table by its name, as Markdown and as LaTeX."""
+    tables = {"what the moves cost": report.table, "at rest": report.rest, "instruments": report.instruments}
+    if report.predictor:
+        tables["predictions"] = predictor_table(report.predictor)
+    return [(name, as_markdown(table), as_latex(table)) for name, table in tables.items() if table.lines]
 
 
 def templates(package: str) -> jinja2.Environment:
@@ -120,6 +146,12 @@ def _resampled(found: Resampled | None) -> str:
 def inlined(chart: NamedChart) -> str:
     """JSON that is safe inside a script element."""
     return json.dumps(chart.spec).replace("</", "<\\/")
+
+
+@cache
+def style() -> str:
+    """What the pages of reports and of watches look like: on screens of any width, by day and by night, and on paper."""
+    return (Path(__file__).parent / "templates" / "style.html.j2").read_text()
 
 
 @cache

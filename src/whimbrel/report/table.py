@@ -32,6 +32,19 @@ class Table:
     lines: list[list[str]]
 
 
+def parts_of(table: Table, keys: int, most: int) -> list[Table]:
+    """The table in parts of at most so many columns, for a page that is no wider; the first ``keys`` columns begin each part."""
+    each = most - keys
+    firsts = range(keys, len(table.columns), each)
+    return [
+        Table(
+            [*table.columns[:keys], *table.columns[first : first + each]],
+            [[*line[:keys], *line[first : first + each]] for line in table.lines],
+        )
+        for first in firsts
+    ]
+
+
 # Shown where the file says what a paper has found.
 _OF_THE_PAPER = (
     Column("paper (s)", "total migration time in the paper"),

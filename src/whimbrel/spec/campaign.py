@@ -332,12 +332,12 @@ class CampaignSpec(Spec):
         alone = self.model_copy(update={"scenarios": (scenario,), "evidence": None, "thresholds": {}})
         content = alone.model_dump(mode="json", by_alias=True)
         for key, value in arm.settings.items():
-            place = content
+            here = content
             *steps, last = key.split(".")
             for step in steps:
-                place[step] = place.get(step) or {}
-                place = place[step]
-            place[last] = value
+                here[step] = here.get(step) or {}
+                here = here[step]
+            here[last] = value
         return CampaignSpec.model_validate(content, context=RECORD).model_copy(update=others)
 
     def particulars_of(self, arm: ArmSpec) -> str:

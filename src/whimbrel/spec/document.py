@@ -157,14 +157,14 @@ def _as_written(location: tuple[int | str, ...], document: CommentedMap) -> tupl
 def line_of(location: tuple[int | str, ...], document: CommentedMap) -> int | None:
     """The line of the deepest part of ``location`` that stands in the file."""
     line: int | None = None
-    place: Any = document
+    here: Any = document
     for part in location:
-        if isinstance(place, CommentedMap) and part in place:
-            line = place.lc.key(part)[0] + 1 if part in (place.lc.data or {}) else line
-            place = place[part]
-        elif isinstance(place, CommentedSeq) and isinstance(part, int) and part < len(place):
-            line = place.lc.item(part)[0] + 1
-            place = place[part]
+        if isinstance(here, CommentedMap) and part in here:
+            line = here.lc.key(part)[0] + 1 if part in (here.lc.data or {}) else line
+            here = here[part]
+        elif isinstance(here, CommentedSeq) and isinstance(part, int) and part < len(here):
+            line = here.lc.item(part)[0] + 1
+            here = here[part]
         else:
             break
     return line

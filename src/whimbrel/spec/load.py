@@ -139,20 +139,20 @@ def _apply(document: CommentedMap, override: str) -> None:
 
 
 def _put(document: CommentedMap, key: str, value: Any, said: str) -> None:
-    place: Any = document
+    here: Any = document
     *steps, last = key.split(".")
     for step in steps:
-        place = _step_into(place, step, said)
-    if not isinstance(place, CommentedMap):
+        here = _step_into(here, step, said)
+    if not isinstance(here, CommentedMap):
         raise UsageError(f"{said}: there is no such place in the file")
-    place[last] = value
+    here[last] = value
 
 
-def _step_into(place: Any, step: str, said: str) -> Any:
-    if isinstance(place, CommentedMap):
-        return place.setdefault(step, CommentedMap())
-    if isinstance(place, CommentedSeq):
-        for position, item in enumerate(place):
+def _step_into(here: Any, step: str, said: str) -> Any:
+    if isinstance(here, CommentedMap):
+        return here.setdefault(step, CommentedMap())
+    if isinstance(here, CommentedSeq):
+        for position, item in enumerate(here):
             if step == str(position) or (isinstance(item, CommentedMap) and item.get("name") == step):
                 return item
     raise UsageError(f"{said}: there is no {step!r} in the file")

@@ -19,9 +19,9 @@ from urllib.parse import urlsplit
 import polars as pl
 
 from whimbrel.records.series import write_series
-from whimbrel.stream.packets import PacketLog
+from whimbrel.stream.packets import PacketLog, hand_on
 from whimbrel.stream.rtmp import Player, RtmpError
-from whimbrel.system.child import Child, Looks, configuration
+from whimbrel.system.child import Child, Looks, Readings, configuration
 from whimbrel.system.clock import SO_TIMESTAMPNS, KernelClock
 
 OPEN_S = 10.0
@@ -172,6 +172,8 @@ def play(viewers: list[Viewer], child: Child, looks: Looks) -> list[float]:
     """Plays with all viewers until told to stop; how late each arrival was taken, in seconds."""
     clock = KernelClock()
     lateness_s: list[float] = []
+    readings = Readings()
+    logs = {viewer.number: viewer.log for viewer in viewers}
     with selectors.EpollSelector() as selector:
         look_s = 0.0
         while not child.stopping:
@@ -186,6 +188,7 @@ def play(viewers: list[Viewer], child: Child, looks: Looks) -> list[float]:
                 look_s = now_s + _LOOK_S
                 for viewer in viewers:
                     viewer.look(selector, now_s)
+                hand_on(logs, readings, time.monotonic_ns())
         for viewer in viewers:
             viewer.close(selector)
     return lateness_s

@@ -23,6 +23,12 @@ _lock = threading.Lock()
 HELD = "WHIMBREL_HELD"
 LET_GO = signal.SIGUSR1
 _LOOK_S = 1.0
+# The number of the descriptor for readings; empty where nobody listens.
+READINGS = "WHIMBREL_READINGS"
+# Often enough for the eye. Counters are totals, so what lies between two readings is not lost.
+_READING_EVERY_NS = 200_000_000
+# A pipe takes no more than this as a whole (pipe(7), PIPE_BUF).
+_LONGEST_LINE_BYTES = 4096
 
 
 class Child:
@@ -79,6 +85,43 @@ class Child:
         """
         used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
         self.say("cost", cpu_s=sum(each.ru_utime + each.ru_stime for each in used), **jitter_of(lateness_s), **holes_of(looks))
+
+
+class Readings:
+    """What an instrument hands on while it measures, where somebody listens: lines of JSON on a pipe that never lets it wait.
+
+    What does not fit into the pipe is dropped, and counted in ``dropped`` and in the next line.
+    """
+
+    def __init__(self) -> None:
+        number = os.environ.get(READINGS, "")
+        self._descriptor = int(number) if number else None
+        self._due_ns = 0
+        self._lock = threading.Lock()
+        self.dropped = 0
+
+    def due(self, now_ns: int) -> bool:
+        """Whether somebody listens, and the last reading is some time ago; asked once for each."""
+        if self._descriptor is None or now_ns < self._due_ns:
+            return False
+        self._due_ns = now_ns + _READING_EVERY_NS
+        return True
+
+    def give(self, **values: Any) -> None:
+        """Hands on one reading, with its moment of the monotonic clock as ``t_ns``; called when it is ``due``."""
+        if self._descriptor is None:
+            return
+        with self._lock:
+            line = json.dumps({**values, "dropped": self.dropped}).encode() + b"\n"
+            try:
+                if len(line) > _LONGEST_LINE_BYTES:
+                    raise BlockingIOError
+                os.write(self._descriptor, line)
+            except BlockingIOError:
+                self.dropped += 1
+            except OSError:
+                # Nobody listens any more.
+                self._descriptor = None
 
 
 class Looks:

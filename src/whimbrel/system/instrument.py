@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import sys
 import threading
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, get_args
 
 from whimbrel.errors import InstrumentError
-from whimbrel.system.child import HELD, LET_GO
+from whimbrel.events import Bus, Sample
+from whimbrel.records.trial import Event, Source
+from whimbrel.system.child import HELD, LET_GO, READINGS
 from whimbrel.system.deadline import Deadline, attend
 from whimbrel.system.process import Running, start
 
@@ -27,7 +30,8 @@ Line = dict[str, Any]
 class Instrument:
     """Runs ``python -m module`` with a configuration; raises at exit when it died or failed.
 
-    ``wrap`` turns a command into one that runs elsewhere, such as in the vantage's network.
+    ``wrap`` turns a command into one that runs elsewhere, such as in the vantage's network. What it says of moments is published
+    on ``bus``; so are its readings, as samples, where somebody listens to these when it starts.
     """
 
     def __init__(
@@ -40,14 +44,16 @@ class Instrument:
         log_file: Path,
         procs_files: Sequence[Path] = (),
         wrap: Callable[[Sequence[str]], Sequence[str]] = lambda argv: argv,
+        bus: Bus | None = None,
     ) -> None:
         self.name = name
         self.output = output
         self._log_file = log_file
         self._procs_files = procs_files
         self._command = wrap([sys.executable, "-m", module, json.dumps({**configuration, "output": str(output)})])
+        self._bus = bus or Bus()
         self._running: Running | None = None
-        self._reader: threading.Thread | None = None
+        self._readers: list[threading.Thread] = []
         self._held = False
         self._entered = False
         self._told = False
@@ -87,26 +93,42 @@ class Instrument:
 
     def _start(self, env: dict[str, str]) -> None:
         self._held = HELD in env
-        self._running = start(
-            self._command,
-            stdout=True,
-            log_file=self._log_file,
-            cgroup_procs=self._procs_files,
-            env={"PYTHONPATH": str(Path(__file__).parents[2]), **env},
-        )
-        self._reader = threading.Thread(target=self._read, name=f"read-{self.name}", daemon=True)
-        self._reader.start()
+        reading, writing = _pipe() if self._bus.wants_samples else (None, None)
+        try:
+            self._running = start(
+                self._command,
+                stdout=True,
+                log_file=self._log_file,
+                cgroup_procs=self._procs_files,
+                env={"PYTHONPATH": str(Path(__file__).parents[2]), **env, READINGS: "" if writing is None else str(writing)},
+                pass_fds=() if writing is None else (writing,),
+            )
+        except BaseException:
+            if reading is not None:
+                os.close(reading)
+            raise
+        finally:
+            if writing is not None:
+                os.close(writing)
+        self._begin_reading(self._read)
+        if reading is not None:
+            self._begin_reading(self._read_readings, reading)
+
+    def _begin_reading(self, read: Callable[..., None], *arguments: int) -> None:
+        reader = threading.Thread(target=read, args=arguments, name=f"read-{self.name}", daemon=True)
+        reader.start()
+        self._readers.append(reader)
 
     def _wait_to_hear(self, word: str) -> None:
         self.wait_for(lambda said: any(line["say"] == word for line in said), f"to be {word}", _READY_S)
 
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
         assert self._running is not None
-        assert self._reader is not None
         died = self._running.exit_code if not self._told else None
         # A second SIGTERM would meet an interpreter that has put its handlers away.
         code = self._running.stop(patience_s=_END_S, ask=not self._told)
-        self._reader.join(_END_S)
+        for reader in self._readers:
+            reader.join(_END_S)
         if kind is not None:
             return
         if died is not None:
@@ -131,8 +153,19 @@ class Instrument:
             with self._news:
                 self._said.append(line)
                 self._news.notify_all()
+            event = event_of(self.name, line)
+            if event is not None:
+                self._bus.publish(event)
         with self._news:
             self._news.notify_all()
+
+    def _read_readings(self, reading: int) -> None:
+        with os.fdopen(reading, "rb") as lines:
+            for raw in lines:
+                # One that died in the middle of a line.
+                with suppress(json.JSONDecodeError):
+                    values = json.loads(raw)
+                    self._bus.publish(Sample(self.name, values["t_ns"], values))
 
     @property
     def said(self) -> list[Line]:
@@ -184,3 +217,20 @@ class Instrument:
         text = self._log_file.read_text(errors="replace").strip() if self._log_file.exists() else ""
         said = "; ".join(str(line) for line in self.said[-3:])
         return f"last said: {said or 'nothing'}\n{text[-1500:]}".strip()
+
+
+def event_of(name: str, line: Line) -> Event | None:
+    """What an instrument said, as an event; None of what has no moment, or comes from one whose words are no events."""
+    if "t_ns" not in line or name not in get_args(Source):
+        return None
+    data = {key: value for key, value in line.items() if key not in ("say", "t_ns")}
+    return Event.model_validate(
+        {"source": name, "host": None, "name": line["say"], "realtime_ns": None, "seen_ns": line["t_ns"], "data": data}
+    )
+
+
+def _pipe() -> tuple[int, int]:
+    """A pipe whose reader may wait, and whose writer never does."""
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    return reading, writing

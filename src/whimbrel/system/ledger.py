@@ -203,6 +203,11 @@ class Ledger:
             )
         self._file.unlink(missing_ok=True)
 
+    def forget(self) -> None:
+        """Removes the lock of a ledger that nobody will use again, once all that it listed is gone."""
+        if not self._file.exists() and not self._kept.exists():
+            (folder() / f"{self.name}.lock").unlink(missing_ok=True)
+
     @property
     def owned(self) -> bool:
         """Whether a living process holds the lock."""

@@ -178,11 +178,13 @@ def start(
     env: Mapping[str, str] | None = None,
     new_session: bool = True,
     cgroup_procs: Sequence[Path] = (),
+    pass_fds: Sequence[int] = (),
 ) -> Running:
     """Starts a program that goes on beside us.
 
     ``new_session`` keeps Ctrl-C in the terminal from reaching it: we stop it ourselves, in order. ``cgroup_procs`` are
-    ``cgroup.procs`` files that the child writes itself into before the program starts, so nothing escapes.
+    ``cgroup.procs`` files that the child writes itself into before the program starts, so nothing escapes. It has the
+    descriptors ``pass_fds`` under the same numbers.
     """
     argv = tuple(str(part) for part in (*joining(cgroup_procs), *command))
     log.debug("start: %s", shlex.join(argv))
@@ -195,6 +197,7 @@ def start(
             stderr=errors,
             env={**os.environ, **env} if env else None,
             start_new_session=new_session,
+            pass_fds=tuple(pass_fds),
         )
     except FileNotFoundError as error:
         raise CapabilityError(f"the program {argv[0]!r} is not installed") from error

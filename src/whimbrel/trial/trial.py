@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
 from whimbrel.errors import GuestError, TrialError
+from whimbrel.events import PREDICTED, Bus
 from whimbrel.guests import guest as the_guest
 from whimbrel.hosts.inside import Inside
 from whimbrel.hosts.site import Site
@@ -25,13 +25,11 @@ from whimbrel.system.instrument import Instrument
 from whimbrel.trial.foresight import Foretell
 from whimbrel.units import format_duration
 
-Notice = Callable[[str], None]
-
 _HEARING_S = 60.0
 
 
 class Trial:
-    """One repetition of one arm at one site, from one saved state; writes its series into ``workplace``.
+    """One repetition of one arm at one site, from one saved state; writes its series into ``workplace``, publishes on ``bus``.
 
     With ``keep_on_failure`` the guest of a failed trial is left as it is, and one that panics as it is then.
     With ``foretell`` its move is predicted beforehand.
@@ -45,7 +43,7 @@ class Trial:
         state: Start,
         workplace: Path,
         origin: Origin,
-        notice: Notice,
+        bus: Bus,
         keep_on_failure: bool = False,
         foretell: Foretell | None = None,
     ) -> None:
@@ -57,10 +55,11 @@ class Trial:
         self._origin = origin
         self._keep_on_failure = keep_on_failure
         self._foretell = foretell
+        self._bus = bus
         setting = Setting(site, spec, plan)
         self._setting = setting
         self._fresh = fresh(setting, state, keep_on_failure)
-        self._move = MeasuredMove(setting, self._fresh.names, workplace, Asked(notice, _cure))
+        self._move = MeasuredMove(setting, self._fresh.names, workplace, Asked(bus, _cure))
 
     def run(self) -> TrialRecord:
         """Makes the trial. What failed, the move or its measurement, is in the record; only what stops us is raised."""
@@ -135,6 +134,8 @@ class Trial:
         )
         if self._foretell is not None:
             move.notes.prediction = self._foretell(link_bytes_per_s)
+            if move.notes.prediction is not None:
+                self._bus.tell(PREDICTED, **move.notes.prediction.model_dump())
 
     def _start_witness(self, inside: Inside, watching: ExitStack) -> None:
         if self._spec.observe.witness:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import json
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,9 +13,10 @@ from whimbrel import __version__
 from whimbrel.checks.check import Check
 from whimbrel.checks.registry import kind_listens
 from whimbrel.errors import UnsafeStateError
+from whimbrel.events import PLANNED, TRIAL_BEGUN, TRIAL_DONE, Bus, planned
 from whimbrel.moves.notes import Origin
 from whimbrel.records.series import write_series
-from whimbrel.records.store import CampaignFolder, StoredTrial
+from whimbrel.records.store import CampaignFolder
 from whimbrel.records.trial import (
     TRIAL_SCHEMA_VERSION,
     ClockReading,
@@ -43,20 +44,11 @@ def checks_of(spec: CampaignSpec) -> list[Check]:
     return [parsed(check) for check in spec.service.checks] if spec.service is not None else []
 
 
-@dataclass(frozen=True)
-class Told:
-    """Who is told how it goes."""
-
-    say: Callable[[str], None]
-    begun: Callable[[Plan], None]
-    done: Callable[[StoredTrial], None]
-
-
 class WatchedCampaign:
-    """Makes the planned trials; those that ``folder`` already holds are not made again."""
+    """Makes the planned trials; those that ``folder`` already holds are not made again. ``bus`` is told how it goes."""
 
-    def __init__(self, spec: CampaignSpec, plans: Sequence[Plan], folder: CampaignFolder, origin: Origin, told: Told) -> None:
-        self._spec, self._plans, self._folder, self._origin, self._told = spec, plans, folder, origin, told
+    def __init__(self, spec: CampaignSpec, plans: Sequence[Plan], folder: CampaignFolder, origin: Origin, bus: Bus) -> None:
+        self._spec, self._plans, self._folder, self._origin, self._bus = spec, plans, folder, origin, bus
 
     def run(self) -> None:
         """All of them, in their order.
@@ -65,13 +57,14 @@ class WatchedCampaign:
         KeyboardInterrupt when the user has ended a trial, which is not kept then.
         """
         made = {stored.record.plan.order for stored in self._folder.trials()}
+        self._bus.tell(PLANNED, trials=planned(self._plans, made))
         for plan in self._plans:
             if plan.order not in made:
                 self._make(plan)
 
     def _make(self, plan: Plan) -> None:
         spec = self._spec.in_arm(self._spec.find_arm(plan.arm)[1])
-        self._told.begun(plan)
+        self._bus.tell(TRIAL_BEGUN, **plan.model_dump())
         with tempfile.TemporaryDirectory(prefix="whimbrel-") as name:
             place = Path(name)
             watched, before = self._watch(spec, place)
@@ -81,7 +74,8 @@ class WatchedCampaign:
             record = _Record(spec, plan, self._origin, there, place).of(there.ran, before)
             write_series(there.questions, place / "checks.parquet")
             (place / "watch.json").write_text(json.dumps(as_json(findings_of(there)), indent=1) + "\n")
-            self._told.done(self._folder.commit(place, record))
+            self._folder.commit(place, record)
+            self._bus.tell(TRIAL_DONE, order=plan.order, arm=plan.arm, **record.outcome.told)
             self._need_back(spec, watched, place)
 
     def _watch(self, spec: CampaignSpec, place: Path) -> tuple[list[Watched], ClockReading]:
@@ -98,7 +92,7 @@ class WatchedCampaign:
             keep_output_in=place,
         )
         before = _reading()
-        return watch(plan, self._told.say), before
+        return watch(plan, self._bus.step, self._bus), before
 
     @staticmethod
     def _need_back(spec: CampaignSpec, watched: Sequence[Watched], place: Path) -> None:

@@ -11,7 +11,7 @@ import altair as alt
 from whimbrel.analysis.thresholds import Tick
 from whimbrel.records.caller import write_file
 from whimbrel.report.charts import WIDTH, NamedChart, inline, named
-from whimbrel.report.layout import bundle, inlined, templates
+from whimbrel.report.layout import bundle, inlined, style, templates
 from whimbrel.watch.findings import Findings, host_notes
 from whimbrel.watch.rows import (
     HOST_COLUMNS,
@@ -36,6 +36,7 @@ def write_page(folder: Path, findings: Sequence[Findings], ticks: Sequence[Tick]
     """Writes the page in one step; returns its file."""
     chart, columns, plan = timeline_chart(findings), columns_of(findings), findings[0].watched.plan
     text = templates("whimbrel.watch").get_template("watch.html.j2").render(
+        style=style(),
         plan=plan,
         moves=[each.watched for each in findings],
         watched=findings[0].watched,

@@ -20,6 +20,7 @@ from whimbrel.analysis.answers import Window
 from whimbrel.analysis.engines import Seen
 from whimbrel.analysis.steadiness import Recent, as_before, span_ns, steady
 from whimbrel.errors import InstrumentError, UsageError
+from whimbrel.events import Bus
 from whimbrel.observe.container_events import ContainerEvents
 from whimbrel.observe.ssh_host import SshHost
 from whimbrel.records.series import HOSTS_SCHEMA
@@ -28,6 +29,7 @@ from whimbrel.watch.asking import Asking
 from whimbrel.watch.command import Reserve, WatchedCommand, need_command, raise_descriptor_limit
 from whimbrel.watch.log import whole_frame
 from whimbrel.watch.plan import Mark, Ran, Turn, Watched, WatchPlan
+from whimbrel.watch.telling import Telling
 
 if TYPE_CHECKING:
     from whimbrel.observe.bystander import Bystander
@@ -42,7 +44,7 @@ _FOR_THE_COMMAND = 2
 Say = Callable[[str], None]
 
 
-def watch(plan: WatchPlan, say: Say) -> list[Watched]:
+def watch(plan: WatchPlan, say: Say, bus: Bus | None = None) -> list[Watched]:
     """Does it all, one item per move; UsageError when a check is silent before the first, unless that may be so."""
     if plan.command:
         need_command(plan.command)
@@ -50,7 +52,7 @@ def watch(plan: WatchPlan, say: Say) -> list[Watched]:
     # An event loop takes signals over, and does not give them back as they were.
     before = {number: signal.getsignal(number) for number in (*_SIGNALS, signal.SIGUSR1)}
     try:
-        return asyncio.run(_Course(plan, say).go())
+        return asyncio.run(_Course(plan, say, bus or Bus()).go())
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
@@ -70,8 +72,9 @@ class _Made:
 
 
 class _Course:
-    def __init__(self, plan: WatchPlan, say: Say) -> None:
+    def __init__(self, plan: WatchPlan, say: Say, bus: Bus) -> None:
         self._plan = plan
+        self._bus = bus
         self._say = say
         self._marks: list[Mark] = []
         self._notes: list[str] = []
@@ -91,6 +94,8 @@ class _Course:
         asking = Asking(self._plan.checks)
         self._logs = asking.logs
         self._asking = asking
+        told: Telling | None = None
+        telling: asyncio.Task[None] | None = None
         try:
             await self._listen_to_engines()
             await self._sample_hosts()
@@ -98,6 +103,8 @@ class _Course:
             await self._try()
             since_ns = time.monotonic_ns()
             asking.start()
+            told = Telling(self._plan.checks, self._logs, self._bus)
+            telling = asyncio.create_task(told.run())
             made = await self._all_moves()
             asking.check_alive()
         except InstrumentError as error:
@@ -105,7 +112,12 @@ class _Course:
                 error.details = f"the command had ended with {self._ended_with}"
             raise
         finally:
+            if telling is not None:
+                telling.cancel()
             await asking.stop(self._enough)
+            if told is not None:
+                # Of late answers, too.
+                told.tell()
             self._reserve.release()
             if self._bystander is not None:
                 await asyncio.to_thread(self._bystander.close)

@@ -16,10 +16,11 @@ from tests.fakes import FakeCell, FakeHost
 from whimbrel.api.service import undeploy
 from whimbrel.deployment.bringing_up import bring_up, guest_of, refuse_name, take_down, vms_of
 from whimbrel.deployment.deployed import Deployment, deployed, find, one_arm_of, plan_of
-from whimbrel.deployment.moving import Progress, move
+from whimbrel.deployment.moving import move
 from whimbrel.deployment.recovering import bring_back
 from whimbrel.deployment.standing import places_of, subject_of, where_it_runs
 from whimbrel.errors import CleanUpError, EngineError, UnsafeStateError, UsageError
+from whimbrel.events import Bus
 from whimbrel.hosts.identity import GuestIdentity, Owner, identity_in_lab
 from whimbrel.lab.lab import Lab
 from whimbrel.moves.notes import Origin
@@ -293,7 +294,7 @@ def test_nothing_is_moved_between_one_host_and_itself(tmp_path: Path) -> None:
     site = lab(a, b)
     a.guests[guest_of(deployment, site).uuid] = b.guests[guest_of(deployment, site).uuid] = "runs"
     with pytest.raises(UsageError, match="hosts a and b are one host, server-a"):
-        move(deployment, site, "b", MigrationSpec(), tmp_path / "out", Origin("", None), Progress(print, lambda _: None))
+        move(deployment, site, "b", MigrationSpec(), tmp_path / "out", Origin("", None), Bus())
     assert not deployment.journal_file.exists()
 
 

@@ -134,8 +134,9 @@ def test_what_is_not_there_in_any_case_is_refused() -> None:
 
 
 class Guest:
-    def shell(self, _command: str) -> str:
-        return MEMINFO
+    def read(self, path: str) -> bytes:
+        assert path == "/proc/meminfo"
+        return MEMINFO.encode()
 
 
 def test_a_guests_page_cache_is_without_its_shared_memory() -> None:

@@ -131,8 +131,8 @@ def move(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Move:
         def __init__(self, guest: Guest) -> None:
             self.host = guest.host
 
-        def shell(self, script: str) -> str:
-            assert script == "sync"
+        def run(self, command: list[str]) -> str:
+            assert command == ["sync"]
             return ""
 
         def wait(self, timeout_s: float) -> None:

@@ -38,19 +38,21 @@ class Talker:
     on_end: Callable[[], None] = lambda: None
 
     def run(self, command: Sequence[str], *, timeout_s: float = 60, check: bool = True) -> str:
-        self._answer()
+        lines = self._answer()
+        if "folder.sh" in command:
+            verb, *words = command[command.index("folder.sh") + 1 :]
+            if (verb, words) == ("order", ["leave"]):
+                self.on_leave()
+            return lines if verb in ("journal", "last-words") else ""
+        if command[0] == "cat":
+            return f"populated {int(self.state != 'absent')}\nfrozen {int(self.state == 'stands still')}\n"
+        if "container_needs" in command:
+            return "unknown\n4096\n"
         self.done.append(command[-1].rpartition("; ")[2])
         return ""
 
     def shell(self, script: str, *, timeout_s: float = 60, check: bool = True) -> str:
-        lines = self._answer()
-        if "cgroup.events" in script:
-            return f"populated {int(self.state != 'absent')}\nfrozen {int(self.state == 'stands still')}\n"
-        if "memory.current" in script:
-            return "unknown\n4096\n"
-        if "echo leave" in script:
-            self.on_leave()
-        return lines if "journal" in script else ""
+        return self.run(["/bin/sh", "-c", script])
 
     def read(self, path: str) -> bytes:
         return self._answer().encode()

@@ -12,6 +12,7 @@ from typing import cast
 import pytest
 
 from tests.fakes import ORIGIN, FakeCell, FakeHost, FakeVantage
+from tests.trials import Telling
 from whimbrel.deployment.deployed import one_arm_of, plan_of
 from whimbrel.engines.hypervisor import Hypervisor
 from whimbrel.errors import MoveError, TrialError, UnsafeStateError, WhimbrelError
@@ -71,7 +72,7 @@ class Scene:
             CellCarrier(host, cell, host.address, cell) for host, cell in zip((self.a, self.b), self.cells, strict=True)
         )
         self.subject = OuterContainer(setting, (carriers[0], carriers[1]))
-        asked = Asked(self.told.append, lambda gone: "look", "web", self._driven)
+        asked = Asked(Telling(self.told.append), lambda gone: "look", "web", self._driven)
         self.move = MeasuredMove(setting, (), self.folder, asked)
 
     def _driven(self, request: MoveRequest, journal: Journal, phase: Callable[[], str]) -> Ending:

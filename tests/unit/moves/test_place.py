@@ -39,13 +39,20 @@ def test_a_lab_and_hosts_of_others_have_ledgers_of_their_own(spec: CampaignSpec,
     assert (ledger_for(spec).name, ledger_for(of_others).name) == ("lab-placed", "hosts-theirs")
 
 
+class Store(ImageStore):
+    """One that has a server tree already: to make one takes a minute, and the network."""
+
+    def server_tree(self, suite: str = "") -> Path:
+        return Path("/nowhere/tree")
+
+
 def test_a_file_with_hosts_is_no_lab(spec: CampaignSpec, of_others: CampaignSpec) -> None:
-    here, there = (site_for(each, ImageStore(), ledger_for(each)) for each in (spec, of_others))
+    here, there = (site_for(each, Store(), ledger_for(each)) for each in (spec, of_others))
     assert isinstance(here, Lab)
     assert isinstance(there, RemoteSite)
     assert (here.spec.name, there.spec.name) == ("placed", "theirs")
     with pytest.raises(UsageError, match="--take-over is for hosts by URI"):
-        site_for(spec, ImageStore(), ledger_for(spec), take_over=True)
+        site_for(spec, Store(), ledger_for(spec), take_over=True)
 
 
 def test_only_the_very_lab_that_was_left_up_on_purpose_is_up(spec: CampaignSpec, home: Path) -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import shlex
+import os
 import socket
+import subprocess
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +16,6 @@ from tests.fakes import FakeCell
 from whimbrel.errors import SpecError
 from whimbrel.guests.carrier import command, place_of
 from whimbrel.guests.forms import FORMS, wait_for_service
-from whimbrel.guests.readiness import waiting_for
 from whimbrel.images.recipes import container_tree, guest_tree, recipe_id
 from whimbrel.services.client import CLIENTS, Client, Heard, counted, watched_by
 from whimbrel.services.nginx import HLS, STREAM
@@ -25,7 +25,6 @@ from whimbrel.services.service import Installed, Service
 from whimbrel.spec.load import load_campaign
 from whimbrel.spec.service import EVERY_WATCHER, WATCHED_BY, ServiceName
 from whimbrel.system.deadline import pause
-from whimbrel.system.process import run
 
 FILE = """
 schema_version: 1
@@ -62,6 +61,35 @@ class Shop:
 SHOP: Service = Shop()
 
 
+class Here(FakeCell):
+    """This machine as the inside, with programs that stand in for some of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self._folder = folder
+        self._environment = {**os.environ, "LOG": str(folder / "log")}
+
+    def programs(self, **scripts: str) -> None:
+        for name, script in scripts.items():
+            (self._folder / name).write_text(f"#!/bin/sh\n{script}\n")
+            (self._folder / name).chmod(0o755)
+        self._environment["PATH"] = f"{self._folder}:{os.environ['PATH']}"
+
+    @property
+    def log(self) -> list[str]:
+        return (self._folder / "log").read_text().splitlines()
+
+    def run(self, command: Sequence[str], *, timeout_s: float = 60, check: bool = True) -> str:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, env=self._environment)
+        assert done.returncode == 0 or not check, done.stderr
+        return done.stdout
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Here:
+    return Here(tmp_path)
+
+
 def test_every_kind_of_client_belongs_to_a_service() -> None:
     assert set(SERVICES) == set(WATCHED_BY) == {"none", "stream", "hls"}
     assert set(EVERY_WATCHER) == set(CLIENTS)
@@ -91,20 +119,31 @@ def test_a_vm_starts_a_service_as_it_says() -> None:
     guest = FakeCell("1.7\n")
     FORMS["vm"].start_service(guest, SHOP)
     FORMS["vm"].start_service(guest, NOTHING)
-    assert guest.asked == ["systemctl start shop.service"]
+    assert guest.asked == [["/bin/sh", "-c", "systemctl start shop.service"]]
     assert FORMS["vm"].versions(guest, SHOP) == {"shop": "1.7"}
     assert FORMS["vm"].versions(guest, NOTHING) == {}
 
 
-def test_a_container_in_a_vm_publishes_the_ports_of_its_service() -> None:
+def test_a_container_in_a_vm_publishes_the_ports_of_its_service(here: Here) -> None:
+    here.programs(docker='echo "$@" >>"$LOG"; [ "$1" != start ]', systemctl=":")
+    FORMS["nested"].start_service(here, STREAM)
+    assert here.log == [
+        "start origin",
+        "run --detach --name origin --publish 1935:1935 --publish 80:80 --volume /srv/film:/srv/film:ro origin"
+        " nginx -g daemon off;",
+    ]
+
+
+def test_a_container_in_a_vm_that_is_there_is_only_started(here: Here) -> None:
+    here.programs(docker='echo "$@" >>"$LOG"', systemctl=":")
+    FORMS["nested"].start_service(here, SHOP)
+    assert here.log == ["start origin"]
+
+
+def test_a_container_in_a_vm_is_asked_for_its_versions() -> None:
     guest = FakeCell("1.7\n")
-    FORMS["nested"].start_service(guest, SHOP)
-    [started] = [line for line in guest.asked if "docker run" in line]
-    words = shlex.split(started.partition("||")[2])
-    assert [words[at + 1] for at, word in enumerate(words) if word == "--publish"] == ["8443:8443", "8080:8080"]
-    assert words[-2:] == ["shopd", "--foreground"]
     assert FORMS["nested"].versions(guest, SHOP)["shop"] == "1.7"
-    assert guest.asked[-2] == "docker exec origin sh -c 'shopd --version | cut -d '\"'\"' '\"'\"' -f 2'"
+    assert guest.asked[0] == ["docker", "exec", "origin", "sh", "-c", "shopd --version | cut -d ' ' -f 2"]
 
 
 def test_a_container_between_carriers_runs_the_service_and_knows_its_ports() -> None:
@@ -124,13 +163,13 @@ def listening(address: str = "127.0.0.1") -> socket.socket:
     return found
 
 
-def test_waiting_ends_when_the_last_port_takes_connections() -> None:
+def test_waiting_ends_when_the_last_port_takes_connections(here: Here) -> None:
     with listening() as one, listening() as other:
         one.listen()
         ended = threading.Event()
 
         def wait() -> None:
-            run(["sh", "-c", waiting_for(f"{one.getsockname()[1]} {other.getsockname()[1]}")])
+            wait_for_service(here, Shop(ports=(one.getsockname()[1], other.getsockname()[1])))
             ended.set()
 
         waiting = threading.Thread(target=wait)

@@ -10,6 +10,9 @@ from pathlib import Path
 import pytest
 
 from whimbrel.errors import CapabilityError, ToolError, TrialError
+from whimbrel.events import Bus, Published, Sample
+from whimbrel.records.trial import Event
+from whimbrel.system.child import READINGS, Readings
 from whimbrel.system.deadline import Deadline, wait_until
 from whimbrel.system.instrument import Instrument
 from whimbrel.system.process import ProcessId, run, start
@@ -65,12 +68,12 @@ def test_a_wait_that_fails_says_what_it_last_saw() -> None:
     assert "only clouds" in caught.value.details
 
 
-def instrument(tmp_path: Path, body: str) -> Instrument:
+def instrument(tmp_path: Path, body: str, name: str = "gauge", bus: Bus | None = None) -> Instrument:
     module = tmp_path / "measured.py"
     module.write_text("from whimbrel.system.child import Child\nchild = Child()\n" + body)
     return Instrument(
-        "gauge", "measured", {}, output=tmp_path / "out", log_file=tmp_path / "log",
-        wrap=lambda argv: ["env", "-C", str(tmp_path), *argv],
+        name, "measured", {}, output=tmp_path / "out", log_file=tmp_path / "log",
+        wrap=lambda argv: ["env", "-C", str(tmp_path), *argv], bus=bus,
     )  # fmt: skip
 
 
@@ -79,6 +82,68 @@ def test_an_instrument_runs_until_it_is_told_to_stop(tmp_path: Path) -> None:
         gauge.check()
     assert gauge.cost["cpu_s"] is not None
     assert (gauge.cost["jitter_p50_ms"], gauge.cost["jitter_p99_ms"]) == (3, 3)
+
+
+READS = """
+from whimbrel.system.child import Readings
+readings = Readings()
+child.say('ready')
+child.say('listened to', yes=readings.due(0))
+number = 0
+while not child.wait(0.01):
+    readings.give(t_ns=number, read=number)
+    number += 1
+child.say('dropped', readings=readings.dropped)
+"""
+
+
+def test_an_instrument_hands_on_what_it_sees_while_it_sees_it(tmp_path: Path) -> None:
+    got: list[Published] = []
+    with Bus() as bus:
+        bus.subscribe("page", got.extend)
+        with instrument(tmp_path, READS, bus=bus):
+            wait_until(lambda: (len(got) > 5 or None, "nothing"), "readings", Deadline(20))
+    readings = [each for each in got if isinstance(each, Sample)]
+    assert [each.source for each in readings] == ["gauge"] * len(got)
+    assert [dict(each.values) for each in readings] == [{"t_ns": n, "read": n, "dropped": 0} for n in range(len(got))]
+
+
+def test_an_instrument_to_which_nobody_listens_hands_nothing_on(tmp_path: Path) -> None:
+    with Bus() as bus:
+        bus.subscribe("terminal", lambda news: None, samples=False)
+        with instrument(tmp_path, READS, bus=bus) as gauge:
+            gauge.wait_for(lambda said: len(said) > 1, "to look", 20)
+    assert [line for line in gauge.said if line["say"] == "listened to"] == [{"say": "listened to", "yes": False}]
+
+
+def test_readings_that_nobody_takes_are_counted_and_hold_up_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    monkeypatch.setenv(READINGS, str(writing))
+    readings = Readings()
+    for number in range(2000):
+        readings.give(t_ns=number, text="x" * 1000)
+    readings.give(t_ns=2000, text="x" * 5000)
+    taken = 0
+    while readings.dropped and b'"t_ns": 2001' not in (data := os.read(reading, 1 << 20)):
+        taken += data.count(b"\n")
+        readings.give(t_ns=2001)
+    assert taken + readings.dropped == 2001
+    assert f'"dropped": {readings.dropped}}}'.encode() in data
+    os.close(reading)
+    readings.give(t_ns=2002)
+    assert not readings.due(10**18)
+    os.close(writing)
+
+
+def test_what_a_player_says_of_a_moment_is_an_event(tmp_path: Path) -> None:
+    got: list[Published] = []
+    body = "child.say('ready')\nchild.say('lost', viewer=3, t_ns=7)\nwhile not child.wait(1): pass\n"
+    with Bus() as bus:
+        bus.subscribe("page", got.extend)
+        with instrument(tmp_path, body, "player", bus) as player:
+            player.wait_for(lambda said: len(said) > 1, "to lose", 20)
+    assert got == [Event(source="player", host=None, name="lost", realtime_ns=None, seen_ns=7, data={"viewer": 3})]
 
 
 def test_an_instrument_that_dies_is_an_error_at_once_and_at_exit(tmp_path: Path) -> None:

@@ -2,14 +2,12 @@
 # Each side writes a journal: a line per event, with the time of its own wall clock in front. The driver reads it.
 # shellcheck shell=bash disable=SC2034
 export LC_ALL=C PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
-NAME=origin
-HOME_OF=/srv/$NAME
-BUNDLE=$HOME_OF/bundle
 MOVE=/run/move
+# shellcheck source=src/whimbrel/guests/container.sh
+. "$MOVE/container.sh"
 # ADDRESS and MAC of the container, the same on both sides; LD_PRELOAD, which helps CRIU.
 # shellcheck source=/dev/null
 . "$HOME_OF/place"
-GROUP=/sys/fs/cgroup/whimbrel/$NAME
 CONTROL_PORT=7000 PAGES_PORT=7001 FILES_PORT=7002 AHEAD_PORT=7003
 # Each wait is shorter than that of whoever waits for it: files and pages, then the answer, then the driver. What depends on how
 # much there is, a dump and the sending of files, may take a second more for each MiB: what is slower than that counts as stuck. The
@@ -70,10 +68,6 @@ attach() { # the container's link joins the bridge, and its neighbours learn whe
 
 detach() { ip link set "veth-$NAME" nomaster; }
 
-mount_root() {
-    mount -t overlay overlay -o "lowerdir=$HOME_OF/lower,upperdir=$HOME_OF/upper,workdir=$HOME_OF/work" "$BUNDLE/rootfs"
-}
-
 end_container() { # whatever state it is in; succeeds when nothing of it is left that could run
     # First of all nothing of it may run on, and a builtin is the quickest way.
     [ ! -e "$GROUP/cgroup.freeze" ] || echo 1 >"$GROUP/cgroup.freeze"
@@ -108,14 +102,4 @@ clear_the_way() { # nothing of an earlier copy is left: no frozen group, no file
     ip link delete "veth-$NAME"
     ip netns delete "$NAME"
     make_network
-}
-
-make_network() { # the container's own, with its address; its link is up, and joins nothing
-    ip netns add "$NAME" &&
-        ip link add "veth-$NAME" type veth peer name eth0 netns "$NAME" address "$MAC" &&
-        ip link set "veth-$NAME" up &&
-        ip -n "$NAME" link set lo up &&
-        ip -n "$NAME" link set eth0 up &&
-        ip -n "$NAME" address add "$ADDRESS" dev eth0 &&
-        ip netns exec "$NAME" sh -c 'echo 1 >/proc/sys/net/ipv4/conf/eth0/arp_notify'
 }

@@ -45,26 +45,23 @@ class Side:
     def begin(self, settings: Mapping[str, str | int]) -> None:
         """Puts scripts and settings in place and starts this side."""
         inside = self.carrier.inside
-        # What an earlier move left goes first; whoever drove it may have died. The folder is in memory, and of a size that the
-        # usual one of /run would not allow; programs may run from it, as they may not in /run.
+        # What an earlier move left goes first; whoever drove it may have died.
         for job in _JOBS.values():
             inside.end_job(job)
-        inside.shell(
-            f"while mountpoint -q {MOVE}; do umount -l {MOVE}; done;"
-            f" mkdir -p {MOVE} && mount -t tmpfs -o size=60%,mode=700 move {MOVE}"
-        )
+        self._do("make")
         folder = files("whimbrel.migrate.container")
         for name in ("common.sh", "files.sh", "hook.sh", "on.sh", _SCRIPTS[self.role]):
             inside.write(f"{MOVE}/{name}", (folder / name).read_text())
+        inside.write(f"{MOVE}/container.sh", (files("whimbrel.guests") / "container.sh").read_text())
         given = {"SIDE": self.role, "SELF": self.carrier.address, **settings}
         inside.write(f"{MOVE}/settings", "".join(f"{key}={value}\n" for key, value in given.items()))
         options = [*_OPTIONS, _HOOK, *([f"address {self.carrier.address}"] if settings["TECHNIQUE"] == "post-copy" else [])]
         inside.write(f"{MOVE}/criu.conf", "\n".join(options) + "\n")
         # runc asks CRIU to log everything, which takes a good part of the time in which the container stands still.
         inside.write(CRIU_CONFIG, "verbosity 2\n")
-        inside.shell(f"chmod +x {MOVE}/hook.sh && touch {MOVE}/journal")
+        self._do("begin")
         if self.role == "destination":
-            inside.shell(f"mkdir {_REHEARSAL}")
+            inside.run(["mkdir", _REHEARSAL])
             # What is rehearsed is not the container: our hook must not hear of it.
             inside.write(f"{_REHEARSAL}/criu.conf", "\n".join(_OPTIONS) + "\n")
             inside.write(f"{_REHEARSAL}/config.json", json.dumps(_SLEEP))
@@ -83,13 +80,11 @@ class Side:
 
     def has_said(self, words: str) -> bool:
         """Whether its journal has this line; for one that somebody else began."""
-        found = self.carrier.inside.shell(f"cat {MOVE}/journal 2>/dev/null || true")
-        return any(line.partition(" ")[2] == words for line in found.splitlines())
+        return any(line.partition(" ")[2] == words for line in self._do("journal").splitlines())
 
     def order(self, word: str) -> None:
         """Tells the source what comes next."""
-        # Opened for reading as well, so that it does not wait for a script that has gone.
-        self.carrier.inside.shell(f"[ ! -p {MOVE}/orders ] || echo {word} 1<>{MOVE}/orders")
+        self._do("order", word)
 
     @property
     def running(self) -> bool:
@@ -108,21 +103,21 @@ class Side:
 
     def clear(self) -> None:
         """Gives back the memory of the move's folder, in which the container's own may be; its ports are open again."""
-        self.carrier.inside.shell(
-            f"while mountpoint -q {MOVE}; do umount -l {MOVE}; done; nft delete table inet whimbrel_move 2>/dev/null || true"
-        )
+        self._do("clear")
 
     def fetch(self, path: str) -> bytes | None:
         """A small file of the move's folder; None when there is none."""
-        encoded = self.carrier.inside.shell(f"base64 {MOVE}/{path} 2>/dev/null || true")
+        encoded = self._do("fetch", path)
         return base64.b64decode(encoded) if encoded else None
 
     def last_words(self) -> str:
         """What its logs say of a failure."""
-        return self.carrier.inside.shell(
-            f"cd {MOVE} && tail -n 3 journal; cat *.err work/*.err work/*/*.err work/*.log 2>/dev/null | tail -n 5;"
-            " grep -h Error work/*/*.log 2>/dev/null | tail -n 5"
-        ).strip()
+        return self._do("last-words").strip()
+
+    def _do(self, verb: str, *arguments: str) -> str:
+        """What ``folder.sh`` does by this name; GuestError when it fails."""
+        script = (files("whimbrel.migrate.container") / "folder.sh").read_text()
+        return self.carrier.inside.run(["/bin/bash", "-c", script, "folder.sh", verb, *arguments])
 
 
 def parse_line(line: str) -> Line:

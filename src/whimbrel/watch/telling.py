@@ -1,0 +1,70 @@
+"""Tells, a few times a second, what became of the questions since: for whoever looks on while it is watched."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from whimbrel.checks.check import Check
+from whimbrel.events import Bus, Sample
+from whimbrel.watch.log import CheckLog
+
+_EVERY_S = 0.25
+# A page can show no more, and whoever counts has the results.
+_MOST_LATENCIES = 200
+_GOOD = ("good", "heard")
+# A question that is out for longer makes its check silent.
+_SILENT_AFTER_NS = 300_000_000
+
+
+class Telling:
+    """Publishes samples of the source ``checks``.
+
+    By check, ``results`` are how many questions ended how since the sample before, ``latencies_s`` those of good answers, and
+    ``states`` whether it is ``good``, ``silent`` or ``failed`` just now.
+    """
+
+    def __init__(self, checks: Sequence[Check], logs: Sequence[CheckLog], bus: Bus) -> None:
+        self._checks = checks
+        self._logs = logs
+        self._bus = bus
+        self._counted = [Counter[str]() for _ in checks]
+        self._since_ns = time.monotonic_ns()
+
+    async def run(self) -> None:
+        """Until it is cancelled; not at all where nobody listens."""
+        while self._bus.wants_samples:
+            await asyncio.sleep(_EVERY_S)
+            self.tell()
+
+    def tell(self) -> None:
+        """Publishes what is new, where somebody listens."""
+        if not self._bus.wants_samples:
+            return
+        now_ns = time.monotonic_ns()
+        results: dict[str, dict[str, int]] = {}
+        latencies_s: dict[str, list[float]] = {}
+        states: dict[str, str] = {}
+        for position, (check, log) in enumerate(zip(self._checks, self._logs, strict=True)):
+            new = log.counts - self._counted[position]
+            self._counted[position] = Counter(log.counts)
+            if new:
+                results[check.name] = dict(new)
+                good = [each for each in log.ended_since(self._since_ns) if each.good][:_MOST_LATENCIES]
+                latencies_s[check.name] = [round((each.ended_ns - each.due_ns) / 1e9, 6) for each in good]
+            states[check.name] = _state(new, log, now_ns)
+        self._since_ns = now_ns
+        values: dict[str, Any] = {"results": results, "latencies_s": latencies_s, "states": states}
+        self._bus.publish(Sample("checks", now_ns, values))
+
+
+def _state(new: Counter[str], log: CheckLog, now_ns: int) -> str:
+    if any(outcome not in _GOOD for outcome in new):
+        return "failed"
+    out_ns = log.oldest_open_ns
+    if not new and out_ns is not None and now_ns - out_ns > _SILENT_AFTER_NS:
+        return "silent"
+    return "good"
