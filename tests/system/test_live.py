@@ -28,6 +28,7 @@ from whimbrel.errors import UsageError
 from whimbrel.events import Bus
 from whimbrel.live.beside import Beside
 from whimbrel.system.deadline import Deadline, wait_until
+from whimbrel.system.ledger import folder
 from whimbrel.system.process import ProcessId
 
 
@@ -205,6 +206,13 @@ def test_an_address_that_cannot_be_had_is_said_before_anything_begins() -> None:
         Beside(wanted(f"127.0.0.1:{taken.getsockname()[1]}", None, None), ""),
     ):
         pass
+    assert not (folder() / f"live-{os.getpid()}.lock").exists()
+
+
+def test_a_command_that_fails_leaves_no_ledger() -> None:
+    with pytest.raises(RuntimeError, match="the command failed"), live():
+        raise RuntimeError("the command failed")
+    assert not (folder() / f"live-{os.getpid()}.lock").exists()
 
 
 class Collector(BaseHTTPRequestHandler):

@@ -155,12 +155,15 @@ def _own_group() -> Iterator[Sequence[Path]]:
     if os.geteuid() != 0:
         yield ()
         return
-    with Ledger(f"live-{os.getpid()}") as ledger:
-        group = Cgroup(f"live/{os.getpid()}")
-        ledger.add("cgroup", group.name)
-        try:
-            group.create(cpus=machine_cpus(), memory_bytes=None)
-            yield group.procs_files
-        finally:
-            ledger.undo_all()
-    ledger.forget()
+    ledger = Ledger(f"live-{os.getpid()}")
+    try:
+        with ledger:
+            group = Cgroup(f"live/{os.getpid()}")
+            ledger.add("cgroup", group.name)
+            try:
+                group.create(cpus=machine_cpus(), memory_bytes=None)
+                yield group.procs_files
+            finally:
+                ledger.undo_all()
+    finally:
+        ledger.forget()
