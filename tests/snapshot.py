@@ -27,6 +27,7 @@ def snapshot() -> dict[str, set[str]]:
         "mounts": {line.split(" - ")[0].split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()},
         "links": {path.name for path in Path("/sys/class/net").iterdir()},
         "labs": {str(path) for path in (home() / "labs").glob("*")},
+        "scratch folders": {str(path) for path in (home() / "scratch").glob("*")},
         "half-made images": {str(path) for path in (home() / "images").glob("*.partial")},
         "ledgers": {f"{ledger.name}: {entry}" for ledger in all_ledgers() for entry in ledger.entries},
     }

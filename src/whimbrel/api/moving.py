@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -35,6 +34,7 @@ from whimbrel.spec.migration import MigrationSpec
 from whimbrel.spec.overrides import migration_with
 from whimbrel.system.provenance import commit
 from whimbrel.system.root import need_root
+from whimbrel.system.scratch import scratch_folder
 
 # The way to move that is wanted, chosen once the site is held; None: it is not to be moved.
 Wish = Callable[[Site], MigrationSpec | None]
@@ -109,8 +109,8 @@ def _kept(out: Path | None) -> Iterator[Path]:
             if ours:
                 forget_unmade(out)
         return
-    with tempfile.TemporaryDirectory(prefix="whimbrel-") as folder:
-        yield Path(folder)
+    with scratch_folder() as folder:
+        yield folder
 
 
 def recover(

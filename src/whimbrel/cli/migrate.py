@@ -6,7 +6,6 @@ import json
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Annotated
 
 import typer
@@ -50,6 +49,7 @@ from whimbrel.report.quantities import spoken, written
 from whimbrel.spec.migration import MigrationSpec
 from whimbrel.spec.overrides import migration_with
 from whimbrel.system.root import need_root
+from whimbrel.system.scratch import scratch_folder
 
 _FIGURES = ("total_s", "qemu_downtime_ms", "libvirt_downtime_ms", "blackout_ms", "reachability_gap_ms", "transferred_bytes",
             "guest_clock_lag_ms", "guest_clock_after_ms")  # fmt: skip
@@ -146,8 +146,8 @@ def _show(bus: Bus, watch: bool) -> None:
 
 def _moved(deployment: Deployment, to: str, chosen: Wish, out: Path | None, watch: bool, asked: Wanted) -> Move | None:
     """Makes the move, which is seen where that is asked for; a page that follows it ends in its report."""
-    with TemporaryDirectory(prefix="whimbrel-") as folder, beside(asked, f"move of {deployment.name}") as seen:
-        kept = Path(folder) / "move" if out is None and asked.live is not None else out
+    with scratch_folder() as folder, beside(asked, f"move of {deployment.name}") as seen:
+        kept = folder / "move" if out is None and asked.live is not None else out
         with observed(seen) as bus:
             _show(bus, watch)
             moved = make_move(deployment, to, chosen, as_typed(), kept, bus, partial(Interrupts, then="aborting the move"))

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 
 from whimbrel.deployment.bringing_up import guest_of
 from whimbrel.deployment.deployed import Deployment, plan_of
@@ -18,6 +16,7 @@ from whimbrel.moves.instruments import Instruments
 from whimbrel.observe.dirty_profile import profile_guest
 from whimbrel.predict.profile import Profile
 from whimbrel.spec.fields import HostName
+from whimbrel.system.scratch import scratch_folder
 
 
 @dataclass(frozen=True)
@@ -49,7 +48,7 @@ def profile(
         plan = plan_of(deployment.spec, source, destination)
         memory_bytes = deployment.spec.guest.memory_bytes
         found = profile_guest(site.hosts[source], guest_of(deployment, site), memory_bytes, seconds, sample, told)
-        folder = Path(holding.enter_context(tempfile.TemporaryDirectory(prefix="whimbrel-")))
+        folder = holding.enter_context(scratch_folder())
         instruments = Instruments(site, deployment.spec, plan, [site.hosts[source], site.hosts[destination]], folder)
         with ExitStack() as meanwhile:
             link = instruments.try_link(meanwhile)()

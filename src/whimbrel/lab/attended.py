@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import select
 import signal
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +12,7 @@ from pathlib import Path
 from whimbrel.errors import ToolError
 from whimbrel.lab.server import Server
 from whimbrel.system.process import Running, start
+from whimbrel.system.scratch import scratch_folder
 
 log = logging.getLogger(__name__)
 
@@ -55,8 +55,8 @@ class Attended:
 @contextmanager
 def attended(server: Server, command: Sequence[str]) -> Iterator[Attended]:
     """Starts a program inside, counted with what the server itself takes; it is ended with the block."""
-    with tempfile.TemporaryDirectory(prefix="whimbrel-") as folder:
-        words = Path(folder) / "words"
+    with scratch_folder() as folder:
+        words = folder / "words"
         inside = server.command([*_ENDS_WITH_ITS_PARENT, *command])
         program = Attended(command[0], start([*_ENDS_WITH_ITS_PARENT, *inside], stdout=True, log_file=words), words)
         try:

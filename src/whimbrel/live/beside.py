@@ -7,7 +7,6 @@ import os
 import secrets
 import signal
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -23,6 +22,7 @@ from whimbrel.live.spans import TraceParent
 from whimbrel.system.cgroups import Cgroup, machine_cpus
 from whimbrel.system.ledger import Ledger
 from whimbrel.system.process import Running, start
+from whimbrel.system.scratch import scratch_folder
 
 # Longer than it waits for its pages.
 _END_S = 10.0
@@ -73,7 +73,7 @@ class Beside:
     def __enter__(self) -> Beside:
         with ExitStack() as ours, ExitStack() as until_end:
             procs_files = until_end.enter_context(_own_group())
-            self._folder = Path(until_end.enter_context(tempfile.TemporaryDirectory(prefix="whimbrel-")))
+            self._folder = until_end.enter_context(scratch_folder())
             live, metrics = (
                 ours.enter_context(address.listen()) if address is not None else None
                 for address in (self._wanted.live, self._wanted.metrics)
@@ -155,15 +155,11 @@ def _own_group() -> Iterator[Sequence[Path]]:
     if os.geteuid() != 0:
         yield ()
         return
-    ledger = Ledger(f"live-{os.getpid()}")
-    try:
-        with ledger:
-            group = Cgroup(f"live/{os.getpid()}")
-            ledger.add("cgroup", group.name)
-            try:
-                group.create(cpus=machine_cpus(), memory_bytes=None)
-                yield group.procs_files
-            finally:
-                ledger.undo_all()
-    finally:
-        ledger.forget()
+    with Ledger.once("live") as ledger:
+        group = Cgroup(f"live/{os.getpid()}")
+        ledger.add("cgroup", group.name)
+        try:
+            group.create(cpus=machine_cpus(), memory_bytes=None)
+            yield group.procs_files
+        finally:
+            ledger.undo_all()

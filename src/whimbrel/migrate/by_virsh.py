@@ -6,8 +6,6 @@ Nothing is reserved and no limit on rounds is kept: virsh has none of that. Its 
 from __future__ import annotations
 
 import contextlib
-import tempfile
-from pathlib import Path
 
 from whimbrel.engines.failures import number_of
 from whimbrel.engines.hypervisor import GuestMove
@@ -17,6 +15,7 @@ from whimbrel.migrate.technique import Journal, MoveReport, MoveRequest
 from whimbrel.spec.migration import MigrationSpec, whole_mib_per_s
 from whimbrel.system.deadline import Deadline
 from whimbrel.system.process import start
+from whimbrel.system.scratch import scratch_folder
 
 _LOOK_EVERY_S = 0.05
 ABORT_PATIENCE_S = 60.0
@@ -54,8 +53,8 @@ class ByVirsh:
         """What virsh said of its failure, None when it did not fail; and whether we made it stop."""
         deadline = Deadline(request.spec.timeout_s)
         aborted = False
-        with tempfile.TemporaryDirectory(prefix="whimbrel-") as folder:
-            words = Path(folder) / "virsh.log"
+        with scratch_folder() as folder:
+            words = folder / "virsh.log"
             running = start(request.source.access.command(virsh_words(request)), log_file=words)
             try:
                 while running.wait(_LOOK_EVERY_S) is None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import json
 import re
+import secrets
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -28,6 +29,8 @@ Kind = Literal["folder", "netns", "cgroup", "domain", "volume", "claim", "record
 
 # In place of the boot in which something was kept.
 _ANY_BOOT = "any boot"
+# How the names of those begin that are used once.
+_ONCE = "once-"
 # How long a look at a ledger may hold its lock.
 PROBE_S = 1.0
 # Undone in this order: processes hold namespaces, and write into folders; hosts are ours until nothing of ours is left there.
@@ -78,6 +81,11 @@ class Ledger:
         # Whether everything is being removed: a first Ctrl-C must not stop that half-way.
         self.undoing = False
 
+    @classmethod
+    def once(cls, what: str) -> Ledger:
+        """One that nobody will use again: no other has its name, and nothing of it stays when it is released empty."""
+        return cls(f"{_ONCE}{what}-{secrets.token_hex(8)}")
+
     def __enter__(self) -> Ledger:
         self.acquire()
         return self
@@ -107,6 +115,8 @@ class Ledger:
         if self._lock is not None:
             self._lock.close()
             self._lock = None
+            if self.name.startswith(_ONCE):
+                self.forget()
 
     @property
     def entries(self) -> list[Entry]:

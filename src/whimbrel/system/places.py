@@ -12,7 +12,7 @@ from pathlib import Path
 
 from whimbrel.errors import CapabilityError
 
-_ROOMS = ("images", "labs", "ledger", "bookings", "deployments", "trials", "doctor")
+_ROOMS = ("images", "labs", "ledger", "bookings", "deployments", "trials", "doctor", "scratch")
 
 
 def home() -> Path:

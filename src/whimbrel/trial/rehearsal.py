@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack
-from pathlib import Path
 
 from whimbrel.guests import guest as the_guest
 from whimbrel.guests.ends import noticed
@@ -19,6 +17,7 @@ from whimbrel.records.trial import Plan
 from whimbrel.services.client import watched_by
 from whimbrel.spec.campaign import CampaignSpec
 from whimbrel.system.deadline import pause
+from whimbrel.system.scratch import scratch_folder
 
 
 def rehearse(site: Site, spec: CampaignSpec, plan: Plan, start: Start, seconds: float, told: Callable[[str], None]) -> Profile:
@@ -29,14 +28,14 @@ def rehearse(site: Site, spec: CampaignSpec, plan: Plan, start: Start, seconds: 
     the_guest.refuse_another(site)
     setting = Setting(site, spec, plan)
     guest = fresh(setting, start)
-    with tempfile.TemporaryDirectory(prefix="whimbrel-") as folder, ExitStack() as holding:
+    with scratch_folder() as folder, ExitStack() as holding:
         holding.callback(guest.discard)
         holding.enter_context(noticed(guest.names, setting.hosts))
         told("restoring the saved state")
         inside = guest.bring_up(holding).inside
         if spec.guest.dirtier is not None:
             the_guest.start_dirtier(inside, spec.guest.dirtier)
-        instruments = Instruments(site, spec, plan, setting.hosts, Path(folder))
+        instruments = Instruments(site, spec, plan, setting.hosts, folder)
         told("waiting for viewers to play")
         for client, number in watched_by(plan):
             play(instruments.client(client), number, holding)
