@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.their_hosts import ENVIRONMENT, TheirHosts
+from tests.users import without_root
 from whimbrel.engines.libvirt import Connection
 from whimbrel.lab.server import Server
 from whimbrel.system.deadline import Deadline, wait_until
@@ -73,8 +74,7 @@ class Shop:
         return f"qemu+tls://{self.servers[name].address}/system?pkipath={self.home}/pki"
 
     def command(self, *words: str) -> list[str]:
-        as_nobody = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "--"]
-        return [*self.theirs.lab.network.vantage.command([*as_nobody, sys.executable, "-m", "whimbrel"]), *words]
+        return [*self.theirs.lab.network.vantage.command([*without_root(), sys.executable, "-m", "whimbrel"]), *words]
 
     @property
     def environment(self) -> dict[str, str]:
@@ -115,12 +115,6 @@ class Shop:
 
 @pytest.fixture
 def shop(theirs: TheirHosts, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
-    readable = subprocess.run(
-        ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", sys.executable, "-c", "import whimbrel.cli.app"],
-        env=ENVIRONMENT, capture_output=True, text=True,
-    )  # fmt: skip
-    if readable.returncode != 0:
-        pytest.skip(f"no ordinary user may read the project here: {readable.stderr.splitlines()[-1]}")
     home = Path("/tmp") / f"whimbrel-own-{os.getpid()}"
     shutil.copytree(theirs.file.parent / "pki", home / "pki")
     for path in [home, *home.rglob("*")]:

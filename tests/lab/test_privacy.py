@@ -81,7 +81,7 @@ def intrude(paths: list[str]) -> set[tuple[str, str]]:
 @pytest.fixture(params=[False, True], ids=["plain", "tls"])
 def with_guest(request: pytest.FixtureRequest) -> Iterator[Lab]:
     """A lab with a guest on server A."""
-    spec = quick("lab.spec.name=private", f"lab.tls={str(request.param).lower()}")
+    spec = quick("lab.name=private", f"lab.tls={str(request.param).lower()}")
     with lab_that_is_up(spec.lab) as lab, ExitStack() as stack:
         state = StateStore(lab, spec.guest, spec.stream).get("vm", "none", 1)
         connection = stack.enter_context(Connection.open(lab.hosts["a"].libvirt_uri))

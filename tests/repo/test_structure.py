@@ -96,6 +96,14 @@ def test_other_programs_are_started_through_one_door() -> None:
             assert "subprocess" not in {name.split(".")[0] for name in _plain_imports(file)}, file
 
 
+def test_tests_quote_the_interpreter_for_a_shell() -> None:
+    """It lies in the tree, whose path may have a space in it."""
+    for file in [*(PROJECT / "tests").rglob("*.py"), *(PROJECT / "benchmarks").rglob("*.py")]:
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.FormattedValue):
+                assert ast.unparse(node.value) != "sys.executable", f"{file}:{node.lineno}: shlex.quote(sys.executable)"
+
+
 def test_a_hypervisor_is_a_door() -> None:
     """Whoever is not in ``engines`` knows no connection, domain, event or constant of libvirt's, and no command of QEMU's."""
     opens = []

@@ -51,7 +51,7 @@ def machines() -> Iterator[tuple[list[str], list[list[str]], Service]]:
 
 def move(source: list[str], destination: list[str]) -> str:
     """Takes the address from one, and gives it to the other a little later, which says so to the bridge."""
-    tell = f"{sys.executable} -c \"import socket; socket.socket(2, 2).sendto(b'here', ('{CLIENT}', 9))\""
+    tell = f"{shlex.quote(sys.executable)} -c \"import socket; socket.socket(2, 2).sendto(b'here', ('{CLIENT}', 9))\""
     return "; ".join([
         f"{shlex.join(source)} ip address del {MOVING}/24 dev eth0", f"sleep {DARK_S}",
         f"{shlex.join(destination)} ip address add {MOVING}/24 dev eth0", f"{shlex.join(destination)} {tell}",

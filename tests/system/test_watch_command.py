@@ -517,7 +517,7 @@ def test_hosts_are_sampled_by_ssh_and_a_silent_one_is_said(service: Service, tmp
         f'if [ ! -e {tmp_path}/2 ]; then : > {tmp_path}/2; sleep 2; exit 255; fi;; esac; exec sh -c "$script"'
     )
     path = an_ssh(tmp_path / "bin", cut)
-    busy = f"{sys.executable} -c 'import time; until = time.monotonic() + 6\nwhile time.monotonic() < until: pass'"
+    busy = f"{shlex.quote(sys.executable)} -c 'import time; until = time.monotonic() + 6\nwhile time.monotonic() < until: pass'"
     hosts = ["--host", "me@a", "--host", "me@b", "--before", "4s", "--after", "3s"]
     process = watching("--json", "--http", f"{service.url('http')}#rate=5", *hosts, "--", "sh", "-c", busy, path=path)
     stdout, stderr = process.communicate(timeout=120)

@@ -15,6 +15,7 @@ import polars as pl
 import pytest
 
 from tests.service import Service, running_service
+from tests.users import without_root
 from whimbrel.analysis.kept import kept_figures
 from whimbrel.records.store import CampaignFolder
 
@@ -143,13 +144,11 @@ def test_it_needs_no_root(service: Service, tmp_path: Path) -> None:
         place = Path(name)
         place.chmod(0o777)
         file = file_for(service, place, **{f"kill -STOP {pid}": "true", f"kill -CONT {pid}": "true"})
-        as_nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", sys.executable, "-m", "whimbrel"]
+        as_nobody = [*without_root(), sys.executable, "-m", "whimbrel"]
         done = subprocess.run(
             [*as_nobody, "run", str(file), "--out", str(place / "results"), "--repeat", "1"], capture_output=True, text=True,
             timeout=120, env={**os.environ, "PYTHONPATH": str(PROJECT / "src"), "HOME": name}, stdin=subprocess.DEVNULL,
             check=False, cwd=place,
         )  # fmt: skip
-        if "No module named" in done.stderr or "Permission denied" in done.stderr:
-            pytest.skip("nobody may not read the tree")
         assert done.returncode == 0, done.stderr
         assert (place / "results" / "report.html").exists()
