@@ -45,6 +45,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         run(["umount", place])
 
 
+@pytest.mark.long
 def test_results_on_a_full_disk(small_disk: Path) -> None:
     before = snapshot()
     (small_disk / "filler").write_bytes(bytes(500 * 1024))

@@ -90,6 +90,7 @@ def test_signals_count_when_nobody_reads_any_more(moment: str, number: signal.Si
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGHUP, marks=pytest.mark.long)])
+@pytest.mark.long
 def test_signals_count_while_everything_is_removed(number: signal.Signals, tmp_path: Path) -> None:
     running = begin(tmp_path / "results")
     wait_for_word(running, "watching after")
@@ -139,6 +140,7 @@ ARMS = "[{viewers: 1, trials: 2}, {moves: false}, {name: slow, viewers: 1, set: 
 
 
 @pytest.mark.alone
+@pytest.mark.long
 def test_a_killed_campaign_goes_on_where_it_was(tmp_path: Path) -> None:
     folder = tmp_path / "results"
     before = snapshot()

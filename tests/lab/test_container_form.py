@@ -15,6 +15,7 @@ from tests.cells import Cells
 from tests.fakes import FakeJournal
 from tests.lab.test_containers import HARM_TO_IMAGES, TAMPERING, Saboteur
 from tests.labs import PROJECT
+from tests.lengths import some_long
 from tests.spectators import spectators
 from whimbrel.lab.lab import Lab
 from whimbrel.migrate.techniques import lacks
@@ -33,7 +34,7 @@ def test_doctor_says_what_it_saw(findings: list[Finding]) -> None:
     assert all(finding.seen and not finding.needed for finding in findings)
 
 
-@pytest.mark.parametrize("technique", get_args(ContainerTechniqueName))
+@pytest.mark.parametrize("technique", some_long(get_args(ContainerTechniqueName), short=["pre-copy", "checkpoint", "post-copy"]))
 def test_a_container_moves_between_servers_with_its_viewers(
     cells: Cells, findings: list[Finding], technique: ContainerTechniqueName, tmp_path: Path
 ) -> None:

@@ -14,6 +14,7 @@ import pytest
 
 from tests.fakes import ORIGIN, FakeJournal
 from tests.labs import make_what_is_missing, quick
+from tests.lengths import some_long
 from tests.spectators import spectators
 from whimbrel.engines.libvirt import Connection
 from whimbrel.errors import ReservationError
@@ -175,6 +176,7 @@ def stranger(carriers: Carriers) -> Iterator[list[str]]:
 @pytest.mark.parametrize(
     "technique", ["pre-copy", "post-copy", *(pytest.param(each, marks=pytest.mark.long) for each in ("checkpoint", "restart"))]
 )
+@pytest.mark.long
 def test_a_stranger_who_comes_first_is_not_let_in(carriers: Carriers, technique: ContainerTechniqueName) -> None:
     with stranger(carriers) as let_in:
         report = carriers.move(technique, FakeJournal())
@@ -199,6 +201,7 @@ def in_container(carrier: VmCarrier, what: str) -> None:
 @pytest.mark.parametrize(
     "technique", ["pre-copy", *(pytest.param(each, marks=pytest.mark.long) for each in ("checkpoint", "post-copy", "restart"))]
 )
+@pytest.mark.long
 def test_what_was_written_goes_ahead_and_what_changed_since_follows(
     carriers: Carriers, technique: ContainerTechniqueName, tmp_path: Path
 ) -> None:
@@ -415,7 +418,9 @@ def test_a_carrier_without_room_refuses_and_nothing_moves(carriers: Carriers, te
     assert carriers.states == ["runs", "absent"]
 
 
-@pytest.mark.parametrize("technique", ["checkpoint", "pre-copy", "post-copy", "restart"])
+@pytest.mark.parametrize(
+    "technique", some_long(["checkpoint", "pre-copy", "post-copy", "restart"], short=["pre-copy", "post-copy"])
+)
 def test_a_container_moves_with_its_viewers(carriers: Carriers, technique: ContainerTechniqueName, tmp_path: Path) -> None:
     with spectators(carriers.lab, tmp_path) as seen:
         journal = FakeJournal()

@@ -39,6 +39,7 @@ def memory_each_bytes(filling: Filling) -> float:
     return found
 
 
+@pytest.mark.long
 def test_a_server_is_filled_until_a_limit_is_crossed(tmp_path: Path) -> None:
     folder = tmp_path / "results"
     settings = [word for setting in TINY for word in ("--set", setting)]

@@ -25,6 +25,7 @@ from whimbrel.engines.guest_agent import GuestAgent
 from whimbrel.errors import UnsafeStateError, UsageError
 from whimbrel.guests.carrier import CONTAINER
 from whimbrel.guests.guest import take_power_away
+from whimbrel.hosts.host import Peering
 from whimbrel.lab.lab import Lab
 from whimbrel.lab.server import Server
 from whimbrel.spec.fields import HostName
@@ -97,7 +98,8 @@ def test_a_move_that_is_aborted_leaves_it_where_it_was(deployed: Deployed) -> No
 
 def test_a_move_that_fails_says_why_in_its_record(deployed: Deployed, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as wrong:
-        wrong.setattr(Server, "peer_uri", "qemu+tcp://server-a/system")
+        peering = Peering("qemu+tcp://server-a/system", deployed.lab.hosts["b"].peering.move_uri)
+        wrong.setattr(Server, "peering", peering)
         failed = deployed.move("b")
     outcome = failed.stored.record.outcome
     assert (outcome.result, outcome.runs_on, outcome.known_failure) == ("failed", ["a"], "same-host")

@@ -144,6 +144,7 @@ def test_a_guest_that_panics_is_kept_where_that_is_asked_for(mended: Lab, states
     assert mended.hosts["a"].state_of(mended.guest) == "absent"
 
 
+@pytest.mark.long
 def test_a_deployed_guest_that_panics_in_its_move(deployed: Deployed) -> None:
     with deployed.at_the_source() as guest:
         guest.agent("guest-exec", {"path": "/bin/sh", "arg": ["-c", f"sleep 3; {PANIC}"]})
@@ -164,6 +165,7 @@ def test_a_deployed_guest_that_panics_in_its_move(deployed: Deployed) -> None:
     assert deployed.copies() == [where]
 
 
+@pytest.mark.long
 def test_a_deployed_guest_that_ends_after_its_move(deployed: Deployed) -> None:
     with deployed.at_the_source() as guest:
         script = f"until [ -e /run/go ]; do sleep 0.1; done; {POWER_OFF}"

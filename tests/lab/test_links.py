@@ -149,6 +149,7 @@ def answered(lab: Lab, folder: Path) -> pl.DataFrame:
     return echoes.slice(first)
 
 
+@pytest.mark.long
 def test_frames_are_lost_as_often_as_asked(make_lab: LabMaker, tmp_path: Path) -> None:
     lab, _ = make_lab("lab.link_loss=0.2")
     echoes = answered(lab, tmp_path)

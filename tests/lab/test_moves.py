@@ -250,6 +250,7 @@ def test_plain_virsh_moves_it_too_and_is_stopped_when_it_takes_too_long(lab: Lab
     assert no_guest_runs(lab)
 
 
+@pytest.mark.long
 def test_a_time_out_may_stop_and_copy(lab: Lab, states: StateStore, tmp_path: Path) -> None:
     spec = quick("migration.bandwidth=20 MiB/s", "migration.timeout=3 s", "migration.on_timeout=stop-and-copy")
     stored = make_trial(lab, states, spec, "vm", 1, tmp_path / "results")
@@ -260,6 +261,7 @@ def test_a_time_out_may_stop_and_copy(lab: Lab, states: StateStore, tmp_path: Pa
     assert figures.blackout_ms > 1000
 
 
+@pytest.mark.long
 def test_after_the_most_rounds_the_guest_is_stopped_and_copied(lab: Lab, states: StateStore, tmp_path: Path) -> None:
     # Something is always left, which does not fit into 1 ms: QEMU alone would go on for ever.
     changing = "guest.dirtier={rate: 20 MiB/s, working_set: 60 MiB, pattern: sequential}"

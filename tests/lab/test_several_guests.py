@@ -49,6 +49,7 @@ def migrate(name: str, to: str, out: Path) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("others", [["mail"], pytest.param(["mail", "news"], marks=pytest.mark.long)], ids=["two", "three"])
+@pytest.mark.long
 def test_one_of_several_guests_goes_round_three_servers(others: list[str], tmp_path: Path) -> None:
     # A server has room for two.
     stay = dict(zip(others, (["east"], ["west"]), strict=False))

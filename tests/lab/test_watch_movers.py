@@ -34,6 +34,7 @@ def virsh(deployed: Deployed, source: str, destination: str) -> list[str]:
     return list(deployed.lab.hosts[source].command(words))
 
 
+@pytest.mark.long
 def test_plain_virsh_there_and_back_with_every_kind_of_check(deployed: Deployed, tmp_path: Path) -> None:
     lab, guest = deployed.lab, guest_of(deployed.deployment, deployed.lab)
     checks = [

@@ -264,6 +264,7 @@ def test_a_collector_that_is_not_there_is_said_and_holds_up_nobody_for_long() ->
 
 
 @pytest.mark.skipif(shutil.which("chromium") is None, reason="chromium is not installed (./check installs it)")
+@pytest.mark.long
 def test_twenty_pages_hear_of_an_event_within_a_quarter_of_a_second(tmp_path: Path) -> None:
     told: list[float] = []
     with browser(tmp_path / "profile") as tab, live() as (seen, bus):

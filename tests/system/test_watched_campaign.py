@@ -62,6 +62,7 @@ def whimbrel(*words: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=300, env=env, stdin=subprocess.DEVNULL, check=False)
 
 
+@pytest.mark.long
 def test_two_ways_are_compared_by_what_users_lose(service: Service, tmp_path: Path) -> None:
     folder = tmp_path / "results"
     done = whimbrel("run", file_for(service, tmp_path), "--out", folder, "--json", "--junit", tmp_path / "junit.xml")
