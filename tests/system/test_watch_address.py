@@ -88,5 +88,5 @@ def test_a_script_that_moves_an_address_there_and_back() -> None:
         for name in ("icmp", "dns", "http-fresh"):
             assert by_name[name]["connections_lost"] == 0, by_name[name]
         for name in ("icmp", "dns"):
-            # Questions into the dark are lost, or refused on a machine that no longer has the address. On a busy machine it lasts.
+            # Questions into the dark are lost, or refused on a machine that no longer has the address. It may last.
             assert 20 <= by_name[name]["failed"] <= 100 * (DARK_S + 2.5), by_name[name]
