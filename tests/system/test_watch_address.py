@@ -40,6 +40,8 @@ def machines() -> Iterator[tuple[list[str], list[list[str]], Service]]:
             pid, port = inside[1].split("/")[2], f"port{number}"
             run([*client, "ip", "link", "add", "name", port, "type", "veth", "peer", "name", "eth0", "netns", pid])
             run([*client, "ip", "link", "set", port, "master", "br0", "up"])
+            # What one says by itself over IPv6 tells the bridge that the address of both is with it.
+            run([*inside, "sysctl", "-qw", "net.ipv6.conf.eth0.disable_ipv6=1"], check=False)
             run([*inside, "ip", "link", "set", "eth0", "address", _MAC, "up"])
             run([*inside, "ip", "address", "add", f"{own}/24", "dev", "eth0"])
             # It serves an address that may come later.
@@ -88,5 +90,6 @@ def test_a_script_that_moves_an_address_there_and_back() -> None:
         for name in ("icmp", "dns", "http-fresh"):
             assert by_name[name]["connections_lost"] == 0, by_name[name]
         for name in ("icmp", "dns"):
-            # Questions into the dark are lost, or refused on a machine that no longer has the address. It may last.
-            assert 20 <= by_name[name]["failed"] <= 100 * (DARK_S + 2.5), by_name[name]
+            # Questions into the dark are lost, or refused on a machine that no longer has the address; no others are.
+            found_here = by_name[name]
+            assert 20 <= found_here["failed"] <= 100 * found_here["longest_gap_s"] + 5, found_here

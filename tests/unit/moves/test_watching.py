@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import ExitStack
 from typing import Any
 
@@ -39,7 +40,9 @@ class Told:
 
 def test_time_passes_where_all_is_well() -> None:
     running: Any = [Told()]
+    began_s = time.monotonic()
     watch(0.05, running, [FakeHost("a")])
+    assert time.monotonic() - began_s >= 0.05
 
 
 def test_an_instrument_that_ended_is_not_watched_with() -> None:
