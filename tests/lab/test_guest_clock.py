@@ -23,6 +23,7 @@ from whimbrel.moves.guest_clock import clock_before
 __all__ = ["deployed"]
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize(
     "options", [("technique=pre-copy",), ("technique=paused", "bandwidth=400 Mbit/s")], ids=["pre-copy", "paused"]
 )
