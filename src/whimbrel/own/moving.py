@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from whimbrel.analysis.phases import between, phase_reached
 from whimbrel.engines.hypervisor import Guest, Hypervisor
 from whimbrel.errors import EngineError, InstrumentError, UsageError, WhimbrelError
-from whimbrel.events import FIGURES, TRIAL_DONE, Bus
+from whimbrel.events import FIGURES, TOLD, TRIAL_DONE, Bus
 from whimbrel.guests.ends import EndWatch
 from whimbrel.hosts.one_host import refuse_one_host
 from whimbrel.migrate.carry_out import Ending, carry_out
@@ -31,9 +31,6 @@ from whimbrel.spec.migration import MigrationSpec
 from whimbrel.system.clock import ClockPair, read_pair
 
 log = logging.getLogger(__name__)
-
-# Of all figures, what is told of a move once it is over.
-_TOLD = ("total_s", "qemu_downtime_ms", "blackout_ms", "transferred_bytes")
 
 
 @dataclass(frozen=True)
@@ -167,7 +164,7 @@ class _Attempt:
             events.events, between(_reading(before), _reading(read_pair())), self._clocks, events.way, ending.report,
             events.qemu_downtime_ms,
         )  # fmt: skip
-        self._asked.bus.tell(FIGURES, **{key: getattr(figures, key) for key in _TOLD})
+        self._asked.bus.tell(FIGURES, **{key: value for key, value in vars(figures).items() if key in TOLD})
         self._tell_end(ending.result, str(ending.error) if ending.error is not None else None)
         changed = [] if ending.result == "unsafe" else settle(move, ending.runs_on[0])
         return OwnMoved(move, ending, figures, changed)
