@@ -140,9 +140,8 @@ def test_a_check_that_cannot_be_is_said_before_anything_is_done(service: Service
 
 
 def test_each_command_is_within_the_span_of_its_trial(service: Service, tmp_path: Path) -> None:
-    told = {
-        f"kill -STOP {service.running.pid}": f"echo $TRACEPARENT >> {shlex.quote(str(tmp_path))}/given; kill -STOP {service.running.pid}"
-    }
+    stop = f"kill -STOP {service.running.pid}"
+    told = {stop: f"echo $TRACEPARENT >> {shlex.quote(str(tmp_path))}/given; {stop}"}
     with Collecting() as collector:
         threading.Thread(target=collector.serve_forever, daemon=True).start()
         url = f"http://127.0.0.1:{collector.server_address[1]}"
