@@ -20,8 +20,8 @@ from whimbrel.engines.events import GuestEvent
 from whimbrel.engines.hypervisor import Guest, Hypervisor
 from whimbrel.errors import EngineError, NoGuestError, RefusedError, UsageError
 from whimbrel.observe.migration_events import job_row
-from whimbrel.observe.sampler import LibvirtReader, Row
-from whimbrel.records.series import HOSTS_SCHEMA, JOB_SCHEMA
+from whimbrel.observe.sampler import LibvirtReader
+from whimbrel.records.series import HOSTS_SCHEMA, JOB_SCHEMA, HostRow
 from whimbrel.records.trial import ClockReading, Event
 from whimbrel.spec.libvirt_uri import split_libvirt_uri
 from whimbrel.system.clock import read_pair
@@ -39,7 +39,7 @@ class WatchedHost:
     name: str
     connection: Hypervisor
     round_trip_ns: int | None
-    rows: list[Row] = field(default_factory=list)
+    rows: list[HostRow] = field(default_factory=list)
     lost: str = ""
 
 
