@@ -18,6 +18,7 @@ from tests.deployments import Deployed, put_up
 from tests.labs import QUICK
 from tests.saboteur import kill, processes, set_link
 from tests.snapshot import snapshot
+from whimbrel.cli.lab import gc
 from whimbrel.deployment.bringing_up import bring_up, take_down
 from whimbrel.deployment.deployed import one_arm_of
 from whimbrel.deployment.moving import ask_to_abort
@@ -170,6 +171,8 @@ def killed(deployed: Deployed, word: str, *words: str) -> None:
         pause(1)
         running.send_signal(signal.SIGKILL)
         running.communicate(timeout=60)
+    # What it had for itself alone goes; what is deployed stays.
+    gc()
     assert deployed.history().ended is None
     assert not deployed.history().driven
 

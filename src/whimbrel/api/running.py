@@ -20,7 +20,7 @@ from whimbrel.api.scenario import Told, nobody, scenario_of
 from whimbrel.campaign import Campaign, need_possible, plan_trials
 from whimbrel.deployment.deployed import others_beside
 from whimbrel.errors import UsageError, WhimbrelError
-from whimbrel.events import FIGURES, NOTE, STEP, Bus, Published
+from whimbrel.events import FIGURES, NOTE, STEP, TOLD, Bus, Published
 from whimbrel.guests.guest import what_is_left
 from whimbrel.hosts.site import Site
 from whimbrel.images.store import ImageStore
@@ -56,13 +56,9 @@ class Campaigning:
     take_over: bool = False
 
 
-# Of all figures, what is told of a move once it is over.
-_TOLD = {"total_s", "qemu_downtime_ms", "blackout_ms", "reachability_gap_ms", "service_gap_ms", "transferred_bytes"}
-
-
 def tell_figures(bus: Bus, figures: TrialFigures) -> None:
     """Publishes what a move took."""
-    bus.tell(FIGURES, **figures.model_dump(include=_TOLD))
+    bus.tell(FIGURES, **figures.model_dump(include=TOLD))
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from whimbrel.records.store import CampaignFolder, forget_unmade
 from whimbrel.records.trial import Plan
 from whimbrel.spec.campaign import CampaignSpec
 from whimbrel.system.provenance import commit
+from whimbrel.trace_parent import TraceParent
 from whimbrel.watch.campaign import WatchedCampaign, checks_of
 from whimbrel.watch.command import need_command
 
@@ -33,7 +34,9 @@ def run_watched(
         try:
             with observed(seen) as bus:
                 bus.subscribe("terminal", CampaignBar(steps, len(plans)).observe, samples=False)
-                WatchedCampaign(spec, plans, folder, invocation, bus).run()
+                # A trial is a trace of its own.
+                new_span = TraceParent.new if seen is not None and seen.makes_spans else None
+                WatchedCampaign(spec, plans, folder, invocation, bus, new_span).run()
         except BaseException:
             if not folder.made:
                 forget_unmade(path)

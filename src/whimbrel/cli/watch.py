@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -141,9 +141,8 @@ def watch(
         containers=tuple(dict.fromkeys(container or [])),
     )
     with beside(wanted(live, metrics, metrics_file, spans), "watch") as seen:
-        if seen is not None and spans is not None:
-            # What the command does is within what we do.
-            os.environ["TRACEPARENT"] = str(seen.trace_parent)
+        if seen is not None and seen.makes_spans:
+            plan = replace(plan, new_span=seen.trace_parent.within)
         with observed(seen) as bus:
             findings = [findings_of(watched) for watched in watch_it(plan, partial(_say, bus), bus)]
         ticks = ticks_of(limits, plan.checks, [each.figures for each in counting(findings) or findings])

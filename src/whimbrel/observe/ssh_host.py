@@ -13,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from whimbrel.errors import UsageError
+from whimbrel.events import Bus, Sample
 from whimbrel.records.series import HOSTS_SCHEMA, HostRow
 from whimbrel.system.process import Running, start
 
@@ -33,12 +34,13 @@ _OPTIONS = ("BatchMode=yes", "ConnectTimeout=10", "ServerAliveInterval=2", "Serv
 
 
 class SshHost:
-    """Samples one host from ``open`` to ``close``; a connection that is lost is made anew."""
+    """Samples one host from ``open`` to ``close``, and publishes what it reads; a connection that is lost is made anew."""
 
-    def __init__(self, destination: str) -> None:
+    def __init__(self, destination: str, bus: Bus) -> None:
         if not _DESTINATION.fullmatch(destination):
             raise UsageError(f"--host {destination!r} is no host", resolution="write user@host, or a name of your ssh_config(5)")
         self.name = destination
+        self._bus = bus
         # As ``HOSTS_SCHEMA``, with the host's name as the subject.
         self.rows: list[HostRow] = []
         self._ended = threading.Event()
@@ -86,6 +88,7 @@ class SshHost:
             row = sample.take(line.decode(errors="replace").strip(), self.name)
             if row is not None:
                 self.rows.append(row)
+                self._bus.publish(Sample("sampler", time.monotonic_ns(), row))
                 self._first.set()
 
     def close(self) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from whimbrel.analysis.phases import between, phase_reached
 from whimbrel.engines.hypervisor import Guest, Hypervisor
 from whimbrel.errors import EngineError, InstrumentError, UsageError, WhimbrelError
-from whimbrel.events import Bus
+from whimbrel.events import FIGURES, TOLD, TRIAL_DONE, Bus
 from whimbrel.guests.ends import EndWatch
 from whimbrel.hosts.one_host import refuse_one_host
 from whimbrel.migrate.carry_out import Ending, carry_out
@@ -20,6 +20,7 @@ from whimbrel.migrate.technique import MoveRequest
 from whimbrel.migrate.techniques import technique_of
 from whimbrel.migrate.verify import exactly_one
 from whimbrel.observe.host_clock import clock_of
+from whimbrel.observe.host_readings import host_readings
 from whimbrel.observe.migration_events import MigrationEvents
 from whimbrel.own.claim import claim, give_back
 from whimbrel.own.figures import OwnFigures, figures_from
@@ -150,7 +151,7 @@ class _Attempt:
         ending: Ending | None = None
         events = MigrationEvents((move.guest, move.guest), request.source, request.destination, self._asked.bus)
         try:
-            with self._ends, events:
+            with self._ends, events, host_readings((request.source, request.destination), self._asked.bus):
                 ending = self._carry_out(events)
         except InstrumentError as failed:
             # How it ended is known, and matters more.
@@ -163,6 +164,8 @@ class _Attempt:
             events.events, between(_reading(before), _reading(read_pair())), self._clocks, events.way, ending.report,
             events.qemu_downtime_ms,
         )  # fmt: skip
+        self._asked.bus.tell(FIGURES, **{key: value for key, value in vars(figures).items() if key in TOLD})
+        self._tell_end(ending.result, str(ending.error) if ending.error is not None else None)
         changed = [] if ending.result == "unsafe" else settle(move, ending.runs_on[0])
         return OwnMoved(move, ending, figures, changed)
 
@@ -192,9 +195,17 @@ class _Attempt:
         """The technique has aborted the move, or seen it out, before it let us go."""
         move = self._move
         where = exactly_one(move.guest, request.places)
+        result = "moved" if where == move.destination.name else "aborted"
+        self._tell_end(result, "interrupted")
         settle(move, where)
-        note_end(move.journal_file, "moved" if where == move.destination.name else "aborted")
+        note_end(move.journal_file, result)
         self._asked.bus.step(f"interrupted: {move.guest} runs on host {where}")
+
+    def _tell_end(self, result: str, error: str | None) -> None:
+        moved = result == "moved"
+        self._asked.bus.tell(
+            TRIAL_DONE, order=1, arm=self._move.guest.name, result=result, succeeded=moved, error=None if moved else error
+        )
 
     def _read_clock(self, side: Side) -> None:
         """A host whose clock cannot be read makes the blackout unknown, and nothing else."""

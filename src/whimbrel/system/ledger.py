@@ -212,6 +212,9 @@ class Ledger:
                 f"something of {self.name!r} may be left on the machine", details=_unreadable(put_aside(self._file))
             )
         self._file.unlink(missing_ok=True)
+        # Lists that were about to be written when a kill came.
+        for fresh in folder().glob(f".{self.name}.*.new"):
+            fresh.unlink(missing_ok=True)
 
     def forget(self) -> None:
         """Removes the lock of a ledger that nobody will use again, once all that it listed is gone."""

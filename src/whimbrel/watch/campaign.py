@@ -5,15 +5,16 @@ from __future__ import annotations
 import datetime
 import json
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from whimbrel import __version__
+from whimbrel.analysis.kept import kept_figures
 from whimbrel.checks.check import Check
 from whimbrel.checks.registry import kind_listens
 from whimbrel.errors import UnsafeStateError
-from whimbrel.events import PLANNED, TRIAL_BEGUN, TRIAL_DONE, Bus, planned
+from whimbrel.events import FIGURES, PLANNED, TOLD, TRIAL_BEGUN, TRIAL_DONE, Bus, planned
 from whimbrel.moves.notes import Invocation
 from whimbrel.records.series import write_series
 from whimbrel.records.store import CampaignFolder
@@ -31,6 +32,7 @@ from whimbrel.records.trial import (
 from whimbrel.spec.campaign import CampaignSpec
 from whimbrel.system.clock import read_pair
 from whimbrel.system.provenance import machine
+from whimbrel.trace_parent import TraceParent
 from whimbrel.watch.check_file import parsed
 from whimbrel.watch.findings import as_json, findings_of
 from whimbrel.watch.plan import Ran, Watched, WatchPlan
@@ -45,11 +47,16 @@ def checks_of(spec: CampaignSpec) -> list[Check]:
 
 
 class WatchedCampaign:
-    """Makes the planned trials; those that ``folder`` already holds are not made again. ``bus`` is told how it goes."""
+    """Makes the planned trials; those that ``folder`` already holds are not made again.
+
+    ``bus`` is told how it goes. ``new_span`` makes the span that each command is within; None: nobody wants spans.
+    """
 
     def __init__(
-        self, spec: CampaignSpec, plans: Sequence[Plan], folder: CampaignFolder, invocation: Invocation, bus: Bus
-    ) -> None:
+        self, spec: CampaignSpec, plans: Sequence[Plan], folder: CampaignFolder, invocation: Invocation, bus: Bus,
+        new_span: Callable[[], TraceParent] | None = None,
+    ) -> None:  # fmt: skip
+        self._new_span = new_span
         self._spec, self._plans, self._folder, self._invocation, self._bus = spec, plans, folder, invocation, bus
 
     def run(self) -> None:
@@ -76,7 +83,9 @@ class WatchedCampaign:
             record = _Record(spec, plan, self._invocation, there, made_in).of(there.ran, before)
             write_series(there.questions, made_in / "checks.parquet")
             (made_in / "watch.json").write_text(json.dumps(as_json(findings_of(there)), indent=1) + "\n")
-            self._folder.commit(made_in, record)
+            stored = self._folder.commit(made_in, record)
+            if self._bus.wants_samples:
+                self._bus.tell(FIGURES, **kept_figures(stored).model_dump(include=TOLD))
             self._bus.tell(TRIAL_DONE, order=plan.order, arm=plan.arm, **record.outcome.told)
             self._need_back(spec, watched, made_in)
 
@@ -92,6 +101,7 @@ class WatchedCampaign:
             after_s=spec.service.after_s,
             output_to_stderr=True,
             keep_output_in=made_in,
+            new_span=self._new_span,
         )
         before = _reading()
         return watch(plan, self._bus.step, self._bus), before

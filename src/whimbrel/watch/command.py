@@ -17,6 +17,7 @@ from whimbrel.errors import UsageError
 from whimbrel.records.caller import writing_to
 from whimbrel.system.ending import end_of
 from whimbrel.system.process import Running, start_for_user
+from whimbrel.trace_parent import TraceParent
 from whimbrel.watch.plan import Ran, Turn, WatchPlan
 
 _STDIN, _STDOUT, _STDERR = 0, 1, 2
@@ -72,9 +73,12 @@ class Reserve:
 
 
 class WatchedCommand:
-    """Started when it is made; what it prints is passed on at once, and kept where that was asked for."""
+    """Started when it is made; what it prints is passed on at once, and kept where that was asked for.
 
-    def __init__(self, plan: WatchPlan, turn: Turn) -> None:
+    What it traces itself is within ``span``.
+    """
+
+    def __init__(self, plan: WatchPlan, turn: Turn, span: TraceParent | None = None) -> None:
         null = os.open(os.devnull, os.O_RDWR)
         # Whatever the command starts has the other end too, unless it closes it: it tells whether something still runs.
         self._held, holding = os.pipe()
@@ -90,8 +94,9 @@ class WatchedCommand:
         sys.stdout.flush()
         self.started_ns = time.monotonic_ns()
         try:
+            env = {} if span is None else {"TRACEPARENT": str(span)}
             stdin = null if plan.marks_from_stdin else _STDIN
-            self.running: Running = start_for_user(command, stdin=stdin, stdout=stdout, stderr=stderr, also=holding)
+            self.running: Running = start_for_user(command, stdin=stdin, stdout=stdout, stderr=stderr, also=holding, env=env)
         finally:
             os.close(null)
             os.close(holding)
