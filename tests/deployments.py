@@ -23,7 +23,7 @@ from whimbrel.lab.lab import Lab
 from whimbrel.migrate.journal import History, read_history
 from whimbrel.migrate.recovery import Decision
 from whimbrel.migrate.verify import find_copies
-from whimbrel.moves.notes import Origin
+from whimbrel.moves.notes import Invocation
 from whimbrel.spec.fields import HostName
 from whimbrel.spec.overrides import migration_with
 from whimbrel.system.deadline import Deadline, pause, wait_until
@@ -42,7 +42,7 @@ class Deployed:
     def move(self, to: HostName, technique: str | None = None, *sets: str) -> Moved:
         self.moves += 1
         migration = migration_with(self.deployment.spec.migration, technique, sets)
-        moved = move(self.deployment, self.lab, to, migration, self.folder / str(self.moves), Origin("test", None), Bus())
+        moved = move(self.deployment, self.lab, to, migration, self.folder / str(self.moves), Invocation("test", None), Bus())
         self.ended.append(moved)
         return moved
 

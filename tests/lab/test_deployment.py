@@ -242,7 +242,7 @@ def test_what_moves_with_its_disk_is_given_up_when_nothing_gets_through(
             set_link(lab, "b", "up")
         assert (where, steps) == ("a", expected)
         assert deployed.copies() == ["a"]
-        assert not list(lab.hosts["b"].place.own.iterdir())
+        assert not list(lab.hosts["b"].config.own.iterdir())
 
 
 @pytest.mark.long

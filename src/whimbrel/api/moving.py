@@ -23,7 +23,7 @@ from whimbrel.events import Bus
 from whimbrel.hosts.site import Site
 from whimbrel.migrate.journal import DamagedJournalError
 from whimbrel.migrate.recovery import Decision
-from whimbrel.moves.notes import Origin
+from whimbrel.moves.notes import Invocation
 from whimbrel.observe.dirty_profile import USUAL_SAMPLE
 from whimbrel.predict.expectation import Expectation
 from whimbrel.predict.move import expectation_of, why_not
@@ -89,12 +89,12 @@ def make_move(
     """A move whose failure is in what is returned; ``command`` is how it was asked for. None when it was not to be moved."""
     need_root("a move")
     refuse_while_moved(deployment)
-    origin = Origin(command=command, commit=commit())
+    invocation = Invocation(command=command, commit=commit())
     with held(deployment, guard) as site, _kept(out) as folder:
         migration = wish(site)
         if migration is None:
             return None
-        moved = move(deployment, site, to, migration, folder, origin, bus)
+        moved = move(deployment, site, to, migration, folder, invocation, bus)
         return Move(moved.stored.record, figures_of(moved.stored), moved.error, out)
 
 

@@ -26,8 +26,8 @@ from whimbrel.hosts.site import Site
 from whimbrel.images.store import ImageStore
 from whimbrel.moves.making import make_images
 from whimbrel.moves.needs import need_clients, wanted_of
-from whimbrel.moves.notes import Origin
-from whimbrel.moves.place import is_up, ledger_for, site_for
+from whimbrel.moves.notes import Invocation
+from whimbrel.moves.site import is_up, ledger_for, site_for
 from whimbrel.records.store import CampaignFolder, StoredTrial
 from whimbrel.records.trial import Event, Plan
 from whimbrel.report.content import Report, build_report
@@ -172,9 +172,9 @@ class _Run:
             site.up()
         try:
             folder = self._folder()
-            origin = Origin(command=wanted.command, commit=commit(), registration=folder.registration)
+            invocation = Invocation(command=wanted.command, commit=commit(), registration=folder.registration)
             between = partial(self._kept, folder)
-            campaign = Campaign(self._spec, wanted.plans, site, folder, origin, bus, between, wanted.keep_on_failure)
+            campaign = Campaign(self._spec, wanted.plans, site, folder, invocation, bus, between, wanted.keep_on_failure)
             succeeded = all(stored.record.outcome.succeeded for stored in campaign.run())
         finally:
             self._leave(site, left_up, succeeded)

@@ -10,7 +10,7 @@ from whimbrel.cli.live import observed
 from whimbrel.cli.showing import show_campaign
 from whimbrel.cli.terminal import Steps
 from whimbrel.live.beside import Beside
-from whimbrel.moves.notes import Origin
+from whimbrel.moves.notes import Invocation
 from whimbrel.records.store import CampaignFolder, forget_unmade
 from whimbrel.records.trial import Plan
 from whimbrel.spec.campaign import CampaignSpec
@@ -28,7 +28,7 @@ def run_watched(
     for plan in plans:
         checks_of(spec.in_arm(spec.find_arm(plan.arm)[1]))
     folder = CampaignFolder.open(path) if resumed else CampaignFolder.create(path, spec, command, plans)
-    origin = Origin(command=command, commit=commit(), registration=folder.registration)
+    invocation = Invocation(command=command, commit=commit(), registration=folder.registration)
     with Steps(len(plans), estimate_campaign_s(spec, plans) / len(plans)) as steps:
         steps.skip(folder.made)
         try:
@@ -36,7 +36,7 @@ def run_watched(
                 show_campaign(bus, steps, len(plans), watch)
                 # A trial is a trace of its own.
                 new_span = TraceParent.new if seen is not None and seen.makes_spans else None
-                WatchedCampaign(spec, plans, folder, origin, bus, new_span).run()
+                WatchedCampaign(spec, plans, folder, invocation, bus, new_span).run()
         except BaseException:
             if not folder.made:
                 forget_unmade(path)

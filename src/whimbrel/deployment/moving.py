@@ -25,10 +25,10 @@ from whimbrel.migrate.techniques import technique_of
 from whimbrel.migrate.verify import exactly_one
 from whimbrel.moves.fresh import make_carrier
 from whimbrel.moves.measured import Asked, MeasuredMove
-from whimbrel.moves.notes import Origin
-from whimbrel.moves.place import workplace
+from whimbrel.moves.notes import Invocation
 from whimbrel.moves.possible import need_container_techniques
 from whimbrel.moves.subject import Subject
+from whimbrel.moves.working_folder import working_folder
 from whimbrel.records.store import CampaignFolder, StoredTrial
 from whimbrel.spec.fields import HostName
 from whimbrel.spec.migration import MigrationSpec
@@ -48,7 +48,7 @@ class Moved:
 
 
 def move(
-    deployment: Deployment, site: Site, to: HostName, migration: MigrationSpec, out: Path, origin: Origin, bus: Bus
+    deployment: Deployment, site: Site, to: HostName, migration: MigrationSpec, out: Path, invocation: Invocation, bus: Bus
 ) -> Moved:
     """Moves it to a host; writes a campaign of this one move into ``out``, and publishes on ``bus`` how it goes."""
     with ExitStack() as holding:
@@ -64,20 +64,20 @@ def move(
         if any(carrier.ended for carrier in subject.request.carriers or ()):
             raise UsageError(f"a carrier of {deployment.name} is gone", resolution=f"'whimbrel undeploy {deployment.name}'")
         setting = subject.setting
-        folder = CampaignFolder.create(out, setting.spec, origin.command, [setting.plan])
-        place = holding.enter_context(workplace(site.ledger, setting.plan.order))
+        folder = CampaignFolder.create(out, setting.spec, invocation.command, [setting.plan])
+        made_in = holding.enter_context(working_folder(site.ledger, setting.plan.order))
         asked = Asked(
             bus, cure=partial(_cure, deployment.name), name=deployment.name, drive=partial(_drive, deployment, bus.step)
         )
         # Of one name on both hosts it is the source on which it runs.
         runs_on = {vm.name: host.name for vm, host in zip((subject.vms or ())[::-1], setting.hosts[::-1], strict=False)}
-        measured = MeasuredMove(setting, runs_on.keys(), place, asked, runs_on)
+        measured = MeasuredMove(setting, runs_on.keys(), made_in, asked, runs_on)
         error = measured.attempt(partial(_course, measured, subject, bus))
-        return Moved(folder.commit(place, measured.record(deployment, origin)), error)
+        return Moved(folder.commit(made_in, measured.record(deployment, invocation)), error)
 
 
 def _with_a_cell(deployment: Deployment, site: Site, place: Place) -> Place:
-    """The place; of a container on the servers themselves with a cell that waits for it, on a host that has none yet."""
+    """The place, with a cell that waits for the container where the host has none yet (a container on the servers themselves)."""
     if isinstance(place, CellCarrier) and place.cell.gone and not place.host.gone:
         return make_carrier(site, place.host, parts_of(site, deployment.service, deployment.spec.stream))
     return place
@@ -119,7 +119,7 @@ def _drive(
         ending = carry_out(technique_of(request.spec), told, written, phase)
     except KeyboardInterrupt:
         # The technique has aborted the move before it let us go.
-        where = exactly_one(request.guest, request.places)
+        where = exactly_one(request.what, request.places)
         history = read_history(file)
         keep_only_copy(request, where, made=history is not None and history.has(MAKING_DISK))
         note_end(file, "moved" if where == request.destination.name else "aborted")

@@ -125,6 +125,6 @@ def _see_to_its_service(where: str, request: MoveRequest) -> None:
     """After a boot that nobody saw to its end: clock and service as they are to be."""
     host = request.source if request.source.name == where else request.destination
     with ExitStack() as holding:
-        agent = the_guest.agent_on(host, request.guest, holding)
+        agent = the_guest.agent_on(host, request.what, holding)
         agent.wait(_BOOT_S)
         request.after_boot(agent)

@@ -23,7 +23,7 @@ from whimbrel.migrate.techniques import EVERYTHING, promises_of, technique_of
 from whimbrel.migrate.verify import exactly_one
 from whimbrel.moves.guest_clock import clock_after, clock_before
 from whimbrel.moves.instruments import Instruments, said_by, watch
-from whimbrel.moves.notes import Notes, Origin, Started, now
+from whimbrel.moves.notes import Invocation, Notes, Started, now
 from whimbrel.moves.subject import Setting, Subject, clocks_on
 from whimbrel.moves.testimony import judge, listen, testimony
 from whimbrel.moves.verdict import Verdict
@@ -61,20 +61,20 @@ class Asked:
 
 
 class MeasuredMove:
-    """One move, or its control, where nothing moves; writes its series into ``workplace``, and all else into ``notes``.
+    """One move, or its control, where nothing moves; writes its series into ``folder``, and all else into ``notes``.
 
     ``names`` are of the VMs whose end ends everything; ``runs_on`` says on which host each of them runs already.
     """
 
     def __init__(
-        self, setting: Setting, names: Collection[str], workplace: Path, asked: Asked, runs_on: dict[str, HostName] | None = None
+        self, setting: Setting, names: Collection[str], folder: Path, asked: Asked, runs_on: dict[str, HostName] | None = None
     ) -> None:
         self.setting = setting
         self.notes = Notes(now(), read_pair())
-        self.instruments = Instruments(setting.site, setting.spec, setting.plan, setting.hosts, workplace, asked.bus)
+        self.instruments = Instruments(setting.site, setting.spec, setting.plan, setting.hosts, folder, asked.bus)
         self.running: list[Instrument] = []
         self._asked = asked
-        self._workplace = workplace
+        self._folder = folder
         self._ends = EndWatch(names, setting.hosts, runs_on)
         self._last_words = LastWords(setting.hosts)
         self._doing = "getting ready"
@@ -167,7 +167,7 @@ class MeasuredMove:
             if self._why is None:
                 self.notes.clocks |= clocks_on(subject, self.end)
         finally:
-            self.notes.keep(events, self._workplace, said_by(self.running))
+            self.notes.keep(events, self._folder, said_by(self.running))
         if self._why is not None:
             raise self._why
         if plan.moves:
@@ -181,10 +181,10 @@ class MeasuredMove:
             self.notes.witness = testimony(self._witness)
             judge(promises_of(self.setting.spec.migration) if self.setting.plan.moves else EVERYTHING, self.notes.witness)
 
-    def record(self, start: Started, origin: Origin) -> TrialRecord:
+    def record(self, start: Started, invocation: Invocation) -> TrialRecord:
         """All that was noted, as a record."""
         setting = self.setting
-        return self.notes.record(setting.spec, setting.plan, start, setting.site, origin, read_pair())
+        return self.notes.record(setting.spec, setting.plan, start, setting.site, invocation, read_pair())
 
     @property
     def subject(self) -> Subject:

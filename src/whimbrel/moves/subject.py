@@ -227,7 +227,7 @@ def _request(
 ) -> MoveRequest:
     """What is asked of the technique to move this."""
     return MoveRequest(
-        guest=what,
+        what=what,
         source=setting.source,
         destination=setting.destination,
         memory_bytes=setting.spec.guest.memory_bytes,

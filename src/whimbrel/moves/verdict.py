@@ -59,7 +59,7 @@ class Verdict:
         if self.subject is not None:
             request = self.subject.request
             gone = is_gone(request)
-            self.notes.runs_on = [] if gone else list(running_on(request.guest, request.places))
+            self.notes.runs_on = [] if gone else list(running_on(request.what, request.places))
         if self.why is not None:
             if str(end) not in str(self.why):
                 self.why.details = f"{self.why.details}\n{end}".strip()

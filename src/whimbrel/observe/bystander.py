@@ -21,8 +21,8 @@ from whimbrel.engines.hypervisor import Guest, Hypervisor
 from whimbrel.errors import EngineError, NoGuestError, RefusedError, UsageError
 from whimbrel.events import Bus, Sample
 from whimbrel.observe.migration_events import job_row
-from whimbrel.observe.sampler import LibvirtReader, Row
-from whimbrel.records.series import HOSTS_SCHEMA, JOB_SCHEMA
+from whimbrel.observe.sampler import LibvirtReader
+from whimbrel.records.series import HOSTS_SCHEMA, JOB_SCHEMA, HostRow
 from whimbrel.records.trial import ClockReading, Event
 from whimbrel.spec.libvirt_uri import split_libvirt_uri
 from whimbrel.system.clock import read_pair
@@ -40,7 +40,7 @@ class WatchedHost:
     name: str
     connection: Hypervisor
     round_trip_ns: int | None
-    rows: list[Row] = field(default_factory=list)
+    rows: list[HostRow] = field(default_factory=list)
     lost: str = ""
 
 

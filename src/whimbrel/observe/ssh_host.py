@@ -14,7 +14,7 @@ from pathlib import Path
 
 from whimbrel.errors import UsageError
 from whimbrel.events import Bus, Sample
-from whimbrel.records.series import HOSTS_SCHEMA
+from whimbrel.records.series import HOSTS_SCHEMA, HostRow
 from whimbrel.system.process import Running, start
 
 EVERY_S = 1.0
@@ -24,7 +24,6 @@ _FIRST_S = 20.0
 _AGAIN_S = 2.0
 _JOIN_S = 5.0
 _DESTINATION = re.compile(r"(?:[A-Za-z0-9_][A-Za-z0-9_.-]*@)?[A-Za-z0-9_\[][A-Za-z0-9_.:\]-]*")
-Row = dict[str, int | float | str | None]
 _END = "end of a sample"
 # It ends with the connection: writing into one that is closed kills a shell.
 _SCRIPT = f"""
@@ -43,7 +42,7 @@ class SshHost:
         self.name = destination
         self._bus = bus
         # As ``HOSTS_SCHEMA``, with the host's name as the subject.
-        self.rows: list[Row] = []
+        self.rows: list[HostRow] = []
         self._ended = threading.Event()
         self._first = threading.Event()
         self._running: Running | None = None
@@ -110,7 +109,7 @@ class _Sample:
         self._links: set[str] = set()
         self._lines: list[str] = []
 
-    def take(self, line: str, host: str) -> Row | None:
+    def take(self, line: str, host: str) -> HostRow | None:
         """A row when the line ends a sample that can be read; None before, and of one that is damaged."""
         if self._ticks_per_s is None:
             self._ticks_per_s = int(line) if line.isdigit() else None
@@ -124,7 +123,7 @@ class _Sample:
                 return self._row(lines, host, self._ticks_per_s)
         return None
 
-    def _row(self, lines: list[str], host: str, ticks_per_s: int) -> Row:
+    def _row(self, lines: list[str], host: str, ticks_per_s: int) -> HostRow:
         fields = next(line for line in lines if line.startswith("cpu ")).split()[1:]
         # user, nice, system, irq, softirq: what guests of its own take is in "user".
         busy = sum(int(fields[at]) for at in (0, 1, 2, 5, 6))
@@ -132,7 +131,7 @@ class _Sample:
         kib = {key: int(values[key][0]) for key in ("MemTotal", "MemAvailable", "Cached")}
         counted = self._links & values.keys() or values.keys() - kib.keys() - {"lo"}
         links = [values[name] for name in counted if len(values[name]) == 16]
-        row: Row = dict.fromkeys(HOSTS_SCHEMA)
+        row: HostRow = dict.fromkeys(HOSTS_SCHEMA)
         return row | {
             "t_ns": time.monotonic_ns(),
             "subject": host,

@@ -21,7 +21,7 @@ from whimbrel.system import netns
 from whimbrel.system.cgroups import Cgroup
 from whimbrel.system.clock import clock_id
 from whimbrel.system.deadline import Deadline, pause
-from whimbrel.system.places import close_store, home, make_private, need_to_see
+from whimbrel.system.folders import close_store, home, make_private, need_to_see
 from whimbrel.system.process import run
 
 # A record is a folder that says what the other things are for.

@@ -270,7 +270,7 @@ def test_a_guest_that_is_nowhere_is_not_called_moved(hosts: OwnHosts, monkeypatc
 
 
 def test_nothing_is_written_but_what_is_the_users(hosts: OwnHosts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("whimbrel.system.places.os.geteuid", lambda: 1000)
+    monkeypatch.setattr("whimbrel.system.folders.os.geteuid", lambda: 1000)
     move_own(asked())
     assert not (tmp_path / "home").exists()
     files = {str(path.relative_to(tmp_path / "state")) for path in (tmp_path / "state").rglob("*") if path.is_file()}
