@@ -7,7 +7,7 @@ from pathlib import Path
 
 from whimbrel.campaign import estimate_campaign_s
 from whimbrel.cli.live import observed
-from whimbrel.cli.showing import CampaignBar
+from whimbrel.cli.showing import show_campaign
 from whimbrel.cli.terminal import Steps
 from whimbrel.live.beside import Beside
 from whimbrel.moves.notes import Invocation
@@ -21,7 +21,7 @@ from whimbrel.watch.command import need_command
 
 
 def run_watched(
-    spec: CampaignSpec, plans: Sequence[Plan], path: Path, resumed: bool, command: str, seen: Beside | None
+    spec: CampaignSpec, plans: Sequence[Plan], path: Path, resumed: bool, command: str, seen: Beside | None, watch: bool
 ) -> CampaignFolder:
     """Makes the trials; returns their folder. UsageError, before anything is done, for a check that says what cannot be."""
     need_command(("sh",))
@@ -33,7 +33,7 @@ def run_watched(
         steps.skip(folder.made)
         try:
             with observed(seen) as bus:
-                bus.subscribe("terminal", CampaignBar(steps, len(plans)).observe, samples=False)
+                show_campaign(bus, steps, len(plans), watch)
                 # A trial is a trace of its own.
                 new_span = TraceParent.new if seen is not None and seen.makes_spans else None
                 WatchedCampaign(spec, plans, folder, invocation, bus, new_span).run()

@@ -11,6 +11,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from whimbrel.errors import UsageError
@@ -86,7 +87,7 @@ class WatchedCommand:
         folder = plan.keep_output_in
         name = turn.words if plan.several else "command"
         files = [folder / f"{name}.{end}" for end in ("stdout", "stderr")] if folder else []
-        self._kept = [_Kept(file, stream) for file, stream in zip(files, streams, strict=False)]
+        self._kept = [_Kept(file, stream, plan.show_output) for file, stream in zip(files, streams, strict=False)]
         stdout, stderr = [kept.writing for kept in self._kept] or streams
         command = plan.command_of(turn)
         if _before_raised is not None:
@@ -141,11 +142,12 @@ class _Kept:
     It is no pipe: whatever becomes of us, a command that moves something can go on to write.
     """
 
-    def __init__(self, file: Path, target: int) -> None:
+    def __init__(self, file: Path, target: int, show: Callable[[bytes], None] | None) -> None:
         with writing_to(file.parent):
             self.writing = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o666)
         self._reading = os.open(file, os.O_RDONLY)
         self._target = target
+        self._show = show if os.isatty(target) else None
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"pass on {file.name}", daemon=True)
         self._thread.start()
@@ -159,6 +161,9 @@ class _Kept:
         while data := os.read(self._reading, _READ_BYTES):
             # Nobody may read ours any more; the command need not know.
             with contextlib.suppress(OSError):
+                if self._show is not None:
+                    self._show(data)
+                    continue
                 while data:
                     data = data[os.write(self._target, data) :]
 
