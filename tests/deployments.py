@@ -20,6 +20,7 @@ from whimbrel.engines.libvirt import Connection
 from whimbrel.events import Bus
 from whimbrel.hosts.identity import GuestIdentity
 from whimbrel.lab.lab import Lab
+from whimbrel.migrate.driven import ask_to_abort
 from whimbrel.migrate.journal import History, read_history
 from whimbrel.migrate.recovery import Decision
 from whimbrel.migrate.verify import find_copies
@@ -45,6 +46,9 @@ class Deployed:
         moved = move(self.deployment, self.lab, to, migration, self.folder / str(self.moves), Invocation("test", None), Bus())
         self.ended.append(moved)
         return moved
+
+    def abort(self) -> str:
+        return ask_to_abort(self.deployment.name, self.deployment.journal_file, self.deployment.abort_file)
 
     def begin(self, to: HostName, technique: str | None = None, *sets: str) -> threading.Thread:
         """The same, beside us."""

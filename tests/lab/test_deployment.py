@@ -21,7 +21,6 @@ from tests.snapshot import snapshot
 from whimbrel.cli.lab import gc
 from whimbrel.deployment.bringing_up import bring_up, take_down
 from whimbrel.deployment.deployed import one_arm_of
-from whimbrel.deployment.moving import ask_to_abort
 from whimbrel.engines.guest_agent import GuestAgent
 from whimbrel.errors import UnsafeStateError, UsageError
 from whimbrel.guests.carrier import CONTAINER
@@ -90,7 +89,7 @@ def test_as_a_user_does_it(tmp_path: Path) -> None:
 def test_a_move_that_is_aborted_leaves_it_where_it_was(deployed: Deployed) -> None:
     moving = deployed.begin("b", None, SLOW)
     deployed.come_to("reserved")
-    assert ask_to_abort(deployed.deployment) == "aborted"
+    assert deployed.abort() == "aborted"
     moving.join(60)
     assert deployed.copies() == ["a"]
     assert deployed.move("b").error is None
@@ -132,7 +131,7 @@ def test_what_qemus_log_says_at_the_destination_is_evidence(deployed: Deployed) 
 def test_a_move_past_its_point_of_no_return_is_not_aborted(deployed: Deployed) -> None:
     moving = deployed.begin("b", "post-copy", "bandwidth=10 MiB/s")
     deployed.come_to("post-copy")
-    assert ask_to_abort(deployed.deployment) == "moved"
+    assert deployed.abort() == "moved"
     moving.join(60)
     assert deployed.copies() == ["b"]
 
@@ -141,7 +140,7 @@ def test_a_move_past_its_point_of_no_return_is_not_aborted(deployed: Deployed) -
 def test_a_cold_move_is_aborted_before_it_boots_there(deployed: Deployed) -> None:
     moving = deployed.begin("b", "cold")
     deployed.come_to("reserved")
-    assert ask_to_abort(deployed.deployment) == "aborted"
+    assert deployed.abort() == "aborted"
     moving.join(300)
     assert deployed.copies() == ["a"]
 
@@ -209,7 +208,7 @@ def test_after_whimbrel_was_killed_it_is_found_running_once(deployed: Deployed, 
     with pytest.raises(UsageError, match="was interrupted"):
         deployed.move("b")
     with pytest.raises(UsageError, match="nobody drives the move"):
-        ask_to_abort(deployed.deployment)
+        deployed.abort()
     where, steps = deployed.recover()
     # libvirt went on with it without us.
     assert steps == ["wait", "done"]

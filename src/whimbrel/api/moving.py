@@ -17,10 +17,10 @@ from whimbrel.deployment.predicting import overheads_from
 from whimbrel.deployment.profiling import Profiled
 from whimbrel.deployment.profiling import profile as profile_it
 from whimbrel.deployment.recovering import bring_back
-from whimbrel.deployment.standing import refuse_while_moved
 from whimbrel.errors import UsageError, WhimbrelError
 from whimbrel.events import Bus
 from whimbrel.hosts.site import Site
+from whimbrel.migrate.driven import refuse_while_driven
 from whimbrel.migrate.journal import DamagedJournalError
 from whimbrel.migrate.recovery import Decision
 from whimbrel.moves.notes import Invocation
@@ -93,7 +93,7 @@ def make_move(
 ) -> Move | None:
     """A move whose failure is in what is returned; ``command`` is how it was asked for. None when it was not to be moved."""
     need_root("a move")
-    refuse_while_moved(deployment)
+    refuse_while_driven(deployment.name, deployment.journal_file)
     invocation = Invocation(command=command, commit=commit())
     with held(deployment, guard) as site, _kept(out) as folder:
         migration = wish(site)
@@ -135,7 +135,7 @@ def recover(
     deployment = find(name)
     # One that cannot be read is seen to further in.
     with suppress(DamagedJournalError):
-        refuse_while_moved(deployment)
+        refuse_while_driven(deployment.name, deployment.journal_file)
     with held(deployment, guard) as site:
         for died in site.mend():
             mended(died)

@@ -25,7 +25,6 @@ from whimbrel.cli.own import (
     Peer,
     Persistent,
     UndefineSource,
-    abort_own,
     keeping,
     migrate_own,
     own_move,
@@ -36,11 +35,11 @@ from whimbrel.cli.showing import MoveShown, say_steps
 from whimbrel.cli.terminal import complain
 from whimbrel.cli.typed import as_typed
 from whimbrel.deployment.deployed import Deployment, find
-from whimbrel.deployment.moving import ask_to_abort
 from whimbrel.errors import MoveError, UnsafeStateError, UsageError
 from whimbrel.events import TRIAL_DONE, Bus
 from whimbrel.hosts.site import Site
 from whimbrel.live.beside import Beside, Wanted
+from whimbrel.migrate.driven import ask_to_abort
 from whimbrel.migrate.techniques import promises_of
 from whimbrel.own.moving import Asked
 from whimbrel.own.sides import sides_of
@@ -181,7 +180,8 @@ def abort(name: Deployed) -> int:
     own = own_move(name)
     if own is None:
         need_root("aborting a move")
-    ended = abort_own(own) if own is not None else ask_to_abort(find(name))
+    moved = own or find(name)
+    ended = ask_to_abort(name, moved.journal_file, moved.abort_file)
     if ended == "unsafe":
         raise UnsafeStateError(f"it is unclear where {name} runs", resolution=f"'whimbrel recover {name}'")
     if ended == "moved":

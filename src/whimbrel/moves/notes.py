@@ -105,12 +105,13 @@ class Notes:
     end: EndRecord | None = None
     guest_clock: GuestClockRecord | None = None
 
-    def keep(self, events: MigrationEvents, folder: Path, beside: Sequence[Event] = ()) -> None:
-        """What was heard of the move, with what others say of it, and its job's series."""
+    def keep(self, events: MigrationEvents, job: Path | None, beside: Sequence[Event] = ()) -> None:
+        """What was heard of the move, with what others say of it; its job's series is written into the file ``job``."""
         self.events = [*events.events, *beside]
         self.qemu_downtime_ms, self.qemu_ram = events.qemu_downtime_ms, events.qemu_ram
         self.parameters, self.capabilities = events.parameters, events.capabilities
-        events.write_job(folder / "job.parquet")
+        if job is not None:
+            events.write_job(job)
 
     def keep_ending(self, ending: Ending) -> None:
         """Notes how the move ended."""
@@ -155,8 +156,8 @@ class Notes:
             plan=plan,
             outcome=self.outcome(),
             events=self.events,
-            clock_before=_reading(self.clock_before),
-            clock_after=_reading(clock_after),
+            clock_before=reading_of(self.clock_before),
+            clock_after=reading_of(clock_after),
             host_clocks={"vantage": HostClock(clock_id=clock_id(), offset_ns=0, offset_error_ns=0), **self.clocks},
             unmeasured=self.unmeasured,
             end=self.end,
@@ -214,7 +215,8 @@ def count_reach(lines: Sequence[str], before: int, until_after_move: int) -> Rea
     return ReachCounts(**counts)
 
 
-def _reading(pair: ClockPair) -> ClockReading:
+def reading_of(pair: ClockPair) -> ClockReading:
+    """As it is kept in a record."""
     return ClockReading(realtime_ns=pair.realtime_ns, monotonic_ns=pair.monotonic_ns, error_ns=pair.error_ns)
 
 

@@ -98,7 +98,6 @@ class OwnMove(BaseModel):
             spec=self.spec,
             persist=self.keep_there,
             undefine_source=self.keep_there and self.persistent,
-            told_to_abort=self.abort_file.exists,
         )
 
 

@@ -12,8 +12,9 @@ from whimbrel.hosts.inside import Inside
 from whimbrel.hosts.site import Site
 from whimbrel.migrate.techniques import promises_of
 from whimbrel.moves.fresh import Start, fresh
+from whimbrel.moves.instrumented import InstrumentedMove
 from whimbrel.moves.instruments import play
-from whimbrel.moves.measured import Asked, MeasuredMove
+from whimbrel.moves.measured import Asked
 from whimbrel.moves.notes import Invocation
 from whimbrel.moves.reach import ReachCheck
 from whimbrel.moves.subject import Setting
@@ -59,7 +60,7 @@ class Trial:
         setting = Setting(site, spec, plan)
         self._setting = setting
         self._fresh = fresh(setting, state, keep_on_failure)
-        self._move = MeasuredMove(setting, self._fresh.names, folder, Asked(bus, _cure))
+        self._move = InstrumentedMove(setting, self._fresh.names, folder, Asked(bus, _cure))
 
     def run(self) -> TrialRecord:
         """Makes the trial. What failed, the move or its measurement, is in the record; only what stops us is raised."""

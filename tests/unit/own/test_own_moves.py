@@ -106,6 +106,16 @@ def test_a_move_that_could_not_be_watched_to_its_end_is_seen_to_all_the_same(
     assert "the move was not measured to its end" in caplog.text
 
 
+def test_a_host_whose_clock_cannot_be_read_leaves_the_blackout_unknown_and_nothing_else(
+    hosts: OwnHosts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hosts.two, "clock_stamps", lambda guest, tries: ([(1, 2)] * tries, []))
+    moved = move_own(asked())
+    assert (moved.ending.result, moved.ending.error) == ("moved", None)
+    assert (moved.figures.blackout_ms, moved.figures.libvirt_downtime_ms) == (None, 130)
+    assert (hosts.runs_on, hosts.notes) == (["two"], [])
+
+
 def test_one_that_nobody_kept_may_be_kept_there(hosts: OwnHosts) -> None:
     hosts.guest.kept = None
     move_own(asked(persistent=True))
