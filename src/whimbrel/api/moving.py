@@ -67,6 +67,11 @@ class Move:
         """The hosts on which it runs afterwards."""
         return self.record.outcome.runs_on
 
+    def _repr_html_(self) -> str:
+        from whimbrel.report.notebook import move_html
+
+        return move_html(self.record, self.figures)
+
 
 def migrate(
     name: str, to: HostName, technique: str | None, options: Mapping[str, object], out: Path | None, told: Told = nobody
