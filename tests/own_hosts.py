@@ -17,6 +17,8 @@ from whimbrel.engines.events import GuestEvent, qemu_event
 from whimbrel.engines.hypervisor import Abilities, HostMemory, MoveFigures, MoveOptions, Progress
 from whimbrel.engines.libvirt import Connection
 from whimbrel.errors import EngineError, NoGuestError, RefusedError
+from whimbrel.hosts.preflight.finding import Finding
+from whimbrel.own import moving
 
 FROM, TO = "qemu+ssh://one.example/system", "qemu+ssh://two.example/system"
 UUID = "5a1e7f4c-0000-4000-8000-000000000001"
@@ -186,7 +188,10 @@ class OwnHosts:
         self.one.peer, self.two.peer = self.two, self.one
         self.guest = OwnedGuest(host=self.one)
         self.one.guests[UUID] = self.guest
+        # What stands against a move, where all else is asked of a real libvirt.
+        self.against: list[Finding] = []
         monkeypatch.setattr(Connection, "open", {FROM: self.one, TO: self.two}.__getitem__)
+        monkeypatch.setattr(moving, "examine_guest", lambda guest, both, sides, spec: list(self.against))
 
     @property
     def runs_on(self) -> list[str]:

@@ -86,7 +86,10 @@ class Shop:
     def move(self, source: str, destination: str, *more: str) -> dict[str, object]:
         done = self.whimbrel("migrate", "shop", "--from", self.uri(source), "--to", self.uri(destination), "--json", *more)
         assert done.returncode == 0, done.stderr
-        assert done.stderr == "whimbrel: moving shop to host destination\n"
+        assert done.stderr == (
+            "whimbrel: not seen: disk-unseen, link-unseen, way-unseen ('whimbrel preflight' says more)\n"
+            "whimbrel: moving shop to host destination\n"
+        )
         found: dict[str, object] = json.loads(done.stdout)
         return found
 

@@ -87,6 +87,10 @@ def migrate(
     peer: Peer = None,
     address: Address = None,
     take_over: Annotated[bool, typer.Option("--take-over", help="With --from: though somebody who has crashed has it.")] = False,
+    force: Annotated[
+        bool,
+        typer.Option("--force", help="With --from: though 'preflight' says that it fails; not where two copies could run."),
+    ] = False,
 ) -> int:
     """Moves a deployed service to another host, or any guest between two libvirts (--from), and says what the move took.
 
@@ -100,9 +104,9 @@ def migrate(
         kept = keeping(persistent, undefine_source)
         with beside(wanted(live, metrics, metrics_file, spans), f"move of {name}") as seen, observed(seen) as bus:
             _show(bus, watch)
-            return migrate_own(Asked(name, source, destination, spec, kept, take_over, bus), as_json)
-    if (persistent, undefine_source, peer, address, take_over) != (None, None, None, None, False):
-        raise UsageError("--persistent, --undefine-source, --peer, --address and --take-over go with --from")
+            return migrate_own(Asked(name, source, destination, spec, kept, take_over, force, bus), as_json)
+    if (persistent, undefine_source, peer, address, take_over, force) != (None, None, None, None, False, False):
+        raise UsageError("--persistent, --undefine-source, --peer, --address, --take-over and --force go with --from")
     need_root("a move")
     deployment = find(name)
     wish = _wish(goal, max_gap, dry_run, technique, set_)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
@@ -74,7 +75,8 @@ def _tell(moved: OwnMoved, as_json: bool) -> None:
             "technique": moved.move.spec.technique, **{key: getattr(figures, key) for key in _FIGURES},
             "blackout_error_ms": figures.blackout_error_ms,
             "phases": {phase.name: phase.length_s for phase in figures.phases},
-            "description_changed": moved.changed, "known_failure": ending.known,
+            "description_changed": moved.changed, "findings": [asdict(each) for each in moved.found],
+            "known_failure": ending.known,
             "error": str(ending.error) if ending.error is not None else None,
         }  # fmt: skip
         print(json.dumps(content, indent=1))

@@ -13,6 +13,7 @@ from whimbrel.errors import EngineError, InstrumentError, UsageError, WhimbrelEr
 from whimbrel.events import Bus
 from whimbrel.guests.ends import EndWatch
 from whimbrel.hosts.one_host import refuse_one_host
+from whimbrel.hosts.preflight.finding import Finding
 from whimbrel.migrate.carry_out import Ending, carry_out
 from whimbrel.migrate.driven import refuse_while_driven
 from whimbrel.migrate.journal import WrittenJournal, note_end, note_left
@@ -24,6 +25,8 @@ from whimbrel.observe.migration_events import MigrationEvents
 from whimbrel.own.claim import claim, give_back
 from whimbrel.own.figures import OwnFigures, figures_from
 from whimbrel.own.guest import describe, difference, find_guest, guest_to_move
+from whimbrel.own.preflight.examine import examine_guest
+from whimbrel.own.preflight.gate import in_words, refuse_blocked
 from whimbrel.own.standing import OwnMove, Side, find_move, is_open
 from whimbrel.records.trial import ClockReading, HostClock
 from whimbrel.spec.migration import MigrationSpec
@@ -37,7 +40,8 @@ class Asked:
     """What is to be done with a guest.
 
     ``persistent`` None: the destination keeps its description if the source does. ``take_over``: also where somebody who has
-    crashed has claimed it. How it goes is published on ``bus``.
+    crashed has claimed it. ``force``: also past what blocks it, unless two copies could run, or data be lost. How it goes is
+    published on ``bus``.
     """
 
     name: str
@@ -46,21 +50,29 @@ class Asked:
     spec: MigrationSpec
     persistent: bool | None = None
     take_over: bool = False
+    force: bool = False
     bus: Bus = field(default_factory=Bus)
 
 
 @dataclass(frozen=True)
 class OwnMoved:
-    """How it ended; ``changed`` are the lines by which the description differs that a host keeps of it, before and after."""
+    """How it ended; ``changed`` are the lines by which the description differs that a host keeps of it, before and after.
+
+    ``found`` is what stood against it before it began.
+    """
 
     move: OwnMove
     ending: Ending
     figures: OwnFigures
+    found: list[Finding] = field(default_factory=list)
     changed: list[str] = field(default_factory=list)
 
 
 def move_own(asked: Asked) -> OwnMoved:
-    """Moves it. UsageError, and nothing done, where it cannot be; how a move that failed ended is in what is returned."""
+    """Moves it; how a move that failed ended is in what is returned.
+
+    UsageError, and nothing done, where it cannot be; CapabilityError where something that was seen beforehand blocks it.
+    """
     _refuse_what_does_not_go(asked.spec)
     source, destination = asked.source.host, asked.destination.host
     refuse_one_host(source, destination)
@@ -70,29 +82,38 @@ def move_own(asked: Asked) -> OwnMoved:
         _refuse_unfinished(asked.name, found)
         _refuse_where_it_is(there, found, asked)
         guest = guest_to_move(here, asked.name)
-        known = describe(guest)
-        keep_there = known.persistent if asked.persistent is None else asked.persistent
-        if known.autostart and not keep_there:
-            raise UsageError(
-                f"host {asked.source.name} would keep {asked.name} and start it with itself: a second copy of a guest that runs",
-                resolution=f"leave out --transient, or 'virsh autostart --disable {asked.name}' first; nothing was moved",
-            )
-        move = OwnMove(
-            guest=known.identity, source=asked.source, destination=asked.destination, memory_bytes=known.memory_bytes,
-            persistent=known.persistent, keep_there=keep_there, autostart=known.autostart, description=known.description,
-            definition=known.definition, spec=asked.spec, token=uuid.uuid4().hex,
-        )  # fmt: skip
+        move = _move_of(guest, asked)
+        against = examine_guest(guest, (here, there), (asked.source, asked.destination), asked.spec)
+        refuse_blocked(asked.name, against, asked.force)
+        for words in in_words(against):
+            asked.bus.note(words)
         move.write()
         move.abort_file.unlink(missing_ok=True)
         try:
             claim(guest, move.token, asked.take_over)
-            return _Attempt(move, asked).make()
+            return replace(_Attempt(move, asked).make(), found=against)
         except BaseException:
             # Nothing was moved, or nobody knows; then its journal says so.
             if not is_open(move):
                 with suppress(EngineError):
                     give_back(guest, move.token)
             raise
+
+
+def _move_of(guest: Guest, asked: Asked) -> OwnMove:
+    """What is to be done with it. UsageError where it would be started twice one day."""
+    known = describe(guest)
+    keep_there = known.persistent if asked.persistent is None else asked.persistent
+    if known.autostart and not keep_there:
+        raise UsageError(
+            f"host {asked.source.name} would keep {asked.name} and start it with itself: a second copy of a guest that runs",
+            resolution=f"leave out --transient, or 'virsh autostart --disable {asked.name}' first; nothing was moved",
+        )
+    return OwnMove(
+        guest=known.identity, source=asked.source, destination=asked.destination, memory_bytes=known.memory_bytes,
+        persistent=known.persistent, keep_there=keep_there, autostart=known.autostart, description=known.description,
+        definition=known.definition, spec=asked.spec, token=uuid.uuid4().hex,
+    )  # fmt: skip
 
 
 def _refuse_what_does_not_go(spec: MigrationSpec) -> None:
@@ -164,7 +185,7 @@ class _Attempt:
             events.qemu_downtime_ms,
         )  # fmt: skip
         changed = [] if ending.result == "unsafe" else settle(move, ending.runs_on[0])
-        return OwnMoved(move, ending, figures, changed)
+        return OwnMoved(move, ending, figures, changed=changed)
 
     def _carry_out(self, events: MigrationEvents) -> Ending:
         move, request = self._move, self._request
