@@ -118,7 +118,9 @@ class OwnedGuest(FakeDomain):
         self.host.say(self, "STOP")
         before = there.guests.get(self.uuid)
         kept = self.kept or DEFINITION if options.persist else before.kept if before is not None else None
-        there.guests[self.uuid] = OwnedGuest(host=there, kept=kept, notes=dict(self.notes), uuid=self.uuid)
+        there.guests[self.uuid] = OwnedGuest(
+            host=there, kept=kept, notes=dict(self.notes), uuid=self.uuid, meanwhile=self.meanwhile
+        )
         there.say(self, "RESUME")
         self.runs, self.job, self.notes = False, None, {}
         if options.undefine_source or self.kept is None:
@@ -191,6 +193,8 @@ class OwnHosts:
         # What stands against a move, where all else is asked of a real libvirt.
         self.against: list[Finding] = []
         monkeypatch.setattr(Connection, "open", {FROM: self.one, TO: self.two}.__getitem__)
+        # Hosts that only these know have no libvirt to be sampled by another process.
+        monkeypatch.setattr(moving, "_sampled", lambda asked: [])
         monkeypatch.setattr(moving, "examine_guest", lambda guest, both, sides, spec: list(self.against))
 
     @property

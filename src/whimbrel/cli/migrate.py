@@ -19,11 +19,13 @@ from whimbrel.cli.interrupts import Interrupts
 from whimbrel.cli.live import Live, Metrics, MetricsFile, SpansTo, beside, observed, wanted
 from whimbrel.cli.own import (
     Address,
+    CheckUrls,
     From,
     Peer,
     Persistent,
     UndefineSource,
     abort_own,
+    checks_of,
     keeping,
     migrate_own,
     own_move,
@@ -87,6 +89,7 @@ def migrate(
     peer: Peer = None,
     address: Address = None,
     take_over: Annotated[bool, typer.Option("--take-over", help="With --from: though somebody who has crashed has it.")] = False,
+    check: CheckUrls = None,
     force: Annotated[
         bool,
         typer.Option("--force", help="With --from: though 'preflight' says that it fails; not where two copies could run."),
@@ -97,16 +100,18 @@ def migrate(
     Ctrl-C aborts the move, and the guest stays.
     """
     if from_ is not None:
-        if any((goal, max_gap, learn, set_clock, dry_run, out)):
-            raise UsageError("--goal, --max-gap, --learn, --dry-run, --set-clock and --out are for deployed services so far")
+        if any((goal, max_gap, learn, set_clock, dry_run)):
+            raise UsageError("--goal, --max-gap, --learn, --dry-run and --set-clock are for deployed services so far")
         spec = migration_with(MigrationSpec(), technique, set_ or [])
         source, destination = sides_of(from_, to, peer, address)
         kept = keeping(persistent, undefine_source)
         with beside(wanted(live, metrics, metrics_file, spans), f"move of {name}") as seen, observed(seen) as bus:
             _show(bus, watch)
-            return migrate_own(Asked(name, source, destination, spec, kept, take_over, force, bus), as_json)
-    if (persistent, undefine_source, peer, address, take_over, force) != (None, None, None, None, False, False):
-        raise UsageError("--persistent, --undefine-source, --peer, --address, --take-over and --force go with --from")
+            checks = checks_of(check)
+            asked = Asked(name, source, destination, spec, kept, take_over, force, checks, out, as_typed(), bus=bus)
+            return migrate_own(asked, as_json, seen)
+    if (persistent, undefine_source, peer, address, take_over, force, check) != (None, None, None, None, False, False, None):
+        raise UsageError("--persistent, --undefine-source, --peer, --address, --take-over, --force and --check go with --from")
     need_root("a move")
     deployment = find(name)
     wish = _wish(goal, max_gap, dry_run, technique, set_)

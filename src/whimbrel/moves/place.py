@@ -31,11 +31,16 @@ def workplace(ledger: Ledger, order: int) -> Iterator[Path]:
 
 
 def ledger_for(spec: CampaignSpec) -> Ledger:
-    """The ledger of the place; UsageError where there is none, as the service is only watched."""
+    """The ledger of the place; UsageError where there is none, as what moves runs already, wherever that is."""
     if spec.watched:
         raise UsageError(
             "the file's service runs wherever somebody else runs it ('hosts: none'): there is no place of ours to put it",
             resolution="'whimbrel run FILE' watches it while commands move it",
+        )
+    if spec.own:
+        raise UsageError(
+            f"the file moves {spec.guest.domain}, a guest of your own, which runs already",
+            resolution="'whimbrel run FILE' moves it there and back; 'whimbrel migrate --from --to' moves it once",
         )
     return hosts_ledger(spec.hosts.name) if spec.hosts is not None else ledger_of(spec.lab.name)
 

@@ -2,37 +2,37 @@
 
 from __future__ import annotations
 
-import logging
 import uuid
-from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
 
-from whimbrel.analysis.phases import between, phase_reached
+from whimbrel.analysis.answers import CheckFigures
+from whimbrel.analysis.figures import TrialFigures, figures_of
+from whimbrel.analysis.watched import named_figures
+from whimbrel.engines.guest_addresses import addresses_of
 from whimbrel.engines.hypervisor import Guest, Hypervisor
-from whimbrel.errors import EngineError, InstrumentError, UsageError, WhimbrelError
+from whimbrel.errors import EngineError, UsageError
 from whimbrel.events import Bus
-from whimbrel.guests.ends import EndWatch
 from whimbrel.hosts.one_host import refuse_one_host
 from whimbrel.hosts.preflight.finding import Finding
-from whimbrel.migrate.carry_out import Ending, carry_out
+from whimbrel.migrate.carry_out import Ending
 from whimbrel.migrate.driven import refuse_while_driven
-from whimbrel.migrate.journal import WrittenJournal, note_end, note_left
-from whimbrel.migrate.technique import MoveRequest
-from whimbrel.migrate.techniques import technique_of
-from whimbrel.migrate.verify import exactly_one
-from whimbrel.observe.host_clock import clock_of
-from whimbrel.observe.migration_events import MigrationEvents
+from whimbrel.moves.notes import Origin
+from whimbrel.own.attempt import Attempt
 from whimbrel.own.claim import claim, give_back
-from whimbrel.own.figures import OwnFigures, figures_from
-from whimbrel.own.guest import describe, difference, find_guest, guest_to_move
+from whimbrel.own.guest import describe, find_guest, guest_to_move
 from whimbrel.own.preflight.examine import examine_guest
 from whimbrel.own.preflight.gate import in_words, refuse_blocked
+from whimbrel.own.record import Kept, plan_of, spec_of
 from whimbrel.own.standing import OwnMove, Side, find_move, is_open
-from whimbrel.records.trial import ClockReading, HostClock
+from whimbrel.own.watching import NO_CHECKS, Checks, Watch
+from whimbrel.records.store import CampaignFolder, StoredTrial, forget_unmade
+from whimbrel.records.trial import TrialRecord
 from whimbrel.spec.migration import MigrationSpec
-from whimbrel.system.clock import ClockPair, read_pair
-
-log = logging.getLogger(__name__)
+from whimbrel.system.provenance import commit
+from whimbrel.system.scratch import scratch_folder
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,10 @@ class Asked:
     """What is to be done with a guest.
 
     ``persistent`` None: the destination keeps its description if the source does. ``take_over``: also where somebody who has
-    crashed has claimed it. ``force``: also past what blocks it, unless two copies could run, or data be lost. How it goes is
-    published on ``bus``.
+    crashed has claimed it. ``force``: also past what blocks it, unless two copies could run, or data be lost.
+    ``checks`` are asked meanwhile; None: echo to the addresses that libvirt knows of it. ``out`` keeps the record in that folder,
+    with samples of the hosts; ``command`` is how it was asked for. ``kept`` is where the record belongs instead, as a trial.
+    How it goes is published on ``bus``.
     """
 
     name: str
@@ -51,6 +53,10 @@ class Asked:
     persistent: bool | None = None
     take_over: bool = False
     force: bool = False
+    checks: Checks | None = NO_CHECKS
+    out: Path | None = None
+    command: str = ""
+    kept: Kept | None = None
     bus: Bus = field(default_factory=Bus)
 
 
@@ -58,14 +64,16 @@ class Asked:
 class OwnMoved:
     """How it ended; ``changed`` are the lines by which the description differs that a host keeps of it, before and after.
 
-    ``found`` is what stood against it before it began.
+    ``found`` is what stood against it before it began, ``checks`` what each check saw of it by its name.
     """
 
     move: OwnMove
     ending: Ending
-    figures: OwnFigures
-    found: list[Finding] = field(default_factory=list)
-    changed: list[str] = field(default_factory=list)
+    record: TrialRecord
+    figures: TrialFigures
+    checks: dict[str, CheckFigures]
+    found: list[Finding]
+    changed: list[str]
 
 
 def move_own(asked: Asked) -> OwnMoved:
@@ -87,17 +95,70 @@ def move_own(asked: Asked) -> OwnMoved:
         refuse_blocked(asked.name, against, asked.force)
         for words in in_words(against):
             asked.bus.note(words)
-        move.write()
-        move.abort_file.unlink(missing_ok=True)
-        try:
-            claim(guest, move.token, asked.take_over)
-            return replace(_Attempt(move, asked).make(), found=against)
-        except BaseException:
-            # Nothing was moved, or nobody knows; then its journal says so.
-            if not is_open(move):
-                with suppress(EngineError):
-                    give_back(guest, move.token)
-            raise
+        with scratch_folder() as place, _kept(move, asked) as kept:
+            with Watch(_checks_of(guest, asked), _sampled(asked), place, asked.bus) as watch:
+                attempt = Attempt(move, _versions((asked.source, here), (asked.destination, there)), place, watch, asked.bus)
+                _make(attempt, guest, move, asked.take_over)
+            assert attempt.ending is not None
+            record = attempt.record(kept)
+            stored = kept.folder.commit(place, record) if kept.folder is not None else StoredTrial(place, record)
+            checks = named_figures(record, stored.series("checks"))
+            return OwnMoved(move, attempt.ending, record, figures_of(stored), checks, against, attempt.changed)
+
+
+def _make(attempt: Attempt, guest: Guest, move: OwnMove, take_over: bool) -> None:
+    """Under a claim that is given back whatever comes."""
+    move.write()
+    move.abort_file.unlink(missing_ok=True)
+    try:
+        claim(guest, move.token, take_over)
+        attempt.make()
+    except BaseException:
+        # Nothing was moved, or nobody knows; then its journal says so.
+        if not is_open(move):
+            with suppress(EngineError):
+                give_back(guest, move.token)
+        raise
+
+
+@contextmanager
+def _kept(move: OwnMove, asked: Asked) -> Iterator[Kept]:
+    """Where its record belongs; by itself it is a campaign of this one move. UsageError when its folder holds results already.
+
+    A folder in which nothing came to lie is removed again.
+    """
+    if asked.kept is not None:
+        yield asked.kept
+        return
+    spec = spec_of(move, asked.checks or NO_CHECKS)
+    plan = plan_of(spec, move.source.name, move.destination.name)
+    ours = asked.out is not None and not asked.out.exists()
+    folder = CampaignFolder.create(asked.out.absolute(), spec, asked.command, [plan]) if asked.out is not None else None
+    try:
+        yield Kept(spec, plan, Origin(command=asked.command, commit=commit()), folder)
+    finally:
+        if ours and asked.out is not None:
+            forget_unmade(asked.out)
+
+
+def _versions(*sides: tuple[Side, Hypervisor]) -> dict[str, str]:
+    return {f"{program} of {side.name}": version for side, host in sides for program, version in host.versions().items()}
+
+
+def _checks_of(guest: Guest, asked: Asked) -> Checks:
+    """What was asked for; else echo to where libvirt knows that the guest is, as far as it answers."""
+    if asked.checks is not None:
+        return asked.checks
+    return Checks(tuple(map(_echo, addresses_of(guest))), given=False)
+
+
+def _echo(address: str) -> str:
+    return f"icmp:[{address}]#{address},rate=100" if ":" in address else f"icmp:{address}#{address},rate=100"
+
+
+def _sampled(asked: Asked) -> list[Side]:
+    """The hosts, where somebody looks at what they do; a sample is some work for their libvirt."""
+    return [asked.source, asked.destination] if (asked.out or asked.kept) is not None or asked.bus.wants_samples else []
 
 
 def _move_of(guest: Guest, asked: Asked) -> OwnMove:
@@ -150,128 +211,3 @@ def _refuse_unfinished(name: str, here: Guest | None) -> None:
     refuse_while_driven(name, before.journal_file)
     if is_open(before):
         raise UsageError(f"an earlier move of {name} was interrupted", resolution=f"'whimbrel recover {name}'; nothing was moved")
-
-
-class _Attempt:
-    """One move, from the call to its end."""
-
-    def __init__(self, move: OwnMove, asked: Asked) -> None:
-        self._move = move
-        self._asked = asked
-        self._request = move.request()
-        self._clocks: dict[str, HostClock] = {}
-        hosts = [self._request.source, self._request.destination]
-        self._ends = EndWatch([move.guest.name], hosts, {move.guest.name: move.source.name})
-
-    def make(self) -> OwnMoved:
-        """What came of it."""
-        move, request = self._move, self._request
-        before = read_pair()
-        self._read_clock(move.source)
-        ending: Ending | None = None
-        events = MigrationEvents((move.guest, move.guest), request.source, request.destination, self._asked.bus)
-        try:
-            with self._ends, events:
-                ending = self._carry_out(events)
-        except InstrumentError as failed:
-            # How it ended is known, and matters more.
-            if ending is None:
-                raise
-            log.warning("the move was not measured to its end: %s", failed)
-        if ending.result == "moved":
-            self._read_clock(move.destination)
-        figures = figures_from(
-            events.events, between(_reading(before), _reading(read_pair())), self._clocks, events.way, ending.report,
-            events.qemu_downtime_ms,
-        )  # fmt: skip
-        changed = [] if ending.result == "unsafe" else settle(move, ending.runs_on[0])
-        return OwnMoved(move, ending, figures, changed=changed)
-
-    def _carry_out(self, events: MigrationEvents) -> Ending:
-        move, request = self._move, self._request
-        journal = WrittenJournal(move.journal_file, events)
-        journal.begin(move.source.name, move.destination.name, move.spec)
-        self._asked.bus.step(f"moving {move.guest} to host {move.destination.name}")
-        try:
-            ending = carry_out(
-                technique_of(move.spec), replace(request, ended=self._ends.told), journal,
-                lambda: phase_reached(self._ends.before(events.events), *events.way),
-            )  # fmt: skip
-        except KeyboardInterrupt:
-            self._say_where_it_stays(request)
-            raise
-        except UsageError:
-            note_end(move.journal_file, "failed")
-            raise
-        if ending.result == "unsafe":
-            note_left(move.journal_file)
-        else:
-            note_end(move.journal_file, ending.result)
-        return ending
-
-    def _say_where_it_stays(self, request: MoveRequest) -> None:
-        """The technique has aborted the move, or seen it out, before it let us go."""
-        move = self._move
-        where = exactly_one(move.guest, request.places)
-        settle(move, where)
-        note_end(move.journal_file, "moved" if where == move.destination.name else "aborted")
-        self._asked.bus.step(f"interrupted: {move.guest} runs on host {where}")
-
-    def _read_clock(self, side: Side) -> None:
-        """A host whose clock cannot be read makes the blackout unknown, and nothing else."""
-        with suppress(WhimbrelError):
-            self._clocks[side.name] = clock_of(side.host, self._move.guest)
-
-
-def settle(move: OwnMove, where: str) -> list[str]:
-    """Once it runs on one host alone: gives the claim back, and has it kept as it was, on one side only.
-
-    The lines by which what is kept of it differs from before. What cannot be done is logged: the guest runs, which matters more.
-    """
-    side = move.destination if where == move.destination.name else move.source
-    try:
-        _give_back_where_it_is(move, side)
-        if not move.persistent and not (where == move.destination.name and move.keep_there):
-            return []
-        if where == move.destination.name and move.keep_there:
-            _forget_at_the_source(move)
-        keeper = side if where == move.source.name or move.keep_there else move.source
-        return _see_to_what_is_kept(move, keeper)
-    except EngineError as error:
-        log.warning("%s runs on host %s, but what is kept of it was not seen to: %s", move.guest, where, error)
-        return []
-
-
-def _give_back_where_it_is(move: OwnMove, side: Side) -> None:
-    with side.host.hypervisor() as host:
-        guest = host.find(move.guest.uuid)
-        if guest is not None and guest.active:
-            give_back(guest, move.token)
-
-
-def _forget_at_the_source(move: OwnMove) -> None:
-    """libvirt has done so by itself, unless it ended in the middle. Only once the destination keeps it, and runs it."""
-    with move.destination.host.hypervisor() as there:
-        arrived = there.find(move.guest.uuid)
-        if arrived is None or not arrived.persistent or not arrived.executing:
-            return
-    with move.source.host.hypervisor() as here:
-        left = here.find(move.guest.uuid)
-        if left is not None and not left.active:
-            left.undefine()
-
-
-def _see_to_what_is_kept(move: OwnMove, keeper: Side) -> list[str]:
-    with keeper.host.hypervisor() as host:
-        guest = host.find(move.guest.uuid)
-        if guest is None or not guest.persistent:
-            log.warning("host %s does not keep the description of %s: it is gone when the guest is off", keeper.name, move.guest)
-            return []
-        if move.autostart and not guest.autostart:
-            guest.set_autostart(True)
-        # Of one that was not kept there is nothing to compare with.
-        return difference(move.definition, guest.definition) if move.persistent else []
-
-
-def _reading(pair: ClockPair) -> ClockReading:
-    return ClockReading(realtime_ns=pair.realtime_ns, monotonic_ns=pair.monotonic_ns, error_ns=pair.error_ns)
