@@ -89,7 +89,7 @@ class Shop:
         assert done.returncode == 0, done.stderr
         assert done.stderr == (
             "whimbrel: not seen: disk-unseen, link-unseen, way-unseen ('whimbrel preflight' says more)\n"
-            "whimbrel: moving shop to host destination\n"
+            "whimbrel: moving to host destination\n"
         )
         found: dict[str, object] = json.loads(done.stdout)
         return found

@@ -11,15 +11,13 @@ from typing import Annotated
 import typer
 
 from whimbrel.analysis.answers import CheckFigures
-from whimbrel.api.running import tell_figures, write_report
+from whimbrel.api.running import write_report
 from whimbrel.checks.url import parse_check
 from whimbrel.cli.interrupts import Interrupts
 from whimbrel.cli.terminal import complain
 from whimbrel.deployment.deployed import folder_of
 from whimbrel.errors import UnsafeStateError, UsageError
-from whimbrel.events import TRIAL_DONE
 from whimbrel.live.beside import Beside
-from whimbrel.migrate.driven import ask_to_abort
 from whimbrel.own.moving import Asked, OwnMoved, move_own
 from whimbrel.own.recovering import bring_back_own
 from whimbrel.own.standing import OwnMove, find_move, is_open
@@ -86,8 +84,6 @@ def migrate_own(asked: Asked, as_json: bool, seen: Beside | None) -> int:
     """Moves it and says what that took; a page that follows it ends in its report."""
     with Interrupts(None, "aborting the move"):
         moved = move_own(asked)
-    tell_figures(asked.bus, moved.figures)
-    asked.bus.tell(TRIAL_DONE, order=1, arm=asked.name, **moved.record.outcome.told)
     page = None
     if asked.out is not None:
         write_report(CampaignFolder.open(asked.out), figures=False)
@@ -155,11 +151,6 @@ def own_move(name: str) -> OwnMove | None:
     found = find_move(name)
     deployed = os.geteuid() == 0 and folder_of(name).exists()
     return found if found is not None and (is_open(found) or not deployed) else None
-
-
-def abort_own(move: OwnMove) -> str:
-    """Asks for it, and waits for the end of the move: how it ended."""
-    return ask_to_abort(move.guest.name, move.journal_file, move.abort_file)
 
 
 def recover_own(move: OwnMove, boot_anew: bool) -> None:

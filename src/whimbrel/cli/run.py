@@ -15,7 +15,7 @@ from whimbrel.campaign import estimate_campaign_s, estimate_profiles_s, estimate
 from whimbrel.cli.interrupts import Interrupts
 from whimbrel.cli.live import Live, Metrics, MetricsFile, SpansTo, beside, observed, wanted
 from whimbrel.cli.run_elsewhere import run_own, run_watched
-from whimbrel.cli.showing import CampaignBar
+from whimbrel.cli.showing import show_campaign
 from whimbrel.cli.terminal import Steps, complain, print_table
 from whimbrel.cli.typed import as_typed, called
 from whimbrel.errors import UsageError, interrupted
@@ -52,6 +52,9 @@ def run(
         typer.Option("--keep-on-failure", help="Stop at the first failure and leave lab and guest as they are."),
     ] = False,
     take_over: Annotated[bool, typer.Option("--take-over", help=TAKE_OVER)] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Show how each move goes, beneath the bar on a terminal, as lines elsewhere.")
+    ] = False,
     live: Live = None,
     metrics: Metrics = None,
     metrics_file: MetricsFile = None,
@@ -82,22 +85,21 @@ def run(
     campaigning = Campaigning(spec, plans, folder.absolute(), as_typed(), resume is not None, keep_on_failure, take_over)
     with beside(wanted(live, metrics, metrics_file, spans), spec.name) as seen:
         if spec.runs_already:
-            run_it = run_own if spec.own else run_watched
-            with _saying_how_to_go_on(folder.absolute()):
-                made = run_it(spec, plans, folder.absolute(), resume is not None, as_typed(), seen)
+            with _saying_how_to_go_on(campaigning.folder):
+                made = (run_own if spec.own else run_watched)(campaigning, seen, watch)
             report = write_report(made, figures=True)
         else:
-            report = _made(campaigning, seen)
+            report = _made(campaigning, seen, watch)
         if seen is not None:
             seen.report = campaigning.folder / PAGE
     return _tell(report, folder.absolute(), junit, as_json)
 
 
-def _made(wanted: Campaigning, seen: Beside | None) -> Report:
+def _made(wanted: Campaigning, seen: Beside | None, watch: bool) -> Report:
     """Makes the campaign, with a bar."""
     steps = Steps(len(wanted.plans), estimate_campaign_s(wanted.spec, wanted.plans) / len(wanted.plans))
     with _saying_how_to_go_on(wanted.folder), steps, observed(seen) as bus:
-        bus.subscribe("terminal", CampaignBar(steps, len(wanted.plans)).observe, samples=False)
+        show_campaign(bus, steps, len(wanted.plans), watch)
         return make_campaign(wanted, bus, Interrupts)
 
 

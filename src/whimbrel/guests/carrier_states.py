@@ -142,7 +142,7 @@ class CarrierStates:
         return f"state-{vm.name}-{role}-{boot}-{content_hash(content)}", content
 
     def _plan(self, vm: GuestIdentity) -> DomainPlan:
-        return the_guest.plan_domain(self._site, vm, self._guest, self.accelerator, self._base, self._film)
+        return the_guest.plan_vm(self._site, vm, self._guest, self.accelerator, self._base, self._film)
 
     def pair(self, source: HostName, destination: HostName, boot: int) -> CarrierPair:
         """From what a move between these hosts starts."""
@@ -153,7 +153,7 @@ class CarrierStates:
         store = self._site.files.store
         payload = store.container_payload(image_of(self._service))
         name, content = self._disk_content()
-        plan = the_guest.plan_domain(self._site, self._site.guest, self._guest, self.accelerator, self._base, self._film, payload)
+        plan = the_guest.plan_vm(self._site, self._site.guest, self._guest, self.accelerator, self._base, self._film, payload)
         return store.ensure_named(
             name, content, "the carriers' disk (boots once to unpack the container)",
             lambda out, _: make_disk(self._site, self._site.guest, plan, self._base / "disk.raw", out, carrier.unpack),

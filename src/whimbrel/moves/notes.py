@@ -47,10 +47,10 @@ _NO_PART: dict[str, str | None] = dict.fromkeys(
 
 
 @dataclass(frozen=True)
-class Origin:
-    """Where a campaign comes from: the command that began it, the commit it ran from, and the hash of what it is to show.
+class Invocation:
+    """How a campaign was begun: by which command, from which commit, and with which hash of what it is to show.
 
-    Read once, at its start.
+    It is read once, at the start.
     """
 
     command: str
@@ -72,6 +72,15 @@ class Started(Protocol):
     @property
     def versions(self) -> dict[str, str]:
         """The versions of what runs in it."""
+
+
+@dataclass(frozen=True)
+class Ground:
+    """What a record says of where a move happened, as far as that is ours."""
+
+    images: list[str] = field(default_factory=list)
+    cpu_placement: dict[str, list[int]] = field(default_factory=dict)
+    cpu_split: str | None = None
 
 
 @dataclass
@@ -105,12 +114,13 @@ class Notes:
     end: EndRecord | None = None
     guest_clock: GuestClockRecord | None = None
 
-    def keep(self, events: MigrationEvents, workplace: Path, beside: Sequence[Event] = ()) -> None:
-        """What was heard of the move, with what others say of it, and its job's series."""
+    def keep(self, events: MigrationEvents, job: Path | None, beside: Sequence[Event] = ()) -> None:
+        """What was heard of the move, with what others say of it; its job's series is written into the file ``job``."""
         self.events = [*events.events, *beside]
         self.qemu_downtime_ms, self.qemu_ram = events.qemu_downtime_ms, events.qemu_ram
         self.parameters, self.capabilities = events.parameters, events.capabilities
-        events.write_job(workplace / "job.parquet")
+        if job is not None:
+            events.write_job(job)
 
     def keep_ending(self, ending: Ending) -> None:
         """Notes how the move ended."""
@@ -146,7 +156,7 @@ class Notes:
         )
 
     def record(
-        self, spec: CampaignSpec, plan: Plan, state: Started, site: Site, origin: Origin, clock_after: ClockPair
+        self, spec: CampaignSpec, plan: Plan, state: Started, ground: Ground, invocation: Invocation, clock_after: ClockPair
     ) -> TrialRecord:
         """The record of the trial, from what was noted."""
         return TrialRecord(
@@ -155,8 +165,8 @@ class Notes:
             plan=plan,
             outcome=self.outcome(),
             events=self.events,
-            clock_before=_reading(self.clock_before),
-            clock_after=_reading(clock_after),
+            clock_before=reading_of(self.clock_before),
+            clock_after=reading_of(clock_after),
             host_clocks={"vantage": HostClock(clock_id=clock_id(), offset_ns=0, offset_error_ns=0), **self.clocks},
             unmeasured=self.unmeasured,
             end=self.end,
@@ -169,29 +179,34 @@ class Notes:
             witness=self.witness,
             prediction=self.prediction,
             restored_in_s=self.restored_in_s,
-            registration=origin.registration,
-            provenance=self._provenance(spec, plan, state, site, origin),
+            registration=invocation.registration,
+            provenance=self._provenance(state, ground, invocation),
         )
 
-    def _provenance(self, spec: CampaignSpec, plan: Plan, state: Started, site: Site, origin: Origin) -> Provenance:
+    def _provenance(self, state: Started, ground: Ground, invocation: Invocation) -> Provenance:
         here = machine()
         return Provenance(
             whimbrel=__version__,
-            commit=origin.commit,
-            command=origin.command,
+            commit=invocation.commit,
+            command=invocation.command,
             machine_kernel=here.kernel,
             machine_cpu=here.cpu,
             machine_cpus=here.cpus,
             machine_memory_bytes=here.memory_bytes,
             accelerator=state.accelerator,
-            cpu_placement=site.accounting.cpu_placement,
-            cpu_split=site.accounting.cpu_split,
+            cpu_placement=ground.cpu_placement,
+            cpu_split=ground.cpu_split,
             versions=_NO_PART | self.host_versions | state.versions,
             saved_state=state.id,
-            images=_images(site, spec, plan),
+            images=ground.images,
             started_at=self.started_at,
             ended_at=now(),
         )
+
+
+def ground_of(site: Site, spec: CampaignSpec, plan: Plan) -> Ground:
+    """That of a site of ours."""
+    return Ground(_images(site, spec, plan), site.accounting.cpu_placement, site.accounting.cpu_split)
 
 
 def _images(site: Site, spec: CampaignSpec, plan: Plan) -> list[str]:
@@ -214,7 +229,8 @@ def count_reach(lines: Sequence[str], before: int, until_after_move: int) -> Rea
     return ReachCounts(**counts)
 
 
-def _reading(pair: ClockPair) -> ClockReading:
+def reading_of(pair: ClockPair) -> ClockReading:
+    """As it is kept in a record."""
     return ClockReading(realtime_ns=pair.realtime_ns, monotonic_ns=pair.monotonic_ns, error_ns=pair.error_ns)
 
 

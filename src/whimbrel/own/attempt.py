@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
+from collections.abc import Callable
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
-from whimbrel.analysis.phases import CLOCK_OF, phase_reached
-from whimbrel.errors import InstrumentError, UsageError, WhimbrelError
-from whimbrel.events import Bus
-from whimbrel.guests.ends import EndWatch
-from whimbrel.migrate.carry_out import Ending, carry_out
-from whimbrel.migrate.journal import WrittenJournal, note_end, note_left
-from whimbrel.migrate.technique import MoveRequest
-from whimbrel.migrate.techniques import technique_of
-from whimbrel.migrate.verify import exactly_one
-from whimbrel.moves.notes import now
-from whimbrel.observe.host_clock import clock_of
-from whimbrel.observe.migration_events import MigrationEvents
-from whimbrel.own.record import Kept, Noted, reading, record_of
+from whimbrel.errors import TrialError
+from whimbrel.events import TRIAL_DONE, Bus
+from whimbrel.migrate.carry_out import Ending
+from whimbrel.migrate.technique import Journal, MoveRequest
+from whimbrel.moves.driving import drive_with_journal
+from whimbrel.moves.measured import Asked, MeasuredMove
+from whimbrel.observe.host_readings import host_readings
+from whimbrel.own.record import Kept, record_of
 from whimbrel.own.settling import settle
-from whimbrel.own.standing import OwnMove, Side
+from whimbrel.own.standing import OwnMove
 from whimbrel.own.watching import Watch
 from whimbrel.records.trial import TrialRecord
 
@@ -28,80 +25,61 @@ log = logging.getLogger(__name__)
 
 
 class Attempt:
-    """One move, from the call to its end."""
+    """Implements ``moves.movable.Movable``. ``changed`` are the lines by which what a host keeps of it differs from before."""
 
-    def __init__(self, move: OwnMove, versions: dict[str, str], place: Path, watch: Watch, bus: Bus) -> None:
+    def __init__(self, move: OwnMove, folder: Path, watch: Watch, bus: Bus) -> None:
         self._move = move
-        self._place = place
         self._watch = watch
         self._bus = bus
-        self._request = move.request()
-        self._noted = Noted(reading(), now(), versions, move.accelerator)
-        hosts = [self._request.source, self._request.destination]
-        self._ends = EndWatch([move.guest.name], hosts, {move.guest.name: move.source.name})
-        self._events = MigrationEvents((move.guest, move.guest), self._request.source, self._request.destination, bus)
+        self.what = move.guest
+        self.vms = move.guest, move.guest
+        self.request = move.request()
+        self.places = self.request.source, self.request.destination
+        name = move.guest.name
+        self._driven = drive_with_journal(name, move.journal_file, move.abort_file, self._interrupted)
+        asked = Asked(bus, partial(_cure, name), name, self._drive, needs_clocks=False)
+        self._measured: MeasuredMove[Attempt] = MeasuredMove(
+            self.places, [name], asked, {name: move.source.name}, job=folder / "job.parquet"
+        )
         self.ending: Ending | None = None
         self.changed: list[str] = []
 
     def make(self) -> None:
-        """Moves it, and sees to all that is to be as it was."""
-        self._read_clock(self._move.source)
-        try:
-            with self._ends, self._events:
-                self.ending = self._carry_out(self._events)
-        except InstrumentError as failed:
+        """Moves it, and sees to all that is to be as it was. Raises what kept it from being made."""
+        failed = self._measured.attempt(self._course)
+        if self.ending is None:
+            raise failed or TrialError(f"{self.what} was not moved")
+        if self.ending.error is None and failed is not None:
             # How it ended is known, and matters more.
-            if self.ending is None:
-                raise
             log.warning("the move was not measured to its end: %s", failed)
-            self._noted.unmeasured["the move's statistics"] = str(failed)
-        ending = self.ending
-        if ending.result == "moved":
-            self._read_clock(self._move.destination)
-        self.changed = [] if ending.result == "unsafe" else settle(self._move, ending.runs_on[0])
-        self._events.write_job(self._place / "job.parquet")
-        if ending.report is not None:
-            self._watch.wait_until_as_before(ending.report.returned_ns)
+        self.changed = [] if self.ending.result == "unsafe" else settle(self._move, self.ending.runs_on[0])
+        if self.ending.report is not None:
+            self._watch.wait_until_as_before(self.ending.report.returned_ns)
+
+    def _course(self, watching: ExitStack) -> None:
+        self._measured.begin(self)
+        watching.enter_context(host_readings(self.places, self._bus))
+        self._measured.make(watching)
 
     def record(self, kept: Kept) -> TrialRecord:
         """All that was seen, once nothing watches any more."""
-        assert self.ending is not None
-        self._noted.unmeasured |= self._watch.unmeasured
-        return record_of(kept, self._noted, self.ending, self._events, self._watch.events(), self._watch.costs)
+        notes = self._measured.notes
+        notes.events = sorted([*notes.events, *self._watch.events()], key=lambda event: event.seen_ns)
+        notes.costs = [*notes.costs, *self._watch.costs]
+        notes.unmeasured |= self._watch.unmeasured
+        return record_of(kept, self._move, notes)
 
-    def _carry_out(self, events: MigrationEvents) -> Ending:
-        move, request = self._move, self._request
-        journal = WrittenJournal(move.journal_file, events)
-        journal.begin(move.source.name, move.destination.name, move.spec)
-        self._bus.step(f"moving {move.guest} to host {move.destination.name}")
-        try:
-            ending = carry_out(
-                technique_of(move.spec), replace(request, ended=self._ends.told), journal,
-                lambda: phase_reached(self._ends.before(events.events), *events.way),
-            )  # fmt: skip
-        except KeyboardInterrupt:
-            self._say_where_it_stays(request)
-            raise
-        except UsageError:
-            note_end(move.journal_file, "failed")
-            raise
-        if ending.result == "unsafe":
-            note_left(move.journal_file)
-        else:
-            note_end(move.journal_file, ending.result)
-        return ending
+    def _drive(self, request: MoveRequest, journal: Journal, phase: Callable[[], str]) -> Ending:
+        self.ending = self._driven(request, journal, phase)
+        return self.ending
 
-    def _say_where_it_stays(self, request: MoveRequest) -> None:
-        """The technique has aborted the move, or seen it out, before it let us go."""
-        move = self._move
-        where = exactly_one(move.guest, request.places)
-        settle(move, where)
-        note_end(move.journal_file, "moved" if where == move.destination.name else "aborted")
-        self._bus.step(f"interrupted: {move.guest} runs on host {where}")
+    def _interrupted(self, where: str) -> None:
+        moved = where == self._move.destination.name
+        result, error = ("moved", None) if moved else ("aborted", "interrupted")
+        self._bus.tell(TRIAL_DONE, order=1, arm=self.what.name, result=result, succeeded=moved, error=error)
+        settle(self._move, where)
+        self._bus.step(f"interrupted: {self.what} runs on host {where}")
 
-    def _read_clock(self, side: Side) -> None:
-        """A host whose clock cannot be read makes the blackout unknown, and nothing else."""
-        try:
-            self._noted.clocks[side.name] = clock_of(side.host, self._move.guest)
-        except WhimbrelError as error:
-            self._noted.unmeasured[f"{CLOCK_OF}{side.name}"] = error.brief
+
+def _cure(name: str, gone: bool) -> str:
+    return f"its console and the logs of both hosts say why; 'whimbrel recover {name}' looks at both hosts"

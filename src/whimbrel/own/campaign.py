@@ -8,7 +8,7 @@ from typing import Literal
 
 from whimbrel.errors import UnsafeStateError, UsageError
 from whimbrel.events import PLANNED, TRIAL_BEGUN, TRIAL_DONE, Bus, planned
-from whimbrel.moves.notes import Origin
+from whimbrel.moves.notes import Invocation
 from whimbrel.own.guest import find_guest
 from whimbrel.own.moving import Asked, OwnMoved, move_own
 from whimbrel.own.record import Kept
@@ -60,11 +60,16 @@ class OwnCampaign:
     """Makes the planned trials; those that ``folder`` already holds are not made again. ``bus`` is told how it goes."""
 
     def __init__(
-        self, spec: CampaignSpec, plans: Sequence[Plan], folder: CampaignFolder, origin: Origin, bus: Bus, force: bool = False
+        self,
+        spec: CampaignSpec,
+        plans: Sequence[Plan],
+        folder: CampaignFolder,
+        invocation: Invocation,
+        bus: Bus,
+        force: bool = False,
     ) -> None:
-        self._spec, self._plans, self._folder, self._origin, self._bus = spec, plans, folder, origin, bus
+        self._spec, self._plans, self._folder, self._invocation, self._bus = spec, plans, folder, invocation, bus
         self._sides = {side.name: side for side in sides_of_file(spec)}
-        self._force = force
 
     def run(self) -> None:
         """All of them, in their order; in the end it is where it was in the beginning, unless that cannot be known.
@@ -92,7 +97,7 @@ class OwnCampaign:
         spec = self._spec.in_arm(self._spec.find_arm(plan.arm)[1])
         self._bring(plan.source, spec, "to where the next trial begins")
         self._bus.tell(TRIAL_BEGUN, **plan.model_dump())
-        kept = Kept(spec, plan, self._origin, self._folder)
+        kept = Kept(spec, plan, self._invocation, self._folder)
         moved = self._move(spec, plan.source, plan.destination, checks_of(spec), kept)
         self._bus.tell(TRIAL_DONE, order=plan.order, arm=plan.arm, **moved.record.outcome.told)
         if moved.ending.result == "unsafe" and moved.ending.error is not None:
@@ -111,8 +116,8 @@ class OwnCampaign:
     def _move(self, spec: CampaignSpec, source: HostName, to: HostName, checks: Checks, kept: Kept | None) -> OwnMoved:
         assert spec.guest.domain is not None
         asked = Asked(
-            spec.guest.domain, self._sides[source], self._sides[to], spec.migration, force=self._force, checks=checks,
-            command=self._origin.command, bus=self._bus,
+            spec.guest.domain, self._sides[source], self._sides[to], spec.migration, checks=checks,
+            command=self._invocation.command, bus=self._bus,
         )  # fmt: skip
         return move_own(replace(asked, kept=kept))
 

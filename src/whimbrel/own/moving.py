@@ -14,12 +14,12 @@ from whimbrel.analysis.watched import named_figures
 from whimbrel.engines.guest_addresses import addresses_of
 from whimbrel.engines.hypervisor import Guest, Hypervisor
 from whimbrel.errors import EngineError, UsageError
-from whimbrel.events import Bus
+from whimbrel.events import FIGURES, TOLD, TRIAL_DONE, Bus
 from whimbrel.hosts.one_host import refuse_one_host
 from whimbrel.hosts.preflight.finding import Finding
 from whimbrel.migrate.carry_out import Ending
 from whimbrel.migrate.driven import refuse_while_driven
-from whimbrel.moves.notes import Origin
+from whimbrel.moves.notes import Invocation
 from whimbrel.own.attempt import Attempt
 from whimbrel.own.claim import claim, give_back
 from whimbrel.own.guest import describe, find_guest, guest_to_move
@@ -97,13 +97,15 @@ def move_own(asked: Asked) -> OwnMoved:
             asked.bus.note(words)
         with scratch_folder() as place, _kept(move, asked) as kept:
             with Watch(_checks_of(guest, asked), _sampled(asked), place, asked.bus) as watch:
-                attempt = Attempt(move, _versions((asked.source, here), (asked.destination, there)), place, watch, asked.bus)
+                attempt = Attempt(move, place, watch, asked.bus)
                 _make(attempt, guest, move, asked.take_over)
             assert attempt.ending is not None
             record = attempt.record(kept)
             stored = kept.folder.commit(place, record) if kept.folder is not None else StoredTrial(place, record)
-            checks = named_figures(record, stored.series("checks"))
-            return OwnMoved(move, attempt.ending, record, figures_of(stored), checks, against, attempt.changed)
+            figures, checks = figures_of(stored), named_figures(record, stored.series("checks"))
+            asked.bus.tell(FIGURES, **figures.model_dump(include=TOLD))
+            asked.bus.tell(TRIAL_DONE, order=1, arm=move.guest.name, **record.outcome.told)
+            return OwnMoved(move, attempt.ending, record, figures, checks, against, attempt.changed)
 
 
 def _make(attempt: Attempt, guest: Guest, move: OwnMove, take_over: bool) -> None:
@@ -135,14 +137,10 @@ def _kept(move: OwnMove, asked: Asked) -> Iterator[Kept]:
     ours = asked.out is not None and not asked.out.exists()
     folder = CampaignFolder.create(asked.out.absolute(), spec, asked.command, [plan]) if asked.out is not None else None
     try:
-        yield Kept(spec, plan, Origin(command=asked.command, commit=commit()), folder)
+        yield Kept(spec, plan, Invocation(command=asked.command, commit=commit()), folder)
     finally:
         if ours and asked.out is not None:
             forget_unmade(asked.out)
-
-
-def _versions(*sides: tuple[Side, Hypervisor]) -> dict[str, str]:
-    return {f"{program} of {side.name}": version for side, host in sides for program, version in host.versions().items()}
 
 
 def _checks_of(guest: Guest, asked: Asked) -> Checks:
@@ -157,8 +155,8 @@ def _echo(address: str) -> str:
 
 
 def _sampled(asked: Asked) -> list[Side]:
-    """The hosts, where somebody looks at what they do; a sample is some work for their libvirt."""
-    return [asked.source, asked.destination] if (asked.out or asked.kept) is not None or asked.bus.wants_samples else []
+    """The hosts, where that is kept; a sample is some work for their libvirt."""
+    return [asked.source, asked.destination] if (asked.out or asked.kept) is not None else []
 
 
 def _move_of(guest: Guest, asked: Asked) -> OwnMove:

@@ -3,35 +3,19 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
-from whimbrel import __version__
-from whimbrel.migrate.carry_out import Ending
-from whimbrel.moves.notes import Origin, now
-from whimbrel.observe.migration_events import MigrationEvents
+from whimbrel.moves.notes import Ground, Invocation, Notes
 from whimbrel.own.standing import OwnMove, Side
 from whimbrel.own.watching import Checks, checks_as_json
 from whimbrel.plain_text import visible
 from whimbrel.records.store import CampaignFolder
-from whimbrel.records.trial import (
-    TRIAL_SCHEMA_VERSION,
-    ClockReading,
-    Event,
-    HostClock,
-    InstrumentCost,
-    MoveRecord,
-    Outcome,
-    Plan,
-    Provenance,
-    TrialRecord,
-)
+from whimbrel.records.trial import Plan, TrialRecord
 from whimbrel.spec.campaign import CampaignSpec
 from whimbrel.spec.fields import RECORD
 from whimbrel.spec.libvirt_uri import is_loopback
-from whimbrel.system.clock import clock_id, read_pair
-from whimbrel.system.provenance import machine
+from whimbrel.system.clock import read_pair
 
 _SCENARIO = "own"
 _LONGEST_TITLE = 100
@@ -43,26 +27,8 @@ class Kept:
 
     spec: CampaignSpec
     plan: Plan
-    origin: Origin
+    invocation: Invocation
     folder: CampaignFolder | None
-
-
-@dataclass
-class Noted:
-    """What was seen of one move, as it was seen."""
-
-    clock_before: ClockReading
-    started_at: str
-    versions: Mapping[str, str]
-    accelerator: str
-    clocks: dict[str, HostClock] = field(default_factory=dict)
-    unmeasured: dict[str, str] = field(default_factory=dict)
-
-
-def reading() -> ClockReading:
-    """Both of our clocks, now."""
-    pair = read_pair()
-    return ClockReading(realtime_ns=pair.realtime_ns, monotonic_ns=pair.monotonic_ns, error_ns=pair.error_ns)
 
 
 def spec_of(move: OwnMove, checks: Checks) -> CampaignSpec:
@@ -97,51 +63,16 @@ def plan_of(spec: CampaignSpec, source: str, destination: str) -> Plan:
     )  # fmt: skip
 
 
-def record_of(
-    kept: Kept, noted: Noted, ending: Ending, events: MigrationEvents, seen: Sequence[Event], costs: Sequence[InstrumentCost]
-) -> TrialRecord:
-    """All of it; ``seen`` is what others than engines have to say."""
-    return TrialRecord(
-        schema_version=TRIAL_SCHEMA_VERSION,
-        spec=kept.spec,
-        plan=kept.plan,
-        outcome=Outcome(
-            result=ending.result, measured=True, error=str(ending.error) if ending.error is not None else None,
-            known_failure=ending.known, runs_on=list(ending.runs_on), same_identity=None,
-        ),
-        events=sorted([*events.events, *seen], key=lambda event: event.seen_ns),
-        clock_before=noted.clock_before,
-        clock_after=reading(),
-        host_clocks={"vantage": HostClock(clock_id=clock_id(), offset_ns=0, offset_error_ns=0), **noted.clocks},
-        unmeasured=noted.unmeasured,
-        move=_move_record(ending, events),
-        rest=None,
-        reach=None,
-        instruments=[*costs, InstrumentCost(name="migration events", **events.cost)],
-        restored_in_s=None,
-        registration=kept.origin.registration,
-        provenance=_provenance(kept.plan, noted, kept.origin),
-    )  # fmt: skip
+@dataclass(frozen=True)
+class _AsItWas:
+    """A guest that nobody brought up for it. What blocks differ by must not pass for what arms differ by: none begin alike."""
+
+    id: str
+    accelerator: Literal["kvm", "tcg"]
+    versions: dict[str, str]
 
 
-def _move_record(ending: Ending, events: MigrationEvents) -> MoveRecord | None:
-    report = ending.report
-    if report is None:
-        return None
-    return MoveRecord(
-        called_ns=report.called_ns, returned_ns=report.returned_ns, reserved_memory_bytes=report.reserved_memory_bytes,
-        reserved_disk_bytes=report.reserved_disk_bytes, qemu_downtime_ms=events.qemu_downtime_ms, qemu_ram=events.qemu_ram,
-        completed=report.completed, parameters=events.parameters, capabilities=events.capabilities,
-    )  # fmt: skip
-
-
-def _provenance(plan: Plan, noted: Noted, origin: Origin) -> Provenance:
-    here = machine()
-    return Provenance(
-        whimbrel=__version__, commit=origin.commit, command=origin.command, machine_kernel=here.kernel, machine_cpu=here.cpu,
-        machine_cpus=here.cpus, machine_memory_bytes=here.memory_bytes,
-        accelerator="kvm" if noted.accelerator == "kvm" else "tcg",
-        cpu_placement={}, versions=dict(noted.versions),
-        # What blocks differ by must not pass for what arms differ by: no two blocks begin alike.
-        saved_state=f"as it was in block {plan.block}", images=[], started_at=noted.started_at, ended_at=now(),
-    )  # fmt: skip
+def record_of(kept: Kept, move: OwnMove, notes: Notes) -> TrialRecord:
+    """All of it."""
+    start = _AsItWas(f"as it was in block {kept.plan.block}", move.accelerator, {})
+    return notes.record(kept.spec, kept.plan, start, Ground(), kept.invocation, read_pair())

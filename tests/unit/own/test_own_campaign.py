@@ -15,7 +15,7 @@ from whimbrel.campaign import plan_trials
 from whimbrel.errors import CapabilityError, RefusedError, SpecError, UnsafeStateError, UsageError
 from whimbrel.events import Bus
 from whimbrel.hosts.preflight.finding import finding
-from whimbrel.moves.notes import Origin
+from whimbrel.moves.notes import Invocation
 from whimbrel.own import claim as claims
 from whimbrel.own.campaign import OwnCampaign, as_found
 from whimbrel.records.store import CampaignFolder
@@ -54,7 +54,7 @@ def load(tmp_path: Path, text: str = FILE) -> CampaignSpec:
 def run(spec: CampaignSpec, folder: Path) -> CampaignFolder:
     found, plans = as_found(spec), plan_trials(spec)
     made = CampaignFolder.open(folder) if folder.exists() else CampaignFolder.create(folder, found, "whimbrel run", plans)
-    OwnCampaign(found, plans, made, Origin(command="whimbrel run", commit=None), Bus()).run()
+    OwnCampaign(found, plans, made, Invocation(command="whimbrel run", commit=None), Bus()).run()
     return CampaignFolder.open(folder)
 
 
@@ -114,7 +114,7 @@ def test_one_that_nobody_finds_is_not_called_moved(hosts: OwnHosts, tmp_path: Pa
     with pytest.raises(UsageError, match="shop runs on none of the hosts one and two"):
         as_found(spec)
     with pytest.raises(UnsafeStateError, match="shop runs on none of its hosts"):
-        OwnCampaign(spec, [], CampaignFolder(tmp_path), Origin(command="", commit=None), Bus()).run()
+        OwnCampaign(spec, [], CampaignFolder(tmp_path), Invocation(command="", commit=None), Bus()).run()
 
 
 @pytest.mark.parametrize(
