@@ -51,7 +51,7 @@ def parsed(check: str | WrittenCheck) -> Check:
 
 
 def _text(value: Value) -> str:
-    """As it would stand behind ``#``."""
+    """Writes a value as it would stand behind ``#``."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     return str(value)
