@@ -197,7 +197,7 @@ class OwnHosts:
         self.against: list[Finding] = []
         monkeypatch.setattr(Connection, "open", {FROM: self.one, TO: self.two}.__getitem__)
         # Hosts that only these know have no libvirt to be sampled by another process.
-        monkeypatch.setattr(moving, "_sampled", lambda asked: [])
+        monkeypatch.setattr(moving, "sampled_of", lambda asked: [])
         monkeypatch.setattr(moving, "examine_guest", lambda guest, both, sides, spec: list(self.against))
 
     @property

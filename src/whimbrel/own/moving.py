@@ -95,13 +95,13 @@ def move_own(asked: Asked) -> OwnMoved:
         refuse_blocked(asked.name, against, asked.force)
         for words in in_words(against):
             asked.bus.note(words)
-        with scratch_folder() as place, _kept(move, asked) as kept:
-            with Watch(_checks_of(guest, asked), _sampled(asked), place, asked.bus) as watch:
-                attempt = Attempt(move, place, watch, asked.bus)
+        with scratch_folder() as folder, _kept(move, asked) as kept:
+            with Watch(_checks_of(guest, asked), sampled_of(asked), folder, asked.bus) as watch:
+                attempt = Attempt(move, folder, watch, asked.bus)
                 _make(attempt, guest, move, asked.take_over)
             assert attempt.ending is not None
             record = attempt.record(kept)
-            stored = kept.folder.commit(place, record) if kept.folder is not None else StoredTrial(place, record)
+            stored = kept.folder.commit(folder, record) if kept.folder is not None else StoredTrial(folder, record)
             figures, checks = figures_of(stored), named_figures(record, stored.series("checks"))
             asked.bus.tell(FIGURES, **figures.model_dump(include=TOLD))
             asked.bus.tell(TRIAL_DONE, order=1, arm=move.guest.name, **record.outcome.told)
@@ -147,14 +147,15 @@ def _checks_of(guest: Guest, asked: Asked) -> Checks:
     """What was asked for; else echo to where libvirt knows that the guest is, as far as it answers."""
     if asked.checks is not None:
         return asked.checks
-    return Checks(tuple(map(_echo, addresses_of(guest))), given=False)
+    return Checks(tuple(map(echo_of, addresses_of(guest))), given=False)
 
 
-def _echo(address: str) -> str:
+def echo_of(address: str) -> str:
+    """The check that sends echo requests there."""
     return f"icmp:[{address}]#{address},rate=100" if ":" in address else f"icmp:{address}#{address},rate=100"
 
 
-def _sampled(asked: Asked) -> list[Side]:
+def sampled_of(asked: Asked) -> list[Side]:
     """The hosts, where that is kept; a sample is some work for their libvirt."""
     return [asked.source, asked.destination] if (asked.out or asked.kept) is not None else []
 

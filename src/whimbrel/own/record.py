@@ -73,6 +73,6 @@ class _AsItWas:
 
 
 def record_of(kept: Kept, move: OwnMove, notes: Notes) -> TrialRecord:
-    """All of it."""
+    """From what was noted of the move."""
     start = _AsItWas(f"as it was in block {kept.plan.block}", move.accelerator, {})
     return notes.record(kept.spec, kept.plan, start, Ground(), kept.invocation, read_pair())

@@ -50,27 +50,27 @@ def checks_as_json(checks: Checks) -> list[Any]:
 
 
 class Watch:
-    """Runs from before a move until all is as before. Series are written into ``place``.
+    """Runs from before a move until all is as before. Series are written into ``folder``.
 
     ``sampled`` are hosts whose processors, memory and traffic are sampled through their libvirt.
     """
 
-    def __init__(self, checks: Checks, sampled: Sequence[Side], place: Path, bus: Bus) -> None:
+    def __init__(self, checks: Checks, sampled: Sequence[Side], folder: Path, bus: Bus) -> None:
         self._checks = checks
         self._bus = bus
         self._stack = ExitStack()
         self.unmeasured: dict[str, str] = {}
         self._asker = self._instrument(
-            "checks", "whimbrel.watch.asker", {"checks": checks_as_json(checks)}, place
+            "checks", "whimbrel.watch.asker", {"checks": checks_as_json(checks)}, folder
         ) if checks.written else None  # fmt: skip
         hosts = {side.name: side.uri for side in sampled}
         self._sampler = self._instrument(
-            "sampler", "whimbrel.observe.sampler", {"points": [], "libvirt": hosts, "every_s": _SAMPLE_EVERY_S}, place, "hosts"
+            "sampler", "whimbrel.observe.sampler", {"points": [], "libvirt": hosts, "every_s": _SAMPLE_EVERY_S}, folder, "hosts"
         ) if hosts else None  # fmt: skip
 
-    def _instrument(self, name: str, module: str, given: Mapping[str, Any], place: Path, series: str = "") -> Instrument:
+    def _instrument(self, name: str, module: str, given: Mapping[str, Any], folder: Path, series: str = "") -> Instrument:
         return Instrument(
-            name, module, dict(given), output=place / f"{series or name}.parquet", log_file=place / f"{name}.log", bus=self._bus
+            name, module, dict(given), output=folder / f"{series or name}.parquet", log_file=folder / f"{name}.log", bus=self._bus
         )
 
     def __enter__(self) -> Watch:

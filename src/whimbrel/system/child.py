@@ -102,7 +102,7 @@ class Readings:
 
     @property
     def wanted(self) -> bool:
-        """Whether somebody listens."""
+        """Whether somebody listens to them."""
         return self._descriptor is not None
 
     def due(self, now_ns: int) -> bool:
