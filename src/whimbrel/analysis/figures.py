@@ -22,6 +22,7 @@ from whimbrel.analysis.phases import (
     Moment,
     Phase,
     clock_error_ns,
+    clocks_known,
     container_files_bytes,
     timeline,
 )
@@ -125,7 +126,7 @@ def figures_of(stored: StoredTrial, buffers_s: Sequence[float] = ()) -> TrialFig
     """A stored trial's figures, derived from its record and series; ``buffers_s`` as for ``derive``."""
     series = {name: stored.series(name) for name in SERIES}
     found = derive(stored.record, series, buffers_s)
-    if not stored.record.spec.watched:
+    if not stored.record.spec.watched and series["checks"] is None:
         return found
     return found.model_copy(update=watched_figures(stored.record, series["checks"]) if stored.record.outcome.succeeded else {})
 
@@ -140,8 +141,8 @@ def derive(record: TrialRecord, series: Mapping[str, pl.DataFrame | None], buffe
     interval = _interval(record)
     measured = record.outcome.succeeded and interval is not None
     watched = interval if measured else None
-    phases = phases_of(record, moments, probe, packets)
-    blackout = next(phase for phase in phases if phase.name == "stop-and-copy")
+    phases = phases_of(record, moments, probe, packets) if clocks_known(record) else []
+    blackout = next((phase for phase in phases if phase.name == "stop-and-copy"), Phase("stop-and-copy", None, None))
     buffers = tuple(buffers_s) or record.spec.stream.player_buffers_s
     viewers = viewer_figures(record, moments, packets, watched, buffers)
     gap, usual_ms = _reachability(probe, record, watched)

@@ -37,6 +37,12 @@ def check_figures(record: TrialRecord, checks: pl.DataFrame | None) -> list[Chec
     return [figures_of(checks.filter(pl.col("check") == at), window, each["period_s"], holes) for at, each in enumerate(asked)]
 
 
+def named_figures(record: TrialRecord, checks: pl.DataFrame | None) -> dict[str, CheckFigures]:
+    """The same by the checks' names."""
+    names = [str(event.data["name"]) for event in record.events if event.name == "check"]
+    return dict(zip(names, check_figures(record, checks), strict=False))
+
+
 def _window(record: TrialRecord) -> Window | None:
     ends = [_seen_ns(record, name) for name in ("watch begun", "watch ended")]
     if record.move is None or ends[0] is None or ends[1] is None:

@@ -117,11 +117,27 @@ class ScenarioSpec(Spec):
         return tuple(arm.named(self.name, self.form, "viewers" in WATCHED_BY[self.service]) for arm in arms)
 
 
+def _unprobed(observe: Any) -> dict[str, Any]:
+    """Of a guest whose address nobody knows: its checks say what its users see."""
+    told = isinstance(observe, Mapping) and {"probe_every", "probe_every_s"} & set(observe)
+    return {} if told or not isinstance(observe or {}, Mapping) else {"observe": {**(observe or {}), "probe_every": "off"}}
+
+
+def _filled(given: Mapping[str, Any], form: str) -> dict[str, Any]:
+    """What a file says, where scenarios need not say in which form the service is."""
+    scenarios = given.get("scenarios")
+    if isinstance(scenarios, Sequence):
+        fill = {"form": form, "service": "none"}
+        scenarios = [fill | dict(each) if isinstance(each, Mapping) else each for each in scenarios]
+    return {**given, "scenarios": scenarios}
+
+
 class CampaignSpec(Spec):
     """A scenario file, complete. It happens in a ``lab``, or on ``hosts`` that somebody else runs.
 
-    With ``hosts: none`` it happens wherever a ``service`` is that its checks know, and commands move it; scenarios then need
-    neither form nor service.
+    With ``hosts: none`` it happens wherever a ``service`` is that its checks know, and commands move it. With ``guest.domain`` a
+    guest of the user's own moves between the hosts, seen by the checks of ``service``, if any. Scenarios then need neither form
+    nor service.
     """
 
     schema_version: Literal[1]
@@ -146,22 +162,55 @@ class CampaignSpec(Spec):
         """``hosts: none`` is what a service needs that is only watched."""
         if not isinstance(given, Mapping):
             return given
+        guest = given.get("guest")
+        if isinstance(guest, Mapping) and guest.get("domain") is not None:
+            return _filled(given, "vm") | _unprobed(given.get("observe"))
         if given.get("service") and "hosts" not in given:
             raise MisfitError("is known by checks alone, wherever it is: write 'hosts: none' too", "service")
         if given.get("hosts") != "none":
             return given
         if not given.get("service"):
             raise MisfitError("needs a service that is known by checks: 'service: {checks: [...]}'", "hosts")
-        scenarios = given.get("scenarios")
-        if isinstance(scenarios, Sequence):
-            fill = {"form": "elsewhere", "service": "none"}
-            scenarios = [fill | dict(each) if isinstance(each, Mapping) else each for each in scenarios]
-        return {**given, "hosts": None, "scenarios": scenarios}
+        return _filled(given, "elsewhere") | {"hosts": None}
 
     @property
     def watched(self) -> bool:
         """Whether the service is somebody else's, which is only watched while a command moves it."""
-        return self.service is not None
+        return self.service is not None and not self.own
+
+    @property
+    def own(self) -> bool:
+        """Whether a guest of the user's own moves, which runs already."""
+        return self.guest.domain is not None
+
+    @property
+    def runs_already(self) -> bool:
+        """Whether what moves is up before the first trial, wherever somebody else runs it."""
+        return self.watched or self.own
+
+    @model_validator(mode="after")
+    def _own_guest_on_hosts(self) -> Self:
+        """A guest of the user's own is on hosts, and moves as it is; one of ours needs a place and an address there."""
+        if not self.own:
+            for key in ("storage", "guest_address"):
+                if self.hosts is not None and not getattr(self.hosts, key):
+                    raise MisfitError("is missing; only a guest of your own ('guest.domain') needs none", "hosts", key)
+            return self
+        if self.hosts is None:
+            raise MisfitError("runs on hosts of yours: name them, 'hosts: {servers: {...}}'", "guest", "domain")
+        if self.guest.dirtier is not None:
+            raise MisfitError("cannot be put into a guest of your own", "guest", "dirtier")
+        if self.observe.probe_every_s is not None:
+            raise MisfitError("knows no address of your guest: ask it by 'service: {checks: [...]}'", "observe", "probe_every")
+        if self.migration.technique == "cold" or self.migration.moves != "vm":
+            raise MisfitError("is not for a guest of your own: it moves as it runs", "migration", "technique")
+        for position, scenario in enumerate(self.scenarios):
+            for arm in scenario.every_arm:
+                if arm.viewers or arm.hls_viewers or arm.engine != "none" or not arm.moves:
+                    raise MisfitError("of a guest of your own are told apart by 'set'", "scenarios", position, "arms")
+                if any(key.partition(".")[0] in ("guest", "lab") for key in arm.settings):
+                    raise MisfitError("cannot change a guest of your own", "scenarios", position, "arms")
+        return self
 
     @model_validator(mode="after")
     def _watched_as_a_whole(self) -> Self:
@@ -215,7 +264,8 @@ class CampaignSpec(Spec):
                                   "hypotheses", position, key)  # fmt: skip
             return
         lacks = (
-            "nobody watches in it" if figure == "service_gap_ms" and not arm.viewers else
+            "no check sees it ('service: {checks: [...]}')" if figure == "service_gap_ms" and self.own and not self.service else
+            "nobody watches in it" if figure == "service_gap_ms" and not arm.viewers and not self.own else
             "nothing moves in it" if figure not in _FOR_THOSE_THAT_STAY and not arm.moves else None
         )  # fmt: skip
         if lacks is not None:
@@ -223,7 +273,7 @@ class CampaignSpec(Spec):
 
     @model_validator(mode="after")
     def _enough_boots(self) -> Self:
-        if self.evidence is not None and not self.watched and self.guest.saved_states < _LEAST_BOOTS:
+        if self.evidence is not None and not self.runs_already and self.guest.saved_states < _LEAST_BOOTS:
             raise MisfitError(
                 f"are too few to show anything: what boots differ by would pass for what arms differ by; at least {_LEAST_BOOTS}",
                 "guest", "saved_states",
