@@ -17,7 +17,7 @@ from whimbrel.guests import guest as the_guest
 from whimbrel.guests.domain_xml import DomainPlan, domain_xml
 from whimbrel.guests.processors import processor_of
 from whimbrel.guests.saving import make_disk, make_state
-from whimbrel.hosts.identity import GuestIdentity
+from whimbrel.hosts.identity import FIRST_CONTAINER_MAC, GuestIdentity
 from whimbrel.hosts.site import Accelerator, Site, carrier_on
 from whimbrel.images.jobs import Job
 from whimbrel.images.recipes import content_hash
@@ -83,6 +83,7 @@ class CarrierStates:
         self._guest = guest
         self._service = service
         store = site.files.store
+        self._container = carrier.container_of(site.guest)
         self._base = store.guest_disk(guest.disk_bytes)
         self._film = store.film(stream.bitrate_bytes_per_s, stream.length_s)
         self.accelerator = site.platform.accelerator(self._base)
@@ -106,7 +107,7 @@ class CarrierStates:
 
         def prepare(agent: GuestAgent) -> dict[str, Any]:
             agent.set_clock()
-            carrier.prepare(agent, self._service, self._site.guest.address, self._site.network.prefix_length, aid.read_bytes())
+            carrier.prepare(agent, self._service, self._container, self._site.network.prefix_length, aid.read_bytes())
             if role == "serving":
                 carrier.start(agent)
             return {"versions": carrier.versions(agent)}
@@ -134,11 +135,13 @@ class CarrierStates:
     def _content(self, vm: GuestIdentity, role: CarrierRole, boot: int) -> tuple[str, dict[str, Any]]:
         """The state's name, and all that goes into it."""
         content = {"domain": domain_xml(self._plan(vm)), "server": self._site.platform.id, "disk": self._disk_content()[0],
-                   "role": role, "boot": boot, "container": self._site.guest.address,
+                   "role": role, "boot": boot, "container": self._container.address,
                    "criu_aid": self._site.files.store.criu_aid().parent.name, "maker_version": carrier.MAKER_VERSION,
                    **self._processor}  # fmt: skip
         if self._service != STREAM:
             content["service"] = self._service.name
+        if self._container.mac != FIRST_CONTAINER_MAC:
+            content["container_mac"] = self._container.mac
         return f"state-{vm.name}-{role}-{boot}-{content_hash(content)}", content
 
     def _plan(self, vm: GuestIdentity) -> DomainPlan:
