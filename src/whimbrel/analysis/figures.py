@@ -39,7 +39,7 @@ from whimbrel.services.client import CLIENTS
 
 DERIVED_VERSION = 9
 # Of a trial, all that figures are derived from beside its record.
-SERIES = ("hosts", "probe", "job", *(client.series for client in CLIENTS.values()), "checks")
+SERIES = ("hosts", "probe", "job", *(client.series for client in CLIENTS.values()))
 
 
 class PhaseFigure(Derived):
@@ -148,9 +148,9 @@ def figures_of(stored: StoredTrial, buffers_s: Sequence[float] = ()) -> TrialFig
     """A stored trial's figures, derived from its record and series; ``buffers_s`` as for ``derive``."""
     series = {name: stored.series(name) for name in SERIES}
     found = derive(stored.record, series, buffers_s)
-    if not stored.record.spec.watched:
+    if stored.record.spec.service is None or not stored.record.outcome.succeeded:
         return found
-    return found.model_copy(update=watched_figures(stored.record, series["checks"]) if stored.record.outcome.succeeded else {})
+    return found.model_copy(update=watched_figures(stored.record, series["checks"]))
 
 
 def derive(record: TrialRecord, series: Mapping[str, pl.DataFrame | None], buffers_s: Sequence[float] = ()) -> TrialFigures:

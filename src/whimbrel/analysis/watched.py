@@ -1,4 +1,4 @@
-"""Figures of a trial whose service was only watched, from its record and what became of every question. Pure."""
+"""Figures of a trial whose service is known by its checks, from its record and what became of every question. Pure."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def check_figures(record: TrialRecord, checks: pl.DataFrame | None) -> list[Chec
     window, asked = _window(record), [event.data for event in record.events if event.name == "check"]
     if window is None or checks is None:
         return []
-    holes = [hole for cost in record.instruments for hole in cost.holes]
+    holes = [hole for cost in record.instruments if cost.name == "checks" for hole in cost.holes]
     return [figures_of(checks.filter(pl.col("check") == at), window, each["period_s"], holes) for at, each in enumerate(asked)]
 
 

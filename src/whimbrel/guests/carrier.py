@@ -18,7 +18,8 @@ from whimbrel.guests.scripts import run_script
 from whimbrel.hosts.host import GuestState, Host
 from whimbrel.hosts.identity import GuestIdentity
 from whimbrel.hosts.inside import Cell, Inside
-from whimbrel.services.service import Service
+from whimbrel.services.own import launched
+from whimbrel.services.service import Service, image_of
 
 CONTAINER = "origin"
 HOME = f"/srv/{CONTAINER}"
@@ -127,9 +128,12 @@ def unpack(inside: Inside) -> None:
     run_script(inside, "container_unpack", timeout_s=600)
 
 
-def command(service: Service) -> str:
-    """What runs in the container, as a line of shell: the witness, and the service."""
-    return f"witness {WITNESS_PORT} {_WITNESS_PAGES} /srv/witness & exec {service.command}"
+def process_of(service: Service, begin: str = "") -> list[str]:
+    """What runs in the container, as words: witness and service. ``begin`` is what a shell does first, if one starts it."""
+    witness = f"witness {WITNESS_PORT} {_WITNESS_PAGES} /srv/witness"
+    if image_of(service).launcher:
+        return launched(service.command, witness)
+    return ["/bin/sh", "-c", f"{begin}{witness} & exec {service.command}"]
 
 
 def prepare(inside: Inside, service: Service, container_address: str, prefix_length: int, criu_aid: bytes) -> None:
@@ -154,8 +158,7 @@ def put_bundle(inside: Inside, service: Service, place: str, begin: str = "", op
 
     ``begin`` is what the container's shell does before it starts the service.
     """
-    serve = ["/bin/sh", "-c", begin + command(service)]
-    config = description(CONTAINER, serve, f"/run/netns/{CONTAINER}", ["/srv/film"], CRIU_CONFIG, open_files)
+    config = description(CONTAINER, process_of(service, begin), f"/run/netns/{CONTAINER}", ["/srv/film"], CRIU_CONFIG, open_files)
     inside.write(f"{HOME}/bundle/config.json", json.dumps(config, indent=1))
     inside.write(f"{HOME}/place", place)
 

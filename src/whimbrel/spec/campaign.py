@@ -12,7 +12,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from whimbrel.spec.arms import SHORT_NAMES, ArmSpec, crossed
-from whimbrel.spec.checks import WatchedServiceSpec
+from whimbrel.spec.checks import CheckedServiceSpec, ImageSpec
 from whimbrel.spec.evidence import EvidenceSpec, Thresholds
 from whimbrel.spec.fields import RECORD, Count, HostName, MisfitError, Name, PositiveSeconds, Seconds, Spec, Words, first_double
 from whimbrel.spec.hosts import HostsSpec
@@ -121,7 +121,7 @@ class CampaignSpec(Spec):
     """A scenario file, complete. It happens in a ``lab``, or on ``hosts`` that somebody else runs.
 
     With ``hosts: none`` it happens wherever a ``service`` is that its checks know, and commands move it; scenarios then need
-    neither form nor service.
+    neither form nor service. A ``service`` with an image is the user's own, and runs in the lab; scenarios then need no service.
     """
 
     schema_version: Literal[1]
@@ -131,7 +131,7 @@ class CampaignSpec(Spec):
     seed: Count = Field(default=1, ge=0)
     lab: LabSpec = LabSpec()
     hosts: HostsSpec | None = None
-    service: WatchedServiceSpec | None = None
+    service: CheckedServiceSpec | None = None
     guest: GuestSpec = GuestSpec()
     stream: StreamSpec = StreamSpec()
     migration: MigrationSpec = MigrationSpec()
@@ -146,22 +146,26 @@ class CampaignSpec(Spec):
         """``hosts: none`` is what a service needs that is only watched."""
         if not isinstance(given, Mapping):
             return given
-        if given.get("service") and "hosts" not in given:
-            raise MisfitError("is known by checks alone, wherever it is: write 'hosts: none' too", "service")
+        service = given.get("service")
+        if isinstance(service, Mapping) and service.get("image") is not None:
+            return _filled(given, {"service": "own"})
+        if service and "hosts" not in given:
+            raise MisfitError("is known by checks alone, wherever it is: write 'hosts: none', or its 'image'", "service")
         if given.get("hosts") != "none":
             return given
         if not given.get("service"):
             raise MisfitError("needs a service that is known by checks: 'service: {checks: [...]}'", "hosts")
-        scenarios = given.get("scenarios")
-        if isinstance(scenarios, Sequence):
-            fill = {"form": "elsewhere", "service": "none"}
-            scenarios = [fill | dict(each) if isinstance(each, Mapping) else each for each in scenarios]
-        return {**given, "hosts": None, "scenarios": scenarios}
+        return {**_filled(given, {"form": "elsewhere", "service": "none"}), "hosts": None}
 
     @property
     def watched(self) -> bool:
         """Whether the service is somebody else's, which is only watched while a command moves it."""
-        return self.service is not None
+        return self.service is not None and self.service.image is None
+
+    @property
+    def own_image(self) -> ImageSpec | None:
+        """What the user's own service is made of; None where the service is ours, or somebody else's."""
+        return self.service.image if self.service is not None else None
 
     @model_validator(mode="after")
     def _watched_as_a_whole(self) -> Self:
@@ -179,6 +183,20 @@ class CampaignSpec(Spec):
                     )
                 if self.watched and (arm.viewers or arm.hls_viewers or arm.engine != "none" or not arm.moves):
                     raise MisfitError("of a service that is only watched are told apart by 'set'", "scenarios", position, "arms")
+        return self
+
+    @model_validator(mode="after")
+    def _own_service_is_there(self) -> Self:
+        """A scenario's service is the user's own where the file says what that is, and only there; a disk is a whole VM."""
+        for position, scenario in enumerate(self.scenarios):
+            if (scenario.service == "own") != (self.own_image is not None):
+                said = "say what your own is made of: 'service: {image: ..., checks: [...]}' for the whole file"
+                if self.own_image is not None:
+                    said = f"the file's service has an image of its own, so no scenario has {scenario.service!r}: leave it out"
+                raise MisfitError(said, "scenarios", position, "service")
+            forms = {arm.form or scenario.form for arm in scenario.every_arm}
+            if self.own_image is not None and self.own_image.disk is not None and forms != {"vm"}:
+                raise MisfitError("a disk is a VM: 'form: vm'", "scenarios", position, "form")
         return self
 
     @model_validator(mode="after")
@@ -215,7 +233,7 @@ class CampaignSpec(Spec):
                                   "hypotheses", position, key)  # fmt: skip
             return
         lacks = (
-            "nobody watches in it" if figure == "service_gap_ms" and not arm.viewers else
+            "nobody watches in it" if figure == "service_gap_ms" and not arm.viewers and self.own_image is None else
             "nothing moves in it" if figure not in _FOR_THOSE_THAT_STAY and not arm.moves else None
         )  # fmt: skip
         if lacks is not None:
@@ -344,3 +362,11 @@ class CampaignSpec(Spec):
         """The particulars of the arm that this campaign is for (``in_arm``), and what is set where that is not what was asked."""
         note = self.migration.bandwidth_note if SHORT_NAMES["bandwidth"] in arm.settings else None
         return arm.particulars + (f" ({note})" if note else "")
+
+
+def _filled(given: Mapping[str, Any], fill: Mapping[str, str]) -> dict[str, Any]:
+    """A file whose scenarios have these keys where they do not say them themselves."""
+    scenarios = given.get("scenarios")
+    if isinstance(scenarios, Sequence) and not isinstance(scenarios, str):
+        scenarios = [{**fill, **each} if isinstance(each, Mapping) else each for each in scenarios]
+    return {**given, "scenarios": scenarios}
