@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import polars as pl
+from pydantic import Field
 
 from whimbrel.analysis.blocks import one_figure
 from whimbrel.analysis.counters import counter_change, counter_growth, vcpu_wait_share
@@ -32,12 +33,13 @@ from whimbrel.analysis.phases import (
 )
 from whimbrel.analysis.viewers import Derived, HlsFigure, ViewerFigure, hls_figures, viewer_figures
 from whimbrel.analysis.vlc import VlcFigure, vlc_figures
-from whimbrel.analysis.watched import watched_figures
+from whimbrel.analysis.watched import CheckFigure, watched_figures
 from whimbrel.records.store import StoredTrial
 from whimbrel.records.trial import TrialRecord
 from whimbrel.services.client import CLIENTS
+from whimbrel.spec.evidence import check_in, figure_in
 
-DERIVED_VERSION = 9
+DERIVED_VERSION = 10
 # Of a trial, all that figures are derived from beside its record.
 SERIES = ("hosts", "probe", "job", *(client.series for client in CLIENTS.values()))
 
@@ -132,16 +134,26 @@ class TrialFigures(Derived):
     viewers: list[ViewerFigure]
     hls_viewers: list[HlsFigure]
     vlc_viewers: list[VlcFigure]
+    checks: list[CheckFigure] = Field(default=[])
     machine: MachineFigure
     rest: RestFigure | None
     holes: list[HoleFigure]
     spoilt: list[str]
 
+    def value(self, figure: str) -> float | None:
+        """A figure by its name, of a check as ``NAME: FIGURE``; None when it is not known."""
+        found: float | None = getattr(self._whose(figure), figure_in(figure), None)
+        return found
+
     def at_least(self, figure: str) -> float | None:
         """The lower bound of a figure, such as ``service_gap_ms``, that is known from below only; None of every other."""
-        name, _, unit = figure.rpartition("_")
-        bound: float | None = getattr(self, f"{name}_at_least_{unit}", None)
+        name, _, unit = figure_in(figure).rpartition("_")
+        bound: float | None = getattr(self._whose(figure), f"{name}_at_least_{unit}", None)
         return bound
+
+    def _whose(self, figure: str) -> TrialFigures | CheckFigure | None:
+        name = check_in(figure)
+        return self if name is None else next((check for check in self.checks if check.name == name), None)
 
 
 def figures_of(stored: StoredTrial, buffers_s: Sequence[float] = ()) -> TrialFigures:

@@ -10,12 +10,13 @@ from whimbrel.cli.live import observed
 from whimbrel.cli.showing import CampaignBar
 from whimbrel.cli.terminal import Steps
 from whimbrel.live.beside import Beside
+from whimbrel.moves.needs import need_checks
 from whimbrel.moves.notes import Origin
 from whimbrel.records.store import CampaignFolder, forget_unmade
 from whimbrel.records.trial import Plan
 from whimbrel.spec.campaign import CampaignSpec
 from whimbrel.system.provenance import commit
-from whimbrel.watch.campaign import WatchedCampaign, checks_of
+from whimbrel.watch.campaign import WatchedCampaign
 from whimbrel.watch.command import need_command
 
 
@@ -24,8 +25,7 @@ def run_watched(
 ) -> CampaignFolder:
     """Makes the trials; returns their folder. UsageError, before anything is done, for a check that says what cannot be."""
     need_command(("sh",))
-    for plan in plans:
-        checks_of(spec.in_arm(spec.find_arm(plan.arm)[1]))
+    need_checks(spec)
     folder = CampaignFolder.open(path) if resumed else CampaignFolder.create(path, spec, command, plans)
     origin = Origin(command=command, commit=commit(), registration=folder.registration)
     with Steps(len(plans), estimate_campaign_s(spec, plans) / len(plans)) as steps:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterable, Sequence
 
-from whimbrel.checks.written import parsed
+from whimbrel.checks.written import need_figures, parsed
 from whimbrel.errors import CapabilityError
 from whimbrel.images import jobs
 from whimbrel.images.jobs import Job
@@ -52,12 +52,13 @@ def need_clients(spec: CampaignSpec) -> None:
 
 
 def need_checks(spec: CampaignSpec) -> None:
-    """UsageError when a check of the user's own service says what cannot be, in whichever arm."""
+    """UsageError when a check says what cannot be, in whichever arm, or a figure is asked for of a check that is not there."""
+    figures = [*spec.thresholds, *(spec.evidence.figures if spec.evidence is not None else ())]
     for scenario in spec.scenarios:
         for arm in scenario.every_arm:
             service = spec.in_arm(arm).service
-            for check in service.checks if service is not None else ():
-                parsed(check, "192.0.2.1")
+            checks = [parsed(check) for check in (service.checks if service is not None else ())]
+            need_figures(checks, [*figures, *scenario.thresholds])
 
 
 def image_jobs(wanted: Sequence[Wanted], store: ImageStore) -> list[Job]:

@@ -13,7 +13,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from whimbrel.spec.arms import SHORT_NAMES, ArmSpec, crossed
 from whimbrel.spec.checks import CheckedServiceSpec, ImageSpec
-from whimbrel.spec.evidence import EvidenceSpec, Thresholds
+from whimbrel.spec.evidence import EvidenceSpec, Thresholds, check_in
 from whimbrel.spec.fields import RECORD, Count, HostName, MisfitError, Name, PositiveSeconds, Seconds, Spec, Words, first_double
 from whimbrel.spec.hosts import HostsSpec
 from whimbrel.spec.lab import QEMU_OVERHEAD_BYTES, LabSpec
@@ -227,10 +227,14 @@ class CampaignSpec(Spec):
     def _must_have(self, figure: str, name: str, position: int, key: str) -> None:
         """Refuses a hypothesis on a figure that its arm can never have."""
         _, arm = self.find_arm(name)
+        if check_in(figure) is not None:
+            if self.service is None:
+                raise MisfitError("is of a check, and the file's services have none", "evidence", "hypotheses", position, key)
+            return
         if self.watched:
             if figure not in _OF_WATCHED:
-                raise MisfitError(f"of a service that is only watched there are {' and '.join(_OF_WATCHED)}", "evidence",
-                                  "hypotheses", position, key)  # fmt: skip
+                known = f"of a service that is only watched there are {' and '.join(_OF_WATCHED)}, and figures of its checks"
+                raise MisfitError(known, "evidence", "hypotheses", position, key)
             return
         lacks = (
             "nobody watches in it" if figure == "service_gap_ms" and not arm.viewers and self.own_image is None else

@@ -76,7 +76,8 @@ class _Record:
     """As much of a trial's record as the figures of checks are derived from."""
 
     def __init__(self, events: list[Any], called_ns: int, returned_ns: int) -> None:
-        self.events, self.instruments = events, []
+        self.events = events
+        self.instruments: list[Any] = []
         self.move = type("Move", (), {"called_ns": called_ns, "returned_ns": returned_ns})
 
 
