@@ -21,8 +21,8 @@ from whimbrel.migrate.by_virsh import ByVirsh
 from whimbrel.migrate.live import LiveMove
 from whimbrel.migrate.technique import MoveRequest, Technique
 from whimbrel.moves.instruments import Instruments
-from whimbrel.moves.notes import Origin
-from whimbrel.moves.place import workplace
+from whimbrel.moves.notes import Invocation
+from whimbrel.moves.working_folder import working_folder
 from whimbrel.observe.migration_events import MigrationEvents
 from whimbrel.records.store import CampaignFolder, StoredTrial
 from whimbrel.records.trial import Plan
@@ -52,9 +52,9 @@ class Bench:
         order = len(self.trials) + 1
         plan = vm_plan(viewers, order)
         began_s = time.monotonic()
-        with workplace(self.lab.ledger, order) as place:
-            record = Trial(self.lab, self.spec, plan, self.state, place, Origin("benchmark", None), Bus()).run()
-            stored = self.campaign.commit(place, record)
+        with working_folder(self.lab.ledger, order) as folder:
+            record = Trial(self.lab, self.spec, plan, self.state, folder, Invocation("benchmark", None), Bus()).run()
+            stored = self.campaign.commit(folder, record)
         took_s = time.monotonic() - began_s
         figures = figures_of(stored)
         assert figures.total_s is not None, record.outcome.error

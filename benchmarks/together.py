@@ -17,9 +17,9 @@ from whimbrel.images.store import ImageStore
 from whimbrel.lab.lab import Lab, ledger_of
 from whimbrel.moves.making import make_states
 from whimbrel.moves.needs import state_jobs
-from whimbrel.moves.notes import Origin
-from whimbrel.moves.place import workplace
+from whimbrel.moves.notes import Invocation
 from whimbrel.moves.starts import Starts
+from whimbrel.moves.working_folder import working_folder
 from whimbrel.records.store import CampaignFolder
 from whimbrel.records.trial import Plan
 from whimbrel.spec.load import load_campaign
@@ -93,9 +93,9 @@ def compare(rounds: int, note: Callable[[str], None]) -> Found:
 def _move(lab: Lab, starts: Starts, plan: Plan, campaign: CampaignFolder, way: str, found: Found) -> None:
     spec = load_campaign(SCENARIO, ["lab.name=benchmark", "lab.link_rate=1 Gbit/s"])
     state = starts.get(spec, plan)
-    with workplace(lab.ledger, plan.order) as place:
-        record = Trial(lab, spec, plan, state, place, Origin("benchmark", None), Bus()).run()
-        stored = campaign.commit(place, record)
+    with working_folder(lab.ledger, plan.order) as folder:
+        record = Trial(lab, spec, plan, state, folder, Invocation("benchmark", None), Bus()).run()
+        stored = campaign.commit(folder, record)
     assert record.rest is not None, record.outcome.error
     assert record.rest.state_memory_bytes is not None
     found.note(way, figures_of(stored), record.rest.state_memory_bytes)

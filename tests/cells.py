@@ -35,7 +35,7 @@ class Cells:
     def request(self, back: bool = False) -> MoveRequest:
         source, destination = (self.b, self.a) if back else (self.a, self.b)
         return MoveRequest(
-            guest=ORIGIN, source=source.host, destination=destination.host, memory_bytes=0, disk_bytes=0,
+            what=ORIGIN, source=source.host, destination=destination.host, memory_bytes=0, disk_bytes=0,
             spec=MigrationSpec.model_validate({"timeout": "60 s"}), carriers=(source, destination),
         )  # fmt: skip
 

@@ -20,10 +20,11 @@ from whimbrel.engines.libvirt import Connection
 from whimbrel.events import Bus
 from whimbrel.hosts.identity import GuestIdentity
 from whimbrel.lab.lab import Lab
+from whimbrel.migrate.driven import ask_to_abort
 from whimbrel.migrate.journal import History, read_history
 from whimbrel.migrate.recovery import Decision
 from whimbrel.migrate.verify import find_copies
-from whimbrel.moves.notes import Origin
+from whimbrel.moves.notes import Invocation
 from whimbrel.spec.fields import HostName
 from whimbrel.spec.overrides import migration_with
 from whimbrel.system.deadline import Deadline, pause, wait_until
@@ -42,9 +43,12 @@ class Deployed:
     def move(self, to: HostName, technique: str | None = None, *sets: str) -> Moved:
         self.moves += 1
         migration = migration_with(self.deployment.spec.migration, technique, sets)
-        moved = move(self.deployment, self.lab, to, migration, self.folder / str(self.moves), Origin("test", None), Bus())
+        moved = move(self.deployment, self.lab, to, migration, self.folder / str(self.moves), Invocation("test", None), Bus())
         self.ended.append(moved)
         return moved
+
+    def abort(self) -> str:
+        return ask_to_abort(self.deployment.name, self.deployment.journal_file, self.deployment.abort_file)
 
     def begin(self, to: HostName, technique: str | None = None, *sets: str) -> threading.Thread:
         """The same, beside us."""

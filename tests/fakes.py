@@ -346,17 +346,17 @@ class FakeTechnique:
         called_ns = journal.mark("move called")
         disk = disk_to_move(request)
         disk_bytes = disk_to_book_bytes(request, disk)
-        with reserved(request.destination, request.guest.name, request.memory_bytes, disk_bytes) as booking:
+        with reserved(request.destination, request.what.name, request.memory_bytes, disk_bytes) as booking:
             journal.mark("reserved", memory_bytes=booking.memory_bytes, disk_bytes=booking.disk_bytes)
             source, destination = self.hosts[request.source.name], self.hosts[request.destination.name]
-            if source.guests.get(request.guest.uuid) != "runs":
-                raise MoveError(f"{request.guest} does not run on host {source.name}")
+            if source.guests.get(request.what.uuid) != "runs":
+                raise MoveError(f"{request.what} does not run on host {source.name}")
             make_room(request, disk, journal)
             error = self._trouble(request)
             aborted = request.why_abort if error is None else None
             if error is None and aborted is None:
-                del source.guests[request.guest.uuid]
-                destination.guests[request.guest.uuid] = "runs"
+                del source.guests[request.what.uuid]
+                destination.guests[request.what.uuid] = "runs"
             return MoveReport(
                 called_ns=called_ns,
                 returned_ns=journal.note("move returned"),

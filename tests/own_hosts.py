@@ -162,6 +162,9 @@ class FakeHypervisor:
     def memory(self) -> HostMemory:
         return HostMemory(8 * 2**30, 6 * 2**30, 0, 0)
 
+    def host_statistics(self) -> dict[str, int]:
+        return {"cpu_ns": self.number * 10**9, "memory_bytes": self.number * 10, "cache_bytes": 0}
+
     def versions(self) -> dict[str, str]:
         return {"libvirt": "11.3.0", "qemu": "10.0.0"}
 

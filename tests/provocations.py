@@ -462,7 +462,7 @@ def provoke(scene: Scene, name: str) -> Said:
     except EngineError as error:
         log = words_since(scene.b.access.logs().get(f"b-{NAME}.log", ""), began_s)
         return Said(
-            name, failure, _HERE, isinstance(error, SilentError), error.number, error.origin, error.errno, error.details, log
+            name, failure, _HERE, isinstance(error, SilentError), error.number, error.part, error.errno, error.details, log
         )
     finally:
         scene.clear()

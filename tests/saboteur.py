@@ -33,7 +33,7 @@ def server(lab: Lab, name: str) -> Server:
 
 def processes(lab: Lab, name: str, program: str) -> list[ProcessId]:
     """The processes of a server that run this program."""
-    members = Cgroup(server(lab, name).place.cgroup).processes()
+    members = Cgroup(server(lab, name).config.cgroup).processes()
     return [member for member in members if program in _program(member)]
 
 

@@ -86,7 +86,7 @@ class Scene:
 
     def harm(self, server: Server, script: str, undo: str = "") -> None:
         """A harm to a server, and its undoing; in its network, with this machine's programs."""
-        words = [*netns.inside(server.place.netns), "sh", "-euc"]
+        words = [*netns.inside(server.config.netns), "sh", "-euc"]
         run([*words, script])
         if undo:
             self.afterwards(lambda: run([*words, undo]))
@@ -156,7 +156,7 @@ class Scene:
     @contextmanager
     def listening(self, server: Server, first: int, last: int) -> Iterator[None]:
         """Somebody else has these ports."""
-        words = [*netns.inside(server.place.netns), sys.executable, "-c", _LISTEN, str(first), str(last)]
+        words = [*netns.inside(server.config.netns), sys.executable, "-c", _LISTEN, str(first), str(last)]
         holder = start(words, stdout=True)
         try:
             assert holder.stdout.readline() == b"ready\n"

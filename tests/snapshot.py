@@ -7,9 +7,9 @@ from collections import Counter
 from pathlib import Path
 
 from whimbrel.system.cgroups import hierarchies
+from whimbrel.system.folders import home
 from whimbrel.system.ledger import all_ledgers
 from whimbrel.system.netns import FOLDER
-from whimbrel.system.places import home
 
 
 def snapshot() -> dict[str, set[str]]:

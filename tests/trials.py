@@ -10,8 +10,8 @@ from whimbrel.events import Bus
 from whimbrel.guests.states import StateStore
 from whimbrel.lab.lab import Lab
 from whimbrel.migrate.verify import Copies, find_copies
-from whimbrel.moves.notes import Origin
-from whimbrel.moves.place import workplace
+from whimbrel.moves.notes import Invocation
+from whimbrel.moves.working_folder import working_folder
 from whimbrel.records.store import CampaignFolder, StoredTrial
 from whimbrel.spec.campaign import CampaignSpec
 from whimbrel.trial.trial import Trial
@@ -47,9 +47,9 @@ def make_trial(
     plan = plan_trials(spec, frozenset({scenario}))[0].model_copy(update=watching)
     campaign = CampaignFolder.create(folder, spec, "test", [plan])
     state = states.get(chosen.form, chosen.service, 1)
-    with workplace(lab.ledger, plan.order) as place:
-        trial = Trial(lab, spec, plan, state, place, Origin("test", None), bus or Telling(notice), keep_on_failure)
-        return campaign.commit(place, trial.run())
+    with working_folder(lab.ledger, plan.order) as folder:
+        trial = Trial(lab, spec, plan, state, folder, Invocation("test", None), bus or Telling(notice), keep_on_failure)
+        return campaign.commit(folder, trial.run())
 
 
 def no_guest_runs(lab: Lab) -> bool:

@@ -15,10 +15,10 @@ from whimbrel.images.store import ImageStore
 from whimbrel.moves.fresh import Start
 from whimbrel.moves.making import make_states
 from whimbrel.moves.needs import wanted_of
-from whimbrel.moves.notes import Origin
-from whimbrel.moves.place import workplace
+from whimbrel.moves.notes import Invocation
 from whimbrel.moves.possible import need_container_techniques
 from whimbrel.moves.starts import Starts
+from whimbrel.moves.working_folder import working_folder
 from whimbrel.records.store import CampaignFolder, StoredTrial
 from whimbrel.records.trial import Plan
 from whimbrel.spec.arms import ArmSpec
@@ -89,9 +89,9 @@ def _boot(block: int, boots: int) -> int:
     """Which boot's states a block starts from. With an even number of boots each would always move the same way, so every
     other time round they are shifted by one.
     """
-    round_number, place = divmod(block - 1, boots)
-    shift = round_number if boots % 2 == 0 else 0
-    return (place + shift) % boots + 1
+    cycle, position = divmod(block - 1, boots)
+    shift = cycle if boots % 2 == 0 else 0
+    return (position + shift) % boots + 1
 
 
 @dataclass(frozen=True)
@@ -179,7 +179,7 @@ class Campaign:
         plans: list[Plan],
         site: Site,
         folder: CampaignFolder,
-        origin: Origin,
+        invocation: Invocation,
         bus: Bus,
         between: Callable[[StoredTrial], None] = lambda stored: None,
         keep_on_failure: bool = False,
@@ -188,7 +188,7 @@ class Campaign:
         self._plans = list(plans)
         self._site = site
         self._folder = folder
-        self._origin = origin
+        self._invocation = invocation
         self._bus = bus
         self._between = between
         self._keep_on_failure = keep_on_failure
@@ -278,9 +278,9 @@ class Campaign:
             self._bus.tell(MORE_PLANNED, trials=planned(again))
 
     def _make(self, spec: CampaignSpec, state: Start, plan: Plan) -> StoredTrial:
-        with workplace(self._site.ledger, plan.order) as folder:
+        with working_folder(self._site.ledger, plan.order) as folder:
             trial = Trial(
-                self._site, spec, plan, state, folder, self._origin, self._bus, self._keep_on_failure,
+                self._site, spec, plan, state, folder, self._invocation, self._bus, self._keep_on_failure,
                 self._foresight.of(spec, plan),
             )  # fmt: skip
             return self._folder.commit(folder, trial.run())

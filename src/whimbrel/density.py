@@ -27,7 +27,7 @@ from whimbrel.images.store import ImageStore
 from whimbrel.lab.lab import Lab
 from whimbrel.moves.instruments import said_by
 from whimbrel.moves.notes import now
-from whimbrel.moves.place import workplace
+from whimbrel.moves.working_folder import working_folder
 from whimbrel.records.caller import make_folder
 from whimbrel.records.density import DensityRecord, DensityStep, Filling, write_density
 from whimbrel.services.client import CLIENTS
@@ -176,7 +176,7 @@ class DensityRun:
     def _measured(self, number: int, started_in_s: float | None, watched: list[GuestIdentity]) -> DensityStep:
         """The server with so many guests, once it was left alone, while these are watched."""
         pause(self._spec.settle_s)
-        with workplace(self._ledger, number) as folder:
+        with working_folder(self._ledger, number) as folder:
             player = self._player(watched, folder) if watched else None
             with player or ExitStack():
                 cpu_s, began_s = self._group.usage().cpu_s, time.monotonic()

@@ -82,13 +82,13 @@ class UsageError(WhimbrelError):
 
 
 class SpecError(UsageError):
-    """A file says something that cannot be meant; points at the place."""
+    """A file says something that cannot be meant; names the file, the line and the key."""
 
     code = "spec"
 
     def __init__(self, problem: str, *, file: Path, line: int | None = None, key: str = "", resolution: str = "") -> None:
-        place = f"{file}:{line}" if line is not None else str(file)
-        super().__init__(f"{place}: {key + ': ' if key else ''}{problem}", resolution=resolution)
+        where = f"{file}:{line}" if line is not None else str(file)
+        super().__init__(f"{where}: {key + ': ' if key else ''}{problem}", resolution=resolution)
         self.problem = problem
         self.file = file
         self.line = line
@@ -163,19 +163,19 @@ class ToolError(TrialError):
 class EngineError(ToolError):
     """Libvirt, QEMU or the guest agent refused or failed.
 
-    ``number`` is libvirt's of what it said (VIR_ERR_...), ``origin`` that of the part of it that said so (VIR_FROM_...), and
-    ``errno`` the system's, where that was its reason; all are None of what is not from libvirt.
+    ``number`` is libvirt's number of the error (VIR_ERR_...), ``part`` is its number of the part of libvirt that raised it
+    (VIR_FROM_...), and ``errno`` is the system's error, where that was the reason. All are None where libvirt had no say.
     """
 
     code = "engine"
 
     def __init__(
         self, brief: str, *, details: str = "", resolution: str = "", cause: str = "",
-        number: int | None = None, origin: int | None = None, errno: int | None = None,
+        number: int | None = None, part: int | None = None, errno: int | None = None,
     ) -> None:  # fmt: skip
         super().__init__(brief, details=details, resolution=resolution, cause=cause)
         self.number = number
-        self.origin = origin
+        self.part = part
         self.errno = errno
 
 

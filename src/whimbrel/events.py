@@ -26,12 +26,14 @@ log = logging.getLogger(__name__)
 STEP = "step"
 # A step whose words are to stay.
 NOTE = "note"
-# Data: ``source`` and ``destination``, the hosts that a move will be between.
+# Data: ``source`` and ``destination``, the hosts that a move will be between, None where that is not known: a command of the
+# user's moves something then. Of such a command ``traceparent`` is what it was given, None where nobody wants spans.
 WATCHED = "move watched"
 # What the next move is expected to take. Data: as ``records.trial.Prediction``.
 PREDICTED = "move predicted"
-# What the last one took. Data: some of its figures, as in ``analysis.figures.TrialFigures``.
+# What the last one took. Data: those of ``analysis.figures.TrialFigures`` that are in ``TOLD``.
 FIGURES = "figures"
+TOLD = {"total_s", "qemu_downtime_ms", "blackout_ms", "reachability_gap_ms", "service_gap_ms", "transferred_bytes"}
 # Of a campaign. Data: ``trials``, each with its ``order``, ``arm`` and ``block``, and whether it was ``made`` before.
 PLANNED = "trials planned"
 # Data: likewise, of a block that is made again.

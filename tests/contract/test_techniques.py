@@ -116,7 +116,7 @@ def refuses_a_destination_without_room(stage: Stage) -> None:
 def refuses_a_guest_that_does_not_run_there(stage: Stage) -> None:
     other = identity_in_lab("somebody", 99, "192.0.2.99")
     with pytest.raises(MoveError, match="somebody does not run on host a"):
-        stage.technique.move(replace(stage.request, guest=other), FakeJournal())
+        stage.technique.move(replace(stage.request, what=other), FakeJournal())
     assert stage.copies() == ["runs", "absent"]
 
 

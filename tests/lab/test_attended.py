@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.saboteur import processes
+from whimbrel.cli.lab import gc
 from whimbrel.errors import ToolError
 from whimbrel.lab.attended import attended
 from whimbrel.lab.lab import Lab
@@ -81,3 +82,5 @@ def test_it_ends_when_we_are_killed(lab: Lab) -> None:
     wait_until(lambda: (None, "it sleeps") if sleeps(lab) else (True, ""), "its end", Deadline(10))
     assert us.returncode == -signal.SIGKILL
     assert not sleeps(lab)
+    # Its folder stays, until somebody cleans up.
+    gc()

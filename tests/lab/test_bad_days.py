@@ -187,7 +187,7 @@ def test_a_guest_that_ends_or_hangs_meanwhile(mended: Lab, states: StateStore, c
 
 @pytest.mark.long
 def test_a_destination_that_runs_out_of_memory_loses_only_its_own_copy(mended: Lab, states: StateStore, tmp_path: Path) -> None:
-    group = Cgroup(mended.hosts["b"].place.cgroup)
+    group = Cgroup(mended.hosts["b"].config.cgroup)
     limit = next(file for name in ("memory.limit_in_bytes", "memory.max") if (file := group.folder("memory") / name).exists())
     before = limit.read_text()
 

@@ -15,7 +15,6 @@ from tests.fakes import FakeJournal
 from tests.lab.test_bad_days import in_guest_after
 from tests.lab.test_storage import images
 from tests.saboteur import kill_program, power_cut, set_link
-from whimbrel.deployment.moving import ask_to_abort
 from whimbrel.deployment.standing import subject_of
 from whimbrel.errors import ReservationError, UnsafeStateError
 from whimbrel.guests.states import StateStore
@@ -94,7 +93,7 @@ def test_a_libvirtd_that_dies_while_the_guest_boots_there_makes_no_two_of_it(dep
     # QEMU runs on, and the server starts its libvirtd again.
     kill_program("b", "libvirtd")(deployed.lab)
     if not wanted:
-        assert ask_to_abort(deployed.deployment) == "aborted"
+        assert deployed.abort() == "aborted"
     moving.join(400)
     assert not moving.is_alive()
     assert deployed.copies() == (["b"] if wanted else ["a"])
@@ -188,7 +187,7 @@ def test_it_is_aborted_while_its_disk_is_copied(with_its_disk: Deployed, techniq
     moving = with_its_disk.begin("b", technique, SLOW)
     with_its_disk.come_to(word)
     pause(2)
-    assert ask_to_abort(with_its_disk.deployment) == "aborted"
+    assert with_its_disk.abort() == "aborted"
     moving.join(400)
     assert with_its_disk.copies() == ["a"]
     assert images(with_its_disk.lab.hosts["b"]) == []
@@ -202,7 +201,7 @@ def test_it_is_aborted_though_nothing_of_its_disk_gets_through(with_its_disk: De
     set_link(with_its_disk.lab, "b", "down")
     try:
         pause(2)
-        assert ask_to_abort(with_its_disk.deployment) == "aborted"
+        assert with_its_disk.abort() == "aborted"
         moving.join(400)
     finally:
         set_link(with_its_disk.lab, "b", "up")
@@ -217,7 +216,7 @@ def test_it_is_aborted_though_nothing_of_its_memory_gets_through_beside_its_disk
         set_link(lab, "b", "down")
         try:
             pause(2)
-            assert ask_to_abort(deployed.deployment) == "aborted"
+            assert deployed.abort() == "aborted"
             moving.join(400)
         finally:
             set_link(lab, "b", "up")
@@ -247,7 +246,7 @@ def test_each_is_aborted_while_the_source_has_its_guest(deployed: Deployed, tech
     moving = deployed.begin("b", technique, *options(technique))
     deployed.come_to("reserved")
     pause(1)
-    assert ask_to_abort(deployed.deployment) == "aborted"
+    assert deployed.abort() == "aborted"
     moving.join(60)
     assert deployed.copies() == ["a"]
     assert deployed.move("b", technique).error is None
@@ -266,7 +265,7 @@ def test_each_is_aborted_while_the_guest_stands_still(
         moving = deployed.begin("b", technique, *sets)
         deployed.come_to(word)
         pause(2)
-        assert ask_to_abort(deployed.deployment) == "aborted"
+        assert deployed.abort() == "aborted"
         moving.join(400)
     finally:
         deployed.lab.network.shape_links(deployed.lab.spec.link_rate_bytes_per_s)

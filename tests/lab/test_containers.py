@@ -45,7 +45,7 @@ class Carriers:
     @property
     def request(self) -> MoveRequest:
         return MoveRequest(
-            guest=ORIGIN, source=self.lab.hosts["a"], destination=self.lab.hosts["b"], memory_bytes=0, disk_bytes=0,
+            what=ORIGIN, source=self.lab.hosts["a"], destination=self.lab.hosts["b"], memory_bytes=0, disk_bytes=0,
             spec=MigrationSpec.model_validate({"timeout": "120 s"}), carriers=(self.a, self.b),
         )  # fmt: skip
 

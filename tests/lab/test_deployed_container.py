@@ -97,6 +97,7 @@ def test_a_container_whose_mover_was_killed_is_found_running_once(step: str, tmp
             f"the step {step}", Deadline(60),
         )  # fmt: skip
         mover.kill()
+    assert whimbrel("gc").returncode == 0
     assert "interrupted: recover it" in whimbrel("deployed", "--json").stdout
     done = whimbrel("recover", "box")
     assert done.returncode == 0, done.stderr

@@ -18,9 +18,9 @@ from tests.deployments import Deployed, put_up
 from tests.labs import QUICK
 from tests.saboteur import kill, processes, set_link
 from tests.snapshot import snapshot
+from whimbrel.cli.lab import gc
 from whimbrel.deployment.bringing_up import bring_up, take_down
 from whimbrel.deployment.deployed import one_arm_of
-from whimbrel.deployment.moving import ask_to_abort
 from whimbrel.engines.guest_agent import GuestAgent
 from whimbrel.errors import UnsafeStateError, UsageError
 from whimbrel.guests.carrier import CONTAINER
@@ -89,7 +89,7 @@ def test_as_a_user_does_it(tmp_path: Path) -> None:
 def test_a_move_that_is_aborted_leaves_it_where_it_was(deployed: Deployed) -> None:
     moving = deployed.begin("b", None, SLOW)
     deployed.come_to("reserved")
-    assert ask_to_abort(deployed.deployment) == "aborted"
+    assert deployed.abort() == "aborted"
     moving.join(60)
     assert deployed.copies() == ["a"]
     assert deployed.move("b").error is None
@@ -131,7 +131,7 @@ def test_what_qemus_log_says_at_the_destination_is_evidence(deployed: Deployed) 
 def test_a_move_past_its_point_of_no_return_is_not_aborted(deployed: Deployed) -> None:
     moving = deployed.begin("b", "post-copy", "bandwidth=10 MiB/s")
     deployed.come_to("post-copy")
-    assert ask_to_abort(deployed.deployment) == "moved"
+    assert deployed.abort() == "moved"
     moving.join(60)
     assert deployed.copies() == ["b"]
 
@@ -140,7 +140,7 @@ def test_a_move_past_its_point_of_no_return_is_not_aborted(deployed: Deployed) -
 def test_a_cold_move_is_aborted_before_it_boots_there(deployed: Deployed) -> None:
     moving = deployed.begin("b", "cold")
     deployed.come_to("reserved")
-    assert ask_to_abort(deployed.deployment) == "aborted"
+    assert deployed.abort() == "aborted"
     moving.join(300)
     assert deployed.copies() == ["a"]
 
@@ -170,6 +170,8 @@ def killed(deployed: Deployed, word: str, *words: str) -> None:
         pause(1)
         running.send_signal(signal.SIGKILL)
         running.communicate(timeout=60)
+    # What it had for itself alone goes; what is deployed stays.
+    gc()
     assert deployed.history().ended is None
     assert not deployed.history().driven
 
@@ -206,7 +208,7 @@ def test_after_whimbrel_was_killed_it_is_found_running_once(deployed: Deployed, 
     with pytest.raises(UsageError, match="was interrupted"):
         deployed.move("b")
     with pytest.raises(UsageError, match="nobody drives the move"):
-        ask_to_abort(deployed.deployment)
+        deployed.abort()
     where, steps = deployed.recover()
     # libvirt went on with it without us.
     assert steps == ["wait", "done"]
@@ -239,7 +241,7 @@ def test_what_moves_with_its_disk_is_given_up_when_nothing_gets_through(
             set_link(lab, "b", "up")
         assert (where, steps) == ("a", expected)
         assert deployed.copies() == ["a"]
-        assert not list(lab.hosts["b"].place.own.iterdir())
+        assert not list(lab.hosts["b"].config.own.iterdir())
 
 
 @pytest.mark.long

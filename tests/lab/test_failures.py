@@ -24,7 +24,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
 def test_a_known_failure_is_told(scene: Scene, name: str) -> None:
     said = provoke(scene, name)
     error = (SilentError if said.silent else EngineError)(
-        "", details=said.words, number=said.number, origin=said.origin, errno=said.errno
+        "", details=said.words, number=said.number, part=said.origin, errno=said.errno
     )
     found = diagnose(error, said.words if said.number is None else said.log)
     assert found is not None, said

@@ -22,8 +22,10 @@ from whimbrel.moves.guest_clock import clock_before
 
 __all__ = ["deployed"]
 
+# A guest that waits for a processor is late, and says so.
+pytestmark = pytest.mark.alone
 
-@pytest.mark.alone
+
 @pytest.mark.parametrize(
     "options", [("technique=pre-copy",), ("technique=paused", "bandwidth=400 Mbit/s")], ids=["pre-copy", "paused"]
 )

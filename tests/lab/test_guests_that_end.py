@@ -19,7 +19,7 @@ from whimbrel.engines.libvirt import Connection
 from whimbrel.errors import UnsafeStateError
 from whimbrel.guests.states import StateStore
 from whimbrel.lab.lab import Lab
-from whimbrel.moves.notes import Origin
+from whimbrel.moves.notes import Invocation
 from whimbrel.records.store import StoredTrial
 
 __all__ = ["deployed", "mended"]
@@ -181,7 +181,7 @@ def test_a_deployed_guest_that_ends_after_its_move(deployed: Deployed) -> None:
                 domain.agent("guest-exec", {"path": "/bin/touch", "arg": ["/run/go"]})
 
     moved = move(deployed.deployment, deployed.lab, "b", deployed.deployment.spec.migration, deployed.folder / "out",
-                 Origin("test", None), Telling(step))  # fmt: skip
+                 Invocation("test", None), Telling(step))  # fmt: skip
     assert "watching after the move" in told
     assert isinstance(moved.error, UnsafeStateError)
     assert moved.error.brief.startswith("tested had moved, but then the guest guest shut down, on host b at ")

@@ -26,13 +26,13 @@ def odd_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_servers_come_up_and_answer(odd_home: Path) -> None:
     with lab_that_is_up(LabSpec(name="odd")) as lab:
         for server in (lab.hosts["a"], lab.hosts["b"]):
-            assert str(server.place.folder).startswith(str(odd_home))
+            assert str(server.config.folder).startswith(str(odd_home))
             with Connection.open(server.libvirt_uri) as connection:
                 assert connection.host_identity()[1] == f"server-{server.name}"
             # What it writes goes into its own folder, over the tree.
             server.run(["sh", "-c", "echo here >/etc/odd"])
-            assert (server.place.folder / "upper" / "etc" / "odd").read_text() == "here\n"
-        assert not (lab.hosts["a"].place.tree / "etc" / "odd").exists()
+            assert (server.config.folder / "upper" / "etc" / "odd").read_text() == "here\n"
+        assert not (lab.hosts["a"].config.tree / "etc" / "odd").exists()
 
 
 def test_the_machine_is_examined(odd_home: Path) -> None:

@@ -20,7 +20,7 @@ from whimbrel.guests import guest as the_guest
 from whimbrel.guests.states import StateStore
 from whimbrel.lab.lab import Lab
 from whimbrel.system.cgroups import Cgroup
-from whimbrel.system.places import home
+from whimbrel.system.folders import home
 from whimbrel.system.process import run
 
 NOBODY = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--")
@@ -162,7 +162,7 @@ def looks(pids: list[int]) -> set[tuple[str, str]]:
 
 
 def test_libvirts_sockets_are_for_root_alone_even_without_the_folders_above(with_guest: Lab) -> None:
-    folder = with_guest.hosts["a"].place.folder / "run"
+    folder = with_guest.hosts["a"].config.folder / "run"
     sockets = [path for path in folder.rglob("*") if path.is_socket()]
     assert {"libvirt-sock", "libvirt-sock-ro", "libvirt-admin-sock", "virtlogd-sock"} <= {path.name for path in sockets}
     modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in sockets}

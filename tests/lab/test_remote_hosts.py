@@ -29,7 +29,7 @@ import sys
 from pathlib import Path
 from whimbrel.images.store import ImageStore
 from whimbrel.spec.load import load_campaign
-from whimbrel.moves.place import ledger_for, site_for
+from whimbrel.moves.site import ledger_for, site_for
 spec = load_campaign(Path(sys.argv[1]))
 with ledger_for(spec) as ledger:
     site = site_for(spec, ImageStore(), ledger, take_over=True)

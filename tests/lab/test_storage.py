@@ -34,7 +34,7 @@ LITTLE_BYTES = 128 * 2**20
 
 def images(server: Server) -> list[str]:
     """What lies in the folder that only this server sees."""
-    return sorted(file.name for file in server.place.own.iterdir())
+    return sorted(file.name for file in server.config.own.iterdir())
 
 
 def moved(lab: Lab, states: StateStore, folder: Path, *overrides: str, form: str = "vm") -> StoredTrial:

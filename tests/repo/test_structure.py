@@ -37,7 +37,7 @@ LAYERS = [
     {"events"},
     {"records"},
     {"spec"},
-    {"units", "errors", "durable", "plain_text"},
+    {"units", "errors", "durable", "plain_text", "trace_parent"},
 ]
 LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}
 MODULES = sorted(SOURCE.rglob("*.py"))

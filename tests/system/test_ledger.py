@@ -74,6 +74,7 @@ def test_gc_after_a_kill_at_a_random_moment(seed: int, tmp_path: Path) -> None:
     done = whimbrel("gc")
     assert done.returncode == 0, done.stderr
     assert not (tmp_path / "made").exists()
+    assert [file.name for file in folder().glob(".busy*")] == []
     assert whimbrel("gc").stdout == "nothing was left behind\n"
 
 

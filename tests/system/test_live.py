@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import http.client
 import json
 import os
@@ -13,14 +12,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from tests.browser import browser
+from tests.collector import Collecting
 from tests.unit.live.test_picture import MOVE, job
 from tests.unit.live.test_spans import MOVED
 from whimbrel.cli.live import observed, wanted
@@ -213,30 +211,6 @@ def test_a_command_that_fails_leaves_no_ledger() -> None:
     with pytest.raises(RuntimeError, match="the command failed"), live():
         raise RuntimeError("the command failed")
     assert list(folder().glob("once-*")) == []
-
-
-class Collector(BaseHTTPRequestHandler):
-    """Decodes what it is sent, as a collector does."""
-
-    def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        if self.headers["Content-Encoding"] == "gzip":
-            body = gzip.decompress(body)
-        asked = ExportTraceServiceRequest.FromString(body)
-        spans = [span for resource in asked.resource_spans for scope in resource.scope_spans for span in scope.spans]
-        assert isinstance(self.server, Collecting)
-        self.server.spans += [(self.path, span.name, span.trace_id.hex(), span.span_id.hex()) for span in spans]
-        self.send_response(200)
-        self.end_headers()
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
-class Collecting(ThreadingHTTPServer):
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Collector)
-        self.spans: list[tuple[str, str, str, str]] = []
 
 
 def test_spans_reach_a_collector_by_its_protocol() -> None:

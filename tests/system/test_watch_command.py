@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -630,3 +631,50 @@ def test_a_container_that_is_nowhere_is_said(service: Service, tmp_path: Path) -
     assert code == 2
     assert "there is no container 'no-such-container'" in stderr
     assert not (tmp_path / "x").exists()
+
+
+def on_terminal(width: int, *arguments: str, **env: str) -> tuple[int, str]:
+    """Exit code and all that a terminal of that width was told."""
+    ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (24, width))
+    command = [sys.executable, "-m", "whimbrel", "watch", *arguments]
+    with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs,
+                          env={**os.environ, "PYTHONPATH": str(PROJECT / "src"), "TERM": "xterm", **env}) as process:  # fmt: skip
+        os.close(theirs)
+        told = b""
+        # A terminal that nobody has open any more ends with EIO.
+        with suppress(OSError):
+            while data := os.read(ours, 1 << 16):
+                told += data
+        os.close(ours)
+        return process.wait(60), told.decode()
+
+
+@pytest.mark.parametrize("width", [40, pytest.param(100, marks=pytest.mark.long)])
+def test_on_a_terminal_it_can_be_seen_in_place_with_the_command_s_output_above(service: Service, width: int) -> None:
+    says = "echo moving; printf '10 %%\\r'; sleep 1.5; printf '100 %%\\r\\n'; echo oops >&2; exit 3"
+    code, told = on_terminal(
+        width, "--watch", "--http", f"{service.url('http')}#web,rate=50", *SHORT, "--", "sh", "-c", says, NO_COLOR="1"
+    )  # fmt: skip
+    assert code == 3
+    # No colour, and the cursor is there again.
+    assert not re.search(r"\x1b\[[0-9;]*\b(3|4|9|10)\d[0-9;]*m", told)
+    assert told.rindex("\x1b[?25h") > told.rindex("\x1b[?25l")
+    lines = [line.rstrip() for line in re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", told).replace("\r", "\n").splitlines()]
+    assert [line for line in lines if line in ("moving", "10 %", "100 %", "oops")] == ["moving", "100 %", "oops"]
+    assert any(re.fullmatch(r"web +━+", line) for line in lines)
+    assert any(re.fullmatch(r" +1\.\d s  command", line) for line in lines)
+    shown = max(position for position, line in enumerate(lines) if line.startswith("web  ") and "━" in line)
+    # The results come after all that, by lines where the table is too wide.
+    assert any(re.match(r"check: web" if width < 100 else r"web +\d", line) for line in lines[shown:])
+    assert max(map(len, lines[: shown + 1])) <= width
+
+
+def test_whoever_reads_a_pipe_gets_lines(service: Service) -> None:
+    _, stdout, stderr = watch(
+        "--watch", "--http", f"{service.url('http')}#web", *SHORT, "--", "sh", "-c", "echo moving; sleep 1.2"
+    )
+    assert stdout.startswith("moving\n")
+    lines = [line.split() for line in stderr.splitlines()]
+    assert ["command"] in [line[2:] for line in lines]
+    assert "\x1b" not in stdout + stderr

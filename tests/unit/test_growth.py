@@ -19,7 +19,7 @@ from whimbrel.analysis.thresholds import ticks_of
 from whimbrel.campaign import Campaign, estimate_campaign_s, estimate_profiles_s, estimate_states_s, plan_trials
 from whimbrel.events import MORE_PLANNED, STEP, Bus
 from whimbrel.hosts.site import Site
-from whimbrel.moves.notes import Origin
+from whimbrel.moves.notes import Invocation
 from whimbrel.records.store import CampaignFolder, StoredTrial
 from whimbrel.records.trial import Plan
 from whimbrel.spec.campaign import CampaignSpec
@@ -119,7 +119,7 @@ def go_on(campaign: CampaignFolder, stored: list[StoredTrial], said: list[str]) 
 
     site = cast("Site", SimpleNamespace(network=SimpleNamespace(shape_links=lambda rate: None)))
     folder = cast("CampaignFolder", SimpleNamespace(trials=lambda: stored))
-    running = Campaign(campaign.spec, campaign.plans, site, folder, Origin("a test", None), Telling())
+    running = Campaign(campaign.spec, campaign.plans, site, folder, Invocation("a test", None), Telling())
     return [stored.record.plan for stored in running.run()]
 
 

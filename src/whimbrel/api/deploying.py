@@ -21,8 +21,8 @@ from whimbrel.migrate.journal import DamagedJournalError, read_history
 from whimbrel.migrate.verify import Copies, find_copies
 from whimbrel.moves.making import make_images
 from whimbrel.moves.needs import wanted_of
-from whimbrel.moves.place import is_up, ledger_for, site_for
 from whimbrel.moves.possible import need_container_techniques
+from whimbrel.moves.site import is_up, ledger_for, site_for
 from whimbrel.spec.campaign import CampaignSpec
 from whimbrel.spec.fields import HostName
 from whimbrel.spec.service import FormName
@@ -36,7 +36,7 @@ class Standing:
 
     name: str
     form: FormName
-    place: str
+    site: str
     runs_on: list[HostName]
     stands_still_on: list[HostName]
     move: str
@@ -104,8 +104,8 @@ def deployed() -> list[Standing]:
 
 def _standing(deployment: Deployment) -> Standing:
     spec, copies = deployment.spec, _copies_of(deployment)
-    place = spec.hosts.name if spec.hosts is not None else spec.lab.name
-    return Standing(deployment.name, deployment.form, place, copies.running, copies.standing, _last_move(deployment))
+    site = spec.hosts.name if spec.hosts is not None else spec.lab.name
+    return Standing(deployment.name, deployment.form, site, copies.running, copies.standing, _last_move(deployment))
 
 
 def _last_move(deployment: Deployment) -> str:

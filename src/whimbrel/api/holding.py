@@ -10,7 +10,7 @@ from whimbrel.errors import UsageError
 from whimbrel.hosts.claims import confirm
 from whimbrel.hosts.site import Site
 from whimbrel.images.store import ImageStore
-from whimbrel.moves.place import ledger_for, site_for
+from whimbrel.moves.site import ledger_for, site_for
 from whimbrel.system.ledger import Ledger
 
 # What is entered for as long as a ledger is held: how signals end the work is the business of whoever owns the process.
@@ -27,6 +27,9 @@ def held(deployment: Deployment, guard: Guard = unguarded) -> Iterator[Site]:
     """The site, which nobody else may change meanwhile."""
     with ledger_for(deployment.spec) as ledger, guard(ledger):
         if not ledger.entries:
-            raise UsageError(f"the place of {deployment.name} is gone", resolution=f"'whimbrel undeploy {deployment.name}'")
+            raise UsageError(
+                f"nothing is left of the lab or the hosts' share of {deployment.name}",
+                resolution=f"'whimbrel undeploy {deployment.name}' forgets it",
+            )
         confirm(ledger)
         yield site_for(deployment.spec, ImageStore(), ledger, number=deployment.number)

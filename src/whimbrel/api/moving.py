@@ -17,13 +17,13 @@ from whimbrel.deployment.predicting import overheads_from
 from whimbrel.deployment.profiling import Profiled
 from whimbrel.deployment.profiling import profile as profile_it
 from whimbrel.deployment.recovering import bring_back
-from whimbrel.deployment.standing import refuse_while_moved
 from whimbrel.errors import UsageError, WhimbrelError
 from whimbrel.events import Bus
 from whimbrel.hosts.site import Site
+from whimbrel.migrate.driven import refuse_while_driven
 from whimbrel.migrate.journal import DamagedJournalError
 from whimbrel.migrate.recovery import Decision
-from whimbrel.moves.notes import Origin
+from whimbrel.moves.notes import Invocation
 from whimbrel.observe.dirty_profile import USUAL_SAMPLE
 from whimbrel.predict.expectation import Expectation
 from whimbrel.predict.move import expectation_of, why_not
@@ -67,6 +67,11 @@ class Move:
         """Where it runs afterwards."""
         return self.record.outcome.runs_on
 
+    def _repr_html_(self) -> str:
+        from whimbrel.report.notebook import move_html
+
+        return move_html(self.record, self.figures)
+
 
 def migrate(
     name: str, to: HostName, technique: str | None, options: Mapping[str, object], out: Path | None, told: Told = nobody
@@ -88,13 +93,13 @@ def make_move(
 ) -> Move | None:
     """A move whose failure is in what is returned; ``command`` is how it was asked for. None when it was not to be moved."""
     need_root("a move")
-    refuse_while_moved(deployment)
-    origin = Origin(command=command, commit=commit())
+    refuse_while_driven(deployment.name, deployment.journal_file)
+    invocation = Invocation(command=command, commit=commit())
     with held(deployment, guard) as site, _kept(out) as folder:
         migration = wish(site)
         if migration is None:
             return None
-        moved = move(deployment, site, to, migration, folder, origin, bus)
+        moved = move(deployment, site, to, migration, folder, invocation, bus)
         return Move(moved.stored.record, figures_of(moved.stored), moved.error, out)
 
 
@@ -130,7 +135,7 @@ def recover(
     deployment = find(name)
     # One that cannot be read is seen to further in.
     with suppress(DamagedJournalError):
-        refuse_while_moved(deployment)
+        refuse_while_driven(deployment.name, deployment.journal_file)
     with held(deployment, guard) as site:
         for died in site.mend():
             mended(died)

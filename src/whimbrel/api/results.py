@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import polars as pl
 
@@ -11,8 +12,12 @@ from whimbrel.analysis.figures import TrialFigures
 from whimbrel.errors import UsageError
 from whimbrel.records.store import CampaignFolder
 from whimbrel.records.trial import TrialRecord
+from whimbrel.report.content import Report, report_of
 from whimbrel.report.export import TABLES, tables_of
 from whimbrel.report.load import ReportedTrial, load_trials
+
+if TYPE_CHECKING:
+    from whimbrel.report.charts import NamedChart
 
 
 class Results:
@@ -74,6 +79,23 @@ class Results:
     @cached_property
     def _tables(self) -> dict[str, pl.DataFrame]:
         return tables_of(self.folder.resolve().name, self._trials)
+
+    @cached_property
+    def charts(self) -> dict[str, NamedChart]:
+        """The charts of the page, by the names of their files."""
+        # They take a third of a second to import, which only those who want them should pay.
+        from whimbrel.report.layout import charts_of
+
+        return {chart.name: chart for chart in charts_of(self._report)}
+
+    @cached_property
+    def _report(self) -> Report:
+        return report_of(self._campaign, self._trials)
+
+    def _repr_html_(self) -> str:
+        from whimbrel.report.notebook import results_html
+
+        return results_html(self._report, str(self.folder))
 
     def __repr__(self) -> str:
         return f"<Results of {self._campaign.spec.name}: {self._campaign.made} trials in {self.folder}>"

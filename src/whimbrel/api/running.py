@@ -20,14 +20,14 @@ from whimbrel.api.scenario import Told, nobody, scenario_of
 from whimbrel.campaign import Campaign, need_possible, plan_trials
 from whimbrel.deployment.deployed import others_beside
 from whimbrel.errors import UsageError, WhimbrelError
-from whimbrel.events import FIGURES, NOTE, STEP, Bus, Published
+from whimbrel.events import FIGURES, NOTE, STEP, TOLD, Bus, Published
 from whimbrel.guests.guest import what_is_left
 from whimbrel.hosts.site import Site
 from whimbrel.images.store import ImageStore
 from whimbrel.moves.making import make_images
 from whimbrel.moves.needs import need_checks, need_clients, wanted_of
-from whimbrel.moves.notes import Origin
-from whimbrel.moves.place import is_up, ledger_for, site_for
+from whimbrel.moves.notes import Invocation
+from whimbrel.moves.site import is_up, ledger_for, site_for
 from whimbrel.records.store import CampaignFolder, StoredTrial
 from whimbrel.records.trial import Event, Plan
 from whimbrel.report.content import Report, build_report
@@ -56,13 +56,9 @@ class Campaigning:
     take_over: bool = False
 
 
-# Of all figures, what is told of a move once it is over.
-_TOLD = {"total_s", "qemu_downtime_ms", "blackout_ms", "reachability_gap_ms", "service_gap_ms", "transferred_bytes"}
-
-
 def tell_figures(bus: Bus, figures: TrialFigures) -> None:
     """Publishes what a move took."""
-    bus.tell(FIGURES, **figures.model_dump(include=_TOLD))
+    bus.tell(FIGURES, **figures.model_dump(include=TOLD))
 
 
 @contextmanager
@@ -177,9 +173,9 @@ class _Run:
             site.up()
         try:
             folder = self._folder()
-            origin = Origin(command=wanted.command, commit=commit(), registration=folder.registration)
+            invocation = Invocation(command=wanted.command, commit=commit(), registration=folder.registration)
             between = partial(self._kept, folder)
-            campaign = Campaign(self._spec, wanted.plans, site, folder, origin, bus, between, wanted.keep_on_failure)
+            campaign = Campaign(self._spec, wanted.plans, site, folder, invocation, bus, between, wanted.keep_on_failure)
             succeeded = all(stored.record.outcome.succeeded for stored in campaign.run())
         finally:
             self._leave(site, left_up, succeeded)

@@ -18,7 +18,7 @@ from whimbrel.deployment.deployed import find, others_beside
 from whimbrel.deployment.profiling import Profiled
 from whimbrel.deployment.standing import places_of, where_it_runs
 from whimbrel.images.store import ImageStore
-from whimbrel.moves.place import ledger_for, site_for
+from whimbrel.moves.site import ledger_for, site_for
 from whimbrel.predict.expectation import Expectation
 from whimbrel.spec.fields import HostName
 from whimbrel.spec.service import FormName

@@ -40,7 +40,7 @@ def deploy(
     if as_json:
         print(json.dumps({"name": service.name, "address": service.address, "host": host, "form": service.form}, indent=1))
         return
-    print(f"{service.name} runs on host {host} and answers at {service.address} in the network of its place")
+    print(f"{service.name} runs on host {host} and answers at {service.address} in the network of its guests")
     print(f"move it: whimbrel migrate {service.name} --to {next(other for other in service.hosts if other != host)}")
 
 
@@ -59,6 +59,6 @@ def deployed(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")
     for each in found:
         running = f"runs on {' and '.join(each.runs_on)}" if each.runs_on else "is not seen to run"
         standing = f", stands still on {' and '.join(each.stands_still_on)}" if each.stands_still_on else ""
-        print(f"{each.name}: {each.form} in {each.place}, {running}{standing}; {each.move}")
+        print(f"{each.name}: {each.form} in {each.site}, {running}{standing}; {each.move}")
     if not found:
         print("nothing is deployed")

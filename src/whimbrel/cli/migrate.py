@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -23,21 +25,21 @@ from whimbrel.cli.own import (
     Peer,
     Persistent,
     UndefineSource,
-    abort_own,
     keeping,
     migrate_own,
     own_move,
     recover_own,
 )
+from whimbrel.cli.screen import own_screen
 from whimbrel.cli.showing import MoveShown, say_steps
 from whimbrel.cli.terminal import complain
 from whimbrel.cli.typed import as_typed
 from whimbrel.deployment.deployed import Deployment, find
-from whimbrel.deployment.moving import ask_to_abort
 from whimbrel.errors import MoveError, UnsafeStateError, UsageError
 from whimbrel.events import TRIAL_DONE, Bus
 from whimbrel.hosts.site import Site
-from whimbrel.live.beside import Wanted
+from whimbrel.live.beside import Beside, Wanted
+from whimbrel.migrate.driven import ask_to_abort
 from whimbrel.migrate.techniques import promises_of
 from whimbrel.own.moving import Asked
 from whimbrel.own.sides import sides_of
@@ -98,8 +100,7 @@ def migrate(
         spec = migration_with(MigrationSpec(), technique, set_ or [])
         source, destination = sides_of(from_, to, peer, address)
         kept = keeping(persistent, undefine_source)
-        with beside(wanted(live, metrics, metrics_file, spans), f"move of {name}") as seen, observed(seen) as bus:
-            _show(bus, watch)
+        with beside(wanted(live, metrics, metrics_file, spans), f"move of {name}") as seen, _showing(seen, watch) as bus:
             return migrate_own(Asked(name, source, destination, spec, kept, take_over, bus), as_json)
     if (persistent, undefine_source, peer, address, take_over) != (None, None, None, None, False):
         raise UsageError("--persistent, --undefine-source, --peer, --address and --take-over go with --from")
@@ -138,18 +139,21 @@ def migrate(
     return 0
 
 
-def _show(bus: Bus, watch: bool) -> None:
-    bus.subscribe("terminal", say_steps, samples=False)
-    if watch:
-        bus.subscribe("terminal ('--watch')", MoveShown().observe)
+@contextmanager
+def _showing(seen: Beside | None, watch: bool) -> Iterator[Bus]:
+    """A bus that is seen there, and on the terminal."""
+    with observed(seen) as bus, own_screen() as screen:
+        bus.subscribe("terminal", say_steps, samples=False)
+        if watch:
+            bus.subscribe("terminal ('--watch')", MoveShown(screen).observe)
+        yield bus
 
 
 def _moved(deployment: Deployment, to: str, chosen: Wish, out: Path | None, watch: bool, asked: Wanted) -> Move | None:
     """Makes the move, which is seen where that is asked for; a page that follows it ends in its report."""
     with scratch_folder() as folder, beside(asked, f"move of {deployment.name}") as seen:
         kept = folder / "move" if out is None and asked.live is not None else out
-        with observed(seen) as bus:
-            _show(bus, watch)
+        with _showing(seen, watch) as bus:
             moved = make_move(deployment, to, chosen, as_typed(), kept, bus, partial(Interrupts, then="aborting the move"))
             if moved is not None:
                 tell_figures(bus, moved.figures)
@@ -176,7 +180,8 @@ def abort(name: Deployed) -> int:
     own = own_move(name)
     if own is None:
         need_root("aborting a move")
-    ended = abort_own(own) if own is not None else ask_to_abort(find(name))
+    moved = own or find(name)
+    ended = ask_to_abort(name, moved.journal_file, moved.abort_file)
     if ended == "unsafe":
         raise UnsafeStateError(f"it is unclear where {name} runs", resolution=f"'whimbrel recover {name}'")
     if ended == "moved":

@@ -12,7 +12,6 @@ from whimbrel.cli.interrupts import Interrupts
 from whimbrel.cli.terminal import complain
 from whimbrel.deployment.deployed import folder_of
 from whimbrel.errors import UnsafeStateError, UsageError
-from whimbrel.migrate.driven import ask_to_abort
 from whimbrel.own.moving import Asked, OwnMoved, move_own
 from whimbrel.own.recovering import bring_back_own
 from whimbrel.own.standing import OwnMove, find_move, is_open
@@ -97,11 +96,6 @@ def own_move(name: str) -> OwnMove | None:
     found = find_move(name)
     deployed = os.geteuid() == 0 and folder_of(name).exists()
     return found if found is not None and (is_open(found) or not deployed) else None
-
-
-def abort_own(move: OwnMove) -> str:
-    """Asks for it, and waits for the end of the move: how it ended."""
-    return ask_to_abort(move.guest.name, move.journal_file, move.abort_file)
 
 
 def recover_own(move: OwnMove, boot_anew: bool) -> None:

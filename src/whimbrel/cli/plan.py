@@ -33,7 +33,7 @@ class _Need:
     hypothesis: HypothesisSpec
     figure: str
     spread: float
-    origin: str
+    known_from: str
     blocks: BlocksNeeded
 
     @property
@@ -135,7 +135,7 @@ def _print_json(spec: CampaignSpec, evidence: EvidenceSpec, needs: list[_Need]) 
 def _print(spec: CampaignSpec, evidence: EvidenceSpec, needs: list[_Need]) -> None:
     for need in needs:
         print(f"{need.hypothesis.name}: {need.figure} of {need.hypothesis.arm} over {need.hypothesis.over}")
-        print(f"  spread of the ratio within blocks: {need.spread:.3f} ({need.origin})")
+        print(f"  spread of the ratio within blocks: {need.spread:.3f} ({need.known_from})")
         print(f"  to tell {evidence.difference * 100:g} % apart: {_blocks(need.blocks.to_tell.blocks)}")
         print(f"  to show equivalence within {evidence.margin * 100:g} %: {_blocks(need.blocks.to_equate.blocks)}")
     most = _most(needs)

@@ -13,7 +13,7 @@ from whimbrel.campaign import estimate_campaign_s, estimate_profiles_s, estimate
 from whimbrel.cli.interrupts import Interrupts
 from whimbrel.cli.live import Live, Metrics, MetricsFile, SpansTo, beside, observed, wanted
 from whimbrel.cli.run_watched import run_watched
-from whimbrel.cli.showing import CampaignBar
+from whimbrel.cli.showing import show_campaign
 from whimbrel.cli.terminal import Steps, complain, print_table
 from whimbrel.cli.typed import as_typed, called
 from whimbrel.errors import UsageError, interrupted
@@ -50,6 +50,9 @@ def run(
         typer.Option("--keep-on-failure", help="Stop at the first failure and leave lab and guest as they are."),
     ] = False,
     take_over: Annotated[bool, typer.Option("--take-over", help=TAKE_OVER)] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Show how each move goes, beneath the bar on a terminal, as lines elsewhere.")
+    ] = False,
     live: Live = None,
     metrics: Metrics = None,
     metrics_file: MetricsFile = None,
@@ -80,21 +83,23 @@ def run(
     campaigning = Campaigning(spec, plans, folder.absolute(), as_typed(), resume is not None, keep_on_failure, take_over)
     with beside(wanted(live, metrics, metrics_file, spans), spec.name) as seen:
         if spec.watched:
-            report = write_report(run_watched(spec, plans, folder.absolute(), resume is not None, as_typed(), seen), figures=True)
+            report = write_report(
+                run_watched(spec, plans, folder.absolute(), resume is not None, as_typed(), seen, watch), figures=True
+            )
         else:
-            report = _made(campaigning, seen)
+            report = _made(campaigning, seen, watch)
         if seen is not None:
             seen.report = campaigning.folder / PAGE
     return _tell(report, folder.absolute(), junit, as_json)
 
 
-def _made(wanted: Campaigning, seen: Beside | None) -> Report:
+def _made(wanted: Campaigning, seen: Beside | None, watch: bool) -> Report:
     """Makes the campaign, with a bar."""
     steps = Steps(len(wanted.plans), estimate_campaign_s(wanted.spec, wanted.plans) / len(wanted.plans))
 
     try:
         with steps, observed(seen) as bus:
-            bus.subscribe("terminal", CampaignBar(steps, len(wanted.plans)).observe, samples=False)
+            show_campaign(bus, steps, len(wanted.plans), watch)
             return make_campaign(wanted, bus, Interrupts)
     except BaseException as error:
         if (isinstance(error, KeyboardInterrupt) or interrupted(error)) and (wanted.folder / "campaign.json").exists():

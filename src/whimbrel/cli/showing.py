@@ -5,14 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from rich.console import Console, Group, RenderableType
-from rich.live import Live
+from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from whimbrel.cli.screen import Screen
 from whimbrel.cli.streams import say_at_once
 from whimbrel.cli.terminal import Steps, notice
-from whimbrel.events import MORE_PLANNED, NOTE, PLANNED, STEP, TRIAL_BEGUN, TRIAL_DONE, Published, Sample
+from whimbrel.events import MORE_PLANNED, NOTE, PLANNED, STEP, TRIAL_BEGUN, TRIAL_DONE, Bus, Published, Sample
 from whimbrel.live.picture import Picture
 from whimbrel.plain_text import visible
 from whimbrel.records.trial import Event
@@ -22,7 +22,7 @@ from whimbrel.units import format_bytes, format_duration
 
 # So many strips fit beside the rest on any terminal.
 _MOST_STRIPS = 8
-_STATES = {"good": ("━", "green"), "silent": (" ", "yellow"), "failed": ("x", "red")}
+_STATES = {"good": ("━", "green"), "silent": ("·", "yellow"), "failed": ("x", "red")}
 _NAME_WIDTH = 14
 
 
@@ -35,15 +35,18 @@ def say_steps(news: Sequence[Published]) -> None:
 
 
 class MoveShown:
-    """Shows how a move goes, at most every ``every_s``: in place on a terminal, as a line each time elsewhere."""
+    """Shows how a move goes, at most every ``every_s``: on a ``screen`` of a terminal, as a line each time elsewhere.
 
-    def __init__(self, every_s: float = 0.5, console: Console | None = None) -> None:
+    With ``throughout`` also what is seen before the move is called and after it has returned.
+    """
+
+    def __init__(self, screen: Screen, every_s: float = 0.5, throughout: bool = False) -> None:
         pair = read_pair()
         self._picture = Picture("", pair.monotonic_ns, pair.realtime_ns - pair.monotonic_ns)
         self._every_s = every_s
         self._shown_s = 0.0
-        self._console = console or Console(stderr=True, highlight=False, markup=False)
-        self._live: Live | None = None
+        self._screen = screen
+        self._throughout = throughout
         # What a carrier said last: of a container's move there is no job.
         self._carrier = ""
 
@@ -54,29 +57,23 @@ class MoveShown:
             if isinstance(each, Event) and each.source == "carrier":
                 self._carrier = each.name
         move = self._picture.sections.get("move", {})
-        if move.get("called") is None or move["returned"] is not None:
-            self._end()
+        if not self._throughout and (move.get("called") is None or move["returned"] is not None):
+            self._screen.clear()
         elif time.monotonic() - self._shown_s >= self._every_s:
             self._shown_s = time.monotonic()
             self._show()
 
     def _show(self) -> None:
-        if not self._console.is_terminal:
+        if self._screen.console.is_interactive:
+            self._screen.show(self._lines())
+        else:
             say_at_once(f"{self._line()}\n")
-            return
-        if self._live is None:
-            # What others say meanwhile goes above it.
-            self._live = Live(console=self._console, auto_refresh=False, transient=True)
-            self._live.start()
-        self._live.update(self._screen(), refresh=True)
-
-    def _end(self) -> None:
-        if self._live is not None:
-            self._live.stop()
-            self._live = None
 
     def _line(self) -> str:
-        move = self._picture.sections["move"]
+        move = self._picture.sections.get("move", {})
+        if move.get("called") is None or move["returned"] is not None:
+            steps = self._picture.sections["steps"]
+            return visible(steps[-1]["text"]) if steps else ""
         elapsed_s = self._picture.seconds(time.monotonic_ns()) - move["called"]
         # The last that has begun; of two at one moment the later one.
         begun = max(reversed(move["phases"]), key=lambda phase: float(phase["from"]), default=None)
@@ -94,21 +91,22 @@ class MoveShown:
         parts.append(_left(job))
         return "  ".join(filter(None, parts))
 
-    def _screen(self) -> RenderableType:
+    def _lines(self) -> RenderableType:
         """The same as the page, in a few lines."""
-        return Group(Text(self._line(), no_wrap=True, overflow="ellipsis"), self._phases(), *self._strips())
+        return Group(Text(self._line(), no_wrap=True, overflow="ellipsis"), *self._phases(), *self._strips())
 
-    def _phases(self) -> Table:
+    def _phases(self) -> list[Table]:
+        """A table of those that have begun, if any."""
         table = Table.grid(padding=(0, 2))
-        for phase in self._picture.sections["move"]["phases"]:
+        for phase in self._picture.sections.get("move", {"phases": []})["phases"]:
             length = "under way" if phase["to"] is None else format_duration(phase["to"] - phase["from"])
             table.add_row(f"{phase['name']:{_NAME_WIDTH}s}", length)
-        return table
+        return [table] if table.row_count else []
 
     def _strips(self) -> list[Text]:
         """Of the last while, as much as fits: a character for each stretch of time."""
         strips = self._picture.sections.get("strips", {}).get("strips", {})
-        width = max(10, self._console.width - _NAME_WIDTH - 2)
+        width = max(10, self._screen.console.width - _NAME_WIDTH - 2)
         shown = [_strip(visible(name), parts, width) for name, parts in list(strips.items())[:_MOST_STRIPS]]
         more = len(strips) - len(shown)
         return [*shown, *([Text(f"and {more} more")] if more > 0 else [])]
@@ -124,7 +122,7 @@ def _strip(name: str, parts: Sequence[Sequence[float | str]], width: int) -> Tex
     for moment in moments:
         state = next((part[2] for part in parts if float(part[0]) <= moment <= float(part[1])), None)
         mark, style = _STATES.get(str(state), (" ", ""))
-        text.append(mark if state is not None else " ", style=f"on {style}" if state == "silent" else style)
+        text.append(mark, style=style)
     return text
 
 
@@ -178,3 +176,10 @@ class CampaignBar:
         elif event.name == MORE_PLANNED:
             self._trials += len(data["trials"])
             self._steps.more(len(data["trials"]))
+
+
+def show_campaign(bus: Bus, steps: Steps, trials: int, watch: bool) -> None:
+    """Shows in ``steps`` how a campaign goes that is told of on ``bus``; with ``watch`` each of its moves as well."""
+    bus.subscribe("terminal", CampaignBar(steps, trials).observe, samples=False)
+    if watch:
+        bus.subscribe("terminal ('--watch')", MoveShown(steps).observe)

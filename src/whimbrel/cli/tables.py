@@ -82,16 +82,16 @@ def query(
             print(answer)
 
 
-def _campaigns(places: list[Path]) -> list[Path]:
+def _campaigns(folders: list[Path]) -> list[Path]:
     found: list[Path] = []
-    for place in places:
-        inside = sorted(file.parent for file in place.glob("*/campaign.json"))
-        if (place / "campaign.json").is_file():
-            found.append(place)
+    for folder in folders:
+        inside = sorted(file.parent for file in folder.glob("*/campaign.json"))
+        if (folder / "campaign.json").is_file():
+            found.append(folder)
         elif inside:
             found += inside
         else:
-            raise UsageError(f"{place} holds no results of whimbrel", resolution="name folders that 'whimbrel run' has written")
+            raise UsageError(f"{folder} holds no results of whimbrel", resolution="name folders that 'whimbrel run' has written")
     return found
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table as RichTable
 
@@ -49,8 +49,23 @@ def print_table(table: Table, whole: bool = False) -> None:
     console.print(shown)
 
 
+class _Bar(Progress):
+    """A bar, and beneath it what else is shown."""
+
+    beneath: RenderableType | None = None
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        """As they are shown, from above."""
+        yield from super().get_renderables()
+        if self.beneath is not None:
+            yield self.beneath
+
+
 class Steps:
-    """Progress of long work on stderr: a bar with the time left on a terminal, plain lines elsewhere."""
+    """Progress of long work on stderr: a bar with the time left on a terminal, plain lines elsewhere.
+
+    Beneath the bar is room for more: it implements ``screen.Screen``.
+    """
 
     def __init__(self, total: int, estimate_s: float) -> None:
         self._total = total
@@ -59,11 +74,11 @@ class Steps:
         self._took_s = 0.0
         self._timed = 0
         self._began_s = time.monotonic()
-        self._console = Console(stderr=True, highlight=False, markup=False)
-        self._live = self._console.is_terminal
-        self._bar = Progress(
+        self.console = Console(stderr=True, highlight=False, markup=False)
+        self._live = self.console.is_terminal
+        self._bar = _Bar(
             TextColumn("{task.description}", markup=False), BarColumn(bar_width=20), MofNCompleteColumn(), TimeElapsedColumn(),
-            TextColumn("{task.fields[left]}"), console=self._console, transient=True, disable=not self._live,
+            TextColumn("{task.fields[left]}"), console=self.console, transient=True, disable=not self._live,
         )  # fmt: skip
         self._task = self._bar.add_task("starting", total=total, left="")
 
@@ -73,6 +88,15 @@ class Steps:
 
     def __exit__(self, *_: object) -> None:
         self._bar.stop()
+
+    def show(self, shown: RenderableType) -> None:
+        """Shows it beneath the bar."""
+        self._bar.beneath = shown
+        self._bar.refresh()
+
+    def clear(self) -> None:
+        """Shows the bar alone."""
+        self._bar.beneath = None
 
     def step(self, text: str) -> None:
         """Shows what is being done now."""
@@ -85,7 +109,7 @@ class Steps:
     def note(self, text: str) -> None:
         """Prints a line that stays on the screen."""
         if self._live:
-            self._console.print(visible(text))
+            self.console.print(visible(text))
         else:
             self.step(text)
 

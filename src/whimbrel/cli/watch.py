@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,6 +16,8 @@ from whimbrel.checks.check import Check
 from whimbrel.checks.url import options_text, parse_check
 from whimbrel.cli.live import Live, Metrics, MetricsFile, SpansTo, beside, observed, wanted
 from whimbrel.cli.quantities import duration_s
+from whimbrel.cli.screen import Above, own_screen
+from whimbrel.cli.showing import MoveShown
 from whimbrel.cli.terminal import complain
 from whimbrel.cli.watched import tell
 from whimbrel.errors import UsageError
@@ -86,6 +90,10 @@ def watch(
         list[str] | None,
         typer.Option(metavar="NAME", help="Mark what podman, docker or runc says of a container of this machine; several times."),
     ] = None,
+    watch_: Annotated[
+        bool,
+        typer.Option("--watch", help="Show how it goes, in place on a terminal; the command's output goes above it, by lines."),
+    ] = False,
     live: Live = None,
     metrics: Metrics = None,
     metrics_file: MetricsFile = None,
@@ -141,16 +149,32 @@ def watch(
         containers=tuple(dict.fromkeys(container or [])),
     )
     with beside(wanted(live, metrics, metrics_file, spans), "watch") as seen:
-        if seen is not None and spans is not None:
-            # What the command does is within what we do.
-            os.environ["TRACEPARENT"] = str(seen.trace_parent)
-        with observed(seen) as bus:
-            findings = [findings_of(watched) for watched in watch_it(plan, partial(_say, bus), bus)]
+        if seen is not None and seen.makes_spans:
+            plan = replace(plan, new_span=seen.trace_parent.within)
+        with observed(seen) as bus, _shown(plan, bus, watch_) as shown:
+            findings = [findings_of(watched) for watched in watch_it(shown, partial(_say, bus), bus)]
         ticks = ticks_of(limits, plan.checks, [each.figures for each in counting(findings) or findings])
         code = tell(plan, findings, ticks, as_json)
         if seen is not None and out is not None:
             seen.report = out.absolute() / PAGE
     return code
+
+
+@contextmanager
+def _shown(plan: WatchPlan, bus: Bus, watch: bool) -> Iterator[WatchPlan]:
+    """While it is entered ``plan`` can be seen on the terminal where that is wanted, as the plan that is given says."""
+    if not watch:
+        yield plan
+        return
+    with own_screen() as screen, ExitStack() as stack:
+        bus.subscribe("terminal ('--watch')", MoveShown(screen, throughout=screen.console.is_interactive).observe)
+        if not screen.console.is_interactive:
+            yield plan
+            return
+        above = Above(screen.console)
+        stack.callback(above.end)
+        folder = plan.keep_output_in or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="whimbrel-")))
+        yield replace(plan, keep_output_in=folder, show_output=above.take)
 
 
 def _say(bus: Bus, text: str) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import polars as pl
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 
 from whimbrel.analysis.thresholds import Tick
@@ -24,6 +25,7 @@ from whimbrel.watch.several_rows import several_columns, several_lines
 _CROSSED = 99
 _INTERRUPTED = 130
 _WIDTH_WITHOUT_TERMINAL = 160
+_ANY_WIDTH = 10_000
 
 
 def tell(plan: WatchPlan, findings: Sequence[Findings], ticks: Sequence[Tick], as_json_wanted: bool) -> int:
@@ -63,7 +65,15 @@ def _print_table(headings: Sequence[str], lines: Sequence[Sequence[str]]) -> Non
         table.add_column(heading, justify="right" if position else "left", overflow="fold")
     for line in lines:
         table.add_row(*line)
-    console.print(table)
+    longest_words = Measurement.get(console, console.options.update(max_width=_ANY_WIDTH), table).minimum
+    if longest_words <= console.width:
+        console.print(table)
+        return
+    # It would be words cut into pieces: a line per figure instead.
+    for line in lines:
+        for heading, value in zip(headings, line, strict=True):
+            print(f"{heading}: {value}")
+        print()
 
 
 def _flagged(findings: Findings) -> list[str]:

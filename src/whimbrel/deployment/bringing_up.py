@@ -19,7 +19,7 @@ from whimbrel.moves.starts import Starts
 from whimbrel.moves.subject import Setting
 from whimbrel.spec.campaign import CampaignSpec
 from whimbrel.spec.fields import HostName
-from whimbrel.system.places import make_private
+from whimbrel.system.folders import make_private
 
 
 def refuse_name(name: str) -> None:
@@ -119,6 +119,6 @@ def guest_of(deployment: Deployment, site: Site) -> GuestIdentity:
 
 def _description(host: Host, guest: GuestIdentity) -> str:
     with host.hypervisor() as connection:
-        domain = connection.find(guest.uuid)
-        assert domain is not None
-        return domain.description
+        found = connection.find(guest.uuid)
+        assert found is not None
+        return found.description

@@ -24,7 +24,7 @@ from whimbrel.spec.fields import RECORD, HostName
 from whimbrel.spec.migration import MigrationSpec
 from whimbrel.spec.overrides import refused_option
 from whimbrel.spec.service import FormName
-from whimbrel.system.places import home, need_to_see
+from whimbrel.system.folders import home, need_to_see
 
 log = logging.getLogger(__name__)
 

@@ -1,38 +1,32 @@
-"""Moves what is deployed: finds it, asks for the move, measures it, and keeps its journal."""
+"""Moves what is deployed: finds it, asks for the move, and keeps its record."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from whimbrel.deployment.deployed import Deployment
 from whimbrel.deployment.standing import places_of, refuse_destination, subject_of, where_it_runs
-from whimbrel.errors import EngineError, InstrumentError, TrialError, UsageError, WhimbrelError
+from whimbrel.errors import EngineError, InstrumentError, UsageError, WhimbrelError
 from whimbrel.events import Bus
 from whimbrel.guests.carrier import CellCarrier
 from whimbrel.guests.in_cells import parts_of
 from whimbrel.hosts.host import Place
 from whimbrel.hosts.one_host import refuse_hosts_that_are_one
 from whimbrel.hosts.site import Site
-from whimbrel.migrate.carry_out import Ending, carry_out
-from whimbrel.migrate.journal import WrittenJournal, note_end, note_left, read_history
-from whimbrel.migrate.storage import MAKING_DISK, keep_only_copy
-from whimbrel.migrate.technique import Journal, MoveRequest
-from whimbrel.migrate.techniques import technique_of
-from whimbrel.migrate.verify import exactly_one
+from whimbrel.moves.driving import drive_with_journal
 from whimbrel.moves.fresh import make_carrier
-from whimbrel.moves.measured import Asked, MeasuredMove
-from whimbrel.moves.notes import Origin
-from whimbrel.moves.place import workplace
+from whimbrel.moves.instrumented import InstrumentedMove
+from whimbrel.moves.measured import Asked
+from whimbrel.moves.notes import Invocation
 from whimbrel.moves.possible import need_container_techniques
 from whimbrel.moves.subject import Subject
+from whimbrel.moves.working_folder import working_folder
 from whimbrel.records.store import CampaignFolder, StoredTrial
 from whimbrel.spec.fields import HostName
 from whimbrel.spec.migration import MigrationSpec
-from whimbrel.system.deadline import pause
 
 _WATCH_AFTER_S = 3.0
 _HEARING_S = 10.0
@@ -48,7 +42,7 @@ class Moved:
 
 
 def move(
-    deployment: Deployment, site: Site, to: HostName, migration: MigrationSpec, out: Path, origin: Origin, bus: Bus
+    deployment: Deployment, site: Site, to: HostName, migration: MigrationSpec, out: Path, invocation: Invocation, bus: Bus
 ) -> Moved:
     """Moves it to a host; writes a campaign of this one move into ``out``, and publishes on ``bus`` how it goes."""
     with ExitStack() as holding:
@@ -64,20 +58,22 @@ def move(
         if any(carrier.ended for carrier in subject.request.carriers or ()):
             raise UsageError(f"a carrier of {deployment.name} is gone", resolution=f"'whimbrel undeploy {deployment.name}'")
         setting = subject.setting
-        folder = CampaignFolder.create(out, setting.spec, origin.command, [setting.plan])
-        place = holding.enter_context(workplace(site.ledger, setting.plan.order))
-        asked = Asked(
-            bus, cure=partial(_cure, deployment.name), name=deployment.name, drive=partial(_drive, deployment, bus.step)
-        )
+        folder = CampaignFolder.create(out, setting.spec, invocation.command, [setting.plan])
+        made_in = holding.enter_context(working_folder(site.ledger, setting.plan.order))
+        drive = drive_with_journal(
+            deployment.name, deployment.journal_file, deployment.abort_file,
+            interrupted=lambda where: bus.step(f"interrupted: {deployment.name} runs on host {where}"),
+        )  # fmt: skip
+        asked = Asked(bus, cure=partial(_cure, deployment.name), name=deployment.name, drive=drive)
         # Of one name on both hosts it is the source on which it runs.
         runs_on = {vm.name: host.name for vm, host in zip((subject.vms or ())[::-1], setting.hosts[::-1], strict=False)}
-        measured = MeasuredMove(setting, runs_on.keys(), place, asked, runs_on)
+        measured = InstrumentedMove(setting, runs_on.keys(), made_in, asked, runs_on)
         error = measured.attempt(partial(_course, measured, subject, bus))
-        return Moved(folder.commit(place, measured.record(deployment, origin)), error)
+        return Moved(folder.commit(made_in, measured.record(deployment, invocation)), error)
 
 
 def _with_a_cell(deployment: Deployment, site: Site, place: Place) -> Place:
-    """The place; of a container on the servers themselves with a cell that waits for it, on a host that has none yet."""
+    """The place, with a cell that waits for the container where the host has none yet (a container on the servers themselves)."""
     if isinstance(place, CellCarrier) and place.cell.gone and not place.host.gone:
         return make_carrier(site, place.host, parts_of(site, deployment.service, deployment.spec.stream))
     return place
@@ -89,7 +85,7 @@ def _refuse_what_cannot_be_done(deployment: Deployment, site: Site, migration: M
         need_container_techniques({deployment.name: migration.technique}, site.files.store)
 
 
-def _course(measured: MeasuredMove, subject: Subject, bus: Bus, watching: ExitStack) -> None:
+def _course(measured: InstrumentedMove, subject: Subject, bus: Bus, watching: ExitStack) -> None:
     """One move, watched from the call to a little after it."""
     measured.begin(subject)
     if bus.wants_samples:
@@ -106,47 +102,6 @@ def _course(measured: MeasuredMove, subject: Subject, bus: Bus, watching: ExitSt
     measured.judge()
 
 
-def _drive(
-    deployment: Deployment, step: Callable[[str], None], request: MoveRequest, journal: Journal, phase: Callable[[], str]
-) -> Ending:
-    """Keeps the journal of the move, and heeds a wish to abort it."""
-    file = deployment.journal_file
-    deployment.abort_file.unlink(missing_ok=True)
-    written = WrittenJournal(file, journal)
-    written.begin(request.source.name, request.destination.name, request.spec)
-    try:
-        told = replace(request, told_to_abort=deployment.abort_file.exists)
-        ending = carry_out(technique_of(request.spec), told, written, phase)
-    except KeyboardInterrupt:
-        # The technique has aborted the move before it let us go.
-        where = exactly_one(request.guest, request.places)
-        history = read_history(file)
-        keep_only_copy(request, where, made=history is not None and history.has(MAKING_DISK))
-        note_end(file, "moved" if where == request.destination.name else "aborted")
-        step(f"interrupted: {deployment.name} runs on host {where}")
-        raise
-    try:
-        if ending.result == "unsafe":
-            # It stays one that is to be recovered, and not by us.
-            note_left(file)
-        else:
-            note_end(file, ending.result)
-    except OSError as full:
-        return replace(ending, error=not_written(deployment.name, ending, full))
-    return ending
-
-
-def not_written(name: str, ending: Ending, full: OSError) -> WhimbrelError:
-    """What is said where the end of the move could not be written into its journal: that end, and why."""
-    resolution = f"make room, then 'whimbrel recover {name}'"
-    why = f"its journal could not be written: {full}"
-    if ending.error is None:
-        where = " and ".join(ending.runs_on)
-        return TrialError(f"{name} {ending.result} and runs on {where}", details=why, resolution=resolution)
-    ending.error.details = f"{ending.error.details}\n{why}; {resolution}".strip()
-    return ending.error
-
-
 def _cure(name: str, gone: bool) -> str:
     if not gone:
         return f"'whimbrel recover {name}' looks at both hosts"
@@ -154,24 +109,3 @@ def _cure(name: str, gone: bool) -> str:
         f"its console and the logs say why; 'whimbrel recover {name} --boot-anew' starts it from its disk,"
         " without what was in its memory"
     )
-
-
-def ask_to_abort(deployment: Deployment) -> str:
-    """Asks whoever moves it to abort, and waits for the end of the move; how it ended.
-
-    UsageError when nothing moves it.
-    """
-    history = read_history(deployment.journal_file)
-    if history is None or history.ended is not None:
-        raise UsageError(f"{deployment.name} is not being moved")
-    if not history.driven:
-        raise UsageError(
-            f"nobody drives the move of {deployment.name} any more (last step: {history.last})",
-            resolution=f"'whimbrel recover {deployment.name}'",
-        )
-    deployment.abort_file.touch()
-    # Past its point of no return a move takes as long as it gets on; whoever drives it knows when it does not.
-    while history.driven:
-        pause(_LOOK_EVERY_S)
-        history = read_history(deployment.journal_file) or history
-    return history.ended or "unsafe"

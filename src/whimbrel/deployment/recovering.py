@@ -8,7 +8,7 @@ from contextlib import ExitStack, suppress
 
 from whimbrel.deployment.bringing_up import guest_of
 from whimbrel.deployment.deployed import Deployment
-from whimbrel.deployment.standing import places_of, refuse_while_moved, subject_of
+from whimbrel.deployment.standing import places_of, subject_of
 from whimbrel.durable import put_aside
 from whimbrel.errors import SilentError, UnsafeStateError
 from whimbrel.guests import guest as the_guest
@@ -16,6 +16,7 @@ from whimbrel.hosts.host import Place
 from whimbrel.hosts.site import Site
 from whimbrel.migrate.cold import SHUTTING_DOWN
 from whimbrel.migrate.container.sides import ContainerSides
+from whimbrel.migrate.driven import refuse_while_driven
 from whimbrel.migrate.intentions import intention_of, interrupted_move, is_shutting_down
 from whimbrel.migrate.journal import (
     BOOTED_ANEW,
@@ -46,7 +47,7 @@ def bring_back(deployment: Deployment, site: Site, boot_anew: bool, told: Callab
         history = read_history(deployment.journal_file)
     except DamagedJournalError as damaged:
         return _only_look(deployment, site, damaged)
-    refuse_while_moved(deployment)
+    refuse_while_driven(deployment.name, deployment.journal_file)
     interrupted = interrupted_move(history)
     with ExitStack() as holding:
         places = places_of(deployment, site, holding)
@@ -125,6 +126,6 @@ def _see_to_its_service(where: str, request: MoveRequest) -> None:
     """After a boot that nobody saw to its end: clock and service as they are to be."""
     host = request.source if request.source.name == where else request.destination
     with ExitStack() as holding:
-        agent = the_guest.agent_on(host, request.guest, holding)
+        agent = the_guest.agent_on(host, request.what, holding)
         agent.wait(_BOOT_S)
         request.after_boot(agent)

@@ -43,16 +43,6 @@ def subject_of(
     return subject_found(Setting(site, spec, plan_of(spec, *way)), guest_of(deployment, site), places)
 
 
-def refuse_while_moved(deployment: Deployment) -> None:
-    """UsageError while somebody else moves it."""
-    history = read_history(deployment.journal_file)
-    if history is not None and history.driven:
-        raise UsageError(
-            f"{deployment.name} is being moved by process {history.intent.pid}",
-            resolution=f"wait for it, or 'whimbrel abort {deployment.name}'",
-        )
-
-
 def where_it_runs(deployment: Deployment, site: Site, places: Mapping[HostName, Place]) -> HostName:
     """The host on which its one copy runs; UsageError when a move was interrupted, UnsafeStateError when nobody can say."""
     history = read_history(deployment.journal_file)

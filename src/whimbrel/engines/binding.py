@@ -38,7 +38,7 @@ def explained(what: str, connection: Any, domain: Any = None) -> Iterator[None]:
             f"libvirt could not {what}",
             details=error.get_error_message() or str(error),
             number=number,
-            origin=error.get_error_domain(),
+            part=error.get_error_domain(),
             errno=error.get_int1() if number == libvirt.VIR_ERR_SYSTEM_ERROR and error.get_int1() > 0 else None,
         )
         known = diagnose(told) if connection is None else None

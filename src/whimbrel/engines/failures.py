@@ -41,7 +41,7 @@ class Sign:
     """
 
     number: int | None = None
-    origin: int | None = None
+    part: int | None = None
     errno: int | None = None
     words: str | None = None
     silent: bool | None = None
@@ -322,7 +322,7 @@ def _fits(sign: Sign, error: EngineError) -> bool:
     return (
         sign.number in (None, error.number)
         # Who only heard the words does not know who said them.
-        and (sign.origin in (None, error.origin) or (error.origin is None and sign.words is not None))
+        and (sign.part in (None, error.part) or (error.part is None and sign.words is not None))
         and sign.errno in (None, error.errno)
         and sign.silent in (None, isinstance(error, SilentError))
         and (sign.words is None or re.search(sign.words, error.details) is not None)

@@ -124,7 +124,7 @@ def free_memory_bytes(inside: Inside) -> int:
 
 
 def unpack(inside: Inside) -> None:
-    """Puts the container's root file system from the payload disk into place; done once, when the carriers' disk is made."""
+    """Copies the container's root file system from the payload disk; this is done once, when the carriers' disk is made."""
     run_script(inside, "container_unpack", timeout_s=600)
 
 
@@ -142,29 +142,29 @@ def prepare(inside: Inside, service: Service, container_address: str, prefix_len
     ``criu_aid`` is the library for CRIU (images/programs/criu-aid.c).
     """
     inside.write(f"{_AID}.base64", base64.b64encode(criu_aid).decode())
-    put_bundle(inside, service, place_of(service, container_address, prefix_length, _AID))
+    put_bundle(inside, service, settings_of(service, container_address, prefix_length, _AID))
     run_script(inside, "carrier_bridge", _AID, timeout_s=_START_S)
     make_network(inside)
 
 
-def place_of(service: Service, container_address: str, prefix_length: int, criu_aid: str) -> str:
-    """What is to be known of the container on a side: ``criu_aid`` is where the library lies there."""
+def settings_of(service: Service, container_address: str, prefix_length: int, criu_aid: str) -> str:
+    """The settings that a carrier's scripts read: address, MAC, ports, and where the library for CRIU lies (``criu_aid``)."""
     ports = " ".join(map(str, service.ports))
     return f"ADDRESS={container_address}/{prefix_length}\nMAC={CONTAINER_MAC}\nPORTS='{ports}'\nexport LD_PRELOAD={criu_aid}\n"
 
 
-def put_bundle(inside: Inside, service: Service, place: str, begin: str = "", open_files: int = MOST_OPEN_FILES) -> None:
-    """Writes what runc is to run, and ``place`` (``place_of``).
+def put_bundle(inside: Inside, service: Service, settings: str, begin: str = "", open_files: int = MOST_OPEN_FILES) -> None:
+    """Writes what runc is to run, and ``settings`` (``settings_of``).
 
     ``begin`` is what the container's shell does before it starts the service.
     """
     config = description(CONTAINER, process_of(service, begin), f"/run/netns/{CONTAINER}", ["/srv/film"], CRIU_CONFIG, open_files)
     inside.write(f"{HOME}/bundle/config.json", json.dumps(config, indent=1))
-    inside.write(f"{HOME}/place", place)
+    inside.write(f"{HOME}/place", settings)
 
 
 def make_network(inside: Inside) -> None:
-    """The container's own network, with the address that ``place`` names; and what a move will need, warm."""
+    """The container's own network, with the address that its settings name; it also warms up what a move will need."""
     run_script(inside, "container_network", timeout_s=_START_S)
 
 

@@ -145,7 +145,7 @@ class CarrierStates:
         return f"state-{vm.name}-{role}-{boot}-{content_hash(content)}", content
 
     def _plan(self, vm: GuestIdentity) -> DomainPlan:
-        return the_guest.plan_domain(self._site, vm, self._guest, self.accelerator, self._base, self._film)
+        return the_guest.plan_vm(self._site, vm, self._guest, self.accelerator, self._base, self._film)
 
     def pair(self, source: HostName, destination: HostName, boot: int) -> CarrierPair:
         """From what a move between these hosts starts."""

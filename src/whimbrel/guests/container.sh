@@ -6,7 +6,7 @@ HOME_OF=/srv/$NAME
 BUNDLE=$HOME_OF/bundle
 GROUP=/sys/fs/cgroup/whimbrel/$NAME
 
-# told KEY: what the side is told of the container (carrier.py, place_of), without the rest of it: that has LD_PRELOAD, for CRIU alone.
+# told KEY: what the side is told of the container (carrier.py, settings_of), without the rest of it: that has LD_PRELOAD, for CRIU alone.
 told() (
     # shellcheck source=/dev/null
     . "$HOME_OF/place"

@@ -36,7 +36,7 @@ class Memory:
     cached_bytes: int
 
 
-def plan_domain(
+def plan_vm(
     site: Site,
     identity: GuestIdentity,
     guest: GuestSpec,
@@ -75,33 +75,33 @@ def plan_domain(
 
 def boot(connection: Hypervisor, plan: DomainPlan) -> tuple[Guest, GuestAgent]:
     """Starts the guest and waits until its agent answers and systemd has settled."""
-    domain = connection.create(domain_xml(plan))
-    agent = GuestAgent(domain)
+    running = connection.create(domain_xml(plan))
+    agent = GuestAgent(running)
     agent.wait(_BOOT_S)
     agent.run(["systemctl", "is-system-running", "--wait"], check=False, timeout_s=_BOOT_S)
-    return domain, agent
+    return running, agent
 
 
-def power_off(domain: Guest, agent: GuestAgent) -> None:
+def power_off(running: Guest, agent: GuestAgent) -> None:
     """Lets the guest shut down in order, so that its disk is clean."""
     agent.run(["sync"])
-    domain.shutdown_by_agent()
+    running.shutdown_by_agent()
     wait_until(
-        lambda: ((True, "off") if not domain.active else (None, "still on")),
+        lambda: ((True, "off") if not running.active else (None, "still on")),
         "the guest's power-off", Deadline(120), error=GuestError,
     )  # fmt: skip
 
 
 def agent_on(host: Host, guest: GuestIdentity, holding: ExitStack) -> GuestAgent:
     """The agent of the guest on a host, while ``holding`` is open; GuestError when it is not there."""
-    domain = holding.enter_context(host.hypervisor()).find(guest.uuid)
-    if domain is None:
+    found = holding.enter_context(host.hypervisor()).find(guest.uuid)
+    if found is None:
         raise GuestError(f"{guest} is not on host {host.name}")
-    return GuestAgent(domain)
+    return GuestAgent(found)
 
 
 def own_disks(site: Site, guest: GuestIdentity, source: Host, destination: Host) -> tuple[OwnDisk, OwnDisk]:
-    """The guest's disk on either host, where neither sees the other's; UsageError where hosts have no place of their own."""
+    """The guest's disk on either host, where neither sees the other's; UsageError where hosts have no storage of their own."""
     here, there = site.files.own_disk(guest, source), site.files.own_disk(guest, destination)
     if here is None or there is None:
         raise UsageError("hosts by URI have no storage of their own yet", resolution="leave 'migration.storage' at shared")
@@ -122,23 +122,23 @@ def refuse_another(site: Site) -> None:
 
 def what_is_left(site: Site) -> str:
     """What there is of our guests on the hosts, in words."""
-    found = []
+    left = []
     for host in site.hosts.values():
         with host.hypervisor() as connection:
             for guest in guests_of(site):
-                domain = connection.find(guest.uuid)
-                if domain is not None:
-                    how = "as it crashed" if domain.crashed else "and runs" if domain.executing else "and stands still"
-                    found.append(f"{guest} is on host {host.name}, {how}")
-    return "; ".join(found) or "no guest is left on it"
+                found = connection.find(guest.uuid)
+                if found is not None:
+                    how = "as it crashed" if found.crashed else "and runs" if found.executing else "and stands still"
+                    left.append(f"{guest} is on host {host.name}, {how}")
+    return "; ".join(left) or "no guest is left on it"
 
 
 def take_power_away(host: Host, guest: GuestIdentity) -> None:
     """Ends the guest on a host; nothing happens where it is not, whatever else is there under its name."""
     with host.hypervisor() as connection:
-        domain = connection.find(guest.uuid)
-        if domain is not None:
-            domain.destroy()
+        found = connection.find(guest.uuid)
+        if found is not None:
+            found.destroy()
 
 
 def restore(
@@ -168,7 +168,7 @@ def restore(
 def lay_out(
     site: Site, connection: Hypervisor, guest: GuestIdentity, state: Path, own: OwnDisk | None, keep_when_it_crashes: bool
 ) -> tuple[str, str | None]:
-    """Puts the disk of a saved state in its place; where the host finds the rest, and a description that differs, or None."""
+    """Puts a saved state's disk where the guest's lies; returns where the host finds the rest, and a description that differs."""
     files = site.files.of(guest)
     saved = files.image(state / "memory.save")
     description: str | None = None

@@ -73,9 +73,9 @@ def fresh_container(site: Site, service: Service, stream: StreamSpec) -> FreshCo
 def prepare(cell: Cell, parts: ContainerParts, address: str, prefix_length: int) -> None:
     """Makes everything that the container needs in a cell, and warm what a move needs; nothing runs yet."""
     run_script(cell, "container_lies_in", parts.root, parts.film)
-    place = carrier.place_of(parts.service, address, prefix_length, parts.criu_aid)
+    settings = carrier.settings_of(parts.service, address, prefix_length, parts.criu_aid)
     # Without CAP_SYS_RESOURCE CRIU may ask for the limits of its own user's processes only (prlimit(2)): all of it is root's.
-    carrier.put_bundle(cell, parts.service, place, parts.service.before_as_root, open_files())
+    carrier.put_bundle(cell, parts.service, settings, parts.service.before_as_root, open_files())
     carrier.make_network(cell)
 
 

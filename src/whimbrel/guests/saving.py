@@ -32,12 +32,12 @@ def make_state(site: Site, guest: GuestIdentity, plan: DomainPlan, below: Path, 
     files = site.files.of(guest)
     files.new_disk(below, _format(below))
 
-    def use(domain: Guest, agent: GuestAgent) -> None:
+    def use(running: Guest, agent: GuestAgent) -> None:
         info = prepare(agent)
         info["disk_used_bytes"] = int(agent.run(["df", "--output=used", "-B1", "/"]).split()[-1])
         agent.run(["sync"])
-        info["dirty_rate_mib_per_s"] = settle(lambda: domain.dirty_rate_mib_per_s(_SETTLE_WINDOW_S))
-        domain.save(files.saving)
+        info["dirty_rate_mib_per_s"] = settle(lambda: running.dirty_rate_mib_per_s(_SETTLE_WINDOW_S))
+        running.save(files.saving)
         (out / "state.json").write_text(json.dumps(info, indent=1))
 
     _with_booted(site, plan, use)
@@ -51,10 +51,10 @@ def make_disk(
     files = site.files.of(guest)
     files.new_disk(below, _format(below))
 
-    def use(domain: Guest, agent: GuestAgent) -> None:
+    def use(running: Guest, agent: GuestAgent) -> None:
         prepare(agent)
         with undisturbed():
-            the_guest.power_off(domain, agent)
+            the_guest.power_off(running, agent)
 
     _with_booted(site, plan, use)
     files.take_disk(out / "disk.qcow2")
@@ -69,8 +69,8 @@ def _with_booted(site: Site, plan: DomainPlan, use: Callable[[Guest, GuestAgent]
     with first_host(site).hypervisor() as connection:
         try:
             with noticed({plan.name}, [first_host(site)]):
-                domain, agent = the_guest.boot(connection, plan)
-                use(domain, agent)
+                running, agent = the_guest.boot(connection, plan)
+                use(running, agent)
         finally:
             left = connection.find(plan.uuid)
             if left is not None:

@@ -95,7 +95,7 @@ class StateStore:
 
     def plan_for(self, site: Site, identity: GuestIdentity) -> DomainPlan:
         """The description of a VM like those of the states, of this identity at a site."""
-        return the_guest.plan_domain(site, identity, self._guest, self.accelerator, self._base, self._film)
+        return the_guest.plan_vm(site, identity, self._guest, self.accelerator, self._base, self._film)
 
     def job(self, form: FormName, service: ServiceName, boot: int, engine: EngineName = "none") -> Job:
         """How the state is made, for those who share such work."""
@@ -142,7 +142,7 @@ class StateStore:
         )  # fmt: skip
 
     def _import(self, out: Path, payload: Path) -> None:
-        plan = the_guest.plan_domain(self._site, self._site.guest, self._guest, self.accelerator, self._base, self._film, payload)
+        plan = the_guest.plan_vm(self._site, self._site.guest, self._guest, self.accelerator, self._base, self._film, payload)
         make_disk(self._site, self._site.guest, plan, self._base / "disk.raw", out, import_container)
 
     def _make(self, out: Path, form: FormName, service: Service, disk: Path, engine: EngineName) -> None:

@@ -30,7 +30,7 @@ class UnpackedDisk:
         store = self.site.files.store
         payload = store.container_payload(image)
         name, content = self.content(image)
-        plan = the_guest.plan_domain(
+        plan = the_guest.plan_vm(
             self.site, self.site.guest, self.guest, self.accelerator, self.base, self.film, payload
         )  # fmt: skip
         folder = store.ensure_named(

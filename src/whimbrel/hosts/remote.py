@@ -278,16 +278,16 @@ def _unused(spec: HostsSpec) -> str:
     return Claims(spec, SharedStorage(spec, ledger, owner_of(spec).label), ledger).examine()
 
 
-def _end_domain(entry: str) -> None:
+def _end_guest(entry: str) -> None:
     known = json.loads(entry)
     with hypervisor_at(known["uri"]) as connection:
-        domain = connection.find(known["uuid"])
-        if domain is not None:
-            domain.destroy()
+        found = connection.find(known["uuid"])
+        if found is not None:
+            found.destroy()
         # One that only names files to read was never started, and stays until it is forgotten.
         defined = connection.find(known["uuid"])
         if defined is not None:
             defined.undefine()
 
 
-register_undo("domain", _end_domain)
+register_undo("domain", _end_guest)

@@ -27,8 +27,8 @@ from whimbrel.images.recipes import (
     server_tree,
 )
 from whimbrel.services.service import Archive, Image
+from whimbrel.system.folders import home, make_private, need_to_see
 from whimbrel.system.ledger import Ledger
-from whimbrel.system.places import home, make_private, need_to_see
 from whimbrel.system.process import run
 
 log = logging.getLogger(__name__)

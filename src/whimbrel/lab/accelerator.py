@@ -19,7 +19,7 @@ def choose_accelerator(server: Server, kernel_folder: Path) -> Accelerator:
     if not DEVICE.exists():
         # Not remembered: it may come, by a module that is loaded or a device that is handed in.
         return "tcg"
-    key = f"{kernel_folder.name} {server.place.tree.parent.name}"
+    key = f"{kernel_folder.name} {server.config.tree.parent.name}"
     works = kvm_memo.recall(key)
     if works is None:
         works = _boots(server, kernel_folder.name)

@@ -78,7 +78,7 @@ class LabCell:
         # A cell that died with its server may have left a group that is frozen.
         server.cgroup.remove_inner(_GROUP)
         server.cgroup.make_inner(_GROUP)
-        running = start(server.command(cell_command(), _GROUP), log_file=server.place.folder / "cell.log")
+        running = start(server.command(cell_command(), _GROUP), log_file=server.config.folder / "cell.log")
         cell = cls(server, running)
         try:
             wait_until(cell._look, f"a cell of server {server.name}", Deadline(_READY_S), error=GuestError)
@@ -96,7 +96,7 @@ class LabCell:
         return True, "ready"
 
     def _log(self) -> str:
-        return (self._server.place.folder / "cell.log").read_text(errors="replace")[-500:]
+        return (self._server.config.folder / "cell.log").read_text(errors="replace")[-500:]
 
     @property
     def gone(self) -> bool:

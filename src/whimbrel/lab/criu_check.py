@@ -13,8 +13,8 @@ from whimbrel.lab.cell import cell_command
 from whimbrel.system import cgroups
 from whimbrel.system.capabilities import TURN_S, Finding
 from whimbrel.system.cgroups import Cgroup
+from whimbrel.system.folders import home, make_private
 from whimbrel.system.ledger import Ledger
-from whimbrel.system.places import home, make_private
 from whimbrel.system.process import run
 
 CELL = "a cell for a container"

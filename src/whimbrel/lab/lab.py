@@ -13,14 +13,14 @@ from whimbrel.lab.cpu_split import describe, split_as_asked
 from whimbrel.lab.guest_files import LabStorage
 from whimbrel.lab.guest_network import BRIDGE, LabNetwork, LabVantage, netns_of
 from whimbrel.lab.platform import LabAccounting, LabPlatform
-from whimbrel.lab.server import Server, ServerPlace
+from whimbrel.lab.server import Server, ServerConfig
 from whimbrel.spec.fields import HostName
 from whimbrel.spec.lab import LabSpec, MigrationLinkSpec, ServerSpec, VantageSpec
 from whimbrel.system import cgroups, links, netns
 from whimbrel.system.certificates import Authority
 from whimbrel.system.cgroups import Cgroup
+from whimbrel.system.folders import home, make_private
 from whimbrel.system.ledger import PROBE_S, Ledger, all_ledgers
-from whimbrel.system.places import home, make_private
 from whimbrel.system.provenance import machine as machine_facts
 from whimbrel.system.root import need_root
 from whimbrel.system.topology import cores_of
@@ -71,7 +71,7 @@ class Lab:
         self.guest = self.network.guest
         self.files = LabStorage(store, self.shared, self.hosts)
         self.platform = LabPlatform(next(iter(self.hosts.values())))
-        placement = {name: list(server.place.cpus) for name, server in self.hosts.items()}
+        placement = {name: list(server.config.cpus) for name, server in self.hosts.items()}
         placement["vantage"] = list(self._vantage_cpus)
         self.accounting = LabAccounting(self.instruments, placement, describe(cpus, cores))
         self.cells = LabCells(self.hosts)
@@ -85,7 +85,7 @@ class Lab:
     def _server(self, name: HostName, asked: ServerSpec, tree: Path, cpus: tuple[int, ...]) -> Server:
         spec = self.spec
         return Server(
-            ServerPlace(
+            ServerConfig(
                 name=name,
                 address=self._address_of(name),
                 neighbours={other: self._address_of(other) for other in spec.servers},
@@ -117,7 +117,7 @@ class Lab:
             self._make_group(self.instruments, cgroups.machine_cpus())
             self._make_group(self._vantage_cgroup, self._vantage_cpus)
             for server in self.hosts.values():
-                self.ledger.add("cgroup", server.place.cgroup)
+                self.ledger.add("cgroup", server.config.cgroup)
                 server.start()
         except BaseException:
             self.ledger.undo_all()

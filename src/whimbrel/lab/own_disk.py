@@ -26,7 +26,7 @@ class LabOwnDisk:
 
     def __init__(self, guest: GuestIdentity, server: Server) -> None:
         self.path = f"/srv/own/{guest.name}.qcow2"
-        self._here = server.place.own / f"{guest.name}.qcow2"
+        self._here = server.config.own / f"{guest.name}.qcow2"
         self._server = server
 
     def put(self, saved: Path) -> None:
@@ -59,7 +59,7 @@ class LabOwnDisk:
     @contextmanager
     def served(self, whole: bool) -> Iterator[str]:
         """By NBD, on the address that the other server moves guests to, so that it goes where memory would go."""
-        address = self._server.place.move_address
+        address = self._server.config.move_address
         pid_file = self._server.seen_from_here(_PID_FILE)
         pid_file.unlink(missing_ok=True)
         command = [

@@ -25,7 +25,7 @@ class LabPlatform:
     @property
     def id(self) -> str:
         """The name of the servers' tree."""
-        return self._server.place.tree.parent.name
+        return self._server.config.tree.parent.name
 
     def accelerator(self, kernel_folder: Path) -> Accelerator:
         """KVM when this kernel boots in it on the first server."""

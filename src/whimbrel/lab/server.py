@@ -22,7 +22,7 @@ from whimbrel.system import memory, netns
 from whimbrel.system.certificates import Authority, equip_host
 from whimbrel.system.cgroups import Cgroup
 from whimbrel.system.deadline import Deadline, wait_until
-from whimbrel.system.places import make_private
+from whimbrel.system.folders import make_private
 from whimbrel.system.process import Completed, ProcessId, Running, joining, run, start
 
 _READY_S = 60.0
@@ -50,7 +50,7 @@ shared_filesystems = ["/srv/shared", "/srv/images"]
 
 
 @dataclass(frozen=True)
-class ServerPlace:
+class ServerConfig:
     """What a server is made from and where it lies."""
 
     name: str
@@ -76,18 +76,18 @@ class ServerPlace:
 class Server:
     """A lab host. Implements ``hosts.host.Host``."""
 
-    def __init__(self, place: ServerPlace) -> None:
-        self.place = place
-        self.name = place.name
-        self.address = place.address
-        self.cgroup = Cgroup(place.cgroup)
+    def __init__(self, config: ServerConfig) -> None:
+        self.config = config
+        self.name = config.name
+        self.address = config.address
+        self.cgroup = Cgroup(config.cgroup)
         self._running: Running | None = None
         self.access = ServerAccess(self)
 
     @property
     def libvirt_uri(self) -> str:
         """How we reach its libvirtd: a UNIX socket, so nothing of ours is on the measured links."""
-        return f"qemu+unix:///system?socket={quote(str(self.place.folder / 'run' / 'libvirt-sock'))}"
+        return f"qemu+unix:///system?socket={quote(str(self.config.folder / 'run' / 'libvirt-sock'))}"
 
     def hypervisor(self) -> Hypervisor:
         """A connection to the hypervisor at its socket."""
@@ -96,27 +96,27 @@ class Server:
     @property
     def peering(self) -> Peering:
         """Its libvirtd listens on its address, and a guest's memory may take a link of its own. Its certificate is for both."""
-        peer_uri = f"qemu+{'tls' if self.place.tls else 'tcp'}://{_host_name(self.name)}/system"
-        return Peering(peer_uri, f"tcp://{self.place.move_address}")
+        peer_uri = f"qemu+{'tls' if self.config.tls else 'tcp'}://{_host_name(self.name)}/system"
+        return Peering(peer_uri, f"tcp://{self.config.move_address}")
 
     def identity(self) -> HostIdentity:
         """As we have told its libvirtd."""
-        return HostIdentity(str(uuid.uuid5(uuid.NAMESPACE_OID, f"whimbrel {self.place.netns}")), _host_name(self.name))
+        return HostIdentity(str(uuid.uuid5(uuid.NAMESPACE_OID, f"whimbrel {self.config.netns}")), _host_name(self.name))
 
     def start(self) -> None:
         """Boots the server and waits until its libvirtd answers."""
-        place = self.place
+        config = self.config
         self._configure()
-        if place.tls:
-            equip_host(Authority(place.folder.parent / "ca"), _host_name(self.name), [place.address, place.move_address],
-                       place.folder / "upper" / "etc" / "pki")  # fmt: skip
-        self.cgroup.create(cpus=place.cpus, memory_bytes=place.memory_bytes)
+        if config.tls:
+            equip_host(Authority(config.folder.parent / "ca"), _host_name(self.name), [config.address, config.move_address],
+                       config.folder / "upper" / "etc" / "pki")  # fmt: skip
+        self.cgroup.create(cpus=config.cpus, memory_bytes=config.memory_bytes)
         with as_file(files("whimbrel.lab") / "server.sh") as script:
             self._running = start(
-                [*netns.inside(place.netns), "unshare", "--mount", "--pid", "--uts", "--ipc", "--fork", "sh", script],
-                env={"TREE": str(place.tree), "FOLDER": str(place.folder), "IMAGES": str(place.images),
-                     "SHARED": str(place.shared), "NAME": _host_name(place.name)},
-                log_file=place.folder / "server.log",
+                [*netns.inside(config.netns), "unshare", "--mount", "--pid", "--uts", "--ipc", "--fork", "sh", script],
+                env={"TREE": str(config.tree), "FOLDER": str(config.folder), "IMAGES": str(config.images),
+                     "SHARED": str(config.shared), "NAME": _host_name(config.name)},
+                log_file=config.folder / "server.log",
                 cgroup_procs=self.cgroup.procs_files,
             )  # fmt: skip
             wait_until(self._look, f"libvirtd of server {self.name}", Deadline(_READY_S))
@@ -124,27 +124,27 @@ class Server:
             connection.prepare()
 
     def _configure(self) -> None:
-        place = self.place
+        config = self.config
         for inner in ("root", "upper", "work", "run"):
             # What a server that lost its power had written goes with it.
-            shutil.rmtree(place.folder / inner, ignore_errors=True)
-            (place.folder / inner).mkdir(parents=True)
+            shutil.rmtree(config.folder / inner, ignore_errors=True)
+            (config.folder / inner).mkdir(parents=True)
         # Whoever may connect to libvirtd there is root: its sockets are root's own, in a folder of root's own.
-        make_private(place.folder / "run")
-        place.own.mkdir(exist_ok=True)
-        etc = place.folder / "upper" / "etc"
+        make_private(config.folder / "run")
+        config.own.mkdir(exist_ok=True)
+        etc = config.folder / "upper" / "etc"
         (etc / "libvirt").mkdir(parents=True)
         (etc / "libvirt" / "libvirtd.conf").write_text(
-            _LIBVIRTD_CONF.format(address=place.address, uuid=self.identity().uuid, tls=int(place.tls), tcp=int(not place.tls))
+            _LIBVIRTD_CONF.format(address=config.address, uuid=self.identity().uuid, tls=int(config.tls), tcp=int(not config.tls))
         )
         (etc / "libvirt" / "qemu.conf").write_text(_QEMU_CONF)
-        hosts = {"localhost": "127.0.0.1"} | {_host_name(name): address for name, address in place.neighbours.items()}
+        hosts = {"localhost": "127.0.0.1"} | {_host_name(name): address for name, address in config.neighbours.items()}
         (etc / "hosts").write_text("".join(f"{address} {name}\n" for name, address in hosts.items()))
 
     def _look(self) -> tuple[bool | None, str]:
         if self._running is not None and self._running.exit_code is not None:
             raise TrialError(f"server {self.name} ended while it started", details=self.own_log())
-        socket = self.place.folder / "run" / "libvirt-sock"
+        socket = self.config.folder / "run" / "libvirt-sock"
         if not socket.exists():
             return None, f"no socket yet; {self.own_log()[-300:]}"
         try:
@@ -155,7 +155,7 @@ class Server:
 
     def own_log(self) -> str:
         """What the server's start printed."""
-        file = self.place.folder / "server.log"
+        file = self.config.folder / "server.log"
         return file.read_text(errors="replace") if file.exists() else ""
 
     def init(self) -> ProcessId:
@@ -195,8 +195,8 @@ class Server:
         """Memory that no guest has taken, as far as the machine has it, and disk that is free, in bytes."""
         with self.hypervisor() as connection:
             taken_bytes = sum(guest.memory_bytes + QEMU_OVERHEAD_BYTES for guest in connection.running())
-        disk = run(["df", "--output=avail", "-B1", self.place.shared]).stdout.split()[-1]
-        return Capacity(min(self.place.memory_bytes - taken_bytes, memory.available_bytes()), disk_bytes=int(disk))
+        disk = run(["df", "--output=avail", "-B1", self.config.shared]).stdout.split()[-1]
+        return Capacity(min(self.config.memory_bytes - taken_bytes, memory.available_bytes()), disk_bytes=int(disk))
 
 
 class ServerAccess:
@@ -221,7 +221,7 @@ class ServerAccess:
 
     def sample_points(self) -> SamplePoints:
         """What the host sampler reads to see this server."""
-        return SamplePoints(host=self._server.name, cgroup=self._server.place.cgroup, init_pid=self._server.init().pid)
+        return SamplePoints(host=self._server.name, cgroup=self._server.config.cgroup, init_pid=self._server.init().pid)
 
     def process_of(self, guest: GuestIdentity) -> int | None:
         """QEMU has the guest's UUID on its command line (-uuid UUID)."""
@@ -234,7 +234,7 @@ class ServerAccess:
 
     def logs(self) -> dict[str, str]:
         """The logs of libvirt, QEMU and the guests' consoles, by name."""
-        upper = self._server.place.folder / "upper" / "var" / "log"
+        upper = self._server.config.folder / "upper" / "var" / "log"
         found = {f"{self._server.name}-start.log": self._server.own_log()}
         for file in sorted(upper.rglob("*.log")):
             found[f"{self._server.name}-{file.name}"] = file.read_text(errors="replace")

@@ -18,11 +18,11 @@ from types import TracebackType
 from whimbrel.events import Published
 from whimbrel.live.address import Address, names_of, url_of
 from whimbrel.live.lines import to_lines
-from whimbrel.live.spans import TraceParent
 from whimbrel.system.cgroups import Cgroup, machine_cpus
 from whimbrel.system.ledger import Ledger
 from whimbrel.system.process import Running, start
 from whimbrel.system.scratch import scratch_folder
+from whimbrel.trace_parent import TraceParent
 
 # Longer than it waits for its pages.
 _END_S = 10.0
@@ -104,6 +104,11 @@ class Beside:
             }).encode() + b"\n")  # fmt: skip
             self._until_end = until_end.pop_all()
         return self
+
+    @property
+    def makes_spans(self) -> bool:
+        """Whether a trace is sent."""
+        return self._wanted.spans is not None
 
     @property
     def pid(self) -> int:

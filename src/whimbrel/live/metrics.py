@@ -11,7 +11,7 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from whimbrel.events import FIGURES, PREDICTED, TRIAL_DONE, WATCHED, Published, Sample
+from whimbrel.events import FIGURES, PLANNED, PREDICTED, TRIAL_DONE, WATCHED, Published, Sample
 from whimbrel.live.picture import Picture, rate
 from whimbrel.records.trial import Event
 
@@ -41,11 +41,12 @@ class Metrics:
         self._offset_ns = offset_ns
         self._picture = picture
         self._told: set[str] = set()
+        self._campaign = False
         self._job: Mapping[str, Any] | None = None
         self._gauges: dict[str, Gauge] = {}
         self._phases = Histogram(_PREFIX + "phase_duration_seconds", "Length of each phase of a move, once it has ended.",
                                  ["phase"], buckets=_PHASE_BUCKETS_S, registry=self.registry)  # fmt: skip
-        self._succeeded = Counter(_PREFIX + "succeeded", "Moves that ended on the destination, or trials that went as planned.",
+        self._succeeded = Counter(_PREFIX + "succeeded", "Moves, trials and commands that ended well.",
                                   registry=self.registry)  # fmt: skip
         self._failed = Counter(_PREFIX + "failed", "Moves that did not.", ["result"], registry=self.registry)
         self._requests = Counter("whimbrel_check_requests", "Questions of each check, by what became of them.",
@@ -72,8 +73,13 @@ class Metrics:
         elif news.name == "move returned":
             self._set("end_time_seconds", "When the last move returned, in seconds since 1970.",
                       (news.seen_ns + self._offset_ns) / 1e9)  # fmt: skip
+            # A command's that only ``watch`` has started: of a trial the campaign tells.
+            if "exit_code" in news.data and not self._campaign:
+                self._count("failed" if news.data["exit_code"] else "moved", not news.data["exit_code"])
+        elif news.name == PLANNED:
+            self._campaign = True
         elif news.name == TRIAL_DONE:
-            self._count(news)
+            self._count(news.data["result"], news.data["succeeded"])
         elif news.name == FIGURES:
             self._take_figures(news)
         elif news.name == PREDICTED:
@@ -96,11 +102,11 @@ class Metrics:
             if gauge is not None:
                 self.registry.unregister(gauge)
 
-    def _count(self, event: Event) -> None:
-        if event.data["succeeded"]:
+    def _count(self, result: str, succeeded: bool) -> None:
+        if succeeded:
             self._succeeded.inc()
         else:
-            self._failed.labels(result=event.data["result"]).inc()
+            self._failed.labels(result=result).inc()
 
     def _note_phases(self) -> None:
         for phase in self._picture.phases():

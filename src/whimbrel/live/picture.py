@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from whimbrel.analysis.phases import STORAGE, Moment, Phase, container_phases, pre_copy_phases, storage_phase
+from whimbrel.analysis.phases import STORAGE, Moment, Phase, container_phases, find, pre_copy_phases, storage_phase
 from whimbrel.events import (
     FIGURES,
     MORE_PLANNED,
@@ -35,6 +35,8 @@ _LOOKS_FOR_OUTLOOK = 40
 _PAGE_BYTES = 4096
 _HOST_COUNTERS = ("cpu_s", "net_received_bytes", "net_sent_bytes", "disk_read_bytes", "disk_written_bytes")
 _LAST_STEPS = 8
+# The one phase that is known of a move that a command makes.
+COMMAND = "command"
 
 Values = Mapping[str, Any]
 
@@ -73,7 +75,7 @@ class Picture:
         self._versions: dict[str, int] = dict.fromkeys(self.sections, 1)
         self.series: dict[str, Series] = {}
         self._events: list[Event] = []
-        self._way = ("", "")
+        self._way: tuple[str | None, str | None] | None = None
         self._job: deque[Values] = deque(maxlen=_LOOKS_FOR_OUTLOOK)
         self._counters: dict[str, Values] = {}
         self._strips = Strips(self.seconds)
@@ -118,7 +120,7 @@ class Picture:
         handler = _HANDLERS.get(event.name) if event.source == "whimbrel" else None
         if handler is not None:
             handler(self, event)
-        elif self._way != ("", ""):
+        elif self._way is not None:
             self._events.append(event)
             self._renew_move()
         if event.source in PLAYERS:
@@ -168,7 +170,14 @@ class Picture:
     def phases(self) -> list[Phase]:
         """Of the move that is shown, each phase that has begun; QEMU's stamps as if all hosts had this machine's clock."""
         moments = sorted((Moment(event, self._moment_ns(event)) for event in self._events), key=lambda moment: moment.t_ns)
-        source, destination = self._way
+        source, destination = self._way or (None, None)
+        if source is None:
+            # All that is known of a command is that it runs.
+            called, returned = (find(moments, "whimbrel", None, name) for name in ("move called", "move returned"))
+            return [Phase(COMMAND, called, returned)] if called is not None else []
+        if destination is None:
+            arrived = (event.host for event in self._events if event.name == "RESUME" and event.host != source)
+            destination = next(arrived, None) or ""
         if any(event.source == "carrier" for event in self._events):
             found = container_phases(moments, source, destination, None)
         else:
@@ -181,7 +190,7 @@ class Picture:
         return [
             (int(event.data["pass"]), self._moment_ns(event))
             for event in self._events
-            if event.name == "MIGRATION_PASS" and event.host == self._way[0]
+            if event.name == "MIGRATION_PASS" and self._way is not None and event.host == self._way[0]
         ]
 
     def _moment_ns(self, event: Event) -> int:

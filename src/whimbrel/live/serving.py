@@ -24,8 +24,9 @@ from whimbrel.live.lines import from_line
 from whimbrel.live.metrics import Metrics
 from whimbrel.live.pages import Door, Pages
 from whimbrel.live.picture import Picture
-from whimbrel.live.spans import Spans, TraceParent, otlp
+from whimbrel.live.spans import Spans, otlp
 from whimbrel.system.clock import read_pair
+from whimbrel.trace_parent import TraceParent
 
 _LONGEST_LINE_BYTES = 1 << 24
 _FILE_EVERY_S = 2.0

@@ -6,51 +6,18 @@ like) are heeded.
 
 from __future__ import annotations
 
-import re
-import secrets
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from whimbrel.errors import CapabilityError
 from whimbrel.events import FIGURES, PLANNED, TRIAL_BEGUN, TRIAL_DONE, WATCHED, Published, Sample
-from whimbrel.live.picture import Picture
+from whimbrel.live.picture import COMMAND, Picture
 from whimbrel.records.trial import Event
+from whimbrel.trace_parent import TraceParent
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace.export import SpanExporter
     from opentelemetry.trace import Span
-
-_TRACEPARENT = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
-
-
-@dataclass(frozen=True)
-class TraceParent:
-    """A span that others may be within, as W3C Trace Context writes it (``traceparent``)."""
-
-    trace_id: str
-    span_id: str
-    sampled: bool = True
-
-    @classmethod
-    def read(cls, text: str | None) -> TraceParent | None:
-        """None where there is none, or what is given is none."""
-        match = _TRACEPARENT.fullmatch(text or "")
-        if match is None or set(match[1]) == {"0"} or set(match[2]) == {"0"}:
-            return None
-        return cls(match[1], match[2], bool(int(match[3], 16) & 1))
-
-    def within(self) -> TraceParent:
-        """A new span within it."""
-        return TraceParent(self.trace_id, secrets.token_hex(8), self.sampled)
-
-    @classmethod
-    def new(cls) -> TraceParent:
-        """The first span of a new trace."""
-        return cls(secrets.token_hex(16), secrets.token_hex(8))
-
-    def __str__(self) -> str:
-        return f"00-{self.trace_id}-{self.span_id}-{'01' if self.sampled else '00'}"
 
 
 def need_sdk() -> None:
@@ -87,7 +54,7 @@ class Spans:
 
         self._picture = picture
         self._offset_ns = offset_ns
-        self._ids = _ids_beginning_with(root)
+        self._ids = _told_ids(root)
         self._provider = TracerProvider(resource=Resource.create({"service.name": "whimbrel"}), id_generator=self._ids)
         self._provider.add_span_processor(BatchSpanProcessor(exporter))
         self._tracer = self._provider.get_tracer("whimbrel")
@@ -116,11 +83,19 @@ class Spans:
             self._tell_move(news.data["error"])
         elif news.source == "whimbrel" and self._way:
             self._steps.append(news)
+            if "exit_code" in news.data:
+                self._tell_command(news.data["exit_code"])
 
     def end(self) -> None:
         """Sends what is left; the exporter is waited for as long as it is patient itself."""
         self._root.end()
         self._provider.shutdown()
+
+    def _tell_command(self, exit_code: int) -> None:
+        """A command's move, which is known to be over when it has ended; the command was told of its span."""
+        self._ids.next = TraceParent.read(self._way["traceparent"])
+        self._outcome["whimbrel.exit_code"] = exit_code
+        self._tell_move(f"the command ended with {exit_code}" if exit_code else None)
 
     def _tell_move(self, error: str | None) -> None:
         called = next((step for step in self._steps if step.name == "move called"), None)
@@ -134,7 +109,8 @@ class Spans:
         begin_ns = self._wall_ns(called.seen_ns)
         context = Context() if self._campaign else set_span_in_context(self._root)
         links = [Link(self._root.get_span_context())] if self._campaign else []
-        attributes = {f"whimbrel.{key}": self._way[key] for key in ("source", "destination")} | self._outcome
+        way = {f"whimbrel.{key}": self._way[key] for key in ("source", "destination") if self._way[key] is not None}
+        attributes = way | self._outcome
         attributes |= {f"whimbrel.{key}": self._trial[key] for key in ("scenario", "arm", "block", "order") if key in self._trial}
         move = self._tracer.start_span("whimbrel.move", context, SpanKind.INTERNAL, attributes, links, begin_ns)
         for step in self._steps:
@@ -143,7 +119,7 @@ class Spans:
         if error is not None:
             move.set_status(Status(StatusCode.ERROR, error.splitlines()[0] if error else ""))
         move.end(max([begin_ns, *ends]))
-        self._way = {}
+        self._way, self._steps = {}, []
 
     def _tell_phases(self, move: Span) -> int:
         """A span for each phase, and within pre-copy one for each round; returns when the last of them ended."""
@@ -151,7 +127,7 @@ class Spans:
 
         latest_ns = 0
         for phase in self._picture.phases():
-            if phase.from_ns is None or phase.to_ns is None:
+            if phase.from_ns is None or phase.to_ns is None or phase.name == COMMAND:
                 continue
             span = self._tracer.start_span(
                 f"whimbrel.{phase.name}", set_span_in_context(move), start_time=self._wall_ns(phase.from_ns)
@@ -190,21 +166,20 @@ def _context_of(parent: TraceParent) -> Any:
     return set_span_in_context(NonRecordingSpan(SpanContext(int(parent.trace_id, 16), int(parent.span_id, 16), True, flags)))
 
 
-def _ids_beginning_with(root: TraceParent) -> Any:
-    """Ids as the SDK draws them, but for the first: commands that we start were told it already."""
+def _told_ids(root: TraceParent) -> Any:
+    """Ids as the SDK draws them, but for the ``next`` span: commands that we start were told it already."""
     from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 
     class Ids(RandomIdGenerator):
         def __init__(self) -> None:
-            self._first: Sequence[int] = [int(root.trace_id, 16), int(root.span_id, 16)]
-            self._traces, self._spans = 0, 0
+            self.next: TraceParent | None = root
 
         def generate_trace_id(self) -> int:
-            self._traces += 1
-            return self._first[0] if self._traces == 1 else super().generate_trace_id()
+            return super().generate_trace_id() if self.next is None else int(self.next.trace_id, 16)
 
         def generate_span_id(self) -> int:
-            self._spans += 1
-            return self._first[1] if self._spans == 1 else super().generate_span_id()
+            # The last that a span asks for.
+            told, self.next = self.next, None
+            return super().generate_span_id() if told is None else int(told.span_id, 16)
 
     return Ids()

@@ -42,7 +42,7 @@ class Attempt:
 
     def on_event(self, event: GuestEvent) -> None:
         """Counts the passes over memory."""
-        if event.guest == self._request.guest.name and event.round is not None:
+        if event.guest == self._request.what.name and event.round is not None:
             self._rounds = event.round
 
     def run(self) -> None:
@@ -102,7 +102,7 @@ class Attempt:
     def _refuse_to_leave_it(self) -> None:
         if not self._call.ended.is_set():
             raise UnsafeStateError(
-                f"the move of {self._request.guest} does not end, though it was told to",
+                f"the move of {self._request.what} does not end, though it was told to",
                 resolution="look at the guest on both hosts ('virsh list --all') before starting it anywhere",
             )
 

@@ -45,7 +45,7 @@ class ByVirsh:
                 error=error,
                 reserved_memory_bytes=0,
                 reserved_disk_bytes=0,
-                completed=completed_job(destination, request.guest) if error is None else None,
+                completed=completed_job(destination, request.what) if error is None else None,
             )
 
     @staticmethod
@@ -95,7 +95,7 @@ def _memory_follows(guest: GuestMove) -> bool:
 def virsh_words(request: MoveRequest) -> list[str]:
     """The command (virsh(1), migrate): ``virsh migrate --p2p --live guest qemu+tcp://server-b/system --migrateuri ...``."""
     return [
-        "virsh", "migrate", "--p2p", "--abort-on-error", *_options(request.spec), request.guest.name,
+        "virsh", "migrate", "--p2p", "--abort-on-error", *_options(request.spec), request.what.name,
         request.destination.peering.peer_uri, "--migrateuri", request.destination.peering.move_uri,
     ]  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""A move from the call until it is certain how it ended: what the technique reports, and where a copy of the guest runs."""
+"""A move from the call until it is certain how it ended: what the technique reports, and where a copy of what moved runs."""
 
 from __future__ import annotations
 
@@ -27,9 +27,10 @@ Result = Literal["moved", "failed", "aborted", "unsafe"]
 
 @dataclass(frozen=True)
 class Ending:
-    """How a move ended and where the guest runs; ``error`` is None when it moved, ``report`` when the call did not come back.
+    """How a move ended, and on which hosts a copy runs.
 
-    ``known`` is the name of its failure in ``engines.failures``, where it is one of those.
+    ``error`` is None when it moved, ``report`` when the call did not come back. ``known`` is the
+    name of its failure in ``engines.failures``, where it is one of those.
     """
 
     result: Result
@@ -40,7 +41,7 @@ class Ending:
 
 
 def carry_out(technique: Technique, request: MoveRequest, journal: Journal, phase: Callable[[], str]) -> Ending:
-    """Moves the guest and finds out how it ended; ``phase`` says how far the move has come, for telling where it failed.
+    """Makes the move and finds out how it ended; ``phase`` says how far the move has come, for telling where it failed.
 
     UsageError, and nothing is done, when source and destination are one host.
     """
@@ -55,8 +56,8 @@ def carry_out(technique: Technique, request: MoveRequest, journal: Journal, phas
         report = technique.move(request, steps)
         failure = report.error
     except UnsafeStateError as error:
-        # It has not come to its end: where the guest runs just now says nothing of where it will.
-        return Ending("unsafe", running_on(request.guest, request.places), None, error)
+        # It has not come to its end: where a copy runs just now does not say where it will run.
+        return Ending("unsafe", running_on(request.what, request.places), None, error)
     except (WhimbrelError, OSError) as error:
         # The second when there is no room left for the journal.
         if interrupted(error):
@@ -68,7 +69,7 @@ def carry_out(technique: Technique, request: MoveRequest, journal: Journal, phas
     if how is not None and not in_carriers(places) and is_gone(request):
         return _lost(how, request, report, said, phase())
     try:
-        where = exactly_one(request.guest, places, request.ended)
+        where = exactly_one(request.what, places, request.ended)
     except UnsafeStateError as error:
         how = request.ended()
         if how is not None and not in_carriers(places) and is_gone(request):
@@ -90,7 +91,7 @@ def _unsafe(request: MoveRequest, report: MoveReport | None, error: UnsafeStateE
         details=evidence(request.places, request.ended(), error.details, reason.said),
         resolution=error.resolution,
     )
-    return Ending("unsafe", running_on(request.guest, request.places), report, told, reason.known or None)
+    return Ending("unsafe", running_on(request.what, request.places), report, told, reason.known or None)
 
 
 def _failed(where: str, report: MoveReport | None, reason: Why, phase: str, request: MoveRequest) -> Ending:
@@ -119,10 +120,10 @@ def _was_aborted(report: MoveReport | None) -> bool:
 
 
 def is_gone(request: MoveRequest) -> bool:
-    """Whether it is certain that no place has anything of the guest any more; what has just ended may take a moment for that."""
+    """Whether it is certain that no place has a copy any more; what has just ended may take a moment for that."""
     deadline = Deadline(GOING_S)
     with contextlib.suppress(WhimbrelError):
-        while find_copies(request.guest, request.places) != Copies([], []):
+        while find_copies(request.what, request.places) != Copies([], []):
             if deadline.passed:
                 return False
             pause(_LOOK_EVERY_S)
@@ -170,8 +171,8 @@ def evidence(places: Sequence[Place], *said: str | None) -> str:
     return "; ".join(filter(None, [*(f"host {place.name} has died" for place in places if place.gone), *said]))
 
 
-def running_on(guest: GuestIdentity, places: Sequence[Place]) -> list[str]:
+def running_on(what: GuestIdentity, places: Sequence[Place]) -> list[str]:
     """The hosts on which a copy executes; none when a host that does not answer makes that unknown."""
     with contextlib.suppress(WhimbrelError):
-        return find_copies(guest, places).running
+        return find_copies(what, places).running
     return []

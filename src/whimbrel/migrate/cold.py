@@ -40,7 +40,7 @@ class Cold:
         called_ns = journal.mark("move called")
         disk = disk_to_move(request)
         with (
-            reserved(request.destination, request.guest.name, request.memory_bytes, disk_to_book_bytes(request, disk)) as booking,
+            reserved(request.destination, request.what.name, request.memory_bytes, disk_to_book_bytes(request, disk)) as booking,
             request.source.hypervisor() as source,
         ):
             journal.mark("reserved", memory_bytes=booking.memory_bytes, disk_bytes=booking.disk_bytes)
@@ -114,7 +114,7 @@ class _Attempt:
         assert self._power_off is not None
         wait_until(
             lambda: (True, "off") if is_off() else (None, "still on"),
-            f"the power-off of {self._request.guest}", self._power_off, error=GuestError,
+            f"the power-off of {self._request.what}", self._power_off, error=GuestError,
         )  # fmt: skip
         self._off = True
 
@@ -150,9 +150,9 @@ class _Attempt:
             self._agent(connection, host).wait(seconds)
 
     def _agent(self, connection: Hypervisor, host: Host) -> GuestAgent:
-        booting = connection.find(self._request.guest.uuid)
+        booting = connection.find(self._request.what.uuid)
         if booting is None:
-            raise MoveError(f"{self._request.guest} ended while it booted on host {host.name}")
+            raise MoveError(f"{self._request.what} ended while it booted on host {host.name}")
         return GuestAgent(booting)
 
     def _go_back(self, why: BaseException) -> str:
@@ -160,7 +160,7 @@ class _Attempt:
 
         UnsafeStateError when it is not certain that it is off on either host, or when it stays off.
         """
-        guest, source = self._request.guest, self._request.source
+        guest, source = self._request.what, self._request.source
         if self._power_off is None:
             return ""  # it was never told
         # It may have booted there, and its service not started: what comes now is to bring it back.
@@ -190,7 +190,7 @@ class _Attempt:
         while True:
             try:
                 with source.hypervisor() as here:
-                    if here.find(self._request.guest.uuid) is None:
+                    if here.find(self._request.what.uuid) is None:
                         here.create(self._description)
                 return
             except EngineError:
@@ -204,17 +204,17 @@ class _Attempt:
         if self._off:
             return
         try:
-            self._wait_for_power_off(lambda: state_of(request.source, request.guest) == "absent")
+            self._wait_for_power_off(lambda: state_of(request.source, request.what) == "absent")
         except GuestError as error:
             raise UnsafeStateError(
-                f"{request.guest} was told to power off, and has not done so for {POWER_OFF_S:.0f} s: it still may",
+                f"{request.what} was told to power off, and has not done so for {POWER_OFF_S:.0f} s: it still may",
                 details=str(error),
                 resolution="'whimbrel recover' waits for it and boots it again on its source; its console says what holds it up",
             ) from error
 
     def _end_it_there(self) -> None:
         """Ends what was begun at the destination: beside it the source's would be a second copy."""
-        guest, destination = self._request.guest, self._request.destination
+        guest, destination = self._request.what, self._request.destination
         deadline = Deadline(END_S)
         while self._begun_there and not destination.gone:
             try:

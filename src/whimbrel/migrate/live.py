@@ -43,7 +43,7 @@ class LiveMove:
         destination = request.destination
         disk = disk_to_move(request)
         with (
-            reserved(destination, request.guest.name, request.memory_bytes, disk_to_book_bytes(request, disk)) as booking,
+            reserved(destination, request.what.name, request.memory_bytes, disk_to_book_bytes(request, disk)) as booking,
             request.source.hypervisor() as source,
             destination.hypervisor() as at_destination,
         ):
@@ -61,7 +61,7 @@ class LiveMove:
                 error=attempt.error,
                 reserved_memory_bytes=booking.memory_bytes,
                 reserved_disk_bytes=booking.disk_bytes,
-                completed=completed_job(at_destination, request.guest) if attempt.result == "moved" else None,
+                completed=completed_job(at_destination, request.what) if attempt.result == "moved" else None,
             )
 
 
@@ -109,9 +109,9 @@ def _options_with_disk(request: MoveRequest, guest: Guest) -> MoveOptions:
 
 def find_running(source: Hypervisor, request: MoveRequest) -> Guest:
     """The guest on its source; MoveError when it does not run there."""
-    guest = source.find(request.guest.uuid)
+    guest = source.find(request.what.uuid)
     if guest is None or not guest.executing:
-        raise MoveError(f"{request.guest} does not run on host {request.source.name}", resolution="start it there first")
+        raise MoveError(f"{request.what} does not run on host {request.source.name}", resolution="start it there first")
     return guest
 
 

@@ -19,7 +19,7 @@ def refuse_lesser_processor(request: MoveRequest) -> None:
     if request.source.access.shares_our_clock and request.destination.access.shares_our_clock:
         return
     with request.source.hypervisor() as source:
-        guest = source.find(request.guest.uuid)
+        guest = source.find(request.what.uuid)
         needed = needed_by(guest, source) if guest is not None else None
         if needed is None:
             return
@@ -27,12 +27,12 @@ def refuse_lesser_processor(request: MoveRequest) -> None:
             found = compare(needed, destination)
             if found.result == "unknown":
                 log.warning("host %s cannot say whether its processor has what %s was given: %s",
-                            request.destination.name, request.guest, found.said)  # fmt: skip
+                            request.destination.name, request.what, found.said)  # fmt: skip
             if found.result != "less":
                 return
             common = common_models(source, destination)
     raise ReservationError(
-        f"the processor of host {request.destination.name} lacks what {request.guest} was given on {request.source.name}",
+        f"the processor of host {request.destination.name} lacks what {request.what} was given on {request.source.name}",
         details=found.words,
         resolution=f"nothing was moved; give guests a processor that both hosts have, as 'hosts.cpu', and make them anew:"
         f" {common}",

@@ -81,13 +81,13 @@ def recover(
             before, since = decision, Deadline(sure_after_s)
         elif decision.step == "done":
             sides.clear()
-            where = exactly_one(request.guest, request.places)
+            where = exactly_one(request.what, request.places)
             # A guest that was booted may have an older disk than the one on the other host.
             keep_only_copy(request, where, made=made_disk and not booted)
             return where
         elif deadline.passed or (decision.step == "cannot" and since.passed):
             raise UnsafeStateError(
-                f"{request.guest} cannot be brought to one running copy",
+                f"{request.what} cannot be brought to one running copy",
                 details=f"{decision.why}. {refused}".rstrip(". ") + ".",
                 resolution=f"mend what is named and recover again; {how_to_look(request.places)} shows what is there",
             )
@@ -95,7 +95,7 @@ def recover(
             if decision.step == "boot" and not intention.between:
                 booted = True
                 about_to_boot()
-            refused = _take(sides, decision.step, request.guest) or refused
+            refused = _take(sides, decision.step, request.what) or refused
         pause(look_every_s)
 
 
@@ -137,7 +137,7 @@ class VmSides:
 
     def look(self) -> Situation:
         """From libvirt's job, QEMU's own word on it, and libvirt's states, in this order."""
-        guest, source, destination = self._request.guest, self._request.source, self._request.destination
+        guest, source, destination = self._request.what, self._request.source, self._request.destination
         with ExitStack() as stack:
             try:
                 here = _guest_on(source, guest, stack)
@@ -194,7 +194,7 @@ class VmSides:
         """Takes the step through libvirt."""
         request = self._request
         with ExitStack() as stack:
-            here, there = (_guest_on(host, request.guest, stack) for host in (request.source, request.destination))
+            here, there = (_guest_on(host, request.what, stack) for host in (request.source, request.destination))
             actor = here if step in ("wait", "resume post-copy", "source goes on", "end source") else there
             if step == "boot":
                 self._boot([guest for guest in (here, there) if guest is not None])
@@ -261,7 +261,7 @@ class VmSides:
             first, second = second, first
         if first.gone and not shared:
             raise UnsafeStateError(
-                f"the disk of {request.guest} lies on host {first.name}, which has died",
+                f"the disk of {request.what} lies on host {first.name}, which has died",
                 details=f"the copy on host {second.name} may not be whole",
                 resolution="start that host again, and recover again",
             )
@@ -284,7 +284,7 @@ class _Resuming:
     def _call(self) -> None:
         try:
             with self._request.source.hypervisor() as connection:
-                found = connection.find(self._request.guest.uuid)
+                found = connection.find(self._request.what.uuid)
                 if found is not None:
                     found.migrate(options_of(self._request, resume=True))
         except EngineError as error:

@@ -23,7 +23,7 @@ from whimbrel.durable import put_aside, replace_text
 from whimbrel.errors import ReservationError
 from whimbrel.hosts.host import Host
 from whimbrel.spec.lab import QEMU_OVERHEAD_BYTES
-from whimbrel.system.places import bookings_folder, make_private
+from whimbrel.system.folders import bookings_folder, make_private
 from whimbrel.system.process import ProcessId
 from whimbrel.units import format_bytes
 

@@ -19,7 +19,7 @@ def disk_to_move(request: MoveRequest) -> DiskFacts | None:
         return None
     if request.disks is None:
         raise MoveError(
-            f"it is not known where the disk of {request.guest} lies on each host",
+            f"it is not known where the disk of {request.what} lies on each host",
             resolution="set 'migration.storage' to shared when both hosts see it",
         )
     return request.disks[0].facts()
@@ -46,7 +46,7 @@ def make_room(request: MoveRequest, disk: DiskFacts | None, journal: Journal) ->
     there, host = request.disks[1], request.destination.name
     if there.there:
         raise ReservationError(
-            f"host {host} already has an image of the disk of {request.guest}, which this move has not made",
+            f"host {host} already has an image of the disk of {request.what}, which this move has not made",
             details=f"{there.path} on host {host}; a recovery keeps both when either may be the newest",
             resolution="look at both, then rename or remove that one on that host; nothing was moved, and it is as it was",
         )
@@ -56,7 +56,7 @@ def make_room(request: MoveRequest, disk: DiskFacts | None, journal: Journal) ->
         there.make(disk, over_backing=request.spec.storage == "incremental")
     except ToolError as error:
         raise ReservationError(
-            f"host {request.destination.name} could not make an image for the disk of {request.guest}",
+            f"host {request.destination.name} could not make an image for the disk of {request.what}",
             details=str(error),
             resolution="look at the folder of that host; nothing was moved",
         ) from error

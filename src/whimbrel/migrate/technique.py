@@ -32,17 +32,17 @@ class Journal(Protocol):
 
 @dataclass(frozen=True)
 class MoveRequest:
-    """Which guest goes where, and how.
+    """What goes where, and how.
 
-    ``carriers`` are what a container moves between, source and destination; ``disks`` are the guest's disk on source and
-    destination, when it moves along. ``after_boot`` starts the service again after a technique that boots the guest anew.
-    ``persist`` has the destination keep the guest's description, ``undefine_source`` the source forget it.
+    ``what`` moves: a VM, or a container. ``carriers`` are what a container moves between, source and destination; ``disks`` are
+    a VM's disk on source and destination, when it moves along. ``after_boot`` starts the service again after a technique that
+    boots a VM anew. ``persist`` has the destination keep the VM's description, ``undefine_source`` the source forget it.
     ``told_to_abort`` is asked again and again whether the move is to end where it began; it is heeded until the point of no
-    return, and not after it. ``ended`` says how the guest has ended by itself, None as long as it has not: then nobody waits for
+    return, and not after it. ``ended`` says how it has ended by itself, None as long as it has not: then nobody waits for
     a copy to go on.
     """
 
-    guest: GuestIdentity
+    what: GuestIdentity
     source: Host
     destination: Host
     memory_bytes: int
@@ -63,7 +63,7 @@ class MoveRequest:
 
     @property
     def places(self) -> Sequence[Place]:
-        """Where a copy of it may be, source first."""
+        """Where a copy of it may be; the source comes first."""
         return self.carriers or (self.source, self.destination)
 
 

@@ -1,4 +1,4 @@
-"""After a move: where does the guest run? The answer decides between *failed, state safe* and *unsafe*."""
+"""After a move: where does it run? The answer decides between *failed, state safe* and *unsafe*."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def find_copies(what: GuestIdentity, places: Sequence[Place]) -> Copies:
 
 
 def state_of(place: Place, what: GuestIdentity) -> SideState:
-    """Of a guest or a container at a place: one that has died has no copy, one that does not answer is silent."""
+    """What a copy does at a place. A place that has died has no copy, and one that does not answer is silent."""
     if place.gone:
         return "absent"
     try:
@@ -53,7 +53,7 @@ def state_of(place: Place, what: GuestIdentity) -> SideState:
         return "absent" if place.gone else "silent"
 
 
-def exactly_one(guest: GuestIdentity, places: Sequence[Place], ended: Callable[[], object] = lambda: None) -> str:
+def exactly_one(what: GuestIdentity, places: Sequence[Place], ended: Callable[[], object] = lambda: None) -> str:
     """The one host that has a copy, and runs it; UnsafeStateError when none or two do, or a host does not answer.
 
     After a failed move libvirt may need a moment to let the source go on, to clear the destination, or to start again itself.
@@ -63,11 +63,11 @@ def exactly_one(guest: GuestIdentity, places: Sequence[Place], ended: Callable[[
     hopeless: Deadline | None = None
     while True:
         try:
-            copies = find_copies(guest, places)
+            copies = find_copies(what, places)
         except WhimbrelError as error:
             if deadline.passed:
                 raise UnsafeStateError(
-                    f"it is unknown where {guest} runs: a host does not answer",
+                    f"it is unknown where {what} runs: a host does not answer",
                     details=str(error),
                     resolution=f"look at {how_to_look(places)} before starting it anywhere",
                 ) from error
@@ -77,7 +77,7 @@ def exactly_one(guest: GuestIdentity, places: Sequence[Place], ended: Callable[[
             if hopeless is None and ended() is not None:
                 hopeless = Deadline(GOING_S)
             if deadline.passed or (hopeless is not None and hopeless.passed):
-                raise _not_one(guest, copies, in_carriers(places))
+                raise _not_one(what, copies, in_carriers(places))
         pause(_LOOK_EVERY_S)
 
 
@@ -92,24 +92,24 @@ def how_to_look(places: Sequence[Place]) -> str:
 
 
 def how_to_tell(contained: bool) -> str:
-    """How a user sees whether two places are one."""
+    """How a user sees whether two hosts, or two carriers, are one."""
     return "'cat /proc/sys/kernel/random/boot_id' in both carriers" if contained else "'virsh capabilities' on both: host, uuid"
 
 
-def _not_one(guest: GuestIdentity, copies: Copies, contained: bool) -> UnsafeStateError:
+def _not_one(what: GuestIdentity, copies: Copies, contained: bool) -> UnsafeStateError:
     standing = " and ".join(copies.standing)
     still = f"a copy stands still on {standing}"
     if len(copies.running) > 1:
         return UnsafeStateError(
-            f"{guest} runs on {' and '.join(copies.running)}",
+            f"{what} runs on {' and '.join(copies.running)}",
             resolution="stop none of them before you know that they are two: one host under two names shows one copy twice"
             f" ({how_to_tell(contained)}). Of two, the logs of both hosts say which is newest",
         )
     if copies.running:
-        end = f"'runc delete --force {guest}' in the carrier on {standing}" if contained else f"'virsh destroy' on {standing}"
+        end = f"'runc delete --force {what}' in the carrier on {standing}" if contained else f"'virsh destroy' on {standing}"
         ask = "" if contained else " ('virsh domjobinfo')"
         return UnsafeStateError(
-            f"{guest} runs on {copies.running[0]}; {still}",
+            f"{what} runs on {copies.running[0]}; {still}",
             resolution="keep the one that runs. The other may be ended once you know that the two are not one under two names"
             f" ({how_to_tell(contained)}), and that no post-copy move is under way{ask}, which needs both: {end}",
         )
@@ -117,10 +117,10 @@ def _not_one(guest: GuestIdentity, copies: Copies, contained: bool) -> UnsafeSta
         # A container's link has to join as well, which 'runc resume' would not do.
         go_on = "'whimbrel recover'" if contained else "'virsh resume'"
         return UnsafeStateError(
-            f"{guest} runs on no host; {still}",
+            f"{what} runs on no host; {still}",
             resolution=f"{go_on} lets it go on, once the logs of both hosts say that no other copy went on before",
         )
     return UnsafeStateError(
-        f"{guest} runs on no host: no copy is left",
+        f"{what} runs on no host: no copy is left",
         resolution="start it anew from its disk; what was in its memory is lost. The logs of both hosts say why it ended",
     )

@@ -32,7 +32,7 @@ def why(request: MoveRequest, error: WhimbrelError | OSError | None, since_s: fl
     said = f"{error.brief}: {error.details}" if error.details else error.brief
     if request.carriers is not None or not isinstance(error, EngineError):
         return Why("", error.cause, error.resolution, said)
-    there, guest = request.destination, request.guest.name
+    there, guest = request.destination, request.what.name
     log = there.access.logs().get(f"{there.name}-{guest}.log")
     words = "" if log is None else words_since(log, since_s)
     failure = diagnose(error, words)

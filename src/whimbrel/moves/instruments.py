@@ -26,13 +26,13 @@ _WATCH_EVERY_S = 0.25
 
 
 class Instruments:
-    """Makes each instrument when it is wanted; its series goes into ``workplace``, and what it sees onto ``bus`` as it sees it.
+    """Makes each instrument when it is wanted; its series goes into ``folder``, and what it sees onto ``bus`` as it sees it.
 
     ``hosts`` are the source and the destination.
     """
 
     def __init__(
-        self, site: Site, spec: CampaignSpec, plan: Plan, hosts: Sequence[Host], workplace: Path, bus: Bus | None = None
+        self, site: Site, spec: CampaignSpec, plan: Plan, hosts: Sequence[Host], folder: Path, bus: Bus | None = None
     ) -> None:
         self._site = site
         self._bus = bus
@@ -41,7 +41,7 @@ class Instruments:
         self._spec = spec
         self._plan = plan
         self._hosts = hosts
-        self._workplace = workplace
+        self._folder = folder
         self._loaded: dict[str, Instrument] = {}
 
     def load(self, holding: ExitStack) -> None:
@@ -103,8 +103,8 @@ class Instruments:
             name,
             module,
             configuration,
-            output=self._workplace / f"{series}.parquet",
-            log_file=self._workplace / f"{name}.log",
+            output=self._folder / f"{series}.parquet",
+            log_file=self._folder / f"{name}.log",
             procs_files=procs_files,
             wrap=list if here else self._site.network.vantage.command,
             bus=self._bus,

@@ -20,8 +20,8 @@ from whimbrel.images.jobs import make_all, missing
 from whimbrel.images.store import ImageStore
 from whimbrel.lab.lab import Lab, ledger_of
 from whimbrel.moves.needs import Wanted, image_jobs, state_jobs
-from whimbrel.moves.place import workplace
 from whimbrel.moves.starts import Starts
+from whimbrel.moves.working_folder import working_folder
 from whimbrel.spec.lab import QEMU_OVERHEAD_BYTES, LabSpec
 from whimbrel.system import memory
 from whimbrel.system.cgroups import machine_cpus
@@ -85,7 +85,7 @@ def lab_beside(site: Site, guest_memory_bytes: int) -> LabSpec | None:
 @contextmanager
 def made_beside(task: Task, wanted: Sequence[Wanted], ledger: Ledger, lab: LabSpec | None, told: Told) -> Iterator[None]:
     """A second process makes the same, as far as it is not made already, in a lab of its own; it ends with the block."""
-    with workplace(ledger, 0) as folder:
+    with working_folder(ledger, 0) as folder:
         wanted_file, lab_file, log_file = (folder / name for name in ("wanted.json", "lab.json", "beside.log"))
         content = [[spec.model_dump(mode="json"), plan.model_dump(mode="json")] for spec, plan in wanted]
         replace_text(wanted_file, json.dumps(content), lasting=False)

@@ -47,10 +47,10 @@ _NO_PART: dict[str, str | None] = dict.fromkeys(
 
 
 @dataclass(frozen=True)
-class Origin:
-    """Where a campaign comes from: the command that began it, the commit it ran from, and the hash of what it is to show.
+class Invocation:
+    """How a campaign was begun: by which command, from which commit, and with which hash of what it is to show.
 
-    Read once, at its start.
+    It is read once, at the start.
     """
 
     command: str
@@ -105,12 +105,13 @@ class Notes:
     end: EndRecord | None = None
     guest_clock: GuestClockRecord | None = None
 
-    def keep(self, events: MigrationEvents, workplace: Path, beside: Sequence[Event] = ()) -> None:
-        """What was heard of the move, with what others say of it, and its job's series."""
+    def keep(self, events: MigrationEvents, job: Path | None, beside: Sequence[Event] = ()) -> None:
+        """What was heard of the move, with what others say of it; its job's series is written into the file ``job``."""
         self.events = [*events.events, *beside]
         self.qemu_downtime_ms, self.qemu_ram = events.qemu_downtime_ms, events.qemu_ram
         self.parameters, self.capabilities = events.parameters, events.capabilities
-        events.write_job(workplace / "job.parquet")
+        if job is not None:
+            events.write_job(job)
 
     def keep_ending(self, ending: Ending) -> None:
         """Notes how the move ended."""
@@ -146,7 +147,7 @@ class Notes:
         )
 
     def record(
-        self, spec: CampaignSpec, plan: Plan, state: Started, site: Site, origin: Origin, clock_after: ClockPair
+        self, spec: CampaignSpec, plan: Plan, state: Started, site: Site, invocation: Invocation, clock_after: ClockPair
     ) -> TrialRecord:
         """The record of the trial, from what was noted."""
         return TrialRecord(
@@ -155,8 +156,8 @@ class Notes:
             plan=plan,
             outcome=self.outcome(),
             events=self.events,
-            clock_before=_reading(self.clock_before),
-            clock_after=_reading(clock_after),
+            clock_before=reading_of(self.clock_before),
+            clock_after=reading_of(clock_after),
             host_clocks={"vantage": HostClock(clock_id=clock_id(), offset_ns=0, offset_error_ns=0), **self.clocks},
             unmeasured=self.unmeasured,
             end=self.end,
@@ -169,16 +170,16 @@ class Notes:
             witness=self.witness,
             prediction=self.prediction,
             restored_in_s=self.restored_in_s,
-            registration=origin.registration,
-            provenance=self._provenance(spec, plan, state, site, origin),
+            registration=invocation.registration,
+            provenance=self._provenance(spec, plan, state, site, invocation),
         )
 
-    def _provenance(self, spec: CampaignSpec, plan: Plan, state: Started, site: Site, origin: Origin) -> Provenance:
+    def _provenance(self, spec: CampaignSpec, plan: Plan, state: Started, site: Site, invocation: Invocation) -> Provenance:
         here = machine()
         return Provenance(
             whimbrel=__version__,
-            commit=origin.commit,
-            command=origin.command,
+            commit=invocation.commit,
+            command=invocation.command,
             machine_kernel=here.kernel,
             machine_cpu=here.cpu,
             machine_cpus=here.cpus,
@@ -214,7 +215,8 @@ def count_reach(lines: Sequence[str], before: int, until_after_move: int) -> Rea
     return ReachCounts(**counts)
 
 
-def _reading(pair: ClockPair) -> ClockReading:
+def reading_of(pair: ClockPair) -> ClockReading:
+    """As it is kept in a record."""
     return ClockReading(realtime_ns=pair.realtime_ns, monotonic_ns=pair.monotonic_ns, error_ns=pair.error_ns)
 
 

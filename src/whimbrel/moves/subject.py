@@ -14,13 +14,13 @@ from whimbrel.guests import carrier, in_cells
 from whimbrel.guests import guest as the_guest
 from whimbrel.guests.carrier import Carrier, CellCarrier, VmCarrier
 from whimbrel.guests.forms import FORMS, Identity, start_again, wait_for_service
-from whimbrel.hosts.host import Host, Place
+from whimbrel.hosts.host import Host
 from whimbrel.hosts.identity import GuestIdentity
 from whimbrel.hosts.inside import Inside
 from whimbrel.hosts.site import OwnDisk, Site
 from whimbrel.migrate.technique import MoveRequest
-from whimbrel.observe.host_clock import clock_of, clock_of_guest
-from whimbrel.records.trial import HostClock, Plan
+from whimbrel.moves.movable import Movable
+from whimbrel.records.trial import Plan
 from whimbrel.services.registry import service_of
 from whimbrel.services.service import Service
 from whimbrel.spec.campaign import CampaignSpec
@@ -59,28 +59,12 @@ class Setting:
         start_again(agent, self.plan.form, self.service, self.spec.guest.dirtier, self.spec.observe.witness)
 
 
-class Subject(Protocol):
-    """What moves: where it may be, what tells it from others, and what is asked of the technique."""
+class Subject(Movable, Protocol):
+    """What moves at a site of ours: it has an inside that can be asked."""
 
     @property
     def setting(self) -> Setting:
         """Between which hosts, and how."""
-
-    @property
-    def what(self) -> GuestIdentity:
-        """Whose copies a place is asked about: a VM, or a container."""
-
-    @property
-    def vms(self) -> tuple[GuestIdentity, GuestIdentity] | None:
-        """The VM whose events tell of the move, or that it is in, on source and destination; None where there is none."""
-
-    @property
-    def places(self) -> tuple[Place, Place]:
-        """Where a copy may be: source, destination."""
-
-    @property
-    def request(self) -> MoveRequest:
-        """What is asked of the technique."""
 
     def inside_on(self, host: Host, holding: ExitStack) -> Inside:
         """What has it, or may have it, on a host."""
@@ -199,21 +183,6 @@ class OuterContainer(_Container):
         return in_cells.memory_bytes(inside), None
 
 
-def clocks_on(subject: Subject, host: Host) -> dict[str, HostClock]:
-    """Whose stamps the events of a move carry on a host, and how far those clocks are from ours.
-
-    QEMU and the scripts in a cell stamp by the host's clock, those in a carrier by the carrier's own.
-    """
-    if subject.vms is None:
-        return {host.name: clock_of(host, subject.what)}
-    vm = subject.vms[0 if host.name == subject.places[0].name else 1]
-    found = {host.name: clock_of(host, vm)}
-    if vm != subject.what:
-        with ExitStack() as holding:
-            found[f"carrier@{host.name}"] = clock_of_guest(the_guest.agent_on(host, vm, holding), host.name)
-    return found
-
-
 def _memory_of_vm(inside: Inside) -> tuple[int, int | None]:
     memory = the_guest.memory_of(inside)
     return memory.total_bytes - memory.available_bytes, memory.cached_bytes
@@ -227,7 +196,7 @@ def _request(
 ) -> MoveRequest:
     """What is asked of the technique to move this."""
     return MoveRequest(
-        guest=what,
+        what=what,
         source=setting.source,
         destination=setting.destination,
         memory_bytes=setting.spec.guest.memory_bytes,

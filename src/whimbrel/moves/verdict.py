@@ -9,8 +9,8 @@ from whimbrel.errors import GuestEndedError, TrialError, UnsafeStateError, Whimb
 from whimbrel.guests.last_words import End
 from whimbrel.migrate.carry_out import evidence, is_gone, running_on
 from whimbrel.migrate.verify import exactly_one
+from whimbrel.moves.movable import Movable
 from whimbrel.moves.notes import Notes
-from whimbrel.moves.subject import Subject
 
 _LINES_SAID = 5
 
@@ -25,7 +25,7 @@ class Verdict:
 
     notes: Notes
     name: str
-    subject: Subject | None
+    subject: Movable | None
     why: WhimbrelError | None
     cure: Callable[[bool], str]
 
@@ -59,7 +59,7 @@ class Verdict:
         if self.subject is not None:
             request = self.subject.request
             gone = is_gone(request)
-            self.notes.runs_on = [] if gone else list(running_on(request.guest, request.places))
+            self.notes.runs_on = [] if gone else list(running_on(request.what, request.places))
         if self.why is not None:
             if str(end) not in str(self.why):
                 self.why.details = f"{self.why.details}\n{end}".strip()

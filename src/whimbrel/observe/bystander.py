@@ -19,9 +19,10 @@ from whimbrel.engines.door import hypervisor_at
 from whimbrel.engines.events import GuestEvent
 from whimbrel.engines.hypervisor import Guest, Hypervisor
 from whimbrel.errors import EngineError, NoGuestError, RefusedError, UsageError
+from whimbrel.events import Bus, Sample
 from whimbrel.observe.migration_events import job_row
-from whimbrel.observe.sampler import LibvirtReader, Row
-from whimbrel.records.series import HOSTS_SCHEMA, JOB_SCHEMA
+from whimbrel.observe.sampler import LibvirtReader
+from whimbrel.records.series import HOSTS_SCHEMA, JOB_SCHEMA, HostRow
 from whimbrel.records.trial import ClockReading, Event
 from whimbrel.spec.libvirt_uri import split_libvirt_uri
 from whimbrel.system.clock import read_pair
@@ -39,15 +40,18 @@ class WatchedHost:
     name: str
     connection: Hypervisor
     round_trip_ns: int | None
-    rows: list[Row] = field(default_factory=list)
+    rows: list[HostRow] = field(default_factory=list)
     lost: str = ""
 
 
 class Bystander:
-    """Listens from ``open`` to ``close``; between ``begin`` and ``end`` somebody moves the guest, any number of times."""
+    """Listens from ``open`` to ``close``; between ``begin`` and ``end`` somebody moves the guest, any number of times.
 
-    def __init__(self, uris: Mapping[str, str], guest: str) -> None:
-        self._uris, self._guest = uris, guest
+    What is heard and read is published on ``bus`` as well.
+    """
+
+    def __init__(self, uris: Mapping[str, str], guest: str, bus: Bus) -> None:
+        self._uris, self._guest, self._bus = uris, guest, bus
         self._stack = contextlib.ExitStack()
         # Those that are listened to.
         self.hosts: list[WatchedHost] = []
@@ -89,15 +93,15 @@ class Bystander:
     def _listen(self, host: WatchedHost) -> None:
         def on_event(event: GuestEvent) -> None:
             if event.guest == self._guest:
-                self._events.append(
-                    Event(source=event.source, host=host.name, name=event.name, realtime_ns=event.realtime_ns,
-                          seen_ns=event.seen_monotonic_ns, data=event.data)
-                )  # fmt: skip
+                heard = Event(source=event.source, host=host.name, name=event.name, realtime_ns=event.realtime_ns,
+                              seen_ns=event.seen_monotonic_ns, data=event.data)  # fmt: skip
+                self._events.append(heard)
+                self._bus.publish(heard)
 
         host.connection.on_event(on_event)
 
-    def begin(self) -> None:
-        """The move is about to be called."""
+    def begin(self) -> tuple[str | None, str | None]:
+        """The move is about to be called: the host that it is from, and the one that it is to; None where that is not known."""
         found = self._where()
         self._source = found[0].name if found is not None else None
         self._events.clear()
@@ -110,6 +114,8 @@ class Bystander:
         if found is not None:
             self._looking = threading.Thread(target=self._look, args=(found[1],), name="watched job", daemon=True)
             self._looking.start()
+        others = [host.name for host in self.hosts if host.name != self._source]
+        return self._source, others[0] if len(others) == 1 else None
 
     def _look(self, guest: Guest) -> None:
         with contextlib.suppress(EngineError):
@@ -122,7 +128,9 @@ class Bystander:
                     # libvirt is busy with it: what was not seen is a hole in the series.
                     continue
                 if progress is not None:
-                    self._job.append(job_row(time.monotonic_ns(), progress))
+                    row = job_row(time.monotonic_ns(), progress)
+                    self._job.append(row)
+                    self._bus.publish(Sample("job", row["t_ns"] or 0, row))
 
     def end(self) -> Seen:
         """The move has ended and what follows was watched: everything that was seen of it."""
@@ -152,7 +160,11 @@ class Bystander:
         reader = LibvirtReader(host.name, host.connection, round(SAMPLE_S * 1e9))
         while not self._ended.wait(SAMPLE_S):
             try:
-                host.rows += list(reader.host_rows(time.monotonic_ns()))
+                t_ns = time.monotonic_ns()
+                rows = list(reader.host_rows(t_ns))
+                host.rows += rows
+                for row in rows:
+                    self._bus.publish(Sample("sampler", t_ns, row))
             except RefusedError:
                 continue
             except EngineError as error:
@@ -191,9 +203,9 @@ def _reading() -> ClockReading:
 
 
 @contextlib.contextmanager
-def bystander(uris: Mapping[str, str], guest: str) -> Iterator[Bystander]:
+def bystander(uris: Mapping[str, str], guest: str, bus: Bus) -> Iterator[Bystander]:
     """One that listens for as long as this is entered."""
-    made = Bystander(uris, guest)
+    made = Bystander(uris, guest, bus)
     made.open()
     try:
         yield made

@@ -160,12 +160,12 @@ class MigrationEvents:
             return
         try:
             guest = self._guests[0]
-            domain = connection.find(guest.uuid)
-            if domain is None:
+            found = connection.find(guest.uuid)
+            if found is None:
                 raise InstrumentError(f"the guest {guest} is not on the source")
             while not self._end.is_set():
                 try:
-                    self._look_once(domain)
+                    self._look_once(found)
                 except NoGuestError:
                     return
                 except RefusedError:
@@ -175,15 +175,15 @@ class MigrationEvents:
         except BaseException as error:  # a thread has nobody to raise to: kept for __exit__
             self._failure = error
 
-    def _look_once(self, domain: Guest) -> None:
+    def _look_once(self, guest: Guest) -> None:
         """NoGuestError once the guest has gone from the source."""
         if self._waits_for_end and self._until_next_look_s() < LOOK_AFTER_STOP_EVERY_S:
-            self._read_downtime(domain)
+            self._read_downtime(guest)
             if self._completed.is_set() and self.qemu_downtime_ms is None:
                 # On a crowded machine an answer takes as long as QEMU still has: nothing else is asked before this one is had.
                 self._looks.note()
                 return
-        progress = domain.progress()
+        progress = guest.progress()
         self._looks.note()
         if progress is not None:
             row = job_row(time.monotonic_ns(), progress)
@@ -192,7 +192,7 @@ class MigrationEvents:
             self._renew_outlook()
             # Before the first byte they may still be those of an earlier move.
             if not self._parameters_final:
-                self.parameters, self.capabilities = domain.settings()
+                self.parameters, self.capabilities = guest.settings()
                 self._parameters_final = bool(progress.transferred_bytes)
 
     @property
@@ -236,8 +236,8 @@ class MigrationEvents:
         """What looking at the job took, how late it was, and its holes; listening is done by libvirt's own thread."""
         return {"cpu_s": self._cpu_s, **jitter_of(self._lateness), **holes_of([self._looks])}
 
-    def _read_downtime(self, domain: Guest) -> None:
-        found = domain.move_figures()
+    def _read_downtime(self, guest: Guest) -> None:
+        found = guest.move_figures()
         if found is not None and found.downtime_ms is not None:
             self.qemu_downtime_ms, self.qemu_ram = found.downtime_ms, found.ram
 

@@ -20,7 +20,7 @@ import polars as pl
 from whimbrel.engines.door import hypervisor_at
 from whimbrel.engines.hypervisor import Hypervisor
 from whimbrel.errors import NoGuestError, RefusedError
-from whimbrel.records.series import HOSTS_SCHEMA, write_series
+from whimbrel.records.series import HOSTS_SCHEMA, HostRow, write_series
 from whimbrel.system.cgroups import Cgroup
 from whimbrel.system.child import Child, Looks, Readings, configuration
 
@@ -30,8 +30,6 @@ _LINKS = ("eth0", "eth1")
 # A sample that is more than so many periods after the one before leaves a hole.
 _HOLE_PERIODS = 5
 _LAST_LOOK_S = 5.0
-
-Row = dict[str, int | float | str | None]
 
 
 @dataclass
@@ -48,7 +46,7 @@ class HostReader:
     _commands: dict[int, str] = field(default_factory=dict)
     _disks: dict[int, tuple[int, int]] = field(default_factory=dict)
 
-    def rows(self, t_ns: int) -> Iterator[Row]:
+    def rows(self, t_ns: int) -> Iterator[HostRow]:
         """One row for the host, and one for each of its QEMU processes."""
         qemu_rows = [self._qemu_row(t_ns, process.pid) for process in self.cgroup.processes() if self._is_qemu(process.pid)]
         usage = self.cgroup.usage()
@@ -72,7 +70,7 @@ class HostReader:
             command = self._commands[pid] = read_text(f"/proc/{pid}/comm").strip()
         return command.startswith("qemu-system")
 
-    def _qemu_row(self, t_ns: int, pid: int) -> Row:
+    def _qemu_row(self, t_ns: int, pid: int) -> HostRow:
         counters = _key_values(read_text(f"/proc/{pid}/io"))
         if "read_bytes" in counters:
             self._disks[pid] = (counters["read_bytes"], counters["write_bytes"])
@@ -98,7 +96,7 @@ class LibvirtReader:
         # What all guests have read and written so far, and when that was seen.
         self._disks: tuple[int, int | None, int | None] = (0, None, None)
 
-    def host_rows(self, t_ns: int) -> Iterator[Row]:
+    def host_rows(self, t_ns: int) -> Iterator[HostRow]:
         """A row for the host; its disk's figures are those of its guests, None while libvirt does not tell them."""
         found = self._connection.host_statistics()
         seen_ns, read, written = self._disks
@@ -109,7 +107,7 @@ class LibvirtReader:
             disk_read_bytes=read, disk_written_bytes=written,
         )  # fmt: skip
 
-    def guest_rows(self, t_ns: int) -> Iterator[Row]:
+    def guest_rows(self, t_ns: int) -> Iterator[HostRow]:
         """A row for all guests together; what libvirt does not tell of each of them is None."""
         guests = list(self._connection.guest_statistics().values())
         read, written = (_sum_over(guests, "block.", end) for end in (".rd.bytes", ".wr.bytes"))
@@ -137,8 +135,8 @@ def _scaled(value: int | None, factor: float) -> float | None:
     return value * factor if value is not None else None
 
 
-def _row(t_ns: int, subject: str, **values: float | None) -> Row:
-    row: Row = {name: values.get(name) for name in HOSTS_SCHEMA}
+def _row(t_ns: int, subject: str, **values: float | None) -> HostRow:
+    row: HostRow = {name: values.get(name) for name in HOSTS_SCHEMA}
     row |= {"t_ns": t_ns, "subject": subject}
     return row
 
@@ -191,7 +189,7 @@ def read_run_delay_s(pid: int) -> float | None:
     return total_ns / 1e9 if total_ns is not None else None
 
 
-def read_machine(t_ns: int) -> Row:
+def read_machine(t_ns: int) -> HostRow:
     """The whole machine's busy CPU time: that in which its processors were not idle (proc_stat(5)).
 
     It is not the sum of the busy times there: some virtual machines' kernels at times charge ticks to nobody's programs, and what
@@ -205,13 +203,13 @@ def read_machine(t_ns: int) -> Row:
 class Sampling:
     """Looks again and again, at moments that do not wait for one another: a sample that came late does not make the next late."""
 
-    def __init__(self, child: Child, every_ns: int, look: Callable[[int], Iterable[Row]]) -> None:
+    def __init__(self, child: Child, every_ns: int, look: Callable[[int], Iterable[HostRow]]) -> None:
         self._child = child
         self._every_ns = every_ns
         self._look = look
         self._failure: BaseException | None = None
         self._thread = threading.Thread(target=self._run, daemon=True)
-        self.rows: list[Row] = []
+        self.rows: list[HostRow] = []
         self.lateness_s: list[float] = []
         self.looks = Looks(_HOLE_PERIODS * every_ns / 1e9)
         self._readings = Readings()
@@ -232,7 +230,7 @@ class Sampling:
             due_ns += self._every_ns * max(1, -(-(time.monotonic_ns() - due_ns) // self._every_ns))
             self._child.wait(max(0.0, (due_ns - time.monotonic_ns()) / 1e9))
 
-    def _hand_on(self, t_ns: int, rows: Iterable[Row]) -> None:
+    def _hand_on(self, t_ns: int, rows: Iterable[HostRow]) -> None:
         if self._readings.due(t_ns):
             for row in rows:
                 self._readings.give(**row)
@@ -269,7 +267,7 @@ def main() -> None:
     by_libvirt = [LibvirtReader(host, hypervisor_at(uri), every_ns) for host, uri in given.get("libvirt", {}).items()]
     beside = [Sampling(child, every_ns, look) for reader in by_libvirt for look in (reader.host_rows, reader.guest_rows)]
 
-    def look_here(t_ns: int) -> list[Row]:
+    def look_here(t_ns: int) -> list[HostRow]:
         for other in beside:
             other.check()
         return [*(row for reader in readers for row in reader.rows(t_ns)), read_machine(t_ns)]

@@ -13,7 +13,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from whimbrel.errors import UsageError
-from whimbrel.records.series import HOSTS_SCHEMA
+from whimbrel.events import Bus, Sample
+from whimbrel.records.series import HOSTS_SCHEMA, HostRow
 from whimbrel.system.process import Running, start
 
 EVERY_S = 1.0
@@ -23,7 +24,6 @@ _FIRST_S = 20.0
 _AGAIN_S = 2.0
 _JOIN_S = 5.0
 _DESTINATION = re.compile(r"(?:[A-Za-z0-9_][A-Za-z0-9_.-]*@)?[A-Za-z0-9_\[][A-Za-z0-9_.:\]-]*")
-Row = dict[str, int | float | str | None]
 _END = "end of a sample"
 # It ends with the connection: writing into one that is closed kills a shell.
 _SCRIPT = f"""
@@ -34,14 +34,15 @@ _OPTIONS = ("BatchMode=yes", "ConnectTimeout=10", "ServerAliveInterval=2", "Serv
 
 
 class SshHost:
-    """Samples one host from ``open`` to ``close``; a connection that is lost is made anew."""
+    """Samples one host from ``open`` to ``close``, and publishes what it reads; a connection that is lost is made anew."""
 
-    def __init__(self, destination: str) -> None:
+    def __init__(self, destination: str, bus: Bus) -> None:
         if not _DESTINATION.fullmatch(destination):
             raise UsageError(f"--host {destination!r} is no host", resolution="write user@host, or a name of your ssh_config(5)")
         self.name = destination
+        self._bus = bus
         # As ``HOSTS_SCHEMA``, with the host's name as the subject.
-        self.rows: list[Row] = []
+        self.rows: list[HostRow] = []
         self._ended = threading.Event()
         self._first = threading.Event()
         self._running: Running | None = None
@@ -87,6 +88,7 @@ class SshHost:
             row = sample.take(line.decode(errors="replace").strip(), self.name)
             if row is not None:
                 self.rows.append(row)
+                self._bus.publish(Sample("sampler", time.monotonic_ns(), row))
                 self._first.set()
 
     def close(self) -> None:
@@ -107,7 +109,7 @@ class _Sample:
         self._links: set[str] = set()
         self._lines: list[str] = []
 
-    def take(self, line: str, host: str) -> Row | None:
+    def take(self, line: str, host: str) -> HostRow | None:
         """A row when the line ends a sample that can be read; None before, and of one that is damaged."""
         if self._ticks_per_s is None:
             self._ticks_per_s = int(line) if line.isdigit() else None
@@ -121,7 +123,7 @@ class _Sample:
                 return self._row(lines, host, self._ticks_per_s)
         return None
 
-    def _row(self, lines: list[str], host: str, ticks_per_s: int) -> Row:
+    def _row(self, lines: list[str], host: str, ticks_per_s: int) -> HostRow:
         fields = next(line for line in lines if line.startswith("cpu ")).split()[1:]
         # user, nice, system, irq, softirq: what guests of its own take is in "user".
         busy = sum(int(fields[at]) for at in (0, 1, 2, 5, 6))
@@ -129,7 +131,7 @@ class _Sample:
         kib = {key: int(values[key][0]) for key in ("MemTotal", "MemAvailable", "Cached")}
         counted = self._links & values.keys() or values.keys() - kib.keys() - {"lo"}
         links = [values[name] for name in counted if len(values[name]) == 16]
-        row: Row = dict.fromkeys(HOSTS_SCHEMA)
+        row: HostRow = dict.fromkeys(HOSTS_SCHEMA)
         return row | {
             "t_ns": time.monotonic_ns(),
             "subject": host,

@@ -4,30 +4,30 @@ from __future__ import annotations
 
 import logging
 import uuid
-from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
+from functools import partial
 
-from whimbrel.analysis.phases import between, phase_reached
+from whimbrel.analysis.phases import between
 from whimbrel.engines.hypervisor import Guest, Hypervisor
-from whimbrel.errors import EngineError, InstrumentError, UsageError, WhimbrelError
-from whimbrel.events import Bus
-from whimbrel.guests.ends import EndWatch
+from whimbrel.errors import EngineError, TrialError, UsageError
+from whimbrel.events import FIGURES, TOLD, TRIAL_DONE, Bus
 from whimbrel.hosts.one_host import refuse_one_host
-from whimbrel.migrate.carry_out import Ending, carry_out
+from whimbrel.migrate.carry_out import Ending
 from whimbrel.migrate.driven import refuse_while_driven
-from whimbrel.migrate.journal import WrittenJournal, note_end, note_left
-from whimbrel.migrate.technique import MoveRequest
-from whimbrel.migrate.techniques import technique_of
-from whimbrel.migrate.verify import exactly_one
-from whimbrel.observe.host_clock import clock_of
-from whimbrel.observe.migration_events import MigrationEvents
+from whimbrel.migrate.technique import Journal, MoveRequest
+from whimbrel.moves.driving import drive_with_journal
+from whimbrel.moves.measured import Asked as Wanted
+from whimbrel.moves.measured import MeasuredMove
+from whimbrel.moves.notes import Notes, reading_of
+from whimbrel.observe.host_readings import host_readings
 from whimbrel.own.claim import claim, give_back
 from whimbrel.own.figures import OwnFigures, figures_from
 from whimbrel.own.guest import describe, difference, find_guest, guest_to_move
 from whimbrel.own.standing import OwnMove, Side, find_move, is_open
-from whimbrel.records.trial import ClockReading, HostClock
 from whimbrel.spec.migration import MigrationSpec
-from whimbrel.system.clock import ClockPair, read_pair
+from whimbrel.system.clock import read_pair
 
 log = logging.getLogger(__name__)
 
@@ -132,74 +132,62 @@ def _refuse_unfinished(name: str, here: Guest | None) -> None:
 
 
 class _Attempt:
-    """One move, from the call to its end."""
+    """One move, from the call to its end. Implements ``moves.movable.Movable``."""
 
     def __init__(self, move: OwnMove, asked: Asked) -> None:
         self._move = move
-        self._asked = asked
-        self._request = move.request()
-        self._clocks: dict[str, HostClock] = {}
-        hosts = [self._request.source, self._request.destination]
-        self._ends = EndWatch([move.guest.name], hosts, {move.guest.name: move.source.name})
+        self._bus = asked.bus
+        self.what = move.guest
+        self.vms = move.guest, move.guest
+        self.request = move.request()
+        self.places = self.request.source, self.request.destination
+        self._driven = drive_with_journal(move.guest.name, move.journal_file, move.abort_file, self._interrupted)
+        self._ending: Ending | None = None
 
     def make(self) -> OwnMoved:
-        """What came of it."""
-        move, request = self._move, self._request
-        before = read_pair()
-        self._read_clock(move.source)
-        ending: Ending | None = None
-        events = MigrationEvents((move.guest, move.guest), request.source, request.destination, self._asked.bus)
-        try:
-            with self._ends, events:
-                ending = self._carry_out(events)
-        except InstrumentError as failed:
+        """What came of it. Raises what kept it from being made."""
+        move, name = self._move, self.what.name
+        asked = Wanted(self._bus, partial(_cure, name), name, self._drive, needs_clocks=False)
+        measured: MeasuredMove[_Attempt] = MeasuredMove(self.places, [name], asked, {name: move.source.name})
+        failed = measured.attempt(partial(self._course, measured))
+        if self._ending is None:
+            raise failed or TrialError(f"{name} was not moved")
+        ending = self._ending
+        if ending.error is None and failed is not None:
             # How it ended is known, and matters more.
-            if ending is None:
-                raise
             log.warning("the move was not measured to its end: %s", failed)
-        if ending.result == "moved":
-            self._read_clock(move.destination)
-        figures = figures_from(
-            events.events, between(_reading(before), _reading(read_pair())), self._clocks, events.way, ending.report,
-            events.qemu_downtime_ms,
-        )  # fmt: skip
+        figures = _figures(measured.notes, (move.source.name, move.destination.name))
+        self._bus.tell(FIGURES, **{key: value for key, value in vars(figures).items() if key in TOLD})
+        self._tell_end(ending.result, str(ending.error) if ending.error is not None else None)
         changed = [] if ending.result == "unsafe" else settle(move, ending.runs_on[0])
         return OwnMoved(move, ending, figures, changed)
 
-    def _carry_out(self, events: MigrationEvents) -> Ending:
-        move, request = self._move, self._request
-        journal = WrittenJournal(move.journal_file, events)
-        journal.begin(move.source.name, move.destination.name, move.spec)
-        self._asked.bus.step(f"moving {move.guest} to host {move.destination.name}")
-        try:
-            ending = carry_out(
-                technique_of(move.spec), replace(request, ended=self._ends.told), journal,
-                lambda: phase_reached(self._ends.before(events.events), *events.way),
-            )  # fmt: skip
-        except KeyboardInterrupt:
-            self._say_where_it_stays(request)
-            raise
-        except UsageError:
-            note_end(move.journal_file, "failed")
-            raise
-        if ending.result == "unsafe":
-            note_left(move.journal_file)
-        else:
-            note_end(move.journal_file, ending.result)
-        return ending
+    def _course(self, measured: MeasuredMove[_Attempt], watching: ExitStack) -> None:
+        measured.begin(self)
+        watching.enter_context(host_readings(self.places, self._bus))
+        measured.make(watching)
 
-    def _say_where_it_stays(self, request: MoveRequest) -> None:
-        """The technique has aborted the move, or seen it out, before it let us go."""
-        move = self._move
-        where = exactly_one(move.guest, request.places)
-        settle(move, where)
-        note_end(move.journal_file, "moved" if where == move.destination.name else "aborted")
-        self._asked.bus.step(f"interrupted: {move.guest} runs on host {where}")
+    def _drive(self, request: MoveRequest, journal: Journal, phase: Callable[[], str]) -> Ending:
+        self._ending = self._driven(request, journal, phase)
+        return self._ending
 
-    def _read_clock(self, side: Side) -> None:
-        """A host whose clock cannot be read makes the blackout unknown, and nothing else."""
-        with suppress(WhimbrelError):
-            self._clocks[side.name] = clock_of(side.host, self._move.guest)
+    def _interrupted(self, where: str) -> None:
+        self._tell_end("moved" if where == self._move.destination.name else "aborted", "interrupted")
+        settle(self._move, where)
+        self._bus.step(f"interrupted: {self.what} runs on host {where}")
+
+    def _tell_end(self, result: str, error: str | None) -> None:
+        moved = result == "moved"
+        self._bus.tell(TRIAL_DONE, order=1, arm=self.what.name, result=result, succeeded=moved, error=None if moved else error)
+
+
+def _cure(name: str, gone: bool) -> str:
+    return f"its console and the logs of both hosts say why; 'whimbrel recover {name}' looks at both hosts"
+
+
+def _figures(notes: Notes, way: tuple[str, str]) -> OwnFigures:
+    conversion = between(reading_of(notes.clock_before), reading_of(read_pair()))
+    return figures_from(notes.events, conversion, notes.clocks, way, notes.report, notes.qemu_downtime_ms)
 
 
 def settle(move: OwnMove, where: str) -> list[str]:
@@ -250,7 +238,3 @@ def _see_to_what_is_kept(move: OwnMove, keeper: Side) -> list[str]:
             guest.set_autostart(True)
         # Of one that was not kept there is nothing to compare with.
         return difference(move.definition, guest.definition) if move.persistent else []
-
-
-def _reading(pair: ClockPair) -> ClockReading:
-    return ClockReading(realtime_ns=pair.realtime_ns, monotonic_ns=pair.monotonic_ns, error_ns=pair.error_ns)

@@ -17,7 +17,7 @@ from whimbrel.migrate.journal import History, read_history
 from whimbrel.migrate.technique import MoveRequest
 from whimbrel.spec.fields import RECORD
 from whimbrel.spec.migration import MigrationSpec
-from whimbrel.system.places import make_private, user_state
+from whimbrel.system.folders import make_private, user_state
 
 _FILE = "move.json"
 
@@ -90,7 +90,7 @@ class OwnMove(BaseModel):
     def request(self) -> MoveRequest:
         """As techniques and recoveries are asked. Its disk is where both hosts see it."""
         return MoveRequest(
-            guest=self.guest,
+            what=self.guest,
             source=self.source.host,
             destination=self.destination.host,
             memory_bytes=self.memory_bytes,
@@ -98,7 +98,6 @@ class OwnMove(BaseModel):
             spec=self.spec,
             persist=self.keep_there,
             undefine_source=self.keep_there and self.persistent,
-            told_to_abort=self.abort_file.exists,
         )
 
 

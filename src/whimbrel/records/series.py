@@ -23,6 +23,9 @@ HOSTS_SCHEMA: dict[str, type[pl.DataType]] = {
     "lateness_s": pl.Float64,
 }
 
+# One row of it, as the samplers make it.
+HostRow = dict[str, int | float | str | None]
+
 # A row per ICMP echo; ``received_ns`` is null when no answer came.
 PROBE_SCHEMA: dict[str, type[pl.DataType]] = {"sequence": pl.Int64, "sent_ns": pl.Int64, "received_ns": pl.Int64}
 

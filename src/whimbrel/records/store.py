@@ -127,13 +127,13 @@ class CampaignFolder:
         """Where the profiles of its guests are, when its moves are predicted; it may not be there yet."""
         return self.folder / "profiles"
 
-    def commit(self, workplace: Path, record: TrialRecord) -> StoredTrial:
-        """Puts a copy of the finished trial in place, in one step; nobody else may write into ``workplace``."""
+    def commit(self, made: Path, record: TrialRecord) -> StoredTrial:
+        """Puts a copy of a finished trial among the others, in one step. Nobody else may write into its folder ``made``."""
         content = _as_json(json.loads(record.model_dump_json()))
-        write_file(workplace / "trial.json", content)
+        write_file(made / "trial.json", content)
         plan = record.plan
         partial = self.folder / _TRIALS / f".{plan.order:04d}.partial"
-        copy_tree(workplace, partial)
+        copy_tree(made, partial)
         final = self.folder / _TRIALS / f"{plan.order:04d}-{plan.arm}"
         with writing_to(final.parent):
             flush(partial)

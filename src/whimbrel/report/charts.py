@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import altair as alt
+import vl_convert
 
 from whimbrel.analysis.phases import PHASES, STORAGE
 from whimbrel.report.load import ReportedTrial, counting_of
 from whimbrel.report.rows import Rows, host_rows, label_of, packet_rows, phase_rows, rest_rows, total_intervals, total_rows
 
 WIDTH = 860
+_PNG_SCALE = 2
+_CLIP_PATH = re.compile(r'(?<=["#])clip\d+(?=[")])')
 _SHOWN_PHASES = [PHASES[0], STORAGE, *PHASES[1:]]
 _PHASE_COLOURS = ["#9aa5b1", "#b279a2", "#4c78a8", "#e45756", "#f2a541", "#54a24b"]
 _HOST_COLOURS = ["#4c78a8", "#f58518"]
@@ -21,12 +25,37 @@ _HOST_COLOURS = ["#4c78a8", "#f58518"]
 
 @dataclass(frozen=True)
 class NamedChart:
-    """A chart, the name of its files, and what it shows."""
+    """A chart, the name of its files, and what it shows; ``spec`` is Vega-Lite. Notebooks show it as it is."""
 
     name: str
     title: str
     caption: str
-    spec: dict[str, Any]
+    spec: dict[str, Any] = field(repr=False)
+
+    @property
+    def svg(self) -> str:
+        """The chart as SVG, the same whatever was drawn before it: Vega numbers its clip paths over all charts of a process."""
+        svg: str = vl_convert.vegalite_to_svg(self.spec, vl_version=_version())
+        numbers: dict[str, str] = {}
+        return _CLIP_PATH.sub(lambda found: numbers.setdefault(found[0], f"clip{len(numbers)}"), svg)
+
+    @property
+    def png(self) -> bytes:
+        """The chart as PNG."""
+        png: bytes = vl_convert.vegalite_to_png(self.spec, vl_version=_version(), scale=_PNG_SCALE)
+        return png
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, Any]:
+        """What a notebook takes the best of: one to zoom and to point at, where it knows Vega-Lite, else the picture."""
+        return {
+            f"application/vnd.vegalite.v{_version().partition('.')[0]}+json": self.spec,
+            "image/svg+xml": self.svg,
+            "text/plain": f"{self.title}\n{self.caption}",
+        }
+
+
+def _version() -> str:
+    return ".".join(re.findall(r"\d+", alt.SCHEMA_VERSION)[:2])
 
 
 def inline(rows: Rows) -> dict[str, Any]:

@@ -55,9 +55,13 @@ def build_report(folder: CampaignFolder, buffers_s: Sequence[float] = (), told: 
 
     ``told`` as for ``load_trials``.
     """
+    return report_of(folder, load_trials(folder, buffers_s, told))
+
+
+def report_of(folder: CampaignFolder, trials: list[ReportedTrial]) -> Report:
+    """The same of trials that are loaded."""
     spec = folder.spec
     header = folder.header
-    trials = load_trials(folder, buffers_s, told)
     trialled = [trial.trialled for trial in trials]
     arms = summarise(trialled)
     return Report(

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
-import altair as alt
 import jinja2
 import vl_convert
 from markupsafe import Markup, escape
@@ -26,12 +24,10 @@ from whimbrel.report.table import UNKNOWN, parts_of, predictor_table
 from whimbrel.units import format_moment
 
 _FIGURES = "figures"
-_PNG_SCALE = 2
 # What a page of 1,300 pixels shows without scrolling.
 _MOST_COLUMNS = 13
 # More rows than these make a page slow to open; 'whimbrel export' has all.
 _MOST_TRIALS = 300
-_CLIP_PATH = re.compile(r'(?<=["#])clip\d+(?=[")])')
 
 
 def charts_of(report: Report) -> list[NamedChart]:
@@ -167,24 +163,7 @@ def write_figures(folder: CampaignFolder, report: Report) -> list[Path]:
     files = []
     for chart in charts_of(report):
         svg, png = target / f"{chart.name}.svg", target / f"{chart.name}.png"
-        write_file(svg, svg_of(chart).encode())
-        write_file(png, png_of(chart))
+        write_file(svg, chart.svg.encode())
+        write_file(png, chart.png)
         files += [svg, png]
     return files
-
-
-def svg_of(chart: NamedChart) -> str:
-    """The chart as SVG, the same whatever was drawn before it: Vega numbers its clip paths over all charts of a process."""
-    svg: str = vl_convert.vegalite_to_svg(chart.spec, vl_version=_version())
-    numbers: dict[str, str] = {}
-    return _CLIP_PATH.sub(lambda found: numbers.setdefault(found[0], f"clip{len(numbers)}"), svg)
-
-
-def png_of(chart: NamedChart) -> bytes:
-    """The chart as PNG."""
-    png: bytes = vl_convert.vegalite_to_png(chart.spec, vl_version=_version(), scale=_PNG_SCALE)
-    return png
-
-
-def _version() -> str:
-    return ".".join(re.findall(r"\d+", alt.SCHEMA_VERSION)[:2])

@@ -253,9 +253,9 @@ class CampaignSpec(Spec):
         return self
 
     @model_validator(mode="after")
-    def _one_place(self) -> Self:
+    def _one_site(self) -> Self:
         if self.hosts is not None and "lab" in self.model_fields_set and self.lab != LabSpec():
-            raise MisfitError("stands beside 'lab': a campaign happens in one place", "hosts")
+            raise MisfitError("stands beside 'lab': a campaign runs either in a lab or on 'hosts'", "hosts")
         return self
 
     @model_validator(mode="after")

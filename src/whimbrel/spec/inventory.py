@@ -40,7 +40,7 @@ class Inventory(Spec):
 
 def load_inventory(file: Path | None) -> Inventory:
     """From this file, or else from ``hosts.yaml`` here, or ``$XDG_CONFIG_HOME/whimbrel/hosts.yaml``. UsageError, or SpecError."""
-    found = file or next((each for each in _usual_places() if each.is_file()), None)
+    found = file or next((each for each in _usual_files() if each.is_file()), None)
     if found is None:
         raise UsageError("there is no file of hosts", resolution=f"write {FILE}, such as '{_EXAMPLE}', or give two URIs")
     document = parse_yaml(read_text(found), found)
@@ -50,6 +50,6 @@ def load_inventory(file: Path | None) -> Inventory:
         raise spec_error(error, document, found, Inventory) from error
 
 
-def _usual_places() -> list[Path]:
+def _usual_files() -> list[Path]:
     config = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
     return [Path(FILE), config / "whimbrel" / FILE]

@@ -12,8 +12,8 @@ from pathlib import Path
 from whimbrel.errors import CapabilityError, WhimbrelError
 from whimbrel.system import cgroups, kvm_memo, links, memory, netns
 from whimbrel.system.cgroups import Cgroup
+from whimbrel.system.folders import home, make_private
 from whimbrel.system.ledger import Ledger
-from whimbrel.system.places import home, make_private
 from whimbrel.system.process import run
 from whimbrel.units import format_bytes
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from whimbrel.durable import flush, replace_text
 from whimbrel.errors import UsageError
-from whimbrel.system.places import home
+from whimbrel.system.folders import home
 
 
 def installation_id() -> uuid.UUID:

@@ -6,7 +6,7 @@ import json
 
 from whimbrel.durable import replace_text
 from whimbrel.system.clock import clock_id
-from whimbrel.system.places import home
+from whimbrel.system.folders import home
 
 
 def remember(key: str, works: bool) -> None:

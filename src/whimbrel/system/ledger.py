@@ -21,7 +21,7 @@ from whimbrel.system import netns
 from whimbrel.system.cgroups import Cgroup
 from whimbrel.system.clock import clock_id
 from whimbrel.system.deadline import Deadline, pause
-from whimbrel.system.places import close_store, home, make_private, need_to_see
+from whimbrel.system.folders import close_store, home, make_private, need_to_see
 from whimbrel.system.process import run
 
 # A record is a folder that says what the other things are for.
@@ -212,6 +212,9 @@ class Ledger:
                 f"something of {self.name!r} may be left on the machine", details=_unreadable(put_aside(self._file))
             )
         self._file.unlink(missing_ok=True)
+        # Lists that were about to be written when a kill came.
+        for fresh in folder().glob(f".{self.name}.*.new"):
+            fresh.unlink(missing_ok=True)
 
     def forget(self) -> None:
         """Removes the lock of a ledger that nobody will use again, once all that it listed is gone."""

@@ -220,15 +220,16 @@ def children(program: str) -> set[ProcessId]:
     return found
 
 
-def start_for_user(command: Sequence[str], *, stdin: int, stdout: int, stderr: int, also: int) -> Running:
+def start_for_user(command: Sequence[str], *, stdin: int, stdout: int, stderr: int, also: int, env: Mapping[str, str]) -> Running:
     """Starts a user's own program in the foreground of his terminal: Ctrl-C and his answers to its questions reach it.
 
-    Its streams are these descriptors, and it has a further one, ``also``. UsageError when there is no such program.
+    Its streams are these descriptors, and it has a further one, ``also``; ``env`` is added to its environment.
+    UsageError when there is no such program.
     """
     argv = tuple(command)
     log.debug("start: %s", shlex.join(argv))
     try:
-        popen = subprocess.Popen(argv, stdin=stdin, stdout=stdout, stderr=stderr, pass_fds=(also,))
+        popen = subprocess.Popen(argv, stdin=stdin, stdout=stdout, stderr=stderr, pass_fds=(also,), env={**os.environ, **env})
     except OSError as error:
         raise UsageError(f"{argv[0]}: {error.strerror or error}", resolution="the command comes after '--'") from error
     return Running(argv, popen)

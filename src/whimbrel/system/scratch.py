@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from whimbrel.system.folders import home, make_private
 from whimbrel.system.ledger import Ledger
-from whimbrel.system.places import home, make_private
 
 
 @contextmanager

@@ -20,30 +20,30 @@ _COUNTERS = "cpu_*/cpus"
 class Core:
     """The threads of a core that may be used, and what kind of core it is; "" where all are of one kind.
 
-    ``place`` orders cores such that those which share a socket, and caches, are beside each other.
+    ``position`` orders cores such that those which share a socket, and caches, are beside each other.
     """
 
     cpus: tuple[int, ...]
     kind: str = ""
-    place: tuple[int, ...] = ()
+    position: tuple[int, ...] = ()
 
 
 def cores_of(cpus: Sequence[int], devices: Path = _DEVICES) -> list[Core]:
-    """The cores that these CPUs are threads of, by place."""
+    """The cores that these CPUs are threads of, by position."""
     siblings = {cpu: _siblings(devices, cpu) & set(cpus) | {cpu} for cpu in cpus}
     kinds = _kinds(devices, cpus)
     cores = {
-        min(threads): Core(tuple(sorted(threads)), kinds[min(threads)], _place(devices, min(threads)))
+        min(threads): Core(tuple(sorted(threads)), kinds[min(threads)], _position(devices, min(threads)))
         for threads in siblings.values()
     }
-    return sorted(cores.values(), key=lambda core: core.place)
+    return sorted(cores.values(), key=lambda core: core.position)
 
 
 def _siblings(devices: Path, cpu: int) -> set[int]:
     return read_list(_read(devices / f"system/cpu/cpu{cpu}/topology/thread_siblings_list"))
 
 
-def _place(devices: Path, cpu: int) -> tuple[int, ...]:
+def _position(devices: Path, cpu: int) -> tuple[int, ...]:
     folder = devices / f"system/cpu/cpu{cpu}"
     above = (_number(folder / "topology" / name) for name in ("physical_package_id", "die_id"))
     shared_cache = min(read_list(_read(folder / "cache/index3/shared_cpu_list")), default=-1)

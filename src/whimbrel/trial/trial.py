@@ -12,9 +12,10 @@ from whimbrel.hosts.inside import Inside
 from whimbrel.hosts.site import Site
 from whimbrel.migrate.techniques import promises_of
 from whimbrel.moves.fresh import Start, fresh
+from whimbrel.moves.instrumented import InstrumentedMove
 from whimbrel.moves.instruments import play
-from whimbrel.moves.measured import Asked, MeasuredMove
-from whimbrel.moves.notes import Origin
+from whimbrel.moves.measured import Asked
+from whimbrel.moves.notes import Invocation
 from whimbrel.moves.reach import ReachCheck
 from whimbrel.moves.subject import Setting
 from whimbrel.records.trial import Plan, RestRecord, TrialRecord
@@ -29,7 +30,7 @@ _HEARING_S = 60.0
 
 
 class Trial:
-    """One repetition of one arm at one site, from one saved state; writes its series into ``workplace``, publishes on ``bus``.
+    """One repetition of one arm at one site, from one saved state; writes its series into ``folder``, publishes on ``bus``.
 
     With ``keep_on_failure`` the guest of a failed trial is left as it is, and one that panics as it is then.
     With ``foretell`` its move is predicted beforehand.
@@ -41,8 +42,8 @@ class Trial:
         spec: CampaignSpec,
         plan: Plan,
         state: Start,
-        workplace: Path,
-        origin: Origin,
+        folder: Path,
+        invocation: Invocation,
         bus: Bus,
         keep_on_failure: bool = False,
         foretell: Foretell | None = None,
@@ -51,15 +52,15 @@ class Trial:
         self._spec = spec
         self._plan = plan
         self._state = state
-        self._workplace = workplace
-        self._origin = origin
+        self._folder = folder
+        self._invocation = invocation
         self._keep_on_failure = keep_on_failure
         self._foretell = foretell
         self._bus = bus
         setting = Setting(site, spec, plan)
         self._setting = setting
         self._fresh = fresh(setting, state, keep_on_failure)
-        self._move = MeasuredMove(setting, self._fresh.names, workplace, Asked(bus, _cure))
+        self._move = InstrumentedMove(setting, self._fresh.names, folder, Asked(bus, _cure))
 
     def run(self) -> TrialRecord:
         """Makes the trial. What failed, the move or its measurement, is in the record; only what stops us is raised."""
@@ -75,10 +76,10 @@ class Trial:
             self._fresh.discard()
             if self._state.folder is not None:
                 the_guest.keep_memory_for(self._site, self._state.folder)
-        for log_file in self._workplace.glob("*.log"):
+        for log_file in self._folder.glob("*.log"):
             if log_file.stat().st_size == 0:
                 log_file.unlink()
-        return self._move.record(self._state, self._origin)
+        return self._move.record(self._state, self._invocation)
 
     def _observe(self, watching: ExitStack) -> None:
         move, notes, observe = self._move, self._move.notes, self._spec.observe
@@ -182,7 +183,7 @@ class Trial:
                 raise GuestError("the service does not answer after the move", details=error.details) from error
 
     def _keep_logs(self) -> None:
-        folder = self._workplace / "logs"
+        folder = self._folder / "logs"
         folder.mkdir(exist_ok=True)
         for host in self._setting.hosts:
             for name, text in host.access.logs().items():

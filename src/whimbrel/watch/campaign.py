@@ -5,16 +5,17 @@ from __future__ import annotations
 import datetime
 import json
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from whimbrel import __version__
+from whimbrel.analysis.kept import kept_figures
 from whimbrel.checks.check import Check
 from whimbrel.checks.written import parsed
 from whimbrel.errors import UnsafeStateError
-from whimbrel.events import PLANNED, TRIAL_BEGUN, TRIAL_DONE, Bus, planned
-from whimbrel.moves.notes import Origin
+from whimbrel.events import FIGURES, PLANNED, TOLD, TRIAL_BEGUN, TRIAL_DONE, Bus, planned
+from whimbrel.moves.notes import Invocation
 from whimbrel.records.series import write_series
 from whimbrel.records.store import CampaignFolder
 from whimbrel.records.trial import (
@@ -31,6 +32,7 @@ from whimbrel.records.trial import (
 from whimbrel.spec.campaign import CampaignSpec
 from whimbrel.system.clock import read_pair
 from whimbrel.system.provenance import machine
+from whimbrel.trace_parent import TraceParent
 from whimbrel.watch.findings import as_json, findings_of
 from whimbrel.watch.plan import Ran, Watched, WatchPlan
 from whimbrel.watch.telling import told_of
@@ -45,10 +47,17 @@ def checks_of(spec: CampaignSpec) -> list[Check]:
 
 
 class WatchedCampaign:
-    """Makes the planned trials; those that ``folder`` already holds are not made again. ``bus`` is told how it goes."""
+    """Makes the planned trials; those that ``folder`` already holds are not made again.
 
-    def __init__(self, spec: CampaignSpec, plans: Sequence[Plan], folder: CampaignFolder, origin: Origin, bus: Bus) -> None:
-        self._spec, self._plans, self._folder, self._origin, self._bus = spec, plans, folder, origin, bus
+    ``bus`` is told how it goes. ``new_span`` makes the span that each command is within; None: nobody wants spans.
+    """
+
+    def __init__(
+        self, spec: CampaignSpec, plans: Sequence[Plan], folder: CampaignFolder, invocation: Invocation, bus: Bus,
+        new_span: Callable[[], TraceParent] | None = None,
+    ) -> None:  # fmt: skip
+        self._new_span = new_span
+        self._spec, self._plans, self._folder, self._invocation, self._bus = spec, plans, folder, invocation, bus
 
     def run(self) -> None:
         """All of them, in their order.
@@ -66,19 +75,21 @@ class WatchedCampaign:
         spec = self._spec.in_arm(self._spec.find_arm(plan.arm)[1])
         self._bus.tell(TRIAL_BEGUN, **plan.model_dump())
         with tempfile.TemporaryDirectory(prefix="whimbrel-") as name:
-            place = Path(name)
-            watched, before = self._watch(spec, place)
+            made_in = Path(name)
+            watched, before = self._watch(spec, made_in)
             there = watched[0]
             if there.interrupted or there.ran is None:
                 raise KeyboardInterrupt
-            record = _Record(spec, plan, self._origin, there, place).of(there.ran, before)
-            write_series(there.questions, place / "checks.parquet")
-            (place / "watch.json").write_text(json.dumps(as_json(findings_of(there)), indent=1) + "\n")
-            self._folder.commit(place, record)
+            record = _Record(spec, plan, self._invocation, there, made_in).of(there.ran, before)
+            write_series(there.questions, made_in / "checks.parquet")
+            (made_in / "watch.json").write_text(json.dumps(as_json(findings_of(there)), indent=1) + "\n")
+            stored = self._folder.commit(made_in, record)
+            if self._bus.wants_samples:
+                self._bus.tell(FIGURES, **kept_figures(stored).model_dump(include=TOLD))
             self._bus.tell(TRIAL_DONE, order=plan.order, arm=plan.arm, **record.outcome.told)
-            self._need_back(spec, watched, place)
+            self._need_back(spec, watched, made_in)
 
-    def _watch(self, spec: CampaignSpec, place: Path) -> tuple[list[Watched], ClockReading]:
+    def _watch(self, spec: CampaignSpec, made_in: Path) -> tuple[list[Watched], ClockReading]:
         assert spec.service is not None
         assert spec.migration.there is not None
         back = spec.migration.back
@@ -89,18 +100,19 @@ class WatchedCampaign:
             before_s=spec.service.before_s,
             after_s=spec.service.after_s,
             output_to_stderr=True,
-            keep_output_in=place,
+            keep_output_in=made_in,
+            new_span=self._new_span,
         )
         before = _reading()
         return watch(plan, self._bus.step, self._bus), before
 
     @staticmethod
-    def _need_back(spec: CampaignSpec, watched: Sequence[Watched], place: Path) -> None:
+    def _need_back(spec: CampaignSpec, watched: Sequence[Watched], made_in: Path) -> None:
         if spec.migration.back is None:
             return
         ran = watched[1].ran if len(watched) > 1 else None
         if ran is None or ran.exit_code:
-            words = _last_words(place, "back-1")
+            words = _last_words(made_in, "back-1")
             ended = f"'back' ended with {ran.exit_code}" if ran is not None else "'there' failed, so 'back' was not begun"
             raise UnsafeStateError(
                 f"the service was not moved back: {ended}",
@@ -109,10 +121,10 @@ class WatchedCampaign:
             )
 
 
-def _last_words(place: Path, turn: str) -> str:
+def _last_words(made_in: Path, turn: str) -> str:
     """What a command said last, on stderr if anything."""
     for end in ("stderr", "stdout"):
-        file = place / f"{turn}.{end}"
+        file = made_in / f"{turn}.{end}"
         said = file.read_text(errors="replace").strip() if file.exists() else ""
         if said:
             return said[-_LAST_WORDS:]
@@ -130,9 +142,9 @@ class _Record:
 
     spec: CampaignSpec
     plan: Plan
-    origin: Origin
+    invocation: Invocation
     watched: Watched
-    place: Path
+    made_in: Path
 
     def of(self, ran: Ran, before: ClockReading) -> TrialRecord:
         """The record of a trial whose command has ended."""
@@ -153,14 +165,14 @@ class _Record:
             reach=None,
             instruments=[InstrumentCost(name="checks", holes=self.watched.holes)],
             restored_in_s=None,
-            registration=self.origin.registration,
+            registration=self.invocation.registration,
             unmeasured={},
             provenance=self._provenance(),
         )  # fmt: skip
 
     def _outcome(self, ran: Ran) -> Outcome:
         several = self.watched.plan.several
-        words = _last_words(self.place, self.watched.turn.words if several else "command")
+        words = _last_words(self.made_in, self.watched.turn.words if several else "command")
         error = f"the command ended with {ran.exit_code}{f': {words}' if words else ''}" if ran.exit_code else None
         return Outcome(
             result="failed" if ran.exit_code else "moved", measured=True, error=error, runs_on=[], same_identity=None
@@ -191,8 +203,8 @@ class _Record:
         ended_at = began_at + datetime.timedelta(microseconds=(window.ended_ns - window.began_ns) // 1000)
         return Provenance(
             whimbrel=__version__,
-            commit=self.origin.commit,
-            command=self.origin.command,
+            commit=self.invocation.commit,
+            command=self.invocation.command,
             machine_kernel=here.kernel,
             machine_cpu=here.cpu,
             machine_cpus=here.cpus,

@@ -11,12 +11,14 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from whimbrel.errors import UsageError
 from whimbrel.records.caller import writing_to
 from whimbrel.system.ending import end_of
 from whimbrel.system.process import Running, start_for_user
+from whimbrel.trace_parent import TraceParent
 from whimbrel.watch.plan import Ran, Turn, WatchPlan
 
 _STDIN, _STDOUT, _STDERR = 0, 1, 2
@@ -72,9 +74,12 @@ class Reserve:
 
 
 class WatchedCommand:
-    """Started when it is made; what it prints is passed on at once, and kept where that was asked for."""
+    """Started when it is made; what it prints is passed on at once, and kept where that was asked for.
 
-    def __init__(self, plan: WatchPlan, turn: Turn) -> None:
+    What it traces itself is within ``span``.
+    """
+
+    def __init__(self, plan: WatchPlan, turn: Turn, span: TraceParent | None = None) -> None:
         null = os.open(os.devnull, os.O_RDWR)
         # Whatever the command starts has the other end too, unless it closes it: it tells whether something still runs.
         self._held, holding = os.pipe()
@@ -82,7 +87,7 @@ class WatchedCommand:
         folder = plan.keep_output_in
         name = turn.words if plan.several else "command"
         files = [folder / f"{name}.{end}" for end in ("stdout", "stderr")] if folder else []
-        self._kept = [_Kept(file, stream) for file, stream in zip(files, streams, strict=False)]
+        self._kept = [_Kept(file, stream, plan.show_output) for file, stream in zip(files, streams, strict=False)]
         stdout, stderr = [kept.writing for kept in self._kept] or streams
         command = plan.command_of(turn)
         if _before_raised is not None:
@@ -90,8 +95,9 @@ class WatchedCommand:
         sys.stdout.flush()
         self.started_ns = time.monotonic_ns()
         try:
+            env = {} if span is None else {"TRACEPARENT": str(span)}
             stdin = null if plan.marks_from_stdin else _STDIN
-            self.running: Running = start_for_user(command, stdin=stdin, stdout=stdout, stderr=stderr, also=holding)
+            self.running: Running = start_for_user(command, stdin=stdin, stdout=stdout, stderr=stderr, also=holding, env=env)
         finally:
             os.close(null)
             os.close(holding)
@@ -136,11 +142,12 @@ class _Kept:
     It is no pipe: whatever becomes of us, a command that moves something can go on to write.
     """
 
-    def __init__(self, file: Path, target: int) -> None:
+    def __init__(self, file: Path, target: int, show: Callable[[bytes], None] | None) -> None:
         with writing_to(file.parent):
             self.writing = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o666)
         self._reading = os.open(file, os.O_RDONLY)
         self._target = target
+        self._show = show if os.isatty(target) else None
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"pass on {file.name}", daemon=True)
         self._thread.start()
@@ -154,6 +161,9 @@ class _Kept:
         while data := os.read(self._reading, _READ_BYTES):
             # Nobody may read ours any more; the command need not know.
             with contextlib.suppress(OSError):
+                if self._show is not None:
+                    self._show(data)
+                    continue
                 while data:
                     data = data[os.write(self._target, data) :]
 

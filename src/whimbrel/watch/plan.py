@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -14,6 +14,7 @@ from whimbrel.analysis.answers import Window
 from whimbrel.analysis.engines import Seen
 from whimbrel.checks.check import Check
 from whimbrel.records.series import HOSTS_SCHEMA
+from whimbrel.trace_parent import TraceParent
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,9 @@ class WatchPlan:
     command, None: until it is interrupted. The command is run ``repeat`` times after ``warm_up`` times that do not count, each
     time followed by ``back`` where there is one. ``libvirt`` are URIs of hosts by name, to be listened to about
     ``guest``; ``hosts`` are sampled by SSH; what happens to ``containers`` of this machine is marked.
+    What the command prints is kept in ``keep_output_in``; what of it would go to a
+    terminal goes to ``show_output`` instead, where there is one.
+    ``new_span`` makes the span that a command is within; None: nobody wants spans.
     """
 
     checks: tuple[Check, ...]
@@ -52,10 +56,12 @@ class WatchPlan:
     marks_from_stdin: bool = False
     output_to_stderr: bool = False
     keep_output_in: Path | None = None
+    show_output: Callable[[bytes], None] | None = None
     libvirt: Mapping[str, str] = field(default_factory=dict)
     guest: str = ""
     hosts: tuple[str, ...] = ()
     containers: tuple[str, ...] = ()
+    new_span: Callable[[], TraceParent] | None = None
 
     @property
     def turns(self) -> list[Turn]:

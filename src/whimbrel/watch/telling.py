@@ -10,9 +10,14 @@ from typing import Any
 
 from whimbrel.checks.check import Check
 from whimbrel.checks.registry import kind_listens
-from whimbrel.events import Bus, Sample
+from whimbrel.events import WATCHED, Bus, Sample
+from whimbrel.records.trial import Event
+from whimbrel.trace_parent import TraceParent
 from whimbrel.watch.log import CheckLog
+from whimbrel.watch.plan import Ran
 
+# Source and destination of a move, None where that is not known.
+Way = tuple[str | None, str | None]
 _EVERY_S = 0.25
 # A page can show no more, and whoever counts has the results.
 _MOST_LATENCIES = 200
@@ -25,6 +30,21 @@ def told_of(check: Check) -> dict[str, object]:
     """What figures need to know of a check; ``period_s`` is None of one that listens."""
     period_s = None if kind_listens(check) else 1 / check.rate_per_s
     return {"name": check.name, "kind": check.kind, "url": check.url, "period_s": period_s}
+
+
+def tell_called(bus: Bus, way: Way, span: TraceParent | None, started_ns: int) -> None:
+    """A command was started that moves something."""
+    bus.tell(WATCHED, source=way[0], destination=way[1], traceparent=None if span is None else str(span))
+    bus.publish(_moment("move called", started_ns))
+
+
+def tell_returned(bus: Bus, ran: Ran) -> None:
+    """The command has ended, and with it the move."""
+    bus.publish(_moment("move returned", ran.ended_ns, exit_code=ran.exit_code))
+
+
+def _moment(name: str, at_ns: int, **data: int) -> Event:
+    return Event(source="whimbrel", host=None, name=name, realtime_ns=None, seen_ns=at_ns, data=data)
 
 
 class Telling:

@@ -29,7 +29,7 @@ from whimbrel.watch.asking import Asking
 from whimbrel.watch.command import Reserve, WatchedCommand, need_command, raise_descriptor_limit
 from whimbrel.watch.log import whole_frame
 from whimbrel.watch.plan import Mark, Ran, Turn, Watched, WatchPlan
-from whimbrel.watch.telling import Telling
+from whimbrel.watch.telling import Telling, tell_called, tell_returned
 
 if TYPE_CHECKING:
     from whimbrel.observe.bystander import Bystander
@@ -82,7 +82,7 @@ class _Course:
         self._command: WatchedCommand | None = None
         self._ended_with: int | None = None
         self._bystander: Bystander | None = None
-        self._hosts = [SshHost(name) for name in plan.hosts]
+        self._hosts = [SshHost(name, bus) for name in plan.hosts]
         self._containers = [ContainerEvents(name) for name in plan.containers]
         self._span_ns = [span_ns(check.rate_per_s) for check in plan.checks]
 
@@ -158,7 +158,7 @@ class _Course:
             from whimbrel.observe.bystander import Bystander
 
             self._say(f"connecting to libvirt on {' and '.join(self._plan.libvirt)}")
-            bystander = Bystander(self._plan.libvirt, self._plan.guest)
+            bystander = Bystander(self._plan.libvirt, self._plan.guest, self._bus)
             await asyncio.to_thread(bystander.open)
             self._bystander = bystander
 
@@ -273,11 +273,12 @@ class _Course:
             self._notes.append("interrupted before the command was started")
             return None
         usual_ns = [_longest_ns(log.ended_since(began_ns)) for log in self._logs]
-        if self._bystander is not None:
-            await asyncio.to_thread(self._bystander.begin)
+        way = await asyncio.to_thread(self._bystander.begin) if self._bystander is not None else (None, None)
         self._say(f"starting {self._plan.command_of(turn)[0] if turn.way == 'there' else self._plan.back[-1]}")
         self._reserve.release()
-        self._command = WatchedCommand(self._plan, turn)
+        span = self._plan.new_span() if self._plan.new_span is not None else None
+        self._command = WatchedCommand(self._plan, turn, span)
+        tell_called(self._bus, way, span, self._command.started_ns)
         ending = asyncio.create_task(self._command.end())
         while not ending.done() and not self._enough.is_set():
             # Even if what asks has failed: whoever started a move hears of its end.
@@ -289,6 +290,7 @@ class _Course:
             return Ran(128 + signal.SIGINT, self._command.started_ns, time.monotonic_ns())
         ran = ending.result()
         self._ended_with = ran.exit_code
+        tell_returned(self._bus, ran)
         if not self._command.finish():
             self._notes.append("the command has ended, but something it started still runs and may go on with the move")
         self._command = None

@@ -23,13 +23,13 @@ from whimbrel.errors import CleanUpError, EngineError, UnsafeStateError, UsageEr
 from whimbrel.events import Bus
 from whimbrel.hosts.identity import GuestIdentity, Owner, identity_in_lab
 from whimbrel.lab.lab import Lab
-from whimbrel.moves.notes import Origin
-from whimbrel.moves.place import ledger_for
+from whimbrel.moves.notes import Invocation
+from whimbrel.moves.site import ledger_for
 from whimbrel.spec.campaign import CampaignSpec
 from whimbrel.spec.load import load_campaign
 from whimbrel.spec.migration import MigrationSpec
 from whimbrel.system import ledger as ledgers
-from whimbrel.system.places import home
+from whimbrel.system.folders import home
 
 SCENARIOS = Path(__file__).parents[3] / "scenarios"
 
@@ -246,7 +246,7 @@ def test_a_container_runs_where_its_cell_says_so_and_a_host_without_one_has_none
         assert places["west"].state_of(guest_of(deployment, site)) == "absent"
         subject = subject_of(deployment, site, deployment.spec.migration, ("east", "north"), places)
     request = subject.request
-    assert (request.guest.name, subject.vms) == ("origin", None)
+    assert (request.what.name, subject.vms) == ("origin", None)
     assert [place.name for place in request.carriers or ()] == ["east", "north"]
 
 
@@ -294,7 +294,7 @@ def test_nothing_is_moved_between_one_host_and_itself(tmp_path: Path) -> None:
     site = lab(a, b)
     a.guests[guest_of(deployment, site).uuid] = b.guests[guest_of(deployment, site).uuid] = "runs"
     with pytest.raises(UsageError, match="hosts a and b are one host, server-a"):
-        move(deployment, site, "b", MigrationSpec(), tmp_path / "out", Origin("", None), Bus())
+        move(deployment, site, "b", MigrationSpec(), tmp_path / "out", Invocation("", None), Bus())
     assert not deployment.journal_file.exists()
 
 

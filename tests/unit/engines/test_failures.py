@@ -17,7 +17,7 @@ RECORDED: list[dict[str, Any]] = json.loads((Path(__file__).parents[2] / "record
 
 def error_of(each: dict[str, Any]) -> EngineError:
     return (SilentError if each["silent"] else EngineError)(
-        "libvirt could not move it", details=each["words"], number=each["number"], origin=each["origin"], errno=each["errno"]
+        "libvirt could not move it", details=each["words"], number=each["number"], part=each["origin"], errno=each["errno"]
     )
 
 
@@ -64,7 +64,7 @@ def test_no_cure_ends_a_copy_of_the_guest(failure: Any) -> None:
 def test_what_is_not_known_is_not_explained(words: str) -> None:
     for number in (1, 9, 38, 55, 67, 68, 86):
         for origin in (0, 7, 10, 18, 20):
-            assert diagnose(EngineError("libvirt could not move it", details=words, number=number, origin=origin)) is None
+            assert diagnose(EngineError("libvirt could not move it", details=words, number=number, part=origin)) is None
 
 
 def test_an_error_that_is_not_from_libvirt_is_not_taken_for_one() -> None:
@@ -74,8 +74,8 @@ def test_an_error_that_is_not_from_libvirt_is_not_taken_for_one() -> None:
 
 
 def test_numbers_tell_without_words_in_another_language() -> None:
-    unsafe = EngineError("", details="Unsichere Migration: Migration ohne gemeinsamen Speicher", number=81, origin=10)
-    refused = SilentError("", details="Verbindungsaufbau abgelehnt", number=38, origin=7, errno=111)
+    unsafe = EngineError("", details="Unsichere Migration: Migration ohne gemeinsamen Speicher", number=81, part=10)
+    refused = SilentError("", details="Verbindungsaufbau abgelehnt", number=38, part=7, errno=111)
     for error, name in ((unsafe, "unsafe"), (refused, "connection-refused")):
         found = diagnose(error)
         assert found is not None

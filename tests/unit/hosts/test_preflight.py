@@ -370,7 +370,7 @@ HEARD = {each["provocation"]: each for each in json.loads((PROJECT / "tests" / "
 
 def heard(provocation: str) -> EngineError:
     told = HEARD[provocation]
-    return EngineError("libvirt could not", details=told["words"], number=told["number"], origin=told["origin"],
+    return EngineError("libvirt could not", details=told["words"], number=told["number"], part=told["origin"],
                        errno=told["errno"])  # fmt: skip
 
 

@@ -30,7 +30,7 @@ def server(console: str, boots: list[str]) -> Server:
         boots.append(words[0])
         return SimpleNamespace(stdout=console)
 
-    return cast("Server", SimpleNamespace(place=SimpleNamespace(tree=Path("/images/server-1/tree")), run=run))
+    return cast("Server", SimpleNamespace(config=SimpleNamespace(tree=Path("/images/server-1/tree")), run=run))
 
 
 @pytest.mark.parametrize(("console", "expected"), [(UP, "kvm"), (NEVER_UP, "tcg")])

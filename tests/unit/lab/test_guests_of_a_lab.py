@@ -27,7 +27,7 @@ def test_servers_are_those_of_the_file_and_reach_each_other() -> None:
     assert {name: host.address for name, host in hosts.items()} == {
         "north": "10.77.0.2", "east": "10.77.0.3", "west": "10.77.0.4",
     }  # fmt: skip
-    assert [host.place.neighbours for host in hosts.values()] == [{name: host.address for name, host in hosts.items()}] * 3
+    assert [host.config.neighbours for host in hosts.values()] == [{name: host.address for name, host in hosts.items()}] * 3
     assert hosts["west"].peering.peer_uri == "qemu+tcp://server-west/system"
     own_link = lab(servers=THREE, migration_link={"network": "10.78.0.0/24"}).hosts
     assert [host.peering.move_uri for host in own_link.values()] == [f"tcp://10.78.0.{number}" for number in (2, 3, 4)]

@@ -15,7 +15,7 @@ from prometheus_client.openmetrics import exposition
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from tests.unit.live.test_picture import END, MOVE, OFFSET_NS, S, job, told
-from whimbrel.events import FIGURES, PREDICTED, TRIAL_DONE, WATCHED, Published, Sample
+from whimbrel.events import FIGURES, PLANNED, PREDICTED, TRIAL_DONE, WATCHED, Published, Sample
 from whimbrel.live.metrics import Metrics
 from whimbrel.live.picture import Picture
 
@@ -140,6 +140,21 @@ DOCS = Path(__file__).parents[3] / "docs"
 def disk(t_s: float) -> Sample:
     row = job(t_s, 3000, 7000, 2)
     return Sample("job", row.t_ns, {**row.values, "disk_remaining_bytes": 5})
+
+
+def test_a_command_that_makes_a_move_is_counted_once_whether_a_trial_or_not() -> None:
+    def command(exit_code: int) -> list[Published]:
+        begun = told(10, WATCHED, source=None, destination=None, traceparent=None)
+        return [begun, told(11, "move called"), told(13, "move returned", exit_code=exit_code)]
+
+    watched = metrics(*command(0), *command(3), *command(0)).registry.get_sample_value
+    assert watched("whimbrel_migration_succeeded_total") == 2
+    assert watched("whimbrel_migration_failed_total", {"result": "failed"}) == 1
+    assert watched("whimbrel_migration_phase_duration_seconds_sum", {"phase": "command"}) == 6
+    assert watched("whimbrel_migration_start_time_seconds") == 1011
+    done = told(17, TRIAL_DONE, order=1, arm="vm", result="moved", succeeded=True, error=None)
+    trial = metrics(told(9, PLANNED, trials=[]), *command(0), *command(0), done).registry.get_sample_value
+    assert trial("whimbrel_migration_succeeded_total") == 1
 
 
 def families() -> set[str]:

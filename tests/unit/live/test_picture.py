@@ -186,3 +186,18 @@ def test_checks_have_strips_and_more_than_fit_are_counted() -> None:
     states = {f"check {number}": "good" for number in range(250)}
     shown = picture(Sample("checks", 11 * S, {"results": {}, "latencies_s": {}, "states": states})).sections["strips"]
     assert (len(shown["strips"]), shown["left_out"]) == (200, 50)
+
+
+def test_of_a_move_by_a_command_it_is_shown_that_it_runs() -> None:
+    begun = told(10, WATCHED, source=None, destination=None, traceparent=None), told(11, "move called")
+    assert picture(*begun).sections["move"]["phases"] == [{"name": "command", "from": 1.0, "to": None}]
+    assert picture(*begun, told(12, "move returned", exit_code=0)).sections["move"]["phases"][0]["to"] == 2.0
+
+
+def test_where_a_move_goes_may_be_learned_from_its_arrival() -> None:
+    called = told(10, WATCHED, source="north", destination=None, traceparent=None)
+    ended = picture(called, *MOVE[1:], *END).sections["move"]
+    assert [phase["name"] for phase in ended["phases"]] == [
+        "reservation", "pre-copy", "stop-and-copy", "commitment", "activation",
+    ]  # fmt: skip
+    assert ended["phases"][2] == {"name": "stop-and-copy", "from": 5.0, "to": 5.25}

@@ -10,9 +10,10 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import StatusCode
 
 from tests.unit.live.test_picture import END, MOVE, OFFSET_NS, S, job, qemu, told
-from whimbrel.events import FIGURES, PLANNED, TRIAL_BEGUN, TRIAL_DONE, Published
+from whimbrel.events import FIGURES, PLANNED, TRIAL_BEGUN, TRIAL_DONE, WATCHED, Published
 from whimbrel.live.picture import Picture
-from whimbrel.live.spans import Spans, TraceParent
+from whimbrel.live.spans import Spans
+from whimbrel.trace_parent import TraceParent
 
 CALLER = "00-0123456789abcdef0123456789abcdef-0123456789abcdef-01"
 
@@ -95,6 +96,35 @@ def test_trials_are_traces_of_their_own_that_are_linked_to_their_campaign() -> N
         assert (move.attributes or {})["whimbrel.arm"] == "vm"
     assert (moves[0].status.status_code, moves[0].status.description) == (StatusCode.ERROR, "the link died")
     assert moves[1].status.status_code is StatusCode.UNSET
+
+
+def commanded(span: TraceParent, exit_code: int) -> list[Published]:
+    return [told(10, WATCHED, source=None, destination=None, traceparent=str(span)), told(11, "move called"),
+            told(13, "move returned", exit_code=exit_code)]  # fmt: skip
+
+
+def test_a_command_has_the_span_that_it_was_told_of() -> None:
+    within = TraceParent.new()
+    there, back = within.within(), TraceParent.new()
+    root, spans = spans_of(*commanded(there, 0), *commanded(back, 3))
+    moves = [span for span in spans if span.name == "whimbrel.move"]
+    assert [ids(move)[1] for move in moves] == [there.span_id, back.span_id]
+    assert [seconds(move) for move in moves] == [(11, 13), (11, 13)]
+    assert {ids(move)[2] for move in moves} == {root.span_id}
+    assert [(move.attributes or {})["whimbrel.exit_code"] for move in moves] == [0, 3]
+    assert (moves[1].status.status_code, moves[1].status.description) == (StatusCode.ERROR, "the command ended with 3")
+    assert {span.name for span in spans} == {"whimbrel.move", "whimbrel migrate web"}
+
+
+def test_a_command_of_a_campaign_is_in_the_trace_that_it_was_told_of() -> None:
+    trial = told(10, TRIAL_BEGUN, order=1, arm="vm", scenario="vm", block=1)
+    done = told(17, TRIAL_DONE, order=1, arm="vm", result="moved", succeeded=True, error=None)
+    span = TraceParent.new()
+    root, spans = spans_of(told(9, PLANNED, trials=[]), trial, *commanded(span, 0), done)
+    [move] = [each for each in spans if each.name == "whimbrel.move"]
+    assert ids(move) == (span.trace_id, span.span_id, None)
+    assert f"{move.links[0].context.trace_id:032x}" == root.trace_id
+    assert (move.attributes or {})["whimbrel.arm"] == "vm"
 
 
 def test_whoever_calls_us_has_us_within_his_trace() -> None:

@@ -153,7 +153,7 @@ LC_ALL=C \\
 
 
 def refused(words: str, number: int, origin: int) -> RefusedError:
-    return RefusedError("libvirt could not move guest to qemu+tcp://b/system", details=words, number=number, origin=origin)
+    return RefusedError("libvirt could not move guest to qemu+tcp://b/system", details=words, number=number, part=origin)
 
 
 def test_a_known_failure_says_its_cause_and_its_cure_and_keeps_what_libvirt_said(pair: Pair) -> None:

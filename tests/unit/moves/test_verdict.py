@@ -28,7 +28,7 @@ def verdict(result: Any, at: dict[str, GuestState], why: WhimbrelError | None = 
         if host.name in at:
             host.guests[GUEST.uuid] = at[host.name]
     request = MoveRequest(
-        guest=GUEST, source=hosts[0], destination=hosts[1], memory_bytes=0, disk_bytes=0, spec=MigrationSpec()
+        what=GUEST, source=hosts[0], destination=hosts[1], memory_bytes=0, disk_bytes=0, spec=MigrationSpec()
     )  # fmt: skip
     subject = cast("Subject", SimpleNamespace(what=GUEST, places=hosts, request=request))
     notes = Notes("now", read_pair(), result=result)

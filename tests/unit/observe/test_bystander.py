@@ -12,6 +12,7 @@ import pytest
 from whimbrel.engines.events import GuestEvent, libvirt_event, qemu_event
 from whimbrel.engines.hypervisor import Progress
 from whimbrel.errors import NoGuestError, SilentError, UsageError
+from whimbrel.events import Bus, Published, Sample
 from whimbrel.observe import bystander as module
 from whimbrel.observe.bystander import Bystander, bystander
 from whimbrel.system.deadline import Deadline, wait_until
@@ -81,9 +82,11 @@ def hosts(monkeypatch: pytest.MonkeyPatch) -> dict[str, Libvirt]:
 
 def test_a_move_and_the_way_back(hosts: dict[str, Libvirt]) -> None:
     a, b = hosts["a"], hosts["b"]
-    with bystander(URIS, "shop") as listening:
+    told: list[Published] = []
+    with Bus() as bus, bystander(URIS, "shop", bus) as listening:
+        bus.subscribe("test", told.extend)
         for source, destination, names in ((a, b, ("a", "b")), (b, a, ("b", "a"))):
-            listening.begin()
+            assert listening.begin() == names
             source.say("STOP")
             source.say("STOP", guest="other")
             time.sleep(0.15)
@@ -103,13 +106,19 @@ def test_a_move_and_the_way_back(hosts: dict[str, Libvirt]) -> None:
             assert sent == sorted(sent)
             assert set(seen.hosts.get_column("subject")) == {"a", "b"}
             assert seen.notes == []
+    # Whoever looks on has heard the same.
+    heard = [(each.host, each.name) for each in told if not isinstance(each, Sample)]
+    assert heard == [("a", "STOP"), ("b", "RESUME"), ("b", "resumed"), ("b", "STOP"), ("a", "RESUME"), ("a", "resumed")]
+    last = [each for each in told if isinstance(each, Sample) and each.source == "job"][-1]
+    assert last.values["transferred_bytes"] == sent[-1]
+    assert {each.values["subject"] for each in told if isinstance(each, Sample) and each.source == "sampler"} == {"a", "b"}
     # Whoever moves the guest may ask for it too; and QEMU's monitor is nobody's business.
     assert a.kept == b.kept == [True]
     assert a.monitor_commands == b.monitor_commands == 0
 
 
 def test_a_guest_that_stays_was_not_moved(hosts: dict[str, Libvirt]) -> None:
-    with bystander(URIS, "shop") as listening:
+    with bystander(URIS, "shop", Bus()) as listening:
         listening.begin()
         seen = listening.end()
     assert (seen.source, seen.destination, seen.completed) == ("a", None, None)
@@ -117,14 +126,14 @@ def test_a_guest_that_stays_was_not_moved(hosts: dict[str, Libvirt]) -> None:
 
 def test_a_guest_that_is_nowhere_is_said_before_anything_is_done(hosts: dict[str, Libvirt]) -> None:
     with pytest.raises(UsageError, match="the guest other runs on none of a, b"):
-        Bystander(URIS, "other").open()
+        Bystander(URIS, "other", Bus()).open()
     hosts["a"].executing = False
     with pytest.raises(UsageError):
-        Bystander(URIS, "shop").open()
+        Bystander(URIS, "shop", Bus()).open()
 
 
 def test_a_host_that_falls_silent_is_said_and_ends_nothing(hosts: dict[str, Libvirt]) -> None:
-    with bystander(URIS, "shop") as listening:
+    with bystander(URIS, "shop", Bus()) as listening:
         listening.begin()
         hosts["b"].silent = True
         wait_until(lambda: (any(host.lost for host in listening.hosts) or None, ""), "a host lost", Deadline(5))

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 import xml.etree.ElementTree as ET
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,12 +18,15 @@ from tests.own_hosts import DEFINITION, FROM, TO, UUID, FakeHypervisor, OwnedGue
 from whimbrel.cli.own import keeping, own_move
 from whimbrel.engines.hypervisor import Progress
 from whimbrel.errors import RefusedError, UnsafeStateError, UsageError
+from whimbrel.events import Bus, Published, Sample
 from whimbrel.hosts.identity import GuestIdentity
+from whimbrel.live.metrics import Metrics
+from whimbrel.live.picture import Picture
 from whimbrel.migrate.journal import WrittenJournal
 from whimbrel.own import claim as claims
 from whimbrel.own.claim import NAMESPACE
 from whimbrel.own.guest import difference, first_mac
-from whimbrel.own.moving import Asked, move_own
+from whimbrel.own.moving import Asked, OwnMoved, move_own
 from whimbrel.own.recovering import bring_back_own
 from whimbrel.own.sides import sides_of
 from whimbrel.own.standing import OwnMove, find_move
@@ -98,6 +104,16 @@ def test_a_move_that_could_not_be_watched_to_its_end_is_seen_to_all_the_same(
     assert move_own(asked()).ending.result == "moved"
     assert (hosts.runs_on, hosts.kept_on, hosts.notes) == (["two"], ["two"], [])
     assert "the move was not measured to its end" in caplog.text
+
+
+def test_a_host_whose_clock_cannot_be_read_leaves_the_blackout_unknown_and_nothing_else(
+    hosts: OwnHosts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hosts.two, "clock_stamps", lambda guest, tries: ([(1, 2)] * tries, []))
+    moved = move_own(asked())
+    assert (moved.ending.result, moved.ending.error) == ("moved", None)
+    assert (moved.figures.blackout_ms, moved.figures.libvirt_downtime_ms) == (None, 130)
+    assert (hosts.runs_on, hosts.notes) == (["two"], [])
 
 
 def test_one_that_nobody_kept_may_be_kept_there(hosts: OwnHosts) -> None:
@@ -264,7 +280,7 @@ def test_a_guest_that_is_nowhere_is_not_called_moved(hosts: OwnHosts, monkeypatc
 
 
 def test_nothing_is_written_but_what_is_the_users(hosts: OwnHosts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("whimbrel.system.places.os.geteuid", lambda: 1000)
+    monkeypatch.setattr("whimbrel.system.folders.os.geteuid", lambda: 1000)
     move_own(asked())
     assert not (tmp_path / "home").exists()
     files = {str(path.relative_to(tmp_path / "state")) for path in (tmp_path / "state").rglob("*") if path.is_file()}
@@ -322,3 +338,61 @@ def test_hosts_that_cannot_be_reached_so_are_refused(source: str, destination: s
 def test_a_guest_without_a_network_has_no_address() -> None:
     assert first_mac(DEFINITION) == "52:54:00:01:02:03"
     assert first_mac("<domain><devices/></domain>") == ""
+
+
+def heard_of(wanted: Callable[[Bus], object]) -> list[Published]:
+    """What is published while it is done."""
+    told: list[Published] = []
+    with Bus() as bus:
+        bus.subscribe("test", told.extend)
+        wanted(bus)
+    return told
+
+
+def metrics_of(told: list[Published]) -> Metrics:
+    picture = Picture("", 0, 0)
+    metrics = Metrics(picture, 0)
+    for news in told:
+        picture.take(news)
+        metrics.take(news)
+    return metrics
+
+
+def test_page_and_metrics_have_its_progress_its_hosts_and_its_figures(hosts: OwnHosts) -> None:
+    hosts.guest.meanwhile = lambda: time.sleep(1.2)
+    moved: list[OwnMoved] = []
+    metrics = metrics_of(heard_of(lambda bus: moved.append(move_own(asked(bus=bus)))))
+    value = metrics.registry.get_sample_value
+    # As the hypervisor said of its job.
+    assert value("whimbrel_migration_data_processed_bytes") == 5
+    assert value("whimbrel_migration_succeeded_total") == 1
+    blackout_ms = moved[0].figures.blackout_ms
+    assert blackout_ms is not None
+    assert value("whimbrel_migration_blackout_seconds") == pytest.approx(blackout_ms / 1000)
+
+
+def test_both_hosts_are_seen_while_it_moves_if_somebody_looks(hosts: OwnHosts) -> None:
+    hosts.guest.meanwhile = lambda: time.sleep(1.2)
+    told = heard_of(lambda bus: move_own(asked(bus=bus)))
+    rows = [news.values for news in told if isinstance(news, Sample) and news.source == "sampler"]
+    assert {(row["subject"], row["cpu_s"], row["memory_bytes"]) for row in rows} == {("one", 1.0, 10), ("two", 2.0, 20)}
+
+
+def test_one_that_fails_or_is_interrupted_is_counted_as_that(hosts: OwnHosts) -> None:
+    hosts.guest.trouble = RefusedError("libvirt could not move it", details="internal error: the moon is full", number=1)
+    failed = metrics_of(heard_of(lambda bus: move_own(asked(bus=bus)))).registry.get_sample_value
+    assert failed("whimbrel_migration_failed_total", {"result": "failed"}) == 1
+    assert failed("whimbrel_migration_succeeded_total") == 0
+    assert failed("whimbrel_migration_blackout_seconds") is None
+
+    def interrupt() -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.3)
+
+    def move(bus: Bus) -> None:
+        with pytest.raises(KeyboardInterrupt):
+            move_own(asked(bus=bus))
+
+    hosts.guest.meanwhile = interrupt
+    aborted = metrics_of(heard_of(move)).registry.get_sample_value
+    assert aborted("whimbrel_migration_failed_total", {"result": "aborted"}) == 1

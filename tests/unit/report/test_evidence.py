@@ -14,7 +14,7 @@ from whimbrel.report.charts import timeline_chart
 from whimbrel.report.content import build_report
 from whimbrel.report.export import tables_of, write_tables
 from whimbrel.report.junit import write_junit
-from whimbrel.report.layout import png_of, svg_of, write_page
+from whimbrel.report.layout import write_page
 from whimbrel.report.load import load_trials
 
 FACTOR = {"quick": 1.0, "slow": 1.25, "same": 1.0}
@@ -97,7 +97,7 @@ def test_two_sets_of_figures_and_tables_of_the_same_records_are_the_same(tmp_pat
         trials = load_trials(campaign)
         files = write_tables(tables_of("c", trials), tmp_path / name)
         chart = timeline_chart(trials[-1], "timeline", "Synthetic", "figure 8")
-        sets.append([svg_of(chart).encode(), png_of(chart), *(file.read_bytes() for file in files)])
+        sets.append([chart.svg.encode(), chart.png, *(file.read_bytes() for file in files)])
     assert sets[0] == sets[1]
     # Clip paths are what two drawings differed in: without one this says little.
     assert b"clip0" in sets[0][0]

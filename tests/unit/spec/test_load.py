@@ -342,7 +342,7 @@ def test_hosts_may_have_names_and_ipv6_addresses(tmp_path: Path) -> None:
         ("/srv/shared", "../shared", 12, "no absolute path"),
         ("/srv/shared", "/srv/../etc", 12, "no absolute path"),
         ("guest_address", "bridge: a-name-beyond-fifteen\n  guest_address", 13, "no name of a network link"),
-        ("hosts:", "lab: {name: both}\nhosts:", 10, "one place"),
+        ("hosts:", "lab: {name: both}\nhosts:", 10, "either in a lab or on"),
         ("hosts:", "migration: {storage: full}\nhosts:", 9, "one that both share"),
     ],
 )

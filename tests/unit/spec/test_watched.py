@@ -8,7 +8,7 @@ import pytest
 
 from whimbrel.campaign import plan_trials
 from whimbrel.errors import SpecError, UsageError
-from whimbrel.moves.place import ledger_for
+from whimbrel.moves.site import ledger_for
 from whimbrel.spec.campaign import CampaignSpec
 from whimbrel.spec.fields import RECORD
 from whimbrel.spec.load import load_campaign
@@ -96,7 +96,7 @@ def test_a_lab_takes_neither_commands_nor_the_form_of_no_lab(tmp_path: Path) -> 
 
 
 def test_no_lab_is_made_for_it(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="no place of ours"):
+    with pytest.raises(UsageError, match="names no hosts"):
         ledger_for(load(tmp_path, FILE))
 
 

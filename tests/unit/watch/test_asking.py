@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import shlex
 import time
 from collections.abc import Callable, Sequence
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
 from whimbrel.checks.check import Answer, Failed, Tools
 from whimbrel.checks.url import parse_check
 from whimbrel.errors import InstrumentError
+from whimbrel.events import WATCHED, Bus, Published
+from whimbrel.records.trial import Event
 from whimbrel.system.timer import Timer
+from whimbrel.trace_parent import TraceParent
 from whimbrel.watch import asking as module
 from whimbrel.watch.asking import Asking
 from whimbrel.watch.log import CheckLog, whole_frame
@@ -163,3 +168,21 @@ def test_a_watch_does_not_go_on_blind(monkeypatch: pytest.MonkeyPatch) -> None:
         watch(plan, lambda words: None)
     assert "a fault of ours" in str(error.value)
     assert "the command had ended with 4" in str(error.value)
+
+
+def test_a_command_is_told_of_on_the_bus_and_knows_its_span(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(module, "open_check", lambda check, tools: Service())
+    span = TraceParent.new()
+    file = tmp_path / "given"
+    command = ("sh", "-c", f"echo $TRACEPARENT >{shlex.quote(str(file))}; sleep 0.2; exit 4")
+    plan = WatchPlan((parse_check("http://a.example/"),), command, before_s=0.1, after_s=0.1, new_span=lambda: span)
+    told: list[Published] = []
+    with Bus() as bus:
+        bus.subscribe("test", told.extend)
+        [watched] = watch(plan, lambda words: None, bus)
+    assert file.read_text().strip() == str(span)
+    begun, called, returned = [each for each in told if isinstance(each, Event)]
+    assert (begun.name, begun.data) == (WATCHED, {"source": None, "destination": None, "traceparent": str(span)})
+    assert watched.ran is not None
+    assert (called.name, called.seen_ns) == ("move called", watched.ran.started_ns)
+    assert (returned.name, returned.seen_ns, returned.data) == ("move returned", watched.ran.ended_ns, {"exit_code": 4})

@@ -58,7 +58,8 @@ function drawSteps() {
 function drawMove() {
   const move = sections.move;
   show("move");
-  byId("way").textContent = `from ${move.source} to ${move.destination}`;
+  byId("way").textContent = move.source === null ? "made by a command"
+    : `from ${move.source}${move.destination === null ? "" : ` to ${move.destination}`}`;
   const from = move.called ?? (move.phases.length ? move.phases[0].from : 0);
   const ends = move.phases.map((phase) => phase.to ?? phase.from);
   const until = Math.max(from + 0.001, ...ends, move.returned ?? newest());
@@ -90,7 +91,7 @@ function newest() {
 
 function drawNumbers() {
   const job = sections.job, move = sections.move;
-  if (!move) return;
+  if (!move || move.source === null) return;
   const rounds = move.rounds.length ? String(move.rounds[move.rounds.length - 1].number) : "none yet";
   const pairs = [["round", rounds]];
   if (job) {

@@ -90,7 +90,7 @@ def _reserve(request: MoveRequest, technique: str) -> int | None:
     free_bytes = carrier.free_memory_bytes(destination.inside)
     if needed_bytes > free_bytes:
         raise ReservationError(
-            f"the carrier on host {destination.name} has no room for {request.guest}",
+            f"the carrier on host {destination.name} has no room for {request.what}",
             details=f"needed: {format_bytes(needed_bytes)}; free: {format_bytes(free_bytes)}",
             resolution="free some memory in that carrier; nothing was moved",
         )
@@ -291,7 +291,7 @@ class _Attempt:
 
     def _clear(self) -> None:
         """Unless a copy stands still: a recovery asks for what both sides have said."""
-        if find_copies(self._request.guest, self._request.places).standing:
+        if find_copies(self._request.what, self._request.places).standing:
             return
         for side in (self._depart, self._arrive):
             with contextlib.suppress(WhimbrelError):

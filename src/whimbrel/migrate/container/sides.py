@@ -19,7 +19,7 @@ class ContainerSides:
 
     def __init__(self, request: MoveRequest) -> None:
         assert request.carriers is not None
-        self._guest = request.guest
+        self._what = request.what
         self._depart = Side("source", request.carriers[0])
         self._arrive = Side("destination", request.carriers[1])
         self._hosts = request.source, request.destination
@@ -53,7 +53,7 @@ class ContainerSides:
 
     def _state_at(self, side: Side) -> SideState:
         """Of one that did not answer a question before, nobody knows enough, whatever it says now."""
-        return "silent" if side.role in self._silent else state_of(side.carrier, self._guest)
+        return "silent" if side.role in self._silent else state_of(side.carrier, self._what)
 
     def _runs(self, side: Side) -> bool:
         return self._asked(side, lambda: side.running)
@@ -77,11 +77,11 @@ class ContainerSides:
         elif step == "boot":
             if _has_ended(self._depart):
                 raise UnsafeStateError(
-                    f"{self._guest} cannot be started anew: its carrier on host {self._depart.carrier.name} is gone",
+                    f"{self._what} cannot be started anew: its carrier on host {self._depart.carrier.name} is gone",
                     resolution="undeploy it, and deploy it anew",
                 )
             # A destination that has died holds nothing; one that has a part of it must not go on beside what is started.
-            if state_of(self._arrive.carrier, self._guest) != "absent":
+            if state_of(self._arrive.carrier, self._what) != "absent":
                 self._arrive.settle("end")
             carrier.start(self._depart.carrier.inside)
         else:
@@ -93,7 +93,7 @@ class ContainerSides:
         if not self._told:
             self._depart.order("abort")
             self._told = True
-        elif not self._runs(self._depart) and state_of(self._depart.carrier, self._guest) == "runs":
+        elif not self._runs(self._depart) and state_of(self._depart.carrier, self._what) == "runs":
             self._arrive.end()
 
     def clear(self) -> None:

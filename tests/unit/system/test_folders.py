@@ -11,8 +11,8 @@ import pytest
 from whimbrel.deployment.deployed import deployed
 from whimbrel.errors import CapabilityError
 from whimbrel.images.store import ImageStore
+from whimbrel.system.folders import make_private
 from whimbrel.system.ledger import Ledger, all_ledgers
-from whimbrel.system.places import make_private
 
 
 @pytest.fixture

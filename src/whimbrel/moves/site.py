@@ -1,10 +1,6 @@
-"""Where a campaign, or a deployed service, happens: a lab on this machine, or hosts that the file names."""
+"""Which site a campaign, or a deployed service, has: a lab on this machine, or hosts that the file names."""
 
 from __future__ import annotations
-
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 
 from whimbrel.errors import UsageError
 from whimbrel.hosts.remote import RemoteSite, hosts_ledger, owner_of
@@ -13,35 +9,20 @@ from whimbrel.images.store import ImageStore
 from whimbrel.lab.lab import Lab, ledger_of
 from whimbrel.spec.campaign import CampaignSpec
 from whimbrel.system.ledger import Ledger
-from whimbrel.system.places import home, make_private
-
-
-@contextmanager
-def workplace(ledger: Ledger, order: int) -> Iterator[Path]:
-    """Where a trial, or a move by hand, writes while it is made; gone with the block. Nobody but root may enter."""
-    folder = home() / "trials" / f"{ledger.name}-{order:04d}"
-    entry = ledger.add("folder", str(folder))
-    entry.undo()
-    make_private(folder.parent)
-    make_private(folder)
-    try:
-        yield folder
-    finally:
-        ledger.undo(entry)
 
 
 def ledger_for(spec: CampaignSpec) -> Ledger:
-    """The ledger of the place; UsageError where there is none, as the service is only watched."""
+    """The ledger of the site; UsageError where there is none, as the service is only watched."""
     if spec.watched:
         raise UsageError(
-            "the file's service runs wherever somebody else runs it ('hosts: none'): there is no place of ours to put it",
+            "the file's service runs where somebody else runs it ('hosts: none'): the file names no hosts to put it on",
             resolution="'whimbrel run FILE' watches it while commands move it",
         )
     return hosts_ledger(spec.hosts.name) if spec.hosts is not None else ledger_of(spec.lab.name)
 
 
 def site_for(spec: CampaignSpec, store: ImageStore, ledger: Ledger, take_over: bool = False, number: int = 1) -> Site:
-    """The place; it is not up yet. ``take_over`` lets ``up`` take hosts that somebody else has claimed and left.
+    """The site; it is not up yet. ``take_over`` lets ``up`` take hosts that somebody else has claimed and left.
 
     ``number`` says which of a lab's guests is meant; hosts by URI have one.
     """

@@ -1,4 +1,4 @@
-"""Where a campaign happens: what a left-up lab is, what is somebody else's, and a workplace that goes with its block."""
+"""Where a campaign happens: what a left-up lab is, what is somebody else's, and a working folder that goes with its block."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from whimbrel.errors import UsageError
 from whimbrel.hosts.remote import RemoteSite
 from whimbrel.images.store import ImageStore
 from whimbrel.lab.lab import Lab
-from whimbrel.moves.place import is_up, ledger_for, site_for, workplace
+from whimbrel.moves.site import is_up, ledger_for, site_for
+from whimbrel.moves.working_folder import working_folder
 from whimbrel.spec.campaign import CampaignSpec
 from whimbrel.spec.load import load_campaign
 from whimbrel.system.ledger import Entry
@@ -74,9 +75,9 @@ def test_hosts_of_others_are_never_up_before_us(of_others: CampaignSpec, home: P
         assert not is_up(of_others, ledger)
 
 
-def test_a_workplace_is_listed_closed_empty_and_gone_with_its_block(spec: CampaignSpec, home: Path) -> None:
+def test_a_working_folder_is_listed_closed_empty_and_gone_with_its_block(spec: CampaignSpec, home: Path) -> None:
     with ledger_for(spec) as ledger:
-        with workplace(ledger, 7) as folder:
+        with working_folder(ledger, 7) as folder:
             assert ledger.entries == [Entry("folder", str(folder))]
             assert folder == home / "trials" / "lab-placed-0007"
             assert folder.stat().st_mode & 0o777 == 0o700
@@ -85,5 +86,5 @@ def test_a_workplace_is_listed_closed_empty_and_gone_with_its_block(spec: Campai
         assert ledger.entries == []
         folder.mkdir()
         (folder / "of a crash").touch()
-        with workplace(ledger, 7) as again:
+        with working_folder(ledger, 7) as again:
             assert list(again.iterdir()) == []

@@ -20,7 +20,8 @@ from whimbrel.guests.carrier import CellCarrier
 from whimbrel.hosts.site import Site
 from whimbrel.migrate.carry_out import Ending
 from whimbrel.migrate.technique import Journal, MoveRequest
-from whimbrel.moves.measured import Asked, MeasuredMove
+from whimbrel.moves.instrumented import InstrumentedMove
+from whimbrel.moves.measured import Asked
 from whimbrel.moves.subject import OuterContainer, Setting
 from whimbrel.spec.load import load_campaign
 
@@ -73,7 +74,7 @@ class Scene:
         )
         self.subject = OuterContainer(setting, (carriers[0], carriers[1]))
         asked = Asked(Telling(self.told.append), lambda gone: "look", "web", self._driven)
-        self.move = MeasuredMove(setting, (), self.folder, asked)
+        self.move = InstrumentedMove(setting, (), self.folder, asked)
 
     def _driven(self, request: MoveRequest, journal: Journal, phase: Callable[[], str]) -> Ending:
         assert request.carriers == self.subject.places
