@@ -370,7 +370,7 @@ def _disk_bytes(moments: Sequence[Moment], job: pl.DataFrame | None, record: Tri
 
 
 def _greatest(job: pl.DataFrame | None, column: str) -> int | None:
-    """Of a column of the job's series, which older records need not have."""
+    """The greatest value in a column of the job's series, which older records need not have."""
     if job is None or column not in job.columns:
         return None
     values = job.get_column(column).drop_nulls().to_numpy()

@@ -116,7 +116,7 @@ def _refuse_watched(spec: CampaignSpec) -> None:
 
 
 def usual_folder(spec: CampaignSpec) -> Path:
-    """Where results go when nobody says where."""
+    """The folder into which results go when nobody names one."""
     return Path("results") / f"{spec.name}-{datetime.datetime.now():%Y%m%d-%H%M%S}"
 
 

@@ -99,7 +99,7 @@ class Progress:
 
     @property
     def copied_bytes(self) -> int | None:
-        """Of memory and of a disk together."""
+        """How much was copied, of memory and of a disk together."""
         sizes = [size for size in (self.transferred_bytes, self.disk_transferred_bytes) if size is not None]
         return sum(sizes) if sizes else None
 
@@ -248,7 +248,7 @@ class Guest(GuestLife, GuestMove, GuestArrival, GuestKeeping, Protocol):
         """Its description as text, as a destination may be given it (``MoveOptions.destination_xml``)."""
 
     def agent(self, command: str, arguments: dict[str, Any] | None = None, timeout_s: int = 20) -> Any:
-        """A guest agent command's answer."""
+        """Sends a command to the guest's agent and returns its answer."""
 
     def dirty_rate_mib_per_s(self, seconds: int) -> int:
         """How fast it dirties its memory, measured over so many seconds."""

@@ -53,7 +53,7 @@ class Carrier:
         return self.host.gone
 
     def state_of(self, what: GuestIdentity) -> GuestState:
-        """Of a container: whether it is there, and whether it is frozen."""
+        """Says whether the container is there, and whether it is frozen."""
         try:
             said = self.inside.run(["cat", f"{_GROUPS}/{what.name}/cgroup.events"], check=False).split()
         except (GuestError, EngineError) as error:

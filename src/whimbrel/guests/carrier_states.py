@@ -148,7 +148,7 @@ class CarrierStates:
         return the_guest.plan_vm(self._site, vm, self._guest, self.accelerator, self._base, self._film)
 
     def pair(self, source: HostName, destination: HostName, boot: int) -> CarrierPair:
-        """From what a move between these hosts starts."""
+        """The pair of saved states from which a move between these hosts starts."""
         return CarrierPair(self.get(source, "serving", boot), self.get(destination, "waiting", boot))
 
 

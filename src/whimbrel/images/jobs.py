@@ -25,7 +25,7 @@ class Job:
 
 
 def missing(jobs: Iterable[Job], store: ImageStore) -> list[Job]:
-    """Those whose result is not there, each once, in their order."""
+    """The jobs whose result is not there, each once, in their order."""
     return [job for job in {job.name: job for job in jobs}.values() if not store.holds(job.name)]
 
 

@@ -191,7 +191,7 @@ class LabCells:
         self._servers = servers
 
     def open(self, host: Host) -> LabCell:
-        """A new cell of the server."""
+        """Makes a new cell of the server."""
         return LabCell.open(self._servers[host.name])
 
     def find(self, host: Host) -> LabCell | None:

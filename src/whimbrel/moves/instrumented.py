@@ -36,7 +36,7 @@ class InstrumentedMove(MeasuredMove[Subject]):
 
     @property
     def end(self) -> Host:
-        """Where it is to be in the end: where it was, in a control."""
+        """The host where it is to be in the end: in a control, where it was."""
         return self.setting.destination if self.setting.plan.moves else self.setting.source
 
     def begin(self, subject: Subject) -> None:

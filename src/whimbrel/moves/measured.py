@@ -78,7 +78,7 @@ class MeasuredMove(Generic[Moved]):
 
     @property
     def end(self) -> Host:
-        """Where it is to be in the end."""
+        """The host where it is to be in the end."""
         return self.hosts[1]
 
     @property
@@ -112,12 +112,12 @@ class MeasuredMove(Generic[Moved]):
         return failed
 
     def say(self, step: str) -> None:
-        """What is done from now on."""
+        """Says what is done from now on."""
         self._doing = step
         self.asked.bus.step(step)
 
     def begin(self, subject: Moved) -> None:
-        """What is to be known of it before it moves."""
+        """Reads what is to be known of it before it moves."""
         self._subject = subject
         self._read_clocks(self.hosts[0])
 

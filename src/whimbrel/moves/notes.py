@@ -63,7 +63,7 @@ class Started(Protocol):
 
     @property
     def id(self) -> str:
-        """Of the saved state, or of what a fresh container is made from."""
+        """The id of the saved state, or of what a fresh container is made from."""
 
     @property
     def accelerator(self) -> Accelerator | Literal["none"]:
@@ -216,7 +216,7 @@ def count_reach(lines: Sequence[str], before: int, until_after_move: int) -> Rea
 
 
 def reading_of(pair: ClockPair) -> ClockReading:
-    """As it is kept in a record."""
+    """The reading as a record keeps it."""
     return ClockReading(realtime_ns=pair.realtime_ns, monotonic_ns=pair.monotonic_ns, error_ns=pair.error_ns)
 
 

@@ -236,7 +236,7 @@ class Sampling:
                 self._readings.give(**row)
 
     def start(self) -> None:
-        """On a thread of its own."""
+        """Starts to look, on a thread of its own."""
         self._thread.start()
 
     def _run(self) -> None:

@@ -35,7 +35,7 @@ class Side(BaseModel):
 
     @property
     def host(self) -> UriHost:
-        """What can be asked."""
+        """The host that can be asked."""
         return UriHost(self.name, self.uri, self.address, self.peer_uri, self.certificate_name)
 
 
@@ -63,12 +63,12 @@ class OwnMove(BaseModel):
 
     @property
     def folder(self) -> Path:
-        """What is kept of it."""
+        """The folder in which it is kept."""
         return folder_of(self.guest.uuid)
 
     @property
     def journal_file(self) -> Path:
-        """How far it has come."""
+        """The journal, which says how far it has come."""
         return self.folder / "move.jsonl"
 
     @property
@@ -88,7 +88,7 @@ class OwnMove(BaseModel):
         replace_text(self.folder / _FILE, self.model_dump_json(indent=1) + "\n")
 
     def request(self) -> MoveRequest:
-        """As techniques and recoveries are asked. Its disk is where both hosts see it."""
+        """What techniques and recoveries are asked. Its disk is where both hosts see it."""
         return MoveRequest(
             what=self.guest,
             source=self.source.host,

@@ -123,7 +123,7 @@ class Outcome(Record):
 
     @property
     def told(self) -> dict[str, Any]:
-        """As the bus tells of it."""
+        """The outcome as the bus tells it."""
         return {"result": self.result, "succeeded": self.succeeded, "error": self.error}
 
 
@@ -169,7 +169,7 @@ class EndRecord(Record):
 
 
 class StayRecord(Record):
-    """For how long a guest that was not to move was watched instead."""
+    """How long a guest that was not to move was watched instead."""
 
     from_ns: int
     to_ns: int

@@ -20,7 +20,7 @@ _MIB = 2**20
 
 
 def zero_ns(trial: ReportedTrial) -> int:
-    """When the move was called."""
+    """The moment at which the move was called."""
     move = trial.stored.record.move
     assert move is not None
     return move.called_ns

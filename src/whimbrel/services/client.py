@@ -87,7 +87,7 @@ CLIENTS = {
 
 
 def counted(client: Client, number: int) -> str:
-    """So many clients of a kind, for people: ``2 HLS viewers``."""
+    """Says how many clients of a kind there are, for people: ``2 HLS viewers``."""
     return f"{number} {client.called} {client.noun}{'s' if number > 1 else ''}".replace("  ", " ")
 
 

@@ -59,7 +59,7 @@ class Service(Protocol):
 
     @property
     def image(self) -> Image | CloudDisk | None:
-        """From what it runs; None when nothing is needed besides the guest itself."""
+        """The image that it runs from; None when nothing is needed besides the guest itself."""
 
     @property
     def start(self) -> str:
@@ -83,7 +83,7 @@ class Service(Protocol):
 
     @property
     def versions(self) -> Mapping[str, str]:
-        """Of each of its programs, a line of shell that prints the version."""
+        """For each of its programs a line of shell that prints the version."""
 
     @property
     def clients(self) -> tuple[Client, ...]:
@@ -107,5 +107,5 @@ def made_of(service: Service) -> dict[str, object]:
 
 
 def clients_of(name: ServiceName) -> tuple[Client, ...]:
-    """Those that a scenario file may have of this service."""
+    """The clients that a scenario file may have of this service."""
     return tuple(CLIENTS[key] for key in WATCHED_BY[name])

@@ -136,7 +136,7 @@ class Limit:
 
     @property
     def words(self) -> str:
-        """As it stands in the file."""
+        """The limit as it stands in the file."""
         what = f"{self.statistic} of {self.figure}" if self.statistic else self.figure
         return f"{what} {self.sign} {self.bound:g}"
 

@@ -175,7 +175,7 @@ def _put(document: CommentedMap, key: str, value: Any, said: str) -> None:
     for step in steps:
         here = _step_into(here, step, said)
     if not isinstance(here, CommentedMap):
-        raise UsageError(f"{said}: there is no such place in the file")
+        raise UsageError(f"{said}: the file has nothing there")
     here[last] = value
 
 

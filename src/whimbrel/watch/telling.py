@@ -62,7 +62,7 @@ class Telling:
         self._since_ns = time.monotonic_ns()
 
     async def run(self) -> None:
-        """Until it is cancelled; not at all where nobody listens."""
+        """Tells until it is cancelled; nothing where nobody listens."""
         while self._bus.wants_samples:
             await asyncio.sleep(_EVERY_S)
             self.tell()
