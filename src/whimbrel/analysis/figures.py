@@ -12,7 +12,7 @@ import polars as pl
 from pydantic import Field
 
 from whimbrel.analysis.blocks import one_figure
-from whimbrel.analysis.counters import counter_change, counter_growth, vcpu_wait_share
+from whimbrel.analysis.counters import counter_growth, vcpu_wait_share
 from whimbrel.analysis.exclusion import spoilt
 from whimbrel.analysis.gaps import Gap, Recording
 from whimbrel.analysis.guest_clock import clock_figures
@@ -31,6 +31,7 @@ from whimbrel.analysis.phases import (
     storage_phase,
     timeline,
 )
+from whimbrel.analysis.rest import RestFigure, rest_figure
 from whimbrel.analysis.viewers import Derived, HlsFigure, ViewerFigure, hls_figures, viewer_figures
 from whimbrel.analysis.vlc import VlcFigure, vlc_figures
 from whimbrel.analysis.watched import CheckFigure, watched_figures
@@ -77,17 +78,6 @@ class MachineFigure(Derived):
     vcpu_wait_share_before: float | None
     vcpu_wait_share_during: float | None
     sampler_lateness_p99_ms: float | None
-
-
-class RestFigure(Derived):
-    """What the form costs at rest; CPU in cores, of the whole QEMU process."""
-
-    cpu_cores: float | None
-    guest_memory_used_bytes: int | None
-    guest_cached_bytes: int | None
-    qemu_memory_bytes: int | None
-    state_memory_bytes: int | None
-    disk_used_bytes: int | None
 
 
 class TrialFigures(Derived):
@@ -218,7 +208,7 @@ def derive(record: TrialRecord, series: Mapping[str, pl.DataFrame | None], buffe
         hls_viewers=hls_figures(record, moments, series.get("segments")),
         vlc_viewers=vlc_figures(record, moments, series.get("vlc"), watched),
         machine=_machine(hosts, record),
-        rest=_rest(record, hosts),
+        rest=rest_figure(record, hosts),
         holes=_holes(record, hosts, probe, job, interval) if measured and interval else [],
         spoilt=spoilt(record, hosts),
     )  # fmt: skip
@@ -386,25 +376,4 @@ def _machine(hosts: pl.DataFrame | None, record: TrialRecord) -> MachineFigure:
         vcpu_wait_share_before=vcpu_wait_share(hosts, record, 0, interval[0]) if interval else None,
         vcpu_wait_share_during=vcpu_wait_share(hosts, record, *interval) if interval else None,
         sampler_lateness_p99_ms=float(np.quantile(lateness, 0.99)) * 1e3 if len(lateness) else None,
-    )
-
-
-def _rest(record: TrialRecord, hosts: pl.DataFrame | None) -> RestFigure | None:
-    rest = record.rest
-    if rest is None:
-        return None
-    qemu = f"qemu@{record.plan.source}"
-    cpu = counter_change(hosts, qemu, "cpu_s", rest.from_ns, rest.to_ns) if hosts is not None else None
-    memory = None
-    if hosts is not None:
-        rows = hosts.filter((pl.col("subject") == qemu) & pl.col("t_ns").is_between(rest.from_ns, rest.to_ns))
-        values = rows.get_column("memory_bytes").drop_nulls().to_numpy()
-        memory = int(np.median(values)) if len(values) else None
-    return RestFigure(
-        cpu_cores=cpu[0] / cpu[1] if cpu else None,
-        guest_memory_used_bytes=rest.guest_memory_used_bytes,
-        guest_cached_bytes=rest.guest_cached_bytes,
-        qemu_memory_bytes=memory,
-        state_memory_bytes=rest.state_memory_bytes,
-        disk_used_bytes=rest.disk_used_bytes,
     )

@@ -57,13 +57,13 @@ def _add(members: tarfile.TarFile, member: tarfile.TarInfo, target: Path, added:
         _remove(folder / name.removeprefix(_GONE))
         return
     folder.mkdir(parents=True, exist_ok=True)
-    place = folder / name
-    added |= {place, *(parent for parent in place.parents if parent != target and target in parent.parents)}
-    if not (member.isdir() and place.is_dir() and not place.is_symlink()):
-        _remove(place)
-        _make(members, member, place, target)
+    path = folder / name
+    added |= {path, *(parent for parent in path.parents if parent != target and target in parent.parents)}
+    if not (member.isdir() and path.is_dir() and not path.is_symlink()):
+        _remove(path)
+        _make(members, member, path, target)
     if not member.islnk():
-        _give(member, place)
+        _give(member, path)
 
 
 def _clear(folder: Path, added: set[Path]) -> None:
@@ -95,40 +95,40 @@ def _inside(target: Path, name: str) -> Path:
     return here
 
 
-def _remove(place: Path) -> None:
-    if place.is_dir() and not place.is_symlink():
-        shutil.rmtree(place)
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
     else:
-        place.unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
 
 
-def _make(members: tarfile.TarFile, member: tarfile.TarInfo, place: Path, target: Path) -> None:
+def _make(members: tarfile.TarFile, member: tarfile.TarInfo, path: Path, target: Path) -> None:
     if member.isdir():
-        place.mkdir()
+        path.mkdir()
     elif member.issym():
-        place.symlink_to(member.linkname)
+        path.symlink_to(member.linkname)
     elif member.islnk():
         at = _inside(target, str(PurePosixPath(member.linkname).parent)) / PurePosixPath(member.linkname).name
-        os.link(at, place, follow_symlinks=False)
+        os.link(at, path, follow_symlinks=False)
     elif member.isfifo():
-        os.mkfifo(place)
+        os.mkfifo(path)
     elif member.ischr() or member.isblk():
         kind = stat.S_IFCHR if member.ischr() else stat.S_IFBLK
-        os.mknod(place, kind | 0o600, os.makedev(member.devmajor, member.devminor))
+        os.mknod(path, kind | 0o600, os.makedev(member.devmajor, member.devminor))
     else:
         data = members.extractfile(member)
         assert data is not None
-        with place.open("xb") as file:
+        with path.open("xb") as file:
             shutil.copyfileobj(data, file)
 
 
-def _give(member: tarfile.TarInfo, place: Path) -> None:
+def _give(member: tarfile.TarInfo, path: Path) -> None:
     """Owner, mode, time and capabilities, the owner first: changing that takes the others away."""
-    os.chown(place, member.uid, member.gid, follow_symlinks=False)
-    if place.is_symlink():
+    os.chown(path, member.uid, member.gid, follow_symlinks=False)
+    if path.is_symlink():
         return
-    place.chmod(member.mode & 0o7777)
+    path.chmod(member.mode & 0o7777)
     capabilities = member.pax_headers.get(_FILE_CAPABILITIES)
     if capabilities is not None:
-        os.setxattr(place, "security.capability", capabilities.encode("utf-8", "surrogateescape"))
-    os.utime(place, (member.mtime, member.mtime))
+        os.setxattr(path, "security.capability", capabilities.encode("utf-8", "surrogateescape"))
+    os.utime(path, (member.mtime, member.mtime))

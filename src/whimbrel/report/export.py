@@ -48,7 +48,7 @@ _FIGURES = {
 }
 # How often the service of the VM and that of the container beside it reached one another.
 _REACH = [f"reach_{when}_{how}" for when in ("before", "during", "after") for how in ("ok", "failed")]
-# A column's name, and the figure at rest (``figures.RestFigure``) that it holds.
+# A column's name, and the figure at rest (``rest.RestFigure``) that it holds.
 _AT_REST = {
     "cpu_cores": "cpu_cores",
     "memory_used_bytes": "guest_memory_used_bytes",
