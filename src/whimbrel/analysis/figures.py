@@ -22,6 +22,7 @@ from whimbrel.analysis.phases import (
     Phase,
     Round,
     clock_error_ns,
+    clocks_known,
     container_files_bytes,
     container_phases,
     container_rounds,
@@ -150,7 +151,7 @@ def figures_of(stored: StoredTrial, buffers_s: Sequence[float] = ()) -> TrialFig
     """A stored trial's figures, derived from its record and series; ``buffers_s`` as for ``derive``."""
     series = {name: stored.series(name) for name in SERIES}
     found = derive(stored.record, series, buffers_s)
-    if stored.record.spec.service is None or not stored.record.outcome.succeeded:
+    if (not stored.record.spec.watched and series["checks"] is None) or not stored.record.outcome.succeeded:
         return found
     return found.model_copy(update=watched_figures(stored.record, series["checks"]))
 
@@ -166,8 +167,8 @@ def derive(record: TrialRecord, series: Mapping[str, pl.DataFrame | None], buffe
     measured = record.outcome.succeeded and interval is not None
     moved = measured and record.move is not None
     watched = interval if measured else None
-    phases = _phases(record, moments, probe, packets)
-    blackout = next(phase for phase in phases if phase.name == "stop-and-copy")
+    phases = _phases(record, moments, probe, packets) if clocks_known(record) else []
+    blackout = next((phase for phase in phases if phase.name == "stop-and-copy"), Phase("stop-and-copy", None, None))
     buffers = tuple(buffers_s) or record.spec.stream.player_buffers_s
     viewers = viewer_figures(record, moments, packets, watched, buffers)
     gap, usual_ms = _reachability(probe, record, watched)

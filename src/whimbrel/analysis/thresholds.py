@@ -51,7 +51,7 @@ def _asked(limit: Limit, trials: Sequence[Trialled]) -> bool:
     if record.spec.watched:
         return limit.figure in ("total_s", "service_gap_ms")
     if limit.figure == "service_gap_ms":
-        return record.plan.viewers > 0 or record.plan.checks > 0
+        return record.plan.viewers > 0 or record.spec.service is not None
     if limit.figure == "reachability_gap_ms":
         return record.spec.observe.probe_every_s is not None
     return record.plan.moves

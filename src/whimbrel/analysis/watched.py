@@ -81,6 +81,11 @@ def check_figures(record: TrialRecord, checks: pl.DataFrame | None) -> list[Chec
     return [figures_of(checks.filter(pl.col("check") == at), window, each["period_s"], holes) for at, each in enumerate(asked)]
 
 
+def named_figures(record: TrialRecord, checks: pl.DataFrame | None) -> dict[str, CheckFigures]:
+    """The same by the checks' names."""
+    return dict(zip((str(asked["name"]) for asked in _asked(record)), check_figures(record, checks), strict=False))
+
+
 def _asked(record: TrialRecord) -> list[dict[str, Any]]:
     return [event.data for event in record.events if event.name == "check"]
 

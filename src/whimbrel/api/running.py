@@ -113,6 +113,8 @@ def _refuse_watched(spec: CampaignSpec) -> None:
     """UsageError for a service that is only watched: its movers are commands, whose output is for a terminal."""
     if spec.watched:
         raise UsageError(f"{spec.name} watches moves by other commands", resolution="'whimbrel run FILE' makes its trials")
+    if spec.own:
+        raise UsageError(f"{spec.name} moves a guest of your own", resolution="'whimbrel run FILE' makes its trials")
 
 
 def usual_folder(spec: CampaignSpec) -> Path:

@@ -13,7 +13,7 @@ from whimbrel.migrate.verify import exactly_one
 from whimbrel.moves.guest_clock import clock_after, clock_before
 from whimbrel.moves.instruments import Instruments
 from whimbrel.moves.measured import Asked, MeasuredMove
-from whimbrel.moves.notes import Invocation, Started
+from whimbrel.moves.notes import Invocation, Started, ground_of
 from whimbrel.moves.subject import Setting, Subject
 from whimbrel.moves.testimony import judge, listen, testimony
 from whimbrel.observe.migration_events import MigrationEvents
@@ -81,7 +81,8 @@ class InstrumentedMove(MeasuredMove[Subject]):
     def record(self, start: Started, invocation: Invocation) -> TrialRecord:
         """All that was noted, as a record."""
         setting = self.setting
-        return self.notes.record(setting.spec, setting.plan, start, setting.site, invocation, read_pair())
+        ground = ground_of(setting.site, setting.spec, setting.plan)
+        return self.notes.record(setting.spec, setting.plan, start, ground, invocation, read_pair())
 
     def _stay(self, events: MigrationEvents) -> None:
         """The control: nothing moves, and the instruments see what they see by themselves."""

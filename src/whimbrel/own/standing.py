@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
@@ -62,6 +63,16 @@ class OwnMove(BaseModel):
     token: str
 
     @property
+    def accelerator(self) -> Literal["kvm", "tcg"]:
+        """Whether it runs on the host's own processor."""
+        return "kvm" if ET.fromstring(self.description).get("type") == "kvm" else "tcg"
+
+    @property
+    def vcpus(self) -> int:
+        """How many processors it may have."""
+        return vcpus_in(self.description)
+
+    @property
     def folder(self) -> Path:
         """The folder in which it is kept."""
         return folder_of(self.guest.uuid)
@@ -99,6 +110,11 @@ class OwnMove(BaseModel):
             persist=self.keep_there,
             undefine_source=self.keep_there and self.persistent,
         )
+
+
+def vcpus_in(description: str) -> int:
+    """How many processors a guest of this description may have."""
+    return int(ET.fromstring(description).findtext("./vcpu") or 1)
 
 
 def folder_of(uuid: str) -> Path:

@@ -13,10 +13,11 @@ from typing import Any
 
 from whimbrel.checks.check import Check
 from whimbrel.checks.written import parsed
-from whimbrel.events import Bus, Published, Sample
+from whimbrel.events import Bus
 from whimbrel.records.series import write_series
 from whimbrel.spec.checks import WrittenCheck
-from whimbrel.system.child import Child, Readings, configuration
+from whimbrel.system.child import Child, configuration
+from whimbrel.watch.asker import hand_on
 from whimbrel.watch.asking import Asking
 from whimbrel.watch.command import raise_descriptor_limit
 from whimbrel.watch.log import whole_frame
@@ -45,9 +46,7 @@ async def ask(checks: Sequence[Check], child: Child) -> tuple[Asking, list[float
     for check in checks:
         child.say("check", t_ns=began_ns, **told_of(check))
     with Bus() as bus:
-        readings = Readings()
-        if readings.due(began_ns):
-            bus.subscribe("readings", lambda news: _hand_on(news, readings))
+        hand_on(bus)
         telling = asyncio.create_task(Telling(checks, asking.logs, bus).run())
         lateness_s = await _until_told(asking, child)
         telling.cancel()
@@ -80,12 +79,6 @@ async def _until_told(asking: Asking, child: Child) -> list[float]:
         lateness_s.append(max(0.0, time.monotonic() - due_s))
         asking.check_alive()
     return lateness_s
-
-
-def _hand_on(news: Sequence[Published], readings: Readings) -> None:
-    for sample in news:
-        if isinstance(sample, Sample):
-            readings.give(t_ns=sample.t_ns, **sample.values)
 
 
 def main() -> None:
