@@ -165,7 +165,7 @@ def run_plainly(agent: GuestAgent, address: str) -> None:
     """The container as an operator runs it, with an address of its own."""
     agent.shell(
         f"podman run --detach --name {CONTAINER} --network plain --ip {address} --mac-address {FIRST_CONTAINER_MAC}"
-        f" --volume /srv/film:/srv/film:ro {CONTAINER} sh -c {shlex.quote(carrier.command(STREAM))}",
+        f" --volume /srv/film:/srv/film:ro {CONTAINER} {shlex.join(carrier.process_of(STREAM))}",
         timeout_s=180,
     )
 

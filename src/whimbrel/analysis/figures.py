@@ -10,9 +10,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
+from pydantic import Field
 
 from whimbrel.analysis.blocks import one_figure
-from whimbrel.analysis.counters import counter_change, counter_growth, vcpu_wait_share
+from whimbrel.analysis.counters import counter_growth, vcpu_wait_share
 from whimbrel.analysis.course import PhaseFigure, RoundFigure, phase_figure, phases_of, round_figures
 from whimbrel.analysis.exclusion import spoilt
 from whimbrel.analysis.gaps import Gap, Recording
@@ -26,16 +27,18 @@ from whimbrel.analysis.phases import (
     container_files_bytes,
     timeline,
 )
+from whimbrel.analysis.rest import RestFigure, rest_figure
 from whimbrel.analysis.viewers import Derived, HlsFigure, ViewerFigure, hls_figures, viewer_figures
 from whimbrel.analysis.vlc import VlcFigure, vlc_figures
-from whimbrel.analysis.watched import watched_figures
+from whimbrel.analysis.watched import CheckFigure, watched_figures
 from whimbrel.records.store import StoredTrial
 from whimbrel.records.trial import MoveRecord, TrialRecord
 from whimbrel.services.client import CLIENTS
+from whimbrel.spec.evidence import check_in, figure_in
 
-DERIVED_VERSION = 9
+DERIVED_VERSION = 10
 # Of a trial, all that figures are derived from beside its record.
-SERIES = ("hosts", "probe", "job", *(client.series for client in CLIENTS.values()), "checks")
+SERIES = ("hosts", "probe", "job", *(client.series for client in CLIENTS.values()))
 
 
 class HoleFigure(Derived):
@@ -53,17 +56,6 @@ class MachineFigure(Derived):
     vcpu_wait_share_before: float | None
     vcpu_wait_share_during: float | None
     sampler_lateness_p99_ms: float | None
-
-
-class RestFigure(Derived):
-    """What the form costs at rest; CPU in cores, of the whole QEMU process."""
-
-    cpu_cores: float | None
-    guest_memory_used_bytes: int | None
-    guest_cached_bytes: int | None
-    qemu_memory_bytes: int | None
-    state_memory_bytes: int | None
-    disk_used_bytes: int | None
 
 
 class TrialFigures(Derived):
@@ -110,25 +102,35 @@ class TrialFigures(Derived):
     viewers: list[ViewerFigure]
     hls_viewers: list[HlsFigure]
     vlc_viewers: list[VlcFigure]
+    checks: list[CheckFigure] = Field(default=[])
     machine: MachineFigure
     rest: RestFigure | None
     holes: list[HoleFigure]
     spoilt: list[str]
 
+    def value(self, figure: str) -> float | None:
+        """A figure by its name, of a check as ``NAME: FIGURE``; None when it is not known."""
+        found: float | None = getattr(self._whose(figure), figure_in(figure), None)
+        return found
+
     def at_least(self, figure: str) -> float | None:
         """The lower bound of a figure, such as ``service_gap_ms``, that is known from below only; None of every other."""
-        name, _, unit = figure.rpartition("_")
-        bound: float | None = getattr(self, f"{name}_at_least_{unit}", None)
+        name, _, unit = figure_in(figure).rpartition("_")
+        bound: float | None = getattr(self._whose(figure), f"{name}_at_least_{unit}", None)
         return bound
+
+    def _whose(self, figure: str) -> TrialFigures | CheckFigure | None:
+        name = check_in(figure)
+        return self if name is None else next((check for check in self.checks if check.name == name), None)
 
 
 def figures_of(stored: StoredTrial, buffers_s: Sequence[float] = ()) -> TrialFigures:
     """A stored trial's figures, derived from its record and series; ``buffers_s`` as for ``derive``."""
     series = {name: stored.series(name) for name in SERIES}
     found = derive(stored.record, series, buffers_s)
-    if not stored.record.spec.watched and series["checks"] is None:
+    if (not stored.record.spec.watched and series["checks"] is None) or not stored.record.outcome.succeeded:
         return found
-    return found.model_copy(update=watched_figures(stored.record, series["checks"]) if stored.record.outcome.succeeded else {})
+    return found.model_copy(update=watched_figures(stored.record, series["checks"]))
 
 
 def derive(record: TrialRecord, series: Mapping[str, pl.DataFrame | None], buffers_s: Sequence[float] = ()) -> TrialFigures:
@@ -173,7 +175,7 @@ def derive(record: TrialRecord, series: Mapping[str, pl.DataFrame | None], buffe
         hls_viewers=hls_figures(record, moments, series.get("segments")),
         vlc_viewers=vlc_figures(record, moments, series.get("vlc"), watched),
         machine=_machine(hosts, record),
-        rest=_rest(record, hosts),
+        rest=rest_figure(record, hosts),
         holes=_holes(record, hosts, probe, job, interval) if measured and interval else [],
         spoilt=spoilt(record, hosts),
     )  # fmt: skip
@@ -322,25 +324,4 @@ def _machine(hosts: pl.DataFrame | None, record: TrialRecord) -> MachineFigure:
         vcpu_wait_share_before=vcpu_wait_share(hosts, record, 0, interval[0]) if interval else None,
         vcpu_wait_share_during=vcpu_wait_share(hosts, record, *interval) if interval else None,
         sampler_lateness_p99_ms=float(np.quantile(lateness, 0.99)) * 1e3 if len(lateness) else None,
-    )
-
-
-def _rest(record: TrialRecord, hosts: pl.DataFrame | None) -> RestFigure | None:
-    rest = record.rest
-    if rest is None:
-        return None
-    qemu = f"qemu@{record.plan.source}"
-    cpu = counter_change(hosts, qemu, "cpu_s", rest.from_ns, rest.to_ns) if hosts is not None else None
-    memory = None
-    if hosts is not None:
-        rows = hosts.filter((pl.col("subject") == qemu) & pl.col("t_ns").is_between(rest.from_ns, rest.to_ns))
-        values = rows.get_column("memory_bytes").drop_nulls().to_numpy()
-        memory = int(np.median(values)) if len(values) else None
-    return RestFigure(
-        cpu_cores=cpu[0] / cpu[1] if cpu else None,
-        guest_memory_used_bytes=rest.guest_memory_used_bytes,
-        guest_cached_bytes=rest.guest_cached_bytes,
-        qemu_memory_bytes=memory,
-        state_memory_bytes=rest.state_memory_bytes,
-        disk_used_bytes=rest.disk_used_bytes,
     )

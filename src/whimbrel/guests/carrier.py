@@ -18,7 +18,8 @@ from whimbrel.guests.scripts import run_script
 from whimbrel.hosts.host import GuestState, Host
 from whimbrel.hosts.identity import GuestIdentity, mac_of_container
 from whimbrel.hosts.inside import Cell, Inside
-from whimbrel.services.service import Service
+from whimbrel.services.own import launched
+from whimbrel.services.service import Service, image_of
 
 CONTAINER = "origin"
 HOME = f"/srv/{CONTAINER}"
@@ -129,9 +130,12 @@ def unpack(inside: Inside) -> None:
     run_script(inside, "container_unpack", timeout_s=600)
 
 
-def command(service: Service) -> str:
-    """What runs in the container, as a line of shell: the witness, and the service."""
-    return f"witness {WITNESS_PORT} {_WITNESS_PAGES} /srv/witness & exec {service.command}"
+def process_of(service: Service, begin: str = "") -> list[str]:
+    """What runs in the container, as words: witness and service. ``begin`` is what a shell does first, if one starts it."""
+    witness = f"witness {WITNESS_PORT} {_WITNESS_PAGES} /srv/witness"
+    if image_of(service).launcher:
+        return launched(service.command, witness)
+    return ["/bin/sh", "-c", f"{begin}{witness} & exec {service.command}"]
 
 
 def prepare(inside: Inside, service: Service, container: GuestIdentity, prefix_length: int, criu_aid: bytes) -> None:
@@ -146,7 +150,7 @@ def prepare(inside: Inside, service: Service, container: GuestIdentity, prefix_l
 
 
 def settings_of(service: Service, container: GuestIdentity, prefix_length: int, criu_aid: str) -> str:
-    """The settings that a carrier's scripts read: address, MAC, link, ports, and where the library for CRIU lies (``criu_aid``)."""
+    """The settings that a carrier's scripts read; ``criu_aid`` is where the library for CRIU lies."""
     ports = " ".join(map(str, service.ports))
     # Containers on one server share its network. A name of a link has 15 characters at most (netdevice(7)).
     link = f"veth-{container.mac[-5:].replace(':', '')}"
@@ -161,8 +165,7 @@ def put_bundle(inside: Inside, service: Service, settings: str, begin: str = "",
 
     ``begin`` is what the container's shell does before it starts the service.
     """
-    serve = ["/bin/sh", "-c", begin + command(service)]
-    config = description(CONTAINER, serve, f"/run/netns/{CONTAINER}", ["/srv/film"], CRIU_CONFIG, open_files)
+    config = description(CONTAINER, process_of(service, begin), f"/run/netns/{CONTAINER}", ["/srv/film"], CRIU_CONFIG, open_files)
     inside.write(f"{HOME}/bundle/config.json", json.dumps(config, indent=1))
     inside.write(f"{HOME}/place", settings)
 
