@@ -17,6 +17,8 @@ from whimbrel.engines.events import GuestEvent, qemu_event
 from whimbrel.engines.hypervisor import Abilities, HostMemory, MoveFigures, MoveOptions, Progress
 from whimbrel.engines.libvirt import Connection
 from whimbrel.errors import EngineError, NoGuestError, RefusedError
+from whimbrel.hosts.preflight.finding import Finding
+from whimbrel.own import moving
 
 FROM, TO = "qemu+ssh://one.example/system", "qemu+ssh://two.example/system"
 UUID = "5a1e7f4c-0000-4000-8000-000000000001"
@@ -116,7 +118,9 @@ class OwnedGuest(FakeDomain):
         self.host.say(self, "STOP")
         before = there.guests.get(self.uuid)
         kept = self.kept or DEFINITION if options.persist else before.kept if before is not None else None
-        there.guests[self.uuid] = OwnedGuest(host=there, kept=kept, notes=dict(self.notes), uuid=self.uuid)
+        there.guests[self.uuid] = OwnedGuest(
+            host=there, kept=kept, notes=dict(self.notes), uuid=self.uuid, meanwhile=self.meanwhile
+        )
         there.say(self, "RESUME")
         self.runs, self.job, self.notes = False, None, {}
         if options.undefine_source or self.kept is None:
@@ -189,7 +193,12 @@ class OwnHosts:
         self.one.peer, self.two.peer = self.two, self.one
         self.guest = OwnedGuest(host=self.one)
         self.one.guests[UUID] = self.guest
+        # What stands against a move, where all else is asked of a real libvirt.
+        self.against: list[Finding] = []
         monkeypatch.setattr(Connection, "open", {FROM: self.one, TO: self.two}.__getitem__)
+        # Hosts that only these know have no libvirt to be sampled by another process.
+        monkeypatch.setattr(moving, "sampled_of", lambda asked: [])
+        monkeypatch.setattr(moving, "examine_guest", lambda guest, both, sides, spec: list(self.against))
 
     @property
     def runs_on(self) -> list[str]:

@@ -14,7 +14,7 @@ _LONGEST_WORD = len("\\u0000")
 
 
 def replace_text(file: Path, text: str, *, lasting: bool = True) -> None:
-    """As ``replace_bytes``, of text in UTF-8."""
+    """Replaces a file as ``replace_bytes`` does, by text in UTF-8."""
     replace_bytes(file, text.encode("utf-8", errors="surrogateescape"), lasting=lasting)
 
 

@@ -203,7 +203,7 @@ class Bus:
 
     @property
     def complaints(self) -> list[str]:
-        """Of each observer that missed something, what and why."""
+        """Says of each observer that missed something what it missed, and why."""
         return [said for subscription in self._subscriptions if (said := subscription.complaint) is not None]
 
 

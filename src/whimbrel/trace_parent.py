@@ -19,7 +19,7 @@ class TraceParent:
 
     @classmethod
     def read(cls, text: str | None) -> TraceParent | None:
-        """None where there is none, or what is given is none."""
+        """Reads what is given; None where nothing is, or it is no trace parent."""
         match = _TRACEPARENT.fullmatch(text or "")
         if match is None or set(match[1]) == {"0"} or set(match[2]) == {"0"}:
             return None

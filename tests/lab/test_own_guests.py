@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from tests.their_hosts import ENVIRONMENT, TheirHosts
@@ -86,7 +87,10 @@ class Shop:
     def move(self, source: str, destination: str, *more: str) -> dict[str, object]:
         done = self.whimbrel("migrate", "shop", "--from", self.uri(source), "--to", self.uri(destination), "--json", *more)
         assert done.returncode == 0, done.stderr
-        assert done.stderr == "whimbrel: moving shop to host destination\n"
+        assert done.stderr == (
+            "whimbrel: not seen: disk-unseen, link-unseen, way-unseen ('whimbrel preflight' says more)\n"
+            "whimbrel: moving to host destination\n"
+        )
         found: dict[str, object] = json.loads(done.stdout)
         return found
 
@@ -153,6 +157,29 @@ def test_an_ordinary_user_moves_it_there_and_back_and_all_else_stays(shop: Shop)
     assert shop.theirs.guests == {"a": {UUID, "0b5e7f4c-0000-4000-8000-00000000000a"},
                                   "b": {"0b5e7f4c-0000-4000-8000-00000000000b"}}  # fmt: skip
     assert {path.name for path in (shop.home / "state").iterdir()} == {"whimbrel"}
+
+
+def test_a_move_has_a_page_and_a_campaign_moves_it_there_and_back(shop: Shop) -> None:
+    found = shop.move("a", "b", "--out", str(shop.home / "move"), "--check", "off")
+    assert found["report"] == str(shop.home / "move" / "report.html")
+    assert "move of shop" in (shop.home / "move" / "report.html").read_text()
+    file = shop.home / "shop.yaml"
+    servers = "".join(f'    {name}: {{libvirt: "{shop.uri(name)}", address: {server.address}}}\n'
+                      for name, server in shop.servers.items())  # fmt: skip
+    file.write_text(
+        f"schema_version: 1\nname: shop\nhosts:\n  servers:\n{servers}guest: {{domain: shop}}\n"
+        "scenarios: [{name: shop, title: There and back, factors: {technique: [pre-copy, paused]}}]\n"
+    )
+    done = shop.whimbrel("run", str(file), "--out", str(shop.home / "results"), "--json")
+    assert done.returncode == 0, done.stderr
+    arms = json.loads(done.stdout)["arms"]
+    assert [(arm["moved"], arm["total_s"]["median"] > 0, arm["blackout_ms"]["median"] > 0) for arm in arms] == [
+        (1, True, True)
+    ] * 2
+    hosts = pl.read_parquet(next((shop.home / "results" / "trials").glob("*/hosts.parquet")))
+    assert {"a", "b"} <= set(hosts.get_column("subject"))
+    # It was on b when the campaign began.
+    assert (shop.runs_on, shop.kept_on, shop.claimed) == (["b"], ["b"], False)
 
 
 def test_what_is_kept_can_stay_where_it_is(shop: Shop) -> None:

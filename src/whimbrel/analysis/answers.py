@@ -41,7 +41,7 @@ class Window:
         return (self.began_ns if self.from_ns is None else self.from_ns, self.ended_ns if self.to_ns is None else self.to_ns)
 
     def phase(self, name: str) -> tuple[int, int]:
-        """From when to when a phase lasted."""
+        """Says from when to when a phase lasted."""
         from_ns, to_ns = self.move
         return {"before": (self.began_ns, from_ns), "during": (from_ns, to_ns), "after": (to_ns, self.ended_ns)}[name]
 
@@ -206,7 +206,7 @@ def _first_good_after_s(answers: Moments, window: Window) -> float | None:
 
 
 def _latency(asked: pl.DataFrame, from_ns: int, to_ns: int) -> Latency:
-    """Of the questions that were due in a phase."""
+    """Takes the latencies of the questions that were due in a phase."""
     due = asked.filter((pl.col("due_ns") >= from_ns) & (pl.col("due_ns") < to_ns))
     good = due.filter(pl.col("outcome") == "good")
     taken_s = ((good.get_column("ended_ns") - good.get_column("due_ns")) / 1e9).to_numpy()

@@ -10,6 +10,8 @@ from whimbrel.records.trial import ClockReading, Event, HostClock, TrialRecord
 
 _PAGE_BYTES = 4096
 PHASES = ("reservation", "pre-copy", "stop-and-copy", "commitment", "activation")
+# What a record says that it could not measure, where the clock of a host could not be read, which is named behind it.
+CLOCK_OF = "the clock of host "
 # Beside them, where a disk moves along: it is copied between reservation and pre-copy.
 STORAGE = "storage"
 
@@ -86,6 +88,11 @@ def _offset_ns(clocks: Mapping[str, HostClock], event: Event) -> int:
 def clock_error_ns(record: TrialRecord) -> int:
     """How wrong an interval between two hosts' events may be: what converts their stamps, and their clocks' offsets."""
     return conversion_of(record).error_ns + sum(clock.offset_error_ns for clock in record.host_clocks.values())
+
+
+def clocks_known(record: TrialRecord) -> bool:
+    """Whether stamps of both hosts can be compared."""
+    return not any(f"{CLOCK_OF}{name}" in record.unmeasured for name in record.hosts)
 
 
 def find(moments: Sequence[Moment], source: str, host: str | None, name: str, **data: object) -> int | None:

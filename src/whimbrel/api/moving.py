@@ -64,7 +64,7 @@ class Move:
 
     @property
     def runs_on(self) -> Sequence[HostName]:
-        """Where it runs afterwards."""
+        """The hosts on which it runs afterwards."""
         return self.record.outcome.runs_on
 
     def _repr_html_(self) -> str:
@@ -105,7 +105,7 @@ def make_move(
 
 @contextmanager
 def _kept(out: Path | None) -> Iterator[Path]:
-    """Where the record is written: kept when asked for."""
+    """The folder into which the record is written; it is kept when that was asked for."""
     if out is not None:
         ours = not out.exists()
         try:

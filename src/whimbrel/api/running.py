@@ -25,7 +25,7 @@ from whimbrel.guests.guest import what_is_left
 from whimbrel.hosts.site import Site
 from whimbrel.images.store import ImageStore
 from whimbrel.moves.making import make_images
-from whimbrel.moves.needs import need_clients, wanted_of
+from whimbrel.moves.needs import need_checks, need_clients, wanted_of
 from whimbrel.moves.notes import Invocation
 from whimbrel.moves.site import is_up, ledger_for, site_for
 from whimbrel.records.store import CampaignFolder, StoredTrial
@@ -113,16 +113,19 @@ def _refuse_watched(spec: CampaignSpec) -> None:
     """UsageError for a service that is only watched: its movers are commands, whose output is for a terminal."""
     if spec.watched:
         raise UsageError(f"{spec.name} watches moves by other commands", resolution="'whimbrel run FILE' makes its trials")
+    if spec.own:
+        raise UsageError(f"{spec.name} moves a guest of your own", resolution="'whimbrel run FILE' makes its trials")
 
 
 def usual_folder(spec: CampaignSpec) -> Path:
-    """Where results go when nobody says where."""
+    """The folder into which results go when nobody names one."""
     return Path("results") / f"{spec.name}-{datetime.datetime.now():%Y%m%d-%H%M%S}"
 
 
 def make_campaign(wanted: Campaigning, bus: Bus, guard: Guard = unguarded) -> Report:
     """Makes the trials; what the report says. The lab is taken down at the end, unless it was up before."""
     need_root("a trial")
+    need_checks(wanted.spec)
     need_clients(wanted.spec)
     with ledger_for(wanted.spec) as ledger, guard(ledger):
         if wanted.spec.hosts is None:

@@ -1,4 +1,4 @@
-"""From an error of the system's to the way in which a question failed."""
+"""Tells from an error of the system's in which way a question failed."""
 
 from __future__ import annotations
 

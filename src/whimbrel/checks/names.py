@@ -20,7 +20,7 @@ class Address:
     text: str
 
     def with_port(self, port: int) -> tuple[str, int] | tuple[str, int, int, int]:
-        """As sockets want it; a zone such as ``%eth0`` becomes a number."""
+        """The address as sockets take it; a zone such as ``%eth0`` becomes a number."""
         if self.family == socket.AF_INET:
             return self.text, port
         bare, _, zone = self.text.partition("%")

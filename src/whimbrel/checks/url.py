@@ -67,7 +67,7 @@ def _with_scheme(url: str, kind: str | None) -> str:
     if "://" in url and kind not in ("exec", "hls"):
         raise UsageError(f"--{kind} {url}: {scheme}:// is not {' or '.join(f'{known}:' for known in of_kind)}")
     if not url:
-        raise UsageError(f"--{kind}: nothing is named")
+        raise UsageError(f"--{kind} names nothing to ask")
     return kind_named(kind).prefix + url
 
 
@@ -104,7 +104,7 @@ def _known(url: str, key: str, kind: Kind) -> str:
     if key not in known:
         near = difflib.get_close_matches(key, known, n=1)
         raise UsageError(
-            f"{url}: {key!r} is no option of it",
+            f"{url}: {key!r} is not an option of this check",
             resolution=f"did you mean {near[0]!r}?" if near else f"its options are {', '.join(known)}",
         )
     return key
@@ -112,7 +112,7 @@ def _known(url: str, key: str, kind: Kind) -> str:
 
 def _name(url: str, name: str) -> str:
     if not name.strip() or not name.isprintable():
-        raise UsageError(f"{url}: {name!r} is no name")
+        raise UsageError(f"{url}: {name!r} cannot be a name")
     return name if len(name) <= _LONGEST_NAME else name[: _LONGEST_NAME - 1] + "…"
 
 

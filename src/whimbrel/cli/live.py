@@ -51,7 +51,7 @@ class WithOptionalValues(TyperCommand):
     """A command whose ``--live`` and ``--metrics`` may stand without a value, whatever comes after them."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """As usual, once the values that are left out are filled in."""
+        """Parses as usual, once the values that are left out are filled in."""
         flags = {name for param in self.params if getattr(param, "is_flag", False) for name in param.opts} | {"--help"}
         return super().parse_args(ctx, filled(args, flags, ctx.allow_interspersed_args))
 

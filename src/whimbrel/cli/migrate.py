@@ -21,10 +21,12 @@ from whimbrel.cli.interrupts import Interrupts
 from whimbrel.cli.live import Live, Metrics, MetricsFile, SpansTo, beside, observed, wanted
 from whimbrel.cli.own import (
     Address,
+    CheckUrls,
     From,
     Peer,
     Persistent,
     UndefineSource,
+    checks_of,
     keeping,
     migrate_own,
     own_move,
@@ -89,21 +91,28 @@ def migrate(
     peer: Peer = None,
     address: Address = None,
     take_over: Annotated[bool, typer.Option("--take-over", help="With --from: though somebody who has crashed has it.")] = False,
+    check: CheckUrls = None,
+    force: Annotated[
+        bool,
+        typer.Option("--force", help="With --from: though 'preflight' says that it fails; not where two copies could run."),
+    ] = False,
 ) -> int:
     """Moves a deployed service to another host, or any guest between two libvirts (--from), and says what the move took.
 
     Ctrl-C aborts the move, and the guest stays.
     """
     if from_ is not None:
-        if any((goal, max_gap, learn, set_clock, dry_run, out)):
-            raise UsageError("--goal, --max-gap, --learn, --dry-run, --set-clock and --out are for deployed services so far")
+        if any((goal, max_gap, learn, set_clock, dry_run)):
+            raise UsageError("--goal, --max-gap, --learn, --dry-run and --set-clock are for deployed services so far")
         spec = migration_with(MigrationSpec(), technique, set_ or [])
         source, destination = sides_of(from_, to, peer, address)
         kept = keeping(persistent, undefine_source)
         with beside(wanted(live, metrics, metrics_file, spans), f"move of {name}") as seen, _showing(seen, watch) as bus:
-            return migrate_own(Asked(name, source, destination, spec, kept, take_over, bus), as_json)
-    if (persistent, undefine_source, peer, address, take_over) != (None, None, None, None, False):
-        raise UsageError("--persistent, --undefine-source, --peer, --address and --take-over go with --from")
+            checks = checks_of(check)
+            asked = Asked(name, source, destination, spec, kept, take_over, force, checks, out, as_typed(), bus=bus)
+            return migrate_own(asked, as_json, seen)
+    if (persistent, undefine_source, peer, address, take_over, force, check) != (None, None, None, None, False, False, None):
+        raise UsageError("--persistent, --undefine-source, --peer, --address, --take-over, --force and --check go with --from")
     need_root("a move")
     deployment = find(name)
     wish = _wish(goal, max_gap, dry_run, technique, set_)

@@ -4,19 +4,29 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from whimbrel.analysis.answers import CheckFigures
+from whimbrel.api.running import write_report
+from whimbrel.checks.url import parse_check
 from whimbrel.cli.interrupts import Interrupts
 from whimbrel.cli.terminal import complain
 from whimbrel.deployment.deployed import folder_of
 from whimbrel.errors import UnsafeStateError, UsageError
+from whimbrel.live.beside import Beside
 from whimbrel.own.moving import Asked, OwnMoved, move_own
 from whimbrel.own.recovering import bring_back_own
 from whimbrel.own.standing import OwnMove, find_move, is_open
+from whimbrel.own.watching import NO_CHECKS, Checks
 from whimbrel.plain_text import visible
+from whimbrel.records.store import CampaignFolder
+from whimbrel.report.content import PAGE
 from whimbrel.report.quantities import spoken, written
+from whimbrel.units import format_duration
 
 From = Annotated[
     str | None,
@@ -38,7 +48,13 @@ Peer = Annotated[
     typer.Option(metavar="URI", help="With --from: how the source's libvirt reaches the destination's; default: as --to."),
 ]
 Address = Annotated[str | None, typer.Option(help="With --from: where its memory is sent; default: the host in --peer or --to.")]
-_FIGURES = ("total_s", "qemu_downtime_ms", "libvirt_downtime_ms", "blackout_ms", "transferred_bytes")
+CheckUrls = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--check", metavar="URL", help="With --from: ask this meanwhile, as 'watch' does; several times. 'off': ask nothing."
+    ),
+]
+_FIGURES = ("total_s", "qemu_downtime_ms", "libvirt_downtime_ms", "blackout_ms", "service_gap_ms", "transferred_bytes")
 
 
 def keeping(persistent: bool | None, undefine_source: bool | None) -> bool | None:
@@ -53,11 +69,28 @@ def keeping(persistent: bool | None, undefine_source: bool | None) -> bool | Non
     raise UsageError("--transient with --undefine-source would leave its description on no host: it is gone when it is off")
 
 
-def migrate_own(asked: Asked, as_json: bool) -> int:
-    """Moves it and says what that took."""
+def checks_of(urls: list[str] | None) -> Checks | None:
+    """What is asked while it moves; None: what libvirt knows its addresses to be. UsageError for a check that cannot be."""
+    if urls is None:
+        return None
+    if urls == ["off"]:
+        return NO_CHECKS
+    for url in urls:
+        parse_check(url)
+    return Checks(tuple(urls))
+
+
+def migrate_own(asked: Asked, as_json: bool, seen: Beside | None) -> int:
+    """Moves it and says what that took; a page that follows it ends in its report."""
     with Interrupts(None, "aborting the move"):
         moved = move_own(asked)
-    _tell(moved, as_json)
+    page = None
+    if asked.out is not None:
+        write_report(CampaignFolder.open(asked.out), figures=False)
+        page = asked.out.absolute() / PAGE
+        if seen is not None:
+            seen.report = page
+    _tell(moved, page, as_json)
     if moved.ending.error is not None:
         if isinstance(moved.ending.error, UnsafeStateError):
             complain(f"'whimbrel recover {moved.move.guest}' looks at both hosts and brings it back where that is safe")
@@ -65,7 +98,7 @@ def migrate_own(asked: Asked, as_json: bool) -> int:
     return 0
 
 
-def _tell(moved: OwnMoved, as_json: bool) -> None:
+def _tell(moved: OwnMoved, page: Path | None, as_json: bool) -> None:
     ending, figures = moved.ending, moved.figures
     if as_json:
         content = {
@@ -73,8 +106,10 @@ def _tell(moved: OwnMoved, as_json: bool) -> None:
             "technique": moved.move.spec.technique, **{key: getattr(figures, key) for key in _FIGURES},
             "blackout_error_ms": figures.blackout_error_ms,
             "phases": {phase.name: phase.length_s for phase in figures.phases},
-            "description_changed": moved.changed, "known_failure": ending.known,
-            "error": str(ending.error) if ending.error is not None else None,
+            "checks": [_check_json(name, found) for name, found in moved.checks.items()],
+            "description_changed": moved.changed, "findings": [asdict(each) for each in moved.found],
+            "known_failure": ending.known, "error": str(ending.error) if ending.error is not None else None,
+            "report": str(page) if page is not None else None,
         }  # fmt: skip
         print(json.dumps(content, indent=1))
     elif ending.result == "moved":
@@ -83,7 +118,27 @@ def _tell(moved: OwnMoved, as_json: bool) -> None:
             print(f"{spoken(key):20s}{written(key, getattr(figures, key), None)}")
         for phase in figures.phases:
             print(f"phase {phase.name:14s}{written('length_s', phase.length_s)}")
+    if not as_json:
+        for name, found in moved.checks.items():
+            print(f"check {visible(name)}: {_check_words(found)}")
+        if page is not None:
+            print(f"report: {page}")
     _tell_changes(moved.changed)
+
+
+def _check_json(name: str, found: CheckFigures) -> dict[str, object]:
+    keys = ("sent", "failed", "failures", "longest_gap_s", "longest_gap_at_least_s", "gap_resolution_s", "usual_gap_s")
+    return {"name": name, **{key: getattr(found, key) for key in keys}}
+
+
+def _check_words(found: CheckFigures) -> str:
+    gap = "the longest gap is not known"
+    if found.longest_gap_s is not None:
+        gap = f"longest gap {format_duration(found.longest_gap_s)}"
+    elif found.longest_gap_at_least_s is not None:
+        gap = f"longest gap at least {format_duration(found.longest_gap_at_least_s)}"
+    usual = f", usually {format_duration(found.usual_gap_s)}" if found.usual_gap_s is not None else ""
+    return f"{gap}{usual}; {found.failed} of {found.sent} questions failed"
 
 
 def _tell_changes(changed: list[str]) -> None:

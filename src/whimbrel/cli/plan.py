@@ -69,7 +69,7 @@ def plan(
 
 
 def _spreads(evidence: EvidenceSpec, pilot: Path | None, pooled: bool) -> list[tuple[float, str]]:
-    """For each hypothesis the spread to reckon with, and where it comes from."""
+    """Finds for each hypothesis the spread to reckon with, and where that comes from."""
     if pilot is None:
         if evidence.assumed_spread is None:
             raise UsageError(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -12,7 +14,7 @@ from whimbrel.api.running import Campaigning, held_back, make_campaign, usual_fo
 from whimbrel.campaign import estimate_campaign_s, estimate_profiles_s, estimate_states_s, plan_trials
 from whimbrel.cli.interrupts import Interrupts
 from whimbrel.cli.live import Live, Metrics, MetricsFile, SpansTo, beside, observed, wanted
-from whimbrel.cli.run_watched import run_watched
+from whimbrel.cli.run_elsewhere import run_own, run_watched
 from whimbrel.cli.showing import show_campaign
 from whimbrel.cli.terminal import Steps, complain, print_table
 from whimbrel.cli.typed import as_typed, called
@@ -76,16 +78,16 @@ def run(
     if dry_run:
         _print_plan(spec, plans, as_json)
         return 0
-    if not spec.watched:
+    if not spec.runs_already:
         need_root("a trial")
     if junit is not None and not junit.absolute().parent.is_dir():
         raise UsageError(f"--junit {junit}: there is no folder {junit.absolute().parent}")
     campaigning = Campaigning(spec, plans, folder.absolute(), as_typed(), resume is not None, keep_on_failure, take_over)
     with beside(wanted(live, metrics, metrics_file, spans), spec.name) as seen:
-        if spec.watched:
-            report = write_report(
-                run_watched(spec, plans, folder.absolute(), resume is not None, as_typed(), seen, watch), figures=True
-            )
+        if spec.runs_already:
+            with _saying_how_to_go_on(campaigning.folder):
+                made = (run_own if spec.own else run_watched)(campaigning, seen, watch)
+            report = write_report(made, figures=True)
         else:
             report = _made(campaigning, seen, watch)
         if seen is not None:
@@ -96,14 +98,19 @@ def run(
 def _made(wanted: Campaigning, seen: Beside | None, watch: bool) -> Report:
     """Makes the campaign, with a bar."""
     steps = Steps(len(wanted.plans), estimate_campaign_s(wanted.spec, wanted.plans) / len(wanted.plans))
+    with _saying_how_to_go_on(wanted.folder), steps, observed(seen) as bus:
+        show_campaign(bus, steps, len(wanted.plans), watch)
+        return make_campaign(wanted, bus, Interrupts)
 
+
+@contextmanager
+def _saying_how_to_go_on(folder: Path) -> Iterator[None]:
+    """After Ctrl-C, where a trial has been made."""
     try:
-        with steps, observed(seen) as bus:
-            show_campaign(bus, steps, len(wanted.plans), watch)
-            return make_campaign(wanted, bus, Interrupts)
+        yield
     except BaseException as error:
-        if (isinstance(error, KeyboardInterrupt) or interrupted(error)) and (wanted.folder / "campaign.json").exists():
-            complain(f"to go on: {called('run', '--resume', str(wanted.folder))}")
+        if (isinstance(error, KeyboardInterrupt) or interrupted(error)) and (folder / "campaign.json").exists():
+            complain(f"to go on: {called('run', '--resume', str(folder))}")
         raise
 
 
@@ -148,11 +155,11 @@ def _print_plan(spec: CampaignSpec, plans: list[Plan], as_json: bool) -> None:
     for plan in plans:
         way = f"{plan.source} to {plan.destination}" if plan.moves else f"stays on {plan.source}"
         block = f"block {plan.block:3d}" if plan.counts else "warm-up  "
-        start = "" if spec.watched else f" {way:10s}  saved state {plan.state_boot}"
+        start = "" if spec.watched else f" {way:10s}" if spec.own else f" {way:10s}  saved state {plan.state_boot}"
         print(f"{plan.order:4d}  {block}  {plan.arm:30s}{start}".rstrip())
     for line in held_back(spec, plans):
         print(line)
-    more = f"; missing saved states and profiles: up to {format_duration(states_s)} more" if not spec.watched else ""
+    more = f"; missing saved states and profiles: up to {format_duration(states_s)} more" if not spec.runs_already else ""
     print(f"{len(plans)} trials, about {format_duration(total_s)}{more}")
 
 

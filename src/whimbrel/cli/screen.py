@@ -51,7 +51,7 @@ class OwnScreen:
                 self._live = None
 
     def close(self) -> None:
-        """The terminal is as it was."""
+        """Gives the terminal back as it was."""
         with self._lock:
             self._closed = True
         self.clear()

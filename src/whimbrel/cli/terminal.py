@@ -55,7 +55,7 @@ class _Bar(Progress):
     beneath: RenderableType | None = None
 
     def get_renderables(self) -> Iterable[RenderableType]:
-        """As they are shown, from above."""
+        """Returns them as they are shown, from above."""
         yield from super().get_renderables()
         if self.beneath is not None:
             yield self.beneath
@@ -114,12 +114,12 @@ class Steps:
             self.step(text)
 
     def skip(self, pieces: int) -> None:
-        """So many pieces were done before."""
+        """Counts pieces that were done before."""
         self._done += pieces
         self._bar.update(self._task, completed=self._done, left=self.left())
 
     def more(self, pieces: int) -> None:
-        """So many pieces have been added to the work."""
+        """Adds pieces to the work."""
         self._total += pieces
         self._bar.update(self._task, total=self._total)
 

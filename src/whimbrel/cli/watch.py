@@ -190,14 +190,14 @@ def _need_checks(found: list[Check], command: list[str] | None, for_: str | None
     if command and for_ is not None:
         raise UsageError("--for says how long to watch without a command", resolution="with one, use --before and --after")
     if not command and any(text is not None for text in around):
-        raise UsageError("--before and --after are about a command, and there is none", resolution="without one, use --for")
+        raise UsageError("--before and --after are around a command, and none is given", resolution="without one, use --for")
 
 
 def _need_moves(command: list[str] | None, repeat: int | None, back: str | None, warm_up: int) -> None:
     if not command and (repeat is not None or back is not None or warm_up):
-        raise UsageError("--repeat, --back and --warm-up are about a command, and there is none")
+        raise UsageError("--repeat, --back and --warm-up are about a command, and none is given")
     if back is not None and not back.strip():
-        raise UsageError("--back: it names no command")
+        raise UsageError("--back names no command")
     if warm_up and repeat is None:
         raise UsageError("--warm-up: with one move there is nothing to warm up for", resolution="say how often with --repeat")
 
@@ -223,5 +223,5 @@ def _libvirt(given: list[str], guest: str | None, command: list[str] | None) -> 
     if len(found) == 1:
         raise UsageError("--libvirt: one host is named; a move has two", resolution="name both: --libvirt a=URI --libvirt b=URI")
     if found and not command:
-        raise UsageError("--libvirt: it is listened to while a command moves the guest, and there is none")
+        raise UsageError("--libvirt listens while a command moves the guest, and no command is given")
     return found

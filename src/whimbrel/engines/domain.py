@@ -202,7 +202,7 @@ class Domain:
             self._raw.migrateSetMaxDowntime(milliseconds, 0)
 
     def progress(self) -> Progress | None:
-        """From the running job's statistics; None when there is no job."""
+        """Reads the running job's statistics; None when there is no job."""
         stats = self._stats(0)
         return progress_of(stats) if stats is not None else None
 
@@ -219,7 +219,7 @@ class Domain:
         return {key: value for key, value in raw.items() if isinstance(value, int)}
 
     def monitor(self, command: str, arguments: dict[str, Any] | None = None) -> dict[str, Any]:
-        """A QEMU monitor command's answer."""
+        """Sends a command to QEMU's monitor and returns its answer."""
         answer = self._monitor(command, arguments)
         if not isinstance(answer, dict):
             raise RefusedError(f"QEMU of {self.name} answered {command} with something else", details=repr(answer)[:200])
@@ -239,7 +239,7 @@ class Domain:
         return answer["return"]
 
     def agent(self, command: str, arguments: dict[str, Any] | None = None, timeout_s: int = 20) -> Any:
-        """A guest agent command's answer."""
+        """Sends a command to the guest's agent and returns its answer."""
         request = json.dumps({"execute": command, **({"arguments": arguments} if arguments else {})})
         with self._explained(f"ask the guest agent of {self.name} ({command})"):
             text = libvirt_qemu.qemuAgentCommand(self._raw, request, timeout_s, 0)

@@ -99,7 +99,7 @@ class Progress:
 
     @property
     def copied_bytes(self) -> int | None:
-        """Of memory and of a disk together."""
+        """How much was copied, of memory and of a disk together."""
         sizes = [size for size in (self.transferred_bytes, self.disk_transferred_bytes) if size is not None]
         return sum(sizes) if sizes else None
 
@@ -110,6 +110,20 @@ class MoveFigures:
 
     downtime_ms: int | None
     ram: dict[str, int | float] | None
+
+
+@dataclass(frozen=True)
+class GuestUsage:
+    """What a guest has taken so far: CPU time, time for which its processors waited for a CPU, memory, and disks.
+
+    What the hypervisor does not say is None.
+    """
+
+    cpu_ns: int | None
+    waited_ns: int | None
+    resident_bytes: int | None
+    disk_read_bytes: int | None
+    disk_written_bytes: int | None
 
 
 class GuestLife(Protocol):
@@ -248,7 +262,7 @@ class Guest(GuestLife, GuestMove, GuestArrival, GuestKeeping, Protocol):
         """Its description as text, as a destination may be given it (``MoveOptions.destination_xml``)."""
 
     def agent(self, command: str, arguments: dict[str, Any] | None = None, timeout_s: int = 20) -> Any:
-        """A guest agent command's answer."""
+        """Sends a command to the guest's agent and returns its answer."""
 
     def dirty_rate_mib_per_s(self, seconds: int) -> int:
         """How fast it dirties its memory, measured over so many seconds."""
@@ -315,8 +329,8 @@ class Hypervisor(Protocol):
     def host_statistics(self) -> dict[str, int]:
         """CPU time in ns (``cpu_ns``), memory and page cache in bytes (``memory_bytes``, ``cache_bytes``) of the whole host."""
 
-    def guest_statistics(self) -> dict[str, dict[str, int]]:
-        """Statistics of every active guest by its name, in the names that libvirt has for them."""
+    def guest_usages(self) -> dict[str, GuestUsage]:
+        """What every active guest takes, by its name."""
 
     def close(self) -> None:
         """Ends the subscriptions and the connection."""

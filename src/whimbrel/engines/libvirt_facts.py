@@ -125,7 +125,7 @@ def processors(host: Hypervisor) -> int:
 
 
 def guest_facts(guest: Guest) -> GuestFacts:
-    """Of a guest that is there."""
+    """Reads what is known of a guest that is there."""
     domain = qemu_of(guest)
     raw = domain.raw
     with explained(f"describe {guest.name}", raw.connect(), raw):
@@ -144,7 +144,7 @@ def guest_facts(guest: Guest) -> GuestFacts:
 
 
 def host_facts(host: Hypervisor, guest: ET.Element) -> HostFacts:
-    """Of a host, as far as this guest (its description) depends on it."""
+    """Reads what a host has, as far as this guest (its description) depends on it."""
     raw = host.raw
     with explained("tell what it can do", raw):
         capabilities = ET.fromstring(raw.getCapabilities())
@@ -237,7 +237,7 @@ def _pool(pool: Any) -> StoragePool:
 
 
 def _links(raw: Any) -> frozenset[str] | None:
-    """By the interface driver, or else by devices of the host."""
+    """Lists links by the interface driver, or else by the devices of the host."""
     named = _asked(raw, lambda: frozenset(each.name() for each in raw.listAllInterfaces(0)))
     if named is not None:
         return named

@@ -33,7 +33,7 @@ _PROGRESS = {
 
 
 def progress_of(stats: dict[str, int]) -> Progress:
-    """From the statistics of a job, as libvirt reports them."""
+    """Makes progress of the statistics of a job, as libvirt reports them."""
     return Progress(**{ours: stats.get(theirs) for ours, theirs in _PROGRESS.items()})
 
 
@@ -77,5 +77,5 @@ def parameters_of(options: MoveOptions) -> dict[str, Any]:
 
 
 def stage_of(status: str | None) -> MoveStage | None:
-    """From QEMU's word for it; None where it has none."""
+    """The stage that QEMU's word stands for; None where it stands for none."""
     return None if status is None else _STAGES.get(status, "other")

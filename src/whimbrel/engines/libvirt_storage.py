@@ -150,7 +150,7 @@ def pool(connection: Hypervisor, folder: str, owner: str) -> Iterator[Pool]:
 
 @contextmanager
 def folder_at(uri: str, folder: str, owner: str) -> Iterator[Pool]:
-    """As ``pool``, by a connection of its own."""
+    """Opens a folder as ``pool`` does, by a connection of its own."""
     with hypervisor_at(uri) as connection, pool(connection, folder, owner) as found:
         yield found
 

@@ -15,7 +15,7 @@ _RETRY_EVERY_S = 1
 
 
 class QemuSockets:
-    """Those of one guest's QEMU; they end with it, or with ``close``."""
+    """The sockets of one guest's QEMU; they end with it, or with ``close``."""
 
     def __init__(self, guest: Guest) -> None:
         self._domain = qemu_of(guest)

@@ -76,7 +76,7 @@ class EndWatch:
             self._expected = False
 
     def check(self) -> None:
-        """GuestEndedError when one has ended."""
+        """Raises GuestEndedError when one has ended."""
         if self.end is not None:
             raise GuestEndedError(str(self.end))
 

@@ -42,7 +42,7 @@ class Form(Protocol):
         """Versions of what serves, as the programs say them."""
 
     def start_reach_check(self, inside: Inside, service: Service, every_s: float) -> bool:
-        """Starts asking between the VM's service and the container's; False where there is no container."""
+        """Starts asking between the VM's service and the container's; False where there is no container, or none over HTTP."""
 
 
 class VmForm:
@@ -60,11 +60,11 @@ class VmForm:
         return Identity(_boot_id(inside), None)
 
     def versions(self, inside: Inside, service: Service) -> dict[str, str]:
-        """Those of the service's programs."""
+        """The versions of the service's programs."""
         return {program: inside.shell(ask).strip() for program, ask in service.versions.items()}
 
     def start_reach_check(self, inside: Inside, service: Service, every_s: float) -> bool:
-        """A VM alone has no neighbour."""
+        """Starts nothing: a VM alone has no neighbour to ask."""
         return False
 
 
@@ -84,14 +84,16 @@ class NestedForm:
         return Identity(_boot_id(inside), container.strip())
 
     def versions(self, inside: Inside, service: Service) -> dict[str, str]:
-        """Those of the service's programs in the container, and Docker's."""
+        """The versions of the service's programs in the container, and Docker's."""
         inner = ["docker", "exec", _CONTAINER, "sh", "-c"]
         found = {program: inside.run([*inner, ask]).strip() for program, ask in service.versions.items()}
         return found | engine_versions(inside)
 
     def start_reach_check(self, inside: Inside, service: Service, every_s: float) -> bool:
-        """Asks the container from the VM, and the VM from inside the container's network."""
-        run_script(inside, "nested_reach", every_s, service.ports[-1], _NEIGHBOUR_PORT)
+        """Asks the container from the VM, and the VM from inside the container's network, over HTTP."""
+        if service.http_port is None:
+            return False
+        run_script(inside, "nested_reach", every_s, service.http_port, _NEIGHBOUR_PORT)
         return True
 
 
@@ -104,7 +106,7 @@ def start_engine(inside: Inside) -> None:
 
 
 def engine_versions(inside: Inside) -> dict[str, str]:
-    """Docker, as its server says."""
+    """The version of Docker, as its server says."""
     return {"docker": inside.run(["docker", "version", "--format", "{{.Server.Version}}"]).strip()}
 
 

@@ -26,7 +26,7 @@ class PackedContainers:
     open_files: int
 
     def prepare(self) -> None:
-        """What all of them share."""
+        """Lays out the film, which all of them share."""
         run_script(self.cell, "packed_film", self.film)
 
     def start(self, guest: GuestIdentity) -> None:

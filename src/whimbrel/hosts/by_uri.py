@@ -33,16 +33,16 @@ class UriHost:
 
     @property
     def libvirt_uri(self) -> str:
-        """How we reach it."""
+        """The URI by which we reach it."""
         return self._uri
 
     def hypervisor(self) -> Hypervisor:
-        """What answers at its URI."""
+        """Connects to what answers at its URI."""
         return hypervisor_at(self.libvirt_uri)
 
     @property
     def peering(self) -> Peering:
-        """As we reach it, or as was given; nobody can be asked there."""
+        """Peers reach it as we do, or as was given; nobody can be asked there."""
         peer_uri = without_asking(self._peer_uri or urlunsplit(urlsplit(self._uri)._replace(query="")))
         move_uri = f"tcp://[{self.address}]" if ":" in self.address else f"tcp://{self.address}"
         return Peering(peer_uri, move_uri, self._name_in_certificate(peer_uri))

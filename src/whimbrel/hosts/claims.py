@@ -57,7 +57,7 @@ class _Host:
 
 
 class Claims:
-    """Those on all hosts of a site."""
+    """The claims on all hosts of a site."""
 
     def __init__(self, spec: HostsSpec, storage: SharedStorage, ledger: Ledger) -> None:
         self._storage = storage
@@ -162,7 +162,7 @@ def confirm(ledger: Ledger) -> None:
 
 
 def _read(storage: Pool, name: str) -> Claim | None:
-    """None where there is no claim."""
+    """Reads the claim that is there; None where there is none."""
     if name not in storage.names():
         return None
     with tempfile.NamedTemporaryFile(prefix="whimbrel-") as file:

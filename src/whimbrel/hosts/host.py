@@ -95,7 +95,7 @@ class Host(Place, Protocol):
 
     @property
     def address(self) -> str:
-        """Where it is in the network that it shares with the others."""
+        """Its address in the network that it shares with the others."""
 
     @property
     def libvirt_uri(self) -> str:

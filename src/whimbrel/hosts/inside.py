@@ -41,31 +41,31 @@ class NothingInside:
     what: str
 
     def run(self, command: Sequence[str], *, timeout_s: float = 60, check: bool = True) -> str:
-        """Raises, as nothing runs there."""
+        """Raises GuestError, as nothing runs there."""
         raise self._gone()
 
     def shell(self, script: str, *, timeout_s: float = 60, check: bool = True) -> str:
-        """Raises, as nothing runs there."""
+        """Raises GuestError, as nothing runs there."""
         raise self._gone()
 
     def write(self, path: str, text: str) -> None:
-        """Raises, as nothing can be kept there."""
+        """Raises GuestError, as nothing can be kept there."""
         raise self._gone()
 
     def read(self, path: str) -> bytes:
-        """Raises, as there is no file."""
+        """Raises GuestError, as there is no file."""
         raise self._gone()
 
     def start_job(self, name: str, command: Sequence[str], errors: str) -> None:
-        """Raises, as nothing runs there."""
+        """Raises GuestError, as nothing runs there."""
         raise self._gone()
 
     def job_runs(self, name: str) -> bool:
-        """Raises, as nobody can say."""
+        """Raises GuestError, as nobody can say."""
         raise self._gone()
 
     def end_job(self, name: str) -> None:
-        """It has ended with the rest."""
+        """Raises GuestError, as it has ended with the rest."""
         raise self._gone()
 
     def _gone(self) -> GuestError:
@@ -89,7 +89,7 @@ class NoCell(NothingInside):
 
     @property
     def gone(self) -> bool:
-        """It is, as there is none."""
+        """True, as there is none."""
         return True
 
     def close(self) -> None:

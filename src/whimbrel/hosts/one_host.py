@@ -28,7 +28,7 @@ def refuse_one_host(a: Host, b: Host) -> None:
 
 
 def refuse_hosts_that_are_one(hosts: Iterable[Host]) -> None:
-    """As ``refuse_one_host``, of any two of several."""
+    """Does as ``refuse_one_host`` for any two of several hosts."""
     for a, b in itertools.combinations(hosts, 2):
         refuse_one_host(a, b)
 

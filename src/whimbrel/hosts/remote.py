@@ -125,12 +125,12 @@ class RemotePlatform:
 
     @cached_property
     def emulator(self) -> str:
-        """The first host's own."""
+        """The emulator that the first host has."""
         with self._first.hypervisor() as connection:
             return machine_of(connection, self._spec.accelerator).emulator
 
     def accelerator(self, kernel_folder: Path) -> Accelerator:
-        """What the file says."""
+        """The accelerator that the file names."""
         return self._spec.accelerator
 
 

@@ -26,7 +26,7 @@ class SharedStorage:
 
     @contextmanager
     def opened(self) -> Iterator[Pool]:
-        """The folder, through the first host."""
+        """Opens the folder through the first host."""
         with folder_at(self.uri, self.folder, self.label) as storage:
             yield storage
 
@@ -95,7 +95,7 @@ class RemoteFiles:
         self._send(saved, self._disk)
 
     def take(self, memory: Path, disk: Path) -> None:
-        """What was saved, and the disk."""
+        """Takes away what was saved, and the disk."""
         with self._storage.opened() as storage:
             storage.fetch(self._saved, memory)
             storage.remove(self._saved)

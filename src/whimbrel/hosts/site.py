@@ -62,7 +62,7 @@ class OwnDisk(Protocol):
 
     @property
     def path(self) -> str:
-        """Where the host finds it."""
+        """The path at which the host finds it."""
 
     def put(self, saved: Path) -> None:
         """Makes it a copy of one that was saved."""
@@ -101,7 +101,7 @@ class GuestNetwork(Protocol):
 
     @property
     def prefix_length(self) -> int:
-        """Of the network's addresses."""
+        """The length of the prefix of the network's addresses, in bits."""
 
     @property
     def carriers(self) -> Mapping[HostName, GuestIdentity]:
@@ -183,7 +183,7 @@ class Site(Protocol):
 
     @property
     def hosts(self) -> Mapping[HostName, Host]:
-        """By name, in the order of the file."""
+        """The hosts by name, in the order of the file."""
 
     @property
     def guest(self) -> GuestIdentity:
@@ -227,7 +227,7 @@ _NO_CONTAINERS = "containers do not move between hosts by URI yet"
 
 
 def first_host(site: Site) -> Host:
-    """Where whatever is the same on all hosts is made or asked."""
+    """The host on which whatever is the same on all hosts is made or asked."""
     return next(iter(site.hosts.values()))
 
 

@@ -71,7 +71,7 @@ def describe(found: Split, cores: Sequence[Core]) -> str:
 
 
 def _parts(things: Sequence[_Thing], count: int) -> list[Sequence[_Thing]]:
-    """So many equal parts; what is left over is in none of them."""
+    """Cuts into so many equal parts; what is left over is in none of them."""
     size = len(things) // count
     return [things[size * position : size * (position + 1)] for position in range(count)]
 

@@ -38,7 +38,7 @@ class LabFiles:
         shutil.copyfile(saved, self._here(self.disk))
 
     def take(self, memory: Path, disk: Path) -> None:
-        """What was saved, and the disk."""
+        """Takes away what was saved, and the disk."""
         shutil.move(self._here(self.saving), memory)
         self.take_disk(disk)
 
@@ -63,5 +63,5 @@ class LabStorage:
         return LabFiles(guest, self._shared, self.store.folder, next(iter(self._servers.values())))
 
     def own_disk(self, guest: GuestIdentity, host: Host) -> LabOwnDisk:
-        """In the server's own folder."""
+        """The VM's disk in the server's own folder."""
         return LabOwnDisk(guest, self._servers[host.name])

@@ -83,12 +83,12 @@ class LabOwnDisk:
                 stop_if_unwanted()
 
     def remove(self) -> None:
-        """From here, so that it works for a server that has died as well."""
+        """Removes it from here, so that this works for a server that has died as well."""
         self._here.unlink(missing_ok=True)
 
 
 def disk_facts(said: str) -> DiskFacts:
-    """From what ``qemu-img info --output=json`` prints."""
+    """Reads what ``qemu-img info --output=json`` prints."""
     found = json.loads(said)
     return DiskFacts(
         size_bytes=int(found["virtual-size"]),

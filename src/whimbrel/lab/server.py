@@ -100,7 +100,7 @@ class Server:
         return Peering(peer_uri, f"tcp://{self.config.move_address}")
 
     def identity(self) -> HostIdentity:
-        """As we have told its libvirtd."""
+        """The identity that we have given its libvirtd."""
         return HostIdentity(str(uuid.uuid5(uuid.NAMESPACE_OID, f"whimbrel {self.config.netns}")), _host_name(self.name))
 
     def start(self) -> None:
@@ -175,7 +175,7 @@ class Server:
         return state_told_by(self.hypervisor(), what)
 
     def command(self, argv: Sequence[str], group: str | None = None) -> Sequence[str]:
-        """In its own group, or one within that, and in its namespaces."""
+        """The command that runs ``argv`` in its own group, or one within that, and in its namespaces."""
         procs_files = self.cgroup.procs_files if group is None else self.cgroup.inner_procs_files(group)
         return [*map(str, joining(procs_files)), *self._enter(argv)]
 
@@ -206,7 +206,7 @@ class ServerAccess:
         self._server = server
 
     def command(self, argv: Sequence[str]) -> Sequence[str]:
-        """In its own group and namespaces."""
+        """The command that runs ``argv`` in its own group and namespaces."""
         return self._server.command(argv)
 
     @property

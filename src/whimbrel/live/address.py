@@ -22,7 +22,7 @@ class Address:
 
     @classmethod
     def parse(cls, text: str, option: str) -> Address:
-        """From ``ADDRESS:PORT``; without an address it is this machine alone. UsageError for anything else."""
+        """Reads ``ADDRESS:PORT``; without an address it is this machine alone. UsageError for anything else."""
         match = _ADDRESS.fullmatch(text)
         if match is None or int(match["port"]) > 65535:
             raise UsageError(
@@ -52,7 +52,7 @@ class Address:
 
 
 def url_of(listening: socket.socket) -> str:
-    """How a browser finds it."""
+    """The URL at which a browser finds it."""
     host, port = listening.getsockname()[:2]
     if ipaddress.ip_address(host).is_unspecified:
         host = socket.gethostname()

@@ -10,7 +10,7 @@ from whimbrel.records.trial import Event
 
 
 def to_lines(news: Sequence[Published]) -> bytes:
-    """A line for each."""
+    """Makes a line of each."""
     return b"".join(_line(each) for each in news)
 
 

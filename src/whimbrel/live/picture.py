@@ -50,14 +50,14 @@ class Series:
     epoch: int = 0
 
     def append(self, *row: float | None) -> None:
-        """One more point at the end."""
+        """Adds a point at the end."""
         self.rows.append(list(row))
         if len(self.rows) > _MOST_POINTS:
             self.rows = self.rows[::2]
             self.epoch += 1
 
     def clear(self) -> None:
-        """From here on it shows something else."""
+        """Forgets what it shows: from here on that is something else."""
         self.rows = []
         self.epoch += 1
 

@@ -27,7 +27,7 @@ ANY_DOWNTIME_MS = 2_000_000
 
 
 class Attempt:
-    """To be told of what happens to the guest (``on_event``) before it runs."""
+    """One attempt at a live move. It is to be told of the guest's events (``on_event``) from before ``run``."""
 
     def __init__(self, guest: GuestMove, request: MoveRequest, options: Callable[[], MoveOptions], journal: Journal) -> None:
         self._guest = guest
@@ -83,7 +83,7 @@ class Attempt:
         return time.monotonic() - self._began_s
 
     def _watch(self) -> None:
-        """Until it has ended, or was told to abort."""
+        """Follows it until it has ended, or was told to abort."""
         while not self._call.ended.wait(_LOOK_EVERY_S):
             sight = Sight(self._elapsed_s(), self._rounds, self._request.why_abort)
             self._course, actions = self._course.look(sight)

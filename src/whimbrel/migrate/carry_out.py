@@ -150,7 +150,7 @@ class _Steps:
         self.why_aborted = ""
 
     def mark(self, name: str, **data: Any) -> int:
-        """A step about to be taken."""
+        """Writes down a step that is about to be taken."""
         t_ns = self._beyond.mark(name, **data)
         self.taken.add(name)
         if name == "abort":
@@ -158,7 +158,7 @@ class _Steps:
         return t_ns
 
     def note(self, name: str, **data: Any) -> int:
-        """Notes what has happened so far."""
+        """Writes down what has happened."""
         return self._beyond.note(name, **data)
 
     def quote(self, host: str, name: str, realtime_ns: int) -> None:

@@ -185,7 +185,7 @@ class _Attempt:
         return ""
 
     def _create_again(self) -> None:
-        """On its source, unless it is there already, as the way back was interrupted."""
+        """Creates it on its source again, unless it is there already, as the way back was interrupted."""
         source, deadline = self._request.source, Deadline(END_S)
         while True:
             try:
@@ -245,7 +245,7 @@ def _stop_if_unwanted(request: MoveRequest, in_time: Deadline | None = None) -> 
 
 
 def _wait_until_up(wait_for_answer: Callable[[float], None], stop_if_unwanted: Callable[[], None]) -> None:
-    """Until the guest answers; GuestError or EngineError when it does not."""
+    """Waits until the guest answers; GuestError or EngineError when it does not."""
     deadline = Deadline(BOOT_S)
     while True:
         try:

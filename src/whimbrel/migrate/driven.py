@@ -12,7 +12,7 @@ _LOOK_EVERY_S = 0.25
 
 
 def refuse_while_driven(name: str, journal_file: Path) -> None:
-    """UsageError while somebody else moves it."""
+    """Raises UsageError while somebody else moves it."""
     history = read_history(journal_file)
     if history is not None and history.driven:
         raise UsageError(

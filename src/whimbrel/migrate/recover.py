@@ -136,7 +136,7 @@ class VmSides:
         self._taken_up_bytes: int | None = None
 
     def look(self) -> Situation:
-        """From libvirt's job, QEMU's own word on it, and libvirt's states, in this order."""
+        """Asks for libvirt's job, QEMU's own word on it, and libvirt's states, in this order."""
         guest, source, destination = self._request.what, self._request.source, self._request.destination
         with ExitStack() as stack:
             try:
@@ -292,7 +292,7 @@ class _Resuming:
 
 
 def _job_of(here: Guest | None) -> Progress | None:
-    """Of a guest that may have gone; EngineError when its host does not say."""
+    """Reads the job of a guest that may have gone; EngineError when its host does not say."""
     try:
         return here.progress() if here is not None else None
     except NoGuestError:

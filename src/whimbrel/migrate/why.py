@@ -26,7 +26,7 @@ class Why:
 
 
 def why(request: MoveRequest, error: WhimbrelError | OSError | None, since_s: float) -> Why:
-    """Of a move that began at ``since_s`` on the wall clock."""
+    """Says why a move failed that began at ``since_s`` on the wall clock."""
     if not isinstance(error, WhimbrelError):
         return Why("", "", "", str(error or ""))
     said = f"{error.brief}: {error.details}" if error.details else error.brief

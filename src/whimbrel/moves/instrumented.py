@@ -13,7 +13,7 @@ from whimbrel.migrate.verify import exactly_one
 from whimbrel.moves.guest_clock import clock_after, clock_before
 from whimbrel.moves.instruments import Instruments
 from whimbrel.moves.measured import Asked, MeasuredMove
-from whimbrel.moves.notes import Invocation, Started
+from whimbrel.moves.notes import Invocation, Started, ground_of
 from whimbrel.moves.subject import Setting, Subject
 from whimbrel.moves.testimony import judge, listen, testimony
 from whimbrel.observe.migration_events import MigrationEvents
@@ -36,7 +36,7 @@ class InstrumentedMove(MeasuredMove[Subject]):
 
     @property
     def end(self) -> Host:
-        """Where it is to be in the end: where it was, in a control."""
+        """The host where it is to be in the end: in a control, where it was."""
         return self.setting.destination if self.setting.plan.moves else self.setting.source
 
     def begin(self, subject: Subject) -> None:
@@ -81,7 +81,8 @@ class InstrumentedMove(MeasuredMove[Subject]):
     def record(self, start: Started, invocation: Invocation) -> TrialRecord:
         """All that was noted, as a record."""
         setting = self.setting
-        return self.notes.record(setting.spec, setting.plan, start, setting.site, invocation, read_pair())
+        ground = ground_of(setting.site, setting.spec, setting.plan)
+        return self.notes.record(setting.spec, setting.plan, start, ground, invocation, read_pair())
 
     def _stay(self, events: MigrationEvents) -> None:
         """The control: nothing moves, and the instruments see what they see by themselves."""

@@ -55,7 +55,7 @@ class Instruments:
         self._loaded = {instrument.name: instrument for instrument in wanted}
 
     def wait_until_loaded(self) -> None:
-        """From here on those that are not wanted yet take no CPU."""
+        """Waits until all have started: from here on those that are not wanted yet take no CPU."""
         for instrument in self._loaded.values():
             instrument.wait_until_loaded()
 
@@ -74,12 +74,12 @@ class Instruments:
         return self._instrument("sampler", "whimbrel.observe.sampler", configuration, "hosts", self._counted_apart)
 
     def probe(self, every_s: float) -> Instrument:
-        """Asks the guest's address every so often."""
+        """Asks the guest's address every ``every_s`` seconds."""
         configuration = {"address": self._site.guest.address, "every_s": every_s}
         return self._instrument("probe", "whimbrel.observe.probe", configuration, "probe", self._counted_apart)
 
     def client(self, client: Client) -> Instrument:
-        """As many clients of this kind as the plan says."""
+        """Plays as many clients of this kind as the plan says."""
         configuration = {**client.settings(self._spec, self._site.guest.address), "viewers": client.number_in(self._plan)}
         return self._instrument(client.instrument, client.module, configuration, client.series, self._with_viewers)
 

@@ -52,7 +52,7 @@ def make_states(wanted: Sequence[Wanted], starts: Starts, site: Site, told: Told
         return
     lab = lab_beside(site, max(spec.guest.memory_bytes for spec, _ in wanted)) if len(left) > 1 else None
     count = "a saved state is" if len(left) == 1 else f"{len(left)} saved states are"
-    told(f"{count} missing that the next trials start from{', and made two at a time' if lab else ''}")
+    told(f"{count} missing that the next trials start from{'; two are made at a time' if lab else ''}")
     with made_beside("states", wanted, site.ledger, lab, told) if lab else nullcontext():
         make_all(jobs, site.files.store, told)
 

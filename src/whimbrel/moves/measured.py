@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from whimbrel.analysis.phases import phase_reached
+from whimbrel.analysis.phases import CLOCK_OF, phase_reached
 from whimbrel.errors import GuestError, WhimbrelError, interrupted
 from whimbrel.events import Bus
 from whimbrel.guests.ends import EndWatch
@@ -78,7 +78,7 @@ class MeasuredMove(Generic[Moved]):
 
     @property
     def end(self) -> Host:
-        """Where it is to be in the end."""
+        """The host where it is to be in the end."""
         return self.hosts[1]
 
     @property
@@ -112,12 +112,12 @@ class MeasuredMove(Generic[Moved]):
         return failed
 
     def say(self, step: str) -> None:
-        """What is done from now on."""
+        """Says what is done from now on."""
         self._doing = step
         self.asked.bus.step(step)
 
     def begin(self, subject: Moved) -> None:
-        """What is to be known of it before it moves."""
+        """Reads what is to be known of it before it moves."""
         self._subject = subject
         self._read_clocks(self.hosts[0])
 
@@ -175,7 +175,7 @@ class MeasuredMove(Generic[Moved]):
         except WhimbrelError as error:
             if self.asked.needs_clocks:
                 raise
-            self.notes.unmeasured[f"the clock of host {host.name}"] = str(error)
+            self.notes.unmeasured[f"{CLOCK_OF}{host.name}"] = str(error)
 
     def _keep_what_instruments_said(self) -> None:
         """What each took; and what players have said up to their own end."""

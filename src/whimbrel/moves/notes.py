@@ -63,7 +63,7 @@ class Started(Protocol):
 
     @property
     def id(self) -> str:
-        """Of the saved state, or of what a fresh container is made from."""
+        """The id of the saved state, or of what a fresh container is made from."""
 
     @property
     def accelerator(self) -> Accelerator | Literal["none"]:
@@ -72,6 +72,15 @@ class Started(Protocol):
     @property
     def versions(self) -> dict[str, str]:
         """The versions of what runs in it."""
+
+
+@dataclass(frozen=True)
+class Ground:
+    """What a record says of where a move happened, as far as that is ours."""
+
+    images: list[str] = field(default_factory=list)
+    cpu_placement: dict[str, list[int]] = field(default_factory=dict)
+    cpu_split: str | None = None
 
 
 @dataclass
@@ -147,7 +156,7 @@ class Notes:
         )
 
     def record(
-        self, spec: CampaignSpec, plan: Plan, state: Started, site: Site, invocation: Invocation, clock_after: ClockPair
+        self, spec: CampaignSpec, plan: Plan, state: Started, ground: Ground, invocation: Invocation, clock_after: ClockPair
     ) -> TrialRecord:
         """The record of the trial, from what was noted."""
         return TrialRecord(
@@ -171,10 +180,10 @@ class Notes:
             prediction=self.prediction,
             restored_in_s=self.restored_in_s,
             registration=invocation.registration,
-            provenance=self._provenance(spec, plan, state, site, invocation),
+            provenance=self._provenance(state, ground, invocation),
         )
 
-    def _provenance(self, spec: CampaignSpec, plan: Plan, state: Started, site: Site, invocation: Invocation) -> Provenance:
+    def _provenance(self, state: Started, ground: Ground, invocation: Invocation) -> Provenance:
         here = machine()
         return Provenance(
             whimbrel=__version__,
@@ -185,14 +194,19 @@ class Notes:
             machine_cpus=here.cpus,
             machine_memory_bytes=here.memory_bytes,
             accelerator=state.accelerator,
-            cpu_placement=site.accounting.cpu_placement,
-            cpu_split=site.accounting.cpu_split,
+            cpu_placement=ground.cpu_placement,
+            cpu_split=ground.cpu_split,
             versions=_NO_PART | self.host_versions | state.versions,
             saved_state=state.id,
-            images=_images(site, spec, plan),
+            images=ground.images,
             started_at=self.started_at,
             ended_at=now(),
         )
+
+
+def ground_of(site: Site, spec: CampaignSpec, plan: Plan) -> Ground:
+    """That of a site of ours."""
+    return Ground(_images(site, spec, plan), site.accounting.cpu_placement, site.accounting.cpu_split)
 
 
 def _images(site: Site, spec: CampaignSpec, plan: Plan) -> list[str]:
@@ -216,7 +230,7 @@ def count_reach(lines: Sequence[str], before: int, until_after_move: int) -> Rea
 
 
 def reading_of(pair: ClockPair) -> ClockReading:
-    """As it is kept in a record."""
+    """The reading as a record keeps it."""
     return ClockReading(realtime_ns=pair.realtime_ns, monotonic_ns=pair.monotonic_ns, error_ns=pair.error_ns)
 
 

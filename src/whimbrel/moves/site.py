@@ -12,11 +12,16 @@ from whimbrel.system.ledger import Ledger
 
 
 def ledger_for(spec: CampaignSpec) -> Ledger:
-    """The ledger of the site; UsageError where there is none, as the service is only watched."""
+    """The ledger of the site; UsageError where there is none, as what moves runs already, wherever that is."""
     if spec.watched:
         raise UsageError(
             "the file's service runs where somebody else runs it ('hosts: none'): the file names no hosts to put it on",
             resolution="'whimbrel run FILE' watches it while commands move it",
+        )
+    if spec.own:
+        raise UsageError(
+            f"the file moves {spec.guest.domain}, a guest of your own, which runs already",
+            resolution="'whimbrel run FILE' moves it there and back; 'whimbrel migrate --from --to' moves it once",
         )
     return hosts_ledger(spec.hosts.name) if spec.hosts is not None else ledger_of(spec.lab.name)
 

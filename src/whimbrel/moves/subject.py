@@ -55,7 +55,7 @@ class Setting:
         return service_of(self.spec, self.plan.arm)
 
     def start_service_again(self, agent: GuestAgent) -> None:
-        """After a boot of the guest."""
+        """Starts the service again after a boot of the guest."""
         start_again(agent, self.plan.form, self.service, self.spec.guest.dirtier, self.spec.observe.witness)
 
 
@@ -64,7 +64,7 @@ class Subject(Movable, Protocol):
 
     @property
     def setting(self) -> Setting:
-        """Between which hosts, and how."""
+        """Between which hosts it moves, and how."""
 
     def inside_on(self, host: Host, holding: ExitStack) -> Inside:
         """What has it, or may have it, on a host."""
@@ -105,7 +105,7 @@ class WholeVm:
         return _request(setting, self.what, disks=disks)
 
     def inside_on(self, host: Host, holding: ExitStack) -> Inside:
-        """The guest, by its agent."""
+        """The guest itself, reached by its agent."""
         return the_guest.agent_on(host, self.what, holding)
 
     def identity(self, inside: Inside) -> Identity | None:
@@ -117,7 +117,7 @@ class WholeVm:
         return _memory_of_vm(inside)
 
     def wait_until_it_serves(self, inside: Inside) -> None:
-        """As its viewers will ask."""
+        """Waits until it answers the way its viewers will ask."""
         wait_for_service(inside, self.setting.service)
 
 
@@ -131,11 +131,11 @@ class _Container:
     @property
     def what(self) -> GuestIdentity:
         """The container, by its address."""
-        return carrier.container_at(self.setting.site.guest.address)
+        return carrier.container_of(self.setting.site.guest)
 
     @property
     def request(self) -> MoveRequest:
-        """As of a VM, but between carriers."""
+        """The request for a move between carriers."""
         return _request(self.setting, self.what, carriers=self.places)
 
     def inside_on(self, host: Host, holding: ExitStack) -> Inside:
@@ -163,7 +163,7 @@ class InnerContainer(_Container):
         return self.places[0].vm, self.places[1].vm
 
     def memory_at_rest(self, inside: Inside) -> tuple[int, int | None]:
-        """What its VM says."""
+        """The memory that its VM says it uses."""
         return _memory_of_vm(inside)
 
 
@@ -175,11 +175,11 @@ class OuterContainer(_Container):
 
     @property
     def vms(self) -> None:
-        """There is no VM."""
+        """None: there is no VM."""
         return None
 
     def memory_at_rest(self, inside: Inside) -> tuple[int, int | None]:
-        """That of its processes; page cache is the server's."""
+        """The memory of its processes; page cache is the server's."""
         return in_cells.memory_bytes(inside), None
 
 

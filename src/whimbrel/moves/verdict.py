@@ -17,7 +17,7 @@ _LINES_SAID = 5
 
 @dataclass(frozen=True)
 class Verdict:
-    """Of one move; the notes are set right where a failure shows that they no longer hold.
+    """The verdict on one move; it sets the notes right where a failure shows that they no longer hold.
 
     ``subject`` is None when it was not there yet, ``why`` is what made the move itself fail, where it did. ``name`` is what moves
     is called, ``cure`` says what to do when it has ended by itself: it is given whether no copy is left.

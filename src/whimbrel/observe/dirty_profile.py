@@ -74,7 +74,7 @@ def schedule(seconds: float) -> list[float]:
 
 
 def ask_qemu(guest: Guest, seconds: float, told: Callable[[float], None]) -> Profile:
-    """By QEMU's calculation with page sampling, one window after the other, whole seconds each."""
+    """Asks for QEMU's calculation with page sampling, one window of whole seconds after the other."""
     windows_s = [window_s for window_s in WINDOWS_S if window_s >= 1 and window_s <= seconds]
     rates: list[tuple[float, float]] = []
     over_s = 0.0

@@ -37,7 +37,7 @@ def find_guest(host: Hypervisor, name: str) -> Guest | None:
 
 
 def guest_to_move(host: Hypervisor, name: str) -> Guest:
-    """As ``find_guest``; UsageError when there is none, or when it does not run."""
+    """Finds it as ``find_guest`` does; UsageError when there is none, or when it does not run."""
     found = find_guest(host, name)
     if found is None:
         there = ", ".join(sorted(guest.name for guest in host.running())) or "none"

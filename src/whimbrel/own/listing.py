@@ -34,7 +34,7 @@ class ListedHost:
 
 
 def list_hosts(inventory: Inventory) -> list[ListedHost]:
-    """In the order of the file."""
+    """Lists the hosts in the order of the file."""
     answers = _ask_each(inventory.hosts, _host)
     return [
         ListedHost(name, inventory.hosts[name].labels, trouble=answer) if isinstance(answer, str) else

@@ -9,7 +9,7 @@ from whimbrel.migrate.intentions import intention_of, interrupted_move, is_shutt
 from whimbrel.migrate.journal import note_booted_anew, note_end
 from whimbrel.migrate.recover import VmSides, recover
 from whimbrel.migrate.recovery import Decision
-from whimbrel.own.moving import settle
+from whimbrel.own.settling import settle
 from whimbrel.own.standing import OwnMove
 
 

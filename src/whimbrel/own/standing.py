@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
@@ -35,7 +36,7 @@ class Side(BaseModel):
 
     @property
     def host(self) -> UriHost:
-        """What can be asked."""
+        """The host that can be asked."""
         return UriHost(self.name, self.uri, self.address, self.peer_uri, self.certificate_name)
 
 
@@ -62,13 +63,23 @@ class OwnMove(BaseModel):
     token: str
 
     @property
+    def accelerator(self) -> Literal["kvm", "tcg"]:
+        """Whether it runs on the host's own processor."""
+        return "kvm" if ET.fromstring(self.description).get("type") == "kvm" else "tcg"
+
+    @property
+    def vcpus(self) -> int:
+        """How many processors it may have."""
+        return vcpus_in(self.description)
+
+    @property
     def folder(self) -> Path:
-        """What is kept of it."""
+        """The folder in which it is kept."""
         return folder_of(self.guest.uuid)
 
     @property
     def journal_file(self) -> Path:
-        """How far it has come."""
+        """The journal, which says how far it has come."""
         return self.folder / "move.jsonl"
 
     @property
@@ -88,7 +99,7 @@ class OwnMove(BaseModel):
         replace_text(self.folder / _FILE, self.model_dump_json(indent=1) + "\n")
 
     def request(self) -> MoveRequest:
-        """As techniques and recoveries are asked. Its disk is where both hosts see it."""
+        """What techniques and recoveries are asked. Its disk is where both hosts see it."""
         return MoveRequest(
             what=self.guest,
             source=self.source.host,
@@ -99,6 +110,11 @@ class OwnMove(BaseModel):
             persist=self.keep_there,
             undefine_source=self.keep_there and self.persistent,
         )
+
+
+def vcpus_in(description: str) -> int:
+    """How many processors a guest of this description may have."""
+    return int(ET.fromstring(description).findtext("./vcpu") or 1)
 
 
 def folder_of(uuid: str) -> Path:

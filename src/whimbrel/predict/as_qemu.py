@@ -99,7 +99,7 @@ class _Sending:
 
     @property
     def pages_per_s(self) -> float:
-        """Of pages that are not zero."""
+        """How many pages that are not zero are sent per second."""
         return self.bandwidth_bytes_per_s / self.curve.page_cost_bytes
 
     @property
@@ -142,7 +142,7 @@ class _Sending:
         return min(1.0, tail + (what.fresh / ever_dirtied if ever_dirtied else 0.0))
 
     def course(self, rounds: int, memory_s: float, pause_s: Range) -> Course:
-        """Of a move whose guest stops after so long."""
+        """The course of a move whose guest stops after so long."""
         return Course(rounds, memory_s, pause_s, (memory_s + pause_s.middle) * self.bandwidth_bytes_per_s)
 
 

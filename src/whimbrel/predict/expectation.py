@@ -174,7 +174,7 @@ def _total_s(running_s: Range, dark: _Dark, overheads: Overheads) -> Range:
 
 
 def _stalls(gap_s: Range, buffers_s: Sequence[float]) -> dict[float, bool | None]:
-    """For each buffer; None when the interval leaves it open."""
+    """Whether a player with each buffer stalls; None when the interval leaves it open."""
     found: dict[float, bool | None] = {}
     for ahead_s in buffers_s:
         least, most = viewers_stall(gap_s.least, ahead_s), viewers_stall(gap_s.most, ahead_s)

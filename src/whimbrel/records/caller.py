@@ -131,7 +131,7 @@ def _may_write(user: User, folder: Path) -> bool:
 
 @contextmanager
 def _as(user: User) -> Iterator[None]:
-    """With a user's rights to files; those of root come back whatever happens."""
+    """Lets the block run with a user's rights to files; those of root come back whatever happens."""
     groups, group = os.getgroups(), os.getegid()
     umask = os.umask(0o022)
     os.umask(umask if callers_umask is None else callers_umask)

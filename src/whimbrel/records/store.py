@@ -47,7 +47,7 @@ class StoredTrial:
         return stored
 
     def file_of(self, name: str) -> Path:
-        """Where a series lies, if the trial recorded it."""
+        """The file in which a series lies, if the trial recorded it."""
         return self.folder / f"{name}.parquet"
 
     def series(self, name: str) -> pl.DataFrame | None:
@@ -167,7 +167,7 @@ class CampaignFolder:
 
     @property
     def _files(self) -> list[Path]:
-        """By number: from 10,000 on it has more digits than those before."""
+        """Sorts trials by number, which has more digits from 10,000 on."""
         return sorted((self.folder / _TRIALS).glob("[0-9]*/trial.json"), key=lambda file: (_number(file.parent), file))
 
 

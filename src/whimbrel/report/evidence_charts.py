@@ -106,7 +106,7 @@ def _trial_rows(trials: Sequence[ReportedTrial], figure: str) -> Rows:
     counting = {trial.stored.record.plan.order for trial in counting_of(trials)}
     rows: Rows = []
     for trial in trials:
-        value = getattr(trial.figures, figure)
+        value = trial.figures.value(figure)
         if value is not None:
             plan = trial.stored.record.plan
             counted = "counts" if plan.order in counting else "left out" if plan.counts else "warm-up"

@@ -22,7 +22,7 @@ KINDS_AT_REST = 5
 
 
 def zero_ns(trial: ReportedTrial) -> int:
-    """When the move was called."""
+    """The moment at which the move was called."""
     move = trial.stored.record.move
     assert move is not None
     return move.called_ns

@@ -103,7 +103,7 @@ def _as_name(key: str, value: object) -> str:
 
 
 def _short(name: str) -> str:
-    """At most 60 characters; what is cut off is told apart by a hash."""
+    """Cuts to at most 60 characters; what is cut off is told apart by a hash."""
     return name if len(name) <= _LONGEST else f"{name[: _LONGEST - 7]}-{hashlib.sha256(name.encode()).hexdigest()[:6]}"
 
 

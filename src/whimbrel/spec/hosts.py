@@ -8,9 +8,9 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 
-from whimbrel.spec.fields import BytesPerSecond, HostName, LabName, MisfitError, Spec
+from whimbrel.spec.fields import RECORD, BytesPerSecond, HostName, LabName, MisfitError, Spec
 from whimbrel.spec.libvirt_uri import LibvirtUri, check_host, is_loopback, split_libvirt_uri
 
 
@@ -22,6 +22,8 @@ def _address(value: str) -> str:
 
 
 def _interface(value: str) -> str:
+    if not value:
+        return value
     try:
         interface = ipaddress.IPv4Interface(value)
     except ValueError as error:
@@ -41,6 +43,8 @@ def _interface(value: str) -> str:
 
 
 def _folder(value: str) -> str:
+    if not value:
+        return value
     if not value.startswith("/") or ".." in value.split("/") or len(value) > 200 or not value.isprintable():
         raise ValueError(f"{value!r} is no absolute path")
     if not value.strip("/"):
@@ -68,8 +72,13 @@ class RemoteHostSpec(Spec):
     certificate_name: Annotated[str, Field(max_length=255), AfterValidator(check_host)] | None = None
 
     @model_validator(mode="after")
-    def _peer_reaches_it(self) -> Self:
-        """A URI that means whichever machine opens it would let the other host move the guest to itself."""
+    def _peer_reaches_it(self, info: ValidationInfo) -> Self:
+        """A URI that means whichever machine opens it would let the other host move the guest to itself.
+
+        In a record it may be that of a host from which a guest was moved away.
+        """
+        if info.context is RECORD:
+            return self
         if self.peer_libvirt is None and split_libvirt_uri(self.libvirt).local:
             raise MisfitError(
                 f"is missing: {self.libvirt!r} means the machine that opens it; say how the other host reaches it,"
@@ -90,13 +99,15 @@ class HostsSpec(Spec):
     written without ``servers``. ``link_rate`` is what their link gives, for estimates only. ``cpu`` is a processor that guests in
     KVM are given, by libvirt's name for it, such as EPYC-Rome; without it they are given all of their host's, and move to hosts
     that have all of that.
+
+    Folder and address are for guests of whimbrel's; a guest of the user's own (``guest.domain``) has its own.
     """
 
     name: LabName = "hosts"
     servers: dict[HostName, RemoteHostSpec] = Field(min_length=2, max_length=64)
-    storage: Annotated[str, AfterValidator(_folder)]
+    storage: Annotated[str, AfterValidator(_folder)] = ""
     bridge: Annotated[str, AfterValidator(_link_name)] = "br0"
-    guest_address: Annotated[str, AfterValidator(_interface)]
+    guest_address: Annotated[str, AfterValidator(_interface)] = ""
     accelerator: Literal["kvm", "tcg"] = "kvm"
     cpu: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,59}$")] | None = None
     link_rate_bytes_per_s: BytesPerSecond = Field(alias="link_rate", default=125e6)
@@ -122,7 +133,9 @@ class HostsSpec(Spec):
                 raise MisfitError(f"is the same as that of host {one}", "servers", other, "address")
         if self.cpu is not None and self.accelerator != "kvm":
             raise MisfitError("is for guests in KVM: emulated ones are given what QEMU emulates, wherever they are", "cpu")
-        if self.guest_address.partition("/")[0] in {_normal(host.address) for host in self.servers.values()}:
+        if self.guest_address and self.guest_address.partition("/")[0] in {
+            _normal(host.address) for host in self.servers.values()
+        }:
             raise MisfitError("is that of a host", "guest_address")
         return self
 

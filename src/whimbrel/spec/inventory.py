@@ -39,7 +39,7 @@ class Inventory(Spec):
 
 
 def load_inventory(file: Path | None) -> Inventory:
-    """From this file, or else from ``hosts.yaml`` here, or ``$XDG_CONFIG_HOME/whimbrel/hosts.yaml``. UsageError, or SpecError."""
+    """Reads this file, or else ``hosts.yaml`` here, or ``$XDG_CONFIG_HOME/whimbrel/hosts.yaml``. UsageError, or SpecError."""
     found = file or next((each for each in _usual_files() if each.is_file()), None)
     if found is None:
         raise UsageError("there is no file of hosts", resolution=f"write {FILE}, such as '{_EXAMPLE}', or give two URIs")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -10,10 +10,11 @@ from whimbrel.spec.fields import Bytes, BytesPerSecond, Count, MisfitError, Posi
 
 # "elsewhere": whoever runs the service knows in what; it is watched, and moved by commands.
 FormName = Literal["vm", "nested", "container", "elsewhere"]
-ServiceName = Literal["none", "stream", "hls"]
+# "own": what the file's ``service`` says (checks.CheckedServiceSpec).
+ServiceName = Literal["none", "stream", "hls", "own"]
 # By the keys of an arm: whose clients a service has.
 EVERY_WATCHER = ("viewers", "hls_viewers", "vlc_viewers")
-WATCHED_BY: dict[ServiceName, tuple[str, ...]] = {"none": (), "stream": EVERY_WATCHER, "hls": ("hls_viewers",)}
+WATCHED_BY: dict[ServiceName, tuple[str, ...]] = {"none": (), "stream": EVERY_WATCHER, "hls": ("hls_viewers",), "own": ()}
 
 # What nginx-rtmp sends ahead of the clock beside what a viewer says that it can hold, in seconds.
 SENT_AHEAD_S = 1.0
@@ -30,14 +31,28 @@ class DirtierSpec(Spec):
     pattern: Literal["uniform", "sequential", "hot-cold"] = "uniform"
 
 
-class GuestSpec(Spec):
-    """What the VM is given, and from how many boots its saved states come."""
+# The least that guests of ours boot with.
+_LEAST_MEMORY_BYTES = 256 * 2**20
 
-    memory_bytes: Bytes = Field(alias="memory", default=1 * 2**30, ge=256 * 2**20)
+
+class GuestSpec(Spec):
+    """What the VM is given, and from how many boots its saved states come.
+
+    ``domain`` is a guest of the user's own instead, by its name or UUID, which runs on one of the hosts already.
+    """
+
+    domain: Annotated[str, Field(min_length=1, max_length=255)] | None = None
+    memory_bytes: Bytes = Field(alias="memory", default=1 * 2**30, ge=2**20)
     vcpus: Count = Field(default=1, ge=1, le=64)
     disk_bytes: Bytes = Field(alias="disk", default=3 * 2**30, ge=2 * 2**30)
     saved_states: Count = Field(default=3, ge=1, le=20)
     dirtier: DirtierSpec | None = None
+
+    @model_validator(mode="after")
+    def _boots(self) -> Self:
+        if self.domain is None and self.memory_bytes < _LEAST_MEMORY_BYTES:
+            raise MisfitError("is too little for a guest to boot: at least 256 MiB", "memory")
+        return self
 
     @model_validator(mode="after")
     def _dirtier_fits(self) -> Self:

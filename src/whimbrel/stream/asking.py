@@ -47,7 +47,7 @@ class Answer:
 
     @property
     def said(self) -> str:
-        """For people: what the server answered, and where."""
+        """Says for people what the server answered, and where."""
         said = f"HTTP {self.status} {self.reason}".strip() if self.status else self.reason
         return f"{said} ({self.url})"
 

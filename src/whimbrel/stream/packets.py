@@ -45,7 +45,7 @@ class PacketLog:
 
     @property
     def last_ns(self) -> int | None:
-        """When the last one came; None before the first."""
+        """The moment at which the last one came; None before the first."""
         return self._arrived_ns[-1] if self._arrived_ns else None
 
     def frame(self, viewer: int) -> pl.DataFrame:

@@ -20,7 +20,7 @@ class Playhead:
         self._dry_since_s = now_s
 
     def receive(self, playlist: int, length_s: float, now_s: float) -> None:
-        """So much of the film has come, after what was skipped."""
+        """Takes in so much more of the film, after what was skipped."""
         self._advance(now_s)
         self._come_s[playlist] += self._skipped_s[playlist] + length_s
         self._skipped_s[playlist] = 0.0

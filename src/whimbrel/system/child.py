@@ -100,6 +100,11 @@ class Readings:
         self._lock = threading.Lock()
         self.dropped = 0
 
+    @property
+    def wanted(self) -> bool:
+        """Whether somebody listens to them."""
+        return self._descriptor is not None
+
     def due(self, now_ns: int) -> bool:
         """Whether somebody listens, and the last reading is some time ago; asked once for each."""
         if self._descriptor is None or now_ns < self._due_ns:

@@ -60,7 +60,7 @@ class KernelClock:
         self._read_ns = -_OFFSET_GOOD_FOR_NS
 
     def arrival_ns(self, extras: list[tuple[int, int, bytes]], now_ns: int) -> int:
-        """When it came, from recvmsg's ancillary data; now, where the kernel did not say."""
+        """Reads from recvmsg's ancillary data when it came; it is now where the kernel did not say."""
         if now_ns - self._read_ns > _OFFSET_GOOD_FOR_NS:
             self._offset_ns, self._read_ns = read_pair().offset_ns, now_ns
         for level, kind, data in extras:

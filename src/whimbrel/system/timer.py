@@ -52,7 +52,7 @@ class Timer:
         self._rung.set()
 
     async def until(self, moment_ns: int) -> None:
-        """Until that moment of the monotonic clock; at once when it is over."""
+        """Waits until that moment of the monotonic clock; returns at once when it is over."""
         if moment_ns <= time.monotonic_ns():
             return
         self._rung.clear()

@@ -85,7 +85,7 @@ def read_list(text: str) -> set[int]:
 
 
 def write_list(cpus: Iterable[int]) -> str:
-    """As the kernel writes it: ``0-3,8``."""
+    """Writes a list as the kernel does: ``0-3,8``."""
     runs: list[list[int]] = []
     for cpu in sorted(cpus):
         if runs and cpu == runs[-1][-1] + 1:

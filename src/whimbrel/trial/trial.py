@@ -112,7 +112,7 @@ class Trial:
 
     def _make_memory_change(self, inside: Inside) -> None:
         if self._spec.guest.dirtier is not None:
-            self._move.say("making memory change")
+            self._move.say("starting what changes the guest's memory")
             the_guest.start_dirtier(inside, self._spec.guest.dirtier)
 
     def _look_at_rest(self, inside: Inside) -> None:

@@ -96,7 +96,7 @@ class Asking:
         return ""
 
     def start(self) -> None:
-        """From now on everything is asked on its schedule, and counts."""
+        """Starts to ask everything on its schedule; from now on it counts."""
         self._counting = True
         create = asyncio.get_running_loop().create_task
         listeners = [asked for asked in self._asked if not asks(asked.asker)]

@@ -46,7 +46,7 @@ _before_raised: int | None = None
 
 
 def raise_descriptor_limit() -> None:
-    """As many descriptors as we may have: each connection that is out needs one."""
+    """Raises our limit of descriptors as far as we may: each connection that is out needs one."""
     global _before_raised
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
@@ -62,7 +62,7 @@ class Reserve:
         self._held: list[int] = []
 
     def hold(self) -> None:
-        """As many as there are to be had, up to what a command needs."""
+        """Holds as many as there are to be had, up to what a command needs."""
         with contextlib.suppress(OSError):
             while len(self._held) < _RESERVED:
                 self._held.append(os.open(os.devnull, os.O_RDWR))

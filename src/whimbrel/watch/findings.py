@@ -162,7 +162,7 @@ def _host_json(host: HostFigures, began_ns: int) -> dict[str, object]:
 
 
 def host_notes(findings: Findings) -> list[str]:
-    """When hosts were silent: nothing is known of them then."""
+    """Notes when hosts were silent: nothing is known of them then."""
     began_ns = findings.watched.window.began_ns
     return [
         f"the host {host.name} was silent from {(from_ns - began_ns) / 1e9:.1f} s to {(to_ns - began_ns) / 1e9:.1f} s"

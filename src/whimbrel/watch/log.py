@@ -64,7 +64,7 @@ class CheckLog:
 
     @property
     def oldest_open_ns(self) -> int | None:
-        """When the question was due that is out for longest; None when none is."""
+        """The moment at which the question was due that is out for longest; None when none is."""
         # Questions are put in the order in which they are due, and a dict keeps it.
         return next(iter(self.open.values()))[0] if self.open else None
 

@@ -133,7 +133,7 @@ def duration(figure_s: float | None) -> str:
 
 
 def whole_window(findings: Sequence[Findings]) -> Window:
-    """From the first question of all moves to the last."""
+    """The window from the first question of all moves to the last."""
     first, last = findings[0].watched.window, findings[-1].watched.window
     return Window(first.began_ns, first.from_ns, last.to_ns, last.ended_ns)
 

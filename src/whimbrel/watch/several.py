@@ -32,7 +32,7 @@ class WaySummary:
 
 
 def counting(findings: Sequence[Findings]) -> list[Findings]:
-    """Those that were made to their end, and not for warming up."""
+    """The moves that were made to their end, and not for warming up."""
     return [
         each for each in findings if each.watched.turn.counts and each.watched.ran is not None and not each.watched.ran.exit_code
     ]

@@ -351,7 +351,7 @@ class _Course:
         await self._pause(self._plan.for_s)
 
     async def _pause(self, seconds: float | None) -> None:
-        """So long, or until it is enough."""
+        """Waits so long, or until it is enough."""
         until_s = time.monotonic() + seconds if seconds is not None else None
         while not self._enough.is_set() and (until_s is None or time.monotonic() < until_s):
             left_s = _LOOK_S if until_s is None else min(_LOOK_S, max(0.001, until_s - time.monotonic()))

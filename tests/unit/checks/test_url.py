@@ -69,8 +69,8 @@ def test_an_option_puts_the_scheme_before(kind: str, text: str, url: str) -> Non
         ("http://a.example/#timeout=5", "timeout"),
         ("http://a.example/#timeout=0 ms", "timeout"),
         ("http://a.example/#methd=GET", "did you mean 'method'?"),
-        ("http://a.example/#name=", "is no name"),
-        ("tcp://a.example:1#send=x,header=y", "'header' is no option"),
+        ("http://a.example/#name=", "cannot be a name"),
+        ("tcp://a.example:1#send=x,header=y", "'header' is not an option"),
     ],
 )
 def test_what_cannot_be_meant(text: str, said: str) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from tests.own_hosts import OwnHosts
 from whimbrel.engines.binding import libvirt
+from whimbrel.engines.guest_addresses import addresses_of
 from whimbrel.engines.hypervisor import HostMemory, Hypervisor
 from whimbrel.engines.libvirt import Connection
 from whimbrel.engines.libvirt_facts import (
@@ -161,3 +162,13 @@ def test_files_are_looked_for_in_the_pool_that_holds_them(host: TestDriver) -> N
     for elsewhere in ("/elsewhere/a.img", "/default-pool/below/a.img"):
         with pytest.raises(RefusedError, match="no storage pool of the host holds"):
             volume_at(host, elsewhere)
+
+
+def test_where_a_guest_is_as_far_as_libvirt_knows(host: TestDriver) -> None:
+    # libvirt's test driver makes addresses up for each link, but has no agent.
+    guest = host.find_named("test")
+    assert guest is not None
+    assert addresses_of(guest) == ["192.168.122.3"]
+    shop = host.find_named("shop")
+    assert shop is not None
+    assert addresses_of(shop) == []

@@ -17,9 +17,10 @@ from tests.fakes import FakeJournal
 from tests.own_hosts import DEFINITION, FROM, TO, UUID, FakeHypervisor, OwnedGuest, OwnHosts
 from whimbrel.cli.own import keeping, own_move
 from whimbrel.engines.hypervisor import Progress
-from whimbrel.errors import RefusedError, UnsafeStateError, UsageError
+from whimbrel.errors import CapabilityError, RefusedError, UnsafeStateError, UsageError
 from whimbrel.events import Bus, Published, Sample
 from whimbrel.hosts.identity import GuestIdentity
+from whimbrel.hosts.preflight.finding import finding
 from whimbrel.live.metrics import Metrics
 from whimbrel.live.picture import Picture
 from whimbrel.migrate.journal import WrittenJournal
@@ -30,6 +31,7 @@ from whimbrel.own.moving import Asked, OwnMoved, move_own
 from whimbrel.own.recovering import bring_back_own
 from whimbrel.own.sides import sides_of
 from whimbrel.own.standing import OwnMove, find_move
+from whimbrel.records.trial import Event
 from whimbrel.spec.migration import MigrationSpec
 
 THEIRS = '<claim user="eve" machine="elsewhere" since="today" token="theirs"/>'
@@ -63,6 +65,53 @@ def test_one_that_is_kept_goes_over_and_is_kept_there_alone_as_it_was(hosts: Own
     assert hosts.notes == []
     assert moved.figures.libvirt_downtime_ms == 130
     assert moved.figures.blackout_ms is not None
+
+
+def text_of(news: Published) -> str | None:
+    return news.data.get("text") if isinstance(news, Event) else None
+
+
+def test_what_blocks_a_move_is_said_before_anything_is_claimed_and_force_goes_on(hosts: OwnHosts) -> None:
+    hosts.against = [
+        finding("snapshots", "one", "2 of them"),
+        finding("older-qemu", "two", "9.0.0; host one has 10.0.0", newer="one"),
+        finding("link-unseen", "two", "libvirt does not list links", link="br0"),
+        finding("way-unseen", "one to two", "not tried", uri=TO, to="two", address="two.example"),
+    ]
+    said: list[str] = []
+    with Bus() as bus:
+        bus.subscribe("test", lambda news: said.extend(words for each in news if (words := text_of(each)) is not None))
+        with pytest.raises(CapabilityError, match="shop cannot be moved: snapshots") as caught:
+            move_own(asked(bus=bus))
+        assert "libvirt refuses to move the guest; delete them" in caught.value.details
+        assert "with --force" in caught.value.resolution
+        assert (hosts.runs_on, hosts.notes, find_move("shop")) == (["one"], [], None)
+        moved = move_own(asked(bus=bus, force=True))
+    assert (moved.ending.result, hosts.runs_on) == ("moved", ["two"])
+    assert moved.found == hosts.against
+    assert said == [
+        "blocks: snapshots (one): 2 of them",
+        "warns: older-qemu (two): 9.0.0; host one has 10.0.0",
+        "not seen: link-unseen, way-unseen ('whimbrel preflight' says more)",
+        "moving to host two",
+    ]
+
+
+@pytest.mark.parametrize("code", ["disk-is-another", "guest-already-there", "one-host"])
+def test_force_does_not_go_where_two_copies_could_run_or_data_be_lost(hosts: OwnHosts, code: str) -> None:
+    hosts.against = [finding(code, "two", "seen", path="/srv/shop.img"), finding("snapshots", "one", "2 of them")]
+    with pytest.raises(CapabilityError, match=f"shop cannot be moved: {code}, snapshots") as caught:
+        move_own(asked(force=True))
+    assert f"--force does not go past {code}:" in caught.value.resolution
+    assert (hosts.runs_on, hosts.notes) == (["one"], [])
+
+
+def test_a_claim_that_is_taken_over_blocks_nothing(hosts: OwnHosts) -> None:
+    hosts.against = [finding("guest-claimed", "one", "claimed by eve on elsewhere since today")]
+    hosts.guest.notes[NAMESPACE] = THEIRS
+    with pytest.raises(UsageError, match="shop is claimed by eve"):
+        move_own(asked())
+    assert move_own(asked(take_over=True)).ending.result == "moved"
 
 
 def test_one_that_nobody_keeps_is_kept_nowhere(hosts: OwnHosts) -> None:

@@ -25,7 +25,7 @@ _NOT_LET_IN = (
 
 @dataclass(frozen=True)
 class Way:
-    """From one host to the other, by their names in the file."""
+    """The way from one host to the other, by their names in the file."""
 
     source: HostName
     destination: HostName
@@ -38,7 +38,7 @@ class Way:
 
     @property
     def peer_port(self) -> int:
-        """At which the destination's libvirt answers."""
+        """The port at which the destination's libvirt answers."""
         parts = split_libvirt_uri(self.to.peering.peer_uri)
         return parts.port or _DEFAULT_PORTS[parts.transport]
 
@@ -53,7 +53,7 @@ class Way:
 
 
 def of_start(host: HostName, bridge: str, error: EngineError) -> Finding:
-    """When a guest did not start."""
+    """The finding where a guest did not start."""
     said = error.details or error.brief
     if _name_of(error) == "bridge-missing":
         return finding("bridge-missing", host, said, bridge=bridge)
@@ -61,7 +61,7 @@ def of_start(host: HostName, bridge: str, error: EngineError) -> Finding:
 
 
 def of_move(way: Way, encrypted: bool, error: EngineError) -> Finding:
-    """When a guest did not move."""
+    """The finding where a guest did not move."""
     name, said = _name_of(error), error.details or error.brief
     if name in _UNREACHED:
         called = _CALLED.search(said)

@@ -31,12 +31,16 @@ class Finding:
 
 @dataclass(frozen=True)
 class Kind:
-    """What all findings of one code have in common; ``effect`` and ``cure`` have places for words, as ``{side}``."""
+    """What all findings of one code have in common; ``effect`` and ``cure`` have places for words, as ``{side}``.
+
+    ``never_forced``: what blocks must not be gone past, as two copies could run, or data be lost.
+    """
 
     severity: Severity
     what: str
     effect: str
     cure: str
+    never_forced: bool = False
 
 
 @cache

@@ -46,7 +46,7 @@ def read_bridge(host: HostName, bridge: str, files: HostFiles) -> Bridge:
 
 
 def unread_bridge(host: HostName, bridge: str, why: str) -> Bridge:
-    """One that nobody could look at."""
+    """The finding of a bridge that nobody could look at."""
     return Bridge(host, bridge, None, None, why)
 
 

@@ -42,10 +42,13 @@ def examine_move(name: str, source: Side, destination: Side, spec: MigrationSpec
         guest = find_guest(here, name)
         if guest is None:
             return [finding("guest-not-there", source.name, f"there is no guest {name!r}")]
-        return _examine(guest, (here, there), (source, destination), spec)
+        return examine_guest(guest, (here, there), (source, destination), spec)
 
 
-def _examine(guest: Guest, both: tuple[Hypervisor, Hypervisor], sides: tuple[Side, Side], spec: MigrationSpec) -> list[Finding]:
+def examine_guest(
+    guest: Guest, both: tuple[Hypervisor, Hypervisor], sides: tuple[Side, Side], spec: MigrationSpec
+) -> list[Finding]:
+    """The same of a guest that was found, between hosts that are two."""
     facts = guest_facts(guest)
     root = ET.fromstring(facts.xml)
     source, destination = (Host(side.name, host_facts(host, root)) for side, host in zip(sides, both, strict=True))

@@ -10,7 +10,7 @@ _OUTSIDE = ("bridge", "private", "vepa", "passthrough", "hostdev", "open")
 
 
 def examine_network(it: Subject) -> list[Finding]:
-    """Of each of its interfaces; what several are connected to is said once."""
+    """Looks at each of its interfaces; what several are connected to is said once."""
     found = []
     for link in it.devices("interface"):
         source = link.find("source")

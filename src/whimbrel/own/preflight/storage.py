@@ -28,7 +28,7 @@ def _paths(disk: ET.Element) -> Iterator[str]:
 
 
 def examine_storage(it: Subject) -> list[Finding]:
-    """Of each disk, and of the guest as a whole."""
+    """Looks at each disk, and at the guest as a whole."""
     return [*(found for disk in it.devices("disk") for found in _disk(it, disk)), *_kept(it)]
 
 

@@ -71,7 +71,7 @@ _UNITS = {
 
 
 def numbers_in(text: str) -> set[int]:
-    """Of a list as ``0-3,^2,7``."""
+    """Reads the numbers of a list such as ``0-3,^2,7``."""
     found: set[int] = set()
     for part in filter(None, (each.strip() for each in text.split(","))):
         first, _, last = part.removeprefix("^").partition("-")
