@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from prometheus_client import exposition as prometheus
 from prometheus_client.openmetrics import exposition
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
+from tests.prometheus import program
 from tests.unit.live.test_picture import END, MOVE, OFFSET_NS, S, job, told
 from whimbrel.events import FIGURES, PLANNED, PREDICTED, TRIAL_DONE, WATCHED, Published, Sample
 from whimbrel.live.metrics import Metrics
@@ -190,8 +190,8 @@ def test_the_dashboard_asks_for_what_is_told() -> None:
     assert len(places) == len(dashboard["panels"])
 
 
-@pytest.mark.skipif(shutil.which("promtool") is None, reason="Debian's prometheus is not installed, which has promtool")
+@pytest.mark.long
 def test_promtool_finds_nothing_to_mend() -> None:
     text = prometheus.generate_latest(metrics(*WHOLE).registry)
-    done = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True)
+    done = subprocess.run([program("promtool"), "check", "metrics"], input=text, capture_output=True)
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
