@@ -22,11 +22,11 @@ from tests.browser import browser
 from tests.collector import Collecting
 from tests.prometheus import ask as promql
 from tests.prometheus import scraping
-from tests.unit.live.test_picture import END, MOVE, host, job
+from tests.unit.live.test_picture import END, MOVE, host, job, told
 from tests.unit.live.test_spans import MOVED
 from whimbrel.cli.live import observed, wanted
 from whimbrel.errors import UsageError
-from whimbrel.events import Bus, Published
+from whimbrel.events import WATCHED, Bus, Published, Sample
 from whimbrel.live.beside import Beside
 from whimbrel.system.deadline import Deadline, wait_until
 from whimbrel.system.ledger import folder
@@ -226,6 +226,27 @@ def test_a_page_that_takes_nothing_holds_up_neither_the_others_nor_the_end() -> 
     # It is waited for no longer than any page is.
     assert time.monotonic() - began_s < 15
     assert bus.complaints == []
+
+
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="chromium is not installed (./check installs it)")
+def test_what_others_call_things_is_shown_as_they_call_it_and_does_nothing(tmp_path: Path) -> None:
+    evil = "<img src=x onerror='document.title = 1'><script>document.title = 2</script>"
+    with browser(tmp_path / "profile") as tab, live() as (seen, bus):
+        tab.open(seen.urls["live page"])
+        bus.step(evil)
+        bus.tell(WATCHED, source=None, destination=None, traceparent=None)
+        bus.publish(told(1, "move called"))
+        bus.publish(Sample("checks", time.monotonic_ns(), {"states": {evil: "failed"}, "results": {}, "latencies_s": {}}))
+        tab.wait_for("document.querySelectorAll('.strip').length === 1", "the check")
+        assert tab.evaluate("document.getElementById('title').textContent") == "a <i>move</i>"
+        assert tab.evaluate("document.getElementById('step').textContent") == evil
+        assert tab.evaluate("document.querySelector('.strip span').textContent") == evil
+        assert tab.evaluate("document.querySelectorAll('main img, main script, h1 i').length") == 0
+        assert tab.evaluate("document.title").startswith("a <i>move</i>")
+        # Of a command's move it is known that it runs.
+        assert tab.evaluate("document.getElementById('way').textContent") == "made by a command"
+        assert tab.evaluate("document.querySelector('#phases tbody').innerText").split() == ["command", "0.000", "under", "way"]
+        assert tab.complaints == []
 
 
 @pytest.mark.skipif(shutil.which("chromium") is None, reason="chromium is not installed (./check installs it)")
