@@ -80,7 +80,7 @@ def _check_heeded(given: Iterable[str], found: MigrationSpec) -> None:
             heeding = known
         if found.technique not in heeding:
             raise UsageError(
-                f"--set {key}: says nothing to {found.technique}, but to {', '.join(name for name in known if name in heeding)}",
+                f"--set {key}: has no effect on {found.technique}, only on {', '.join(name for name in known if name in heeding)}",
                 resolution="leave it out, or choose another technique; docs/techniques.md lists techniques and their options",
             )
 
