@@ -49,7 +49,7 @@ class Check:
         return value == "yes"
 
     def duration_s(self, key: str, default: str) -> float:
-        """An option that is a duration with its unit; UsageError when it is none, or nothing."""
+        """An option that is a duration with its unit; UsageError when it is not one, or is 0."""
         try:
             found_s = parse_duration(self.option(key, default))
         except ValueError as error:
