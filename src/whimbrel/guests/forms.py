@@ -9,11 +9,12 @@ from whimbrel.engines.guest_agent import GuestAgent
 from whimbrel.guests.guest import announce, start_beside
 from whimbrel.guests.scripts import run_script
 from whimbrel.hosts.inside import Inside
-from whimbrel.services.service import Service
+from whimbrel.services.service import CloudDisk, Service
 from whimbrel.spec.service import DirtierSpec, FormName
 
 # Emulated guests are slow to start a container engine; these are limits, not expectations.
 _START_S = 180.0
+_CLOUD_S = 600.0
 _CONTAINER = "origin"
 _NEIGHBOUR_PORT = 8090
 _IDENTITY = "{{.Id}} {{.State.StartedAt}} running={{.State.Running}}"
@@ -51,7 +52,9 @@ class VmForm:
     name: FormName = "vm"
 
     def start_service(self, inside: Inside, service: Service) -> None:
-        """Starts it as one of the VM's own."""
+        """Starts it as one of the VM's own; one that cloud-init prepares is there once that has ended."""
+        if isinstance(service.image, CloudDisk):
+            run_script(inside, "cloud_wait", timeout_s=_CLOUD_S)
         if service.start:
             inside.shell(service.start, timeout_s=_START_S)
 
