@@ -82,7 +82,7 @@ def test_two_ways_are_compared_by_what_users_lose(service: Service, tmp_path: Pa
     assert (tmp_path / "back").read_text().split() == ["back"] * 14
     # The worst check's gap, and that of one check alone.
     verdicts = summary["evidence"]["verdicts"]
-    assert [verdict["name"] for verdict in verdicts] == ["longer", "web"]
+    assert [verdict["hypothesis"] for verdict in verdicts] == ["longer", "web"]
     for verdict in verdicts:
         assert verdict["ratio"] > 1.5
         assert verdict["different"]
