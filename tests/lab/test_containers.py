@@ -75,7 +75,7 @@ def carriers(lab: Lab, states: CarrierStates) -> Iterator[Carriers]:
             agent, _ = the_guest.restore(lab, connection, state.vm, state.folder)
             stack.callback(the_guest.take_power_away, host, state.vm)
             found[host.name] = VmCarrier(host, agent, state.vm.address, state.vm)
-        announce(found["a"].inside)
+        announce(found["a"].inside, ORIGIN)
         yield Carriers(lab, found["a"], found["b"])
 
 

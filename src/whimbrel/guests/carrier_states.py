@@ -18,7 +18,7 @@ from whimbrel.guests.domain_xml import DomainPlan, domain_xml
 from whimbrel.guests.processors import processor_of
 from whimbrel.guests.saving import make_state
 from whimbrel.guests.unpacked import UnpackedDisk
-from whimbrel.hosts.identity import GuestIdentity
+from whimbrel.hosts.identity import FIRST_CONTAINER_MAC, GuestIdentity
 from whimbrel.hosts.site import Accelerator, Site, carrier_on
 from whimbrel.images.jobs import Job
 from whimbrel.images.recipes import content_hash
@@ -84,6 +84,7 @@ class CarrierStates:
         self._guest = guest
         self._service = service
         store = site.files.store
+        self._container = carrier.container_of(site.guest)
         self._base = store.guest_disk(guest.disk_bytes)
         self._film = store.film(stream.bitrate_bytes_per_s, stream.length_s)
         self.accelerator = site.platform.accelerator(self._base)
@@ -108,7 +109,7 @@ class CarrierStates:
 
         def prepare(agent: GuestAgent) -> dict[str, Any]:
             agent.set_clock()
-            carrier.prepare(agent, self._service, self._site.guest.address, self._site.network.prefix_length, aid.read_bytes())
+            carrier.prepare(agent, self._service, self._container, self._site.network.prefix_length, aid.read_bytes())
             if role == "serving":
                 carrier.start(agent)
             return {"versions": carrier.versions(agent)}
@@ -137,11 +138,13 @@ class CarrierStates:
         """The state's name, and all that goes into it."""
         content = {"domain": domain_xml(self._plan(vm)), "server": self._site.platform.id,
                    "disk": self._disk.content(image_of(self._service))[0],
-                   "role": role, "boot": boot, "container": self._site.guest.address,
+                   "role": role, "boot": boot, "container": self._container.address,
                    "criu_aid": self._site.files.store.criu_aid().parent.name, "maker_version": carrier.MAKER_VERSION,
                    **self._processor}  # fmt: skip
         if self._service != STREAM:
             content |= made_of(self._service)
+        if self._container.mac != FIRST_CONTAINER_MAC:
+            content["container_mac"] = self._container.mac
         return f"state-{vm.name}-{role}-{boot}-{content_hash(content)}", content
 
     def _plan(self, vm: GuestIdentity) -> DomainPlan:

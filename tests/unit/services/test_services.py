@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.fakes import FakeCell
+from tests.fakes import ORIGIN, FakeCell
 from whimbrel.errors import SpecError
 from whimbrel.guests.carrier import process_of, settings_of
 from whimbrel.guests.forms import FORMS, wait_for_service
@@ -149,7 +149,7 @@ def test_a_container_in_a_vm_is_asked_for_its_versions() -> None:
 
 def test_a_container_between_carriers_runs_the_service_and_knows_its_ports() -> None:
     assert process_of(SHOP, "true; ") == ["/bin/sh", "-c", "true; witness 7777 256 /srv/witness & exec shopd --foreground"]
-    assert "PORTS='8443 8080'\n" in settings_of(SHOP, "192.0.2.100", 24, "/aid.so")
+    assert "PORTS='8443 8080'\n" in settings_of(SHOP, ORIGIN, 24, "/aid.so")
 
 
 def test_nobody_waits_for_a_guest_without_a_service() -> None:

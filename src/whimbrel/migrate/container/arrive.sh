@@ -74,7 +74,7 @@ bring_up() { # SUM of the files
     post-copy) bring_up_before_its_memory ;;
     *) restore ;;
     esac || { why="it could not be brought up"; return 1; }
-    [ -e "/sys/class/net/veth-$NAME/brport" ] || { why="its link did not join the bridge"; return 1; }
+    [ -e "/sys/class/net/$LINK/brport" ] || { why="its link did not join the bridge"; return 1; }
 }
 
 run_anew() {
