@@ -82,6 +82,8 @@ class WatchedCampaign:
                 raise KeyboardInterrupt
             record = _Record(spec, plan, self._invocation, there, made_in).of(there.ran, before)
             write_series(there.questions, made_in / "checks.parquet")
+            if there.plan.hosts:
+                write_series(there.hosts, made_in / "ssh_hosts.parquet")
             (made_in / "watch.json").write_text(json.dumps(as_json(findings_of(there)), indent=1) + "\n")
             stored = self._folder.commit(made_in, record)
             if self._bus.wants_samples:
@@ -101,6 +103,9 @@ class WatchedCampaign:
             after_s=spec.service.after_s,
             output_to_stderr=True,
             keep_output_in=made_in,
+            libvirt=spec.service.libvirt,
+            guest=spec.service.guest or "",
+            hosts=tuple(dict.fromkeys(spec.service.hosts)),
             new_span=self._new_span,
         )
         before = _reading()
