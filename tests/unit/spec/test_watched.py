@@ -74,9 +74,9 @@ def test_a_record_of_it_reads_as_it_was(tmp_path: Path) -> None:
             "evidence: {hypotheses: [{name: x, arm: reload, over: restart, figure: blackout_ms}]}\nscenarios:\n",
             "evidence.hypotheses.0.arm", "total_s and service_gap_ms",
         ),
-        (SERVICE, SERVICE.replace("{checks", "{libvirt: {a: qemu:///system}, guest: shop, checks"), "service.libvirt", "a move has two"),
-        (SERVICE, SERVICE.replace("{checks", "{guest: shop, checks"), "service.guest", "go together"),
-        (SERVICE, SERVICE.replace("{checks", "{start: nginx, checks"), "service.start", "'image'"),
+        ("before: 2 s", "libvirt: {a: qemu:///system}, guest: shop", "service.libvirt", "a move has two"),
+        ("before: 2 s", "guest: shop", "service.guest", "go together"),
+        ("before: 2 s", "start: nginx", "service.start", "'image'"),
         ("scenarios:\n", 'thresholds: {"web: gap_ms": {max: "< 5"}}\nscenarios:\n', "thresholds", "no figure"),
     ],
 )  # fmt: skip
