@@ -171,3 +171,15 @@ def test_arms_may_be_made_of_different_things(tmp_path: Path) -> None:
     spec = load_campaign(tmp_path / "own.yaml")
     commands = [service_of(spec.in_arm(spec.find_arm(arm)[1]), arm).command for arm in ("live", "cold")]
     assert [command.split()[-1] for command in commands] == ["a", "b"]
+
+
+@pytest.mark.parametrize("name", ["redis", "postgresql"])
+def test_the_scenarios_that_are_shipped_run_services_of_ones_own(name: str) -> None:
+    spec = load_campaign(Path(__file__).parents[3] / "scenarios" / f"{name}.yaml")
+    need_checks(spec)
+    assert spec.own_image is not None
+    for plan in plan_trials(spec):
+        service = service_of(spec.in_arm(spec.find_arm(plan.arm)[1]), plan.arm)
+        assert service.name == "own"
+        # The client that counts is one of its checks.
+        assert plan.checks == 2
