@@ -99,6 +99,10 @@ def test_two_ways_are_compared_by_what_users_lose(service: Service, tmp_path: Pa
         assert kept_figures(stored).service_gap_ms == pytest.approx(worst_s * 1e3)
         assert kept_figures(stored).total_s == pytest.approx(told["command"]["ended_s"] - told["command"]["started_s"])
         assert (stored.folder / "there-1.stdout").exists()
+        # A page of its own, with the way back too.
+        page = (stored.folder / "report.html").read_text()
+        assert "there-1" in page
+        assert "back-1" in page
     assert len(ET.parse(tmp_path / "junit.xml").getroot().findall(".//testcase")) >= 12
     assert "A stall" in (folder / "report.html").read_text()
     compared = whimbrel("compare", folder, folder, "--figure", "service_gap_ms")

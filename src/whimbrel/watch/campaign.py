@@ -84,7 +84,12 @@ class WatchedCampaign:
             write_series(there.questions, made_in / "checks.parquet")
             if there.plan.hosts:
                 write_series(there.hosts, made_in / "ssh_hosts.parquet")
-            (made_in / "watch.json").write_text(json.dumps(as_json(findings_of(there)), indent=1) + "\n")
+            findings = [findings_of(each) for each in watched]
+            (made_in / "watch.json").write_text(json.dumps(as_json(findings[0]), indent=1) + "\n")
+            # Drawing takes a second to import, which only those who have seen a move should pay.
+            from whimbrel.watch.page import write_page
+
+            write_page(made_in, findings, ())
             stored = self._folder.commit(made_in, record)
             if self._bus.wants_samples:
                 self._bus.tell(FIGURES, **kept_figures(stored).model_dump(include=TOLD))
