@@ -16,11 +16,11 @@ from whimbrel.analysis.figures import TrialFigures
 from whimbrel.analysis.kept import kept_figures
 from whimbrel.api.holding import Guard, unguarded
 from whimbrel.api.results import Results
-from whimbrel.api.scenario import Told, nobody, scenario_of
+from whimbrel.api.scenario import nobody, scenario_of
 from whimbrel.campaign import Campaign, need_possible, plan_trials
 from whimbrel.deployment.deployed import others_beside
 from whimbrel.errors import UsageError, WhimbrelError
-from whimbrel.events import FIGURES, NOTE, STEP, TOLD, Bus, Published
+from whimbrel.events import FIGURES, NOTE, STEP, TOLD, Bus, Published, Told
 from whimbrel.guests.guest import what_is_left
 from whimbrel.hosts.site import Site
 from whimbrel.images.store import ImageStore

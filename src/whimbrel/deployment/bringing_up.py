@@ -23,7 +23,7 @@ from whimbrel.system.folders import make_private
 
 
 def refuse_name(name: str) -> None:
-    """UsageError when the name is taken, or is none."""
+    """UsageError when the name is taken, or cannot be one."""
     if not re.fullmatch(NAME_PATTERN, name):
         raise UsageError(f"{name!r} cannot be a name: small letters, digits and '-', a letter first, at most 30")
     if folder_of(name).exists():

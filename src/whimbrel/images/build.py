@@ -66,7 +66,7 @@ def tree(recipe: TreeRecipe, out: Path, ledger: Ledger) -> None:
 
 
 def archive(recipe: ArchiveRecipe, image: Archive, out: Path) -> None:
-    """The root file system of an OCI archive in ``out/tree``; UsageError where it is none, or could not be moved as it is."""
+    """The root file system of an OCI archive in ``out/tree``; UsageError where it is not one, or could not be moved as it is."""
     target = out / "tree"
     target.mkdir()
     with layers_of(image.file) as layers:

@@ -45,7 +45,7 @@ class OwnService:
 
 
 def own_service(spec: CheckedServiceSpec, image: ImageSpec) -> OwnService:
-    """The service of a file; UsageError when its archive is none, or says nothing that could be run."""
+    """The service of a file; UsageError when its archive is not one, or says nothing that could be run."""
     ports = spec.ports if spec.ports is not None else tuple(dict.fromkeys(port for _, port in _asked_at(spec)))
     http_port = next((port for scheme, port in _asked_at(spec) if scheme == "http"), None)
     made_of = _made_of(image)

@@ -13,7 +13,7 @@ SERVICES: dict[ServiceName, Service] = {service.name: service for service in (NO
 
 
 def service_of(spec: CampaignSpec, arm: str) -> Service:
-    """The service of an arm; ``spec`` as it is in that. KeyError when there is none, UsageError for an archive that is none."""
+    """The service of an arm; ``spec`` as it is in that. KeyError when there is none, UsageError for a file that is no archive."""
     if spec.own_image is not None and spec.service is not None:
         return own_service(spec.service, spec.own_image)
     return SERVICES[spec.find_arm(arm)[0].service]

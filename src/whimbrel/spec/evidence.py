@@ -142,7 +142,7 @@ class Limit:
 
 
 def parse_bound(text: str) -> tuple[str, float] | None:
-    """A sign and a number, such as ``< 500``; None when it is none."""
+    """A sign and a number, such as ``< 500``; None when it is not that."""
     match = _LIMIT.fullmatch(text)
     return (match[1], float(match[2])) if match is not None else None
 
