@@ -14,6 +14,7 @@ from whimbrel.errors import CapabilityError, UsageError
 from whimbrel.images import build
 from whimbrel.images.recipes import SeedRecipe, cloud_disk, recipe_id, seed
 from whimbrel.services.service import CloudDisk
+from whimbrel.system import process
 
 USER_DATA = "#cloud-config\nruncmd: [[systemctl, start, shop]]\n"
 
@@ -54,7 +55,7 @@ def test_the_disk_has_the_label_and_the_files_that_cloud_init_looks_for(tmp_path
         (tree / file).parent.mkdir(parents=True, exist_ok=True)
         (tree / file).write_text(file)
     out.mkdir()
-    real = build.run
+    real = process.run
 
     def run(command: list[str | Path], **options: object) -> object:
         """Who is not root may change no root."""
