@@ -5,11 +5,9 @@ from __future__ import annotations
 import json
 import os
 import re
-import shlex
 import subprocess
 import sys
 import tempfile
-import threading
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +15,6 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from tests.collector import Collecting
 from tests.service import Service, running_service
 from tests.users import without_root
 from whimbrel.analysis.kept import kept_figures
@@ -184,24 +181,6 @@ def test_a_check_that_cannot_be_is_said_before_anything_is_done(service: Service
     assert (done.returncode, "did you mean 'rate'" in done.stderr) == (2, True), done.stderr
     assert not (tmp_path / "results").exists()
     assert not (tmp_path / "back").exists()
-
-
-def test_each_command_is_within_the_span_of_its_trial(service: Service, tmp_path: Path) -> None:
-    stop = f"kill -STOP {service.running.pid}"
-    told = {stop: f"echo $TRACEPARENT >> {shlex.quote(str(tmp_path))}/given; {stop}"}
-    with Collecting() as collector:
-        threading.Thread(target=collector.serve_forever, daemon=True).start()
-        url = f"http://127.0.0.1:{collector.server_address[1]}"
-        file = file_for(service, tmp_path, **told)
-        done = whimbrel("run", file, "--out", tmp_path / "results", "--repeat", "1", "--spans", url)
-        collector.shutdown()
-    assert done.returncode == 0, done.stderr
-    given = (tmp_path / "given").read_text().split()
-    assert len(set(given)) == len(given) == 2
-    moves = {f"00-{trace}-{span}-01" for _, name, trace, span in collector.spans if name == "whimbrel.move"}
-    assert set(given) < moves
-    [root] = [trace for _, name, trace, _ in collector.spans if name == "whimbrel stalls"]
-    assert root not in {text.split("-")[1] for text in given}
 
 
 def test_it_needs_no_root(service: Service, tmp_path: Path) -> None:
