@@ -182,6 +182,26 @@ def test_a_move_has_a_page_and_a_campaign_moves_it_there_and_back(shop: Shop) ->
     assert (shop.runs_on, shop.kept_on, shop.claimed) == (["b"], ["b"], False)
 
 
+def test_it_is_predicted_and_moved_by_a_ladder(shop: Shop) -> None:
+    """Emulated, and blank: it dirties next to nothing."""
+    way = ("--from", shop.uri("a"), "--to", shop.uri("b"), "--link", "1 Gbit/s")
+    done = shop.whimbrel("profile", "shop", "--from", shop.uri("a"), "--for", "3s", "--json")
+    assert done.returncode == 0, done.stderr
+    assert [window["window_s"] for window in json.loads(done.stdout)["windows"]] == [1.0, 2.0]
+    done = shop.whimbrel("predict", "shop", *way, "--for", "3s", "--json")
+    assert done.returncode == 0, done.stderr
+    expected = json.loads(done.stdout)
+    assert expected["converges"] is True
+    done = shop.whimbrel("migrate", "shop", *way, "--ladder", "zstd,pre-copy", "--deadline", "2 min", "--json")
+    assert done.returncode == 0, done.stderr
+    assert "1. zstd, at once, for at most" in done.stderr
+    found = json.loads(done.stdout)
+    assert (found["result"], shop.runs_on) == ("moved", ["b"])
+    done = shop.whimbrel("migrate", "shop", "--from", shop.uri("b"), "--to", shop.uri("a"), "--goal", "shortest-gap", "--json")
+    assert done.returncode == 0, done.stderr
+    assert shop.runs_on == ["a"]
+
+
 def test_what_is_kept_can_stay_where_it_is(shop: Shop) -> None:
     refused = shop.whimbrel("migrate", "shop", "--from", shop.uri("a"), "--to", shop.uri("b"), "--transient")
     assert refused.returncode == 2

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import threading
 import time
+import xml.etree.ElementTree as ET
 from contextlib import AbstractContextManager, suppress
 from typing import Any
 
 from whimbrel.engines.binding import explained, libvirt, libvirt_qemu
-from whimbrel.engines.hypervisor import Guest, MoveFigures, MoveOptions, MoveStage, Progress
+from whimbrel.engines.hypervisor import DirtyRateMode, Guest, MoveFigures, MoveOptions, MoveStage, Progress
 from whimbrel.engines.libvirt_moves import flags_of, parameters_of, progress_of, stage_of
 from whimbrel.errors import CapabilityError, EngineError, NoGuestError, RefusedError
 
@@ -245,10 +246,15 @@ class Domain:
             text = libvirt_qemu.qemuAgentCommand(self._raw, request, timeout_s, 0)
         return json.loads(text).get("return")
 
-    def dirty_rate_mib_per_s(self, seconds: int) -> int:
+    @property
+    def in_kvm(self) -> bool:
+        """Whether it runs on the host's own processor."""
+        return ET.fromstring(self.description).get("type") == "kvm"
+
+    def dirty_rate_mib_per_s(self, seconds: int, mode: DirtyRateMode = "sampling") -> int:
         """Starts a measurement of the dirty rate by page sampling, waits for it, and returns whole MiB/s."""
         with self._explained(f"measure the dirty rate of {self.name}"):
-            self._raw.startDirtyRateCalc(seconds, 0)
+            self._raw.startDirtyRateCalc(seconds, _dirty_rate_flag(mode))
         limit_s = time.monotonic() + seconds + 30
         while time.monotonic() < limit_s:
             threading.Event().wait(0.1)
@@ -359,3 +365,12 @@ class Domain:
     def _write(self, namespace: str, prefix: str | None, element: str | None, where: int) -> None:
         with self._explained(f"write the metadata of {self.name}"):
             self._raw.setMetadata(libvirt.VIR_DOMAIN_METADATA_ELEMENT, element, prefix, namespace, where)
+
+
+def _dirty_rate_flag(mode: DirtyRateMode) -> int:
+    flags = {
+        "sampling": libvirt.VIR_DOMAIN_DIRTYRATE_MODE_PAGE_SAMPLING,
+        "bitmap": libvirt.VIR_DOMAIN_DIRTYRATE_MODE_DIRTY_BITMAP,
+        "ring": libvirt.VIR_DOMAIN_DIRTYRATE_MODE_DIRTY_RING,
+    }
+    return int(flags[mode])

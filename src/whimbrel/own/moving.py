@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from whimbrel.analysis.answers import CheckFigures
@@ -33,6 +33,7 @@ from whimbrel.records.trial import TrialRecord
 from whimbrel.spec.migration import MigrationSpec
 from whimbrel.system.provenance import commit
 from whimbrel.system.scratch import scratch_folder
+from whimbrel.units import format_rate
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,8 @@ class Asked:
 class OwnMoved:
     """How it ended; ``changed`` are the lines by which the description differs that a host keeps of it, before and after.
 
-    ``found`` is what stood against it before it began, ``checks`` what each check saw of it by its name.
+    ``found`` is what stood against it before it began, ``checks`` what each check saw of it by its name. ``folder`` holds the
+    campaign that its record is part of; None where it is not kept.
     """
 
     move: OwnMove
@@ -74,6 +76,7 @@ class OwnMoved:
     checks: dict[str, CheckFigures]
     found: list[Finding]
     changed: list[str]
+    folder: Path | None
 
 
 def move_own(asked: Asked) -> OwnMoved:
@@ -82,6 +85,7 @@ def move_own(asked: Asked) -> OwnMoved:
     UsageError, and nothing done, where it cannot be; CapabilityError where something that was seen beforehand blocks it.
     """
     _refuse_what_does_not_go(asked.spec)
+    asked = _within_limits(asked)
     source, destination = asked.source.host, asked.destination.host
     refuse_one_host(source, destination)
     with source.hypervisor() as here, destination.hypervisor() as there:
@@ -105,7 +109,8 @@ def move_own(asked: Asked) -> OwnMoved:
             figures, checks = figures_of(stored), named_figures(record, stored.series("checks"))
             asked.bus.tell(FIGURES, **figures.model_dump(include=TOLD))
             asked.bus.tell(TRIAL_DONE, order=1, arm=move.guest.name, **record.outcome.told)
-            return OwnMoved(move, attempt.ending, record, figures, checks, against, attempt.changed)
+            where = kept.folder.folder if kept.folder is not None else None
+            return OwnMoved(move, attempt.ending, record, figures, checks, against, attempt.changed, where)
 
 
 def _make(attempt: Attempt, guest: Guest, move: OwnMove, take_over: bool) -> None:
@@ -184,6 +189,17 @@ def _refuse_what_does_not_go(spec: MigrationSpec) -> None:
         )
     if spec.storage != "shared" or spec.by != "whimbrel":
         raise UsageError("a guest of your own is moved with its disk where both hosts see it, by whimbrel itself")
+
+
+def _within_limits(asked: Asked) -> Asked:
+    """No faster than either host's owner wants."""
+    sides = (asked.source, asked.destination)
+    limits = [each.most_bandwidth_bytes_per_s for each in sides if each.most_bandwidth_bytes_per_s is not None]
+    wanted = asked.spec.bandwidth_bytes_per_s
+    if not limits or (wanted is not None and wanted <= min(limits)):
+        return asked
+    asked.bus.note(f"held to {format_rate(min(limits))}, as its hosts' owner wants ('most_bandwidth')")
+    return replace(asked, spec=asked.spec.model_copy(update={"bandwidth_bytes_per_s": min(limits)}))
 
 
 def _refuse_where_it_is(there: Hypervisor, here: Guest | None, asked: Asked) -> None:

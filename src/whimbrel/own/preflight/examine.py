@@ -51,7 +51,9 @@ def examine_guest(
     """The same of a guest that was found, between hosts that are two."""
     facts = guest_facts(guest)
     root = ET.fromstring(facts.xml)
-    source, destination = (Host(side.name, host_facts(host, root)) for side, host in zip(sides, both, strict=True))
+    source, destination = (
+        Host(side.name, host_facts(host, root), side.spare_memory_bytes) for side, host in zip(sides, both, strict=True)
+    )
     it = Subject(
         facts, source, destination,
         files={path: look(path, *both) for path in paths_of(root)},
