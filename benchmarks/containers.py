@@ -23,9 +23,10 @@ from whimbrel.engines.guest_agent import GuestAgent
 from whimbrel.engines.libvirt import Connection
 from whimbrel.guests import carrier
 from whimbrel.guests import guest as the_guest
-from whimbrel.guests.carrier import CONTAINER, CONTAINER_MAC, HOME, VmCarrier, container_at
+from whimbrel.guests.carrier import CONTAINER, HOME, VmCarrier, container_of
 from whimbrel.guests.carrier_states import CarrierRole, CarrierState, CarrierStates
 from whimbrel.guests.saving import make_state
+from whimbrel.hosts.identity import FIRST_CONTAINER_MAC
 from whimbrel.images.recipes import content_hash
 from whimbrel.images.store import ImageStore
 from whimbrel.lab.lab import Lab, ledger_of
@@ -101,7 +102,7 @@ class Bench:
         def move(serving: VmCarrier, waiting: VmCarrier) -> None:
             spec = MigrationSpec.model_validate({"moves": "container", "technique": technique, "timeout": "120 s"})
             request = MoveRequest(
-                container_at(self.lab.guest.address),
+                container_of(self.lab.guest),
                 self.lab.hosts["a"],
                 self.lab.hosts["b"],
                 0,
@@ -163,8 +164,8 @@ def have_image(agent: GuestAgent, network: str) -> None:
 def run_plainly(agent: GuestAgent, address: str) -> None:
     """The container as an operator runs it, with an address of its own."""
     agent.shell(
-        f"podman run --detach --name {CONTAINER} --network plain --ip {address} --mac-address {CONTAINER_MAC}"
-        f" --volume /srv/film:/srv/film:ro {CONTAINER} sh -c {shlex.quote(carrier.command(STREAM))}",
+        f"podman run --detach --name {CONTAINER} --network plain --ip {address} --mac-address {FIRST_CONTAINER_MAC}"
+        f" --volume /srv/film:/srv/film:ro {CONTAINER} {shlex.join(carrier.process_of(STREAM))}",
         timeout_s=180,
     )
 

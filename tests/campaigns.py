@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from whimbrel.campaign import plan_trials
 from whimbrel.records.store import CampaignFolder
 from whimbrel.records.trial import Plan
+from whimbrel.report.load import ReportedTrial, load_trials
 from whimbrel.spec.load import load_campaign
 
 RECORDED = Path(__file__).parent / "recorded" / "campaign"
+QUICK = Path(__file__).parents[1] / "scenarios" / "quick.yaml"
 
 TEXT = """
 schema_version: 1
@@ -77,3 +80,25 @@ class Synthetic:
             place.mkdir()
             (place / "trial.json").write_text(json.dumps(trial))
         return campaign
+
+
+def crowd(folder: Path, blocks: int) -> tuple[CampaignFolder, list[ReportedTrial]]:
+    """A campaign of ten arms and so many blocks, none of whose trials is written: they are the recorded ones, of many lengths."""
+    text = QUICK.read_text().replace("saved_states: 1", "saved_states: 5").replace("viewers: 0, trials: 1", "viewers: 0")
+    for most in (5, 4):
+        arms = ", ".join(f"{{viewers: {viewers}}}" for viewers in range(1, most + 1))
+        text = text.replace("arms: [{viewers: 1, trials: 1}]", f"arms: [{arms}]", 1)
+    text += f"evidence: {{figure: total_s, blocks: {blocks}, hypotheses: [{{name: nesting, arm: nested-1, over: vm-1}}]}}\n"
+    file = folder.with_suffix(".yaml")
+    file.write_text(text)
+    spec = load_campaign(file)
+    plans = plan_trials(spec)
+    recorded = {trial.stored.record.plan.scenario: trial for trial in load_trials(CampaignFolder.open(RECORDED))}
+    trials = []
+    for plan in plans:
+        one = recorded[plan.scenario]
+        assert one.figures.total_s is not None
+        record = one.stored.record.model_copy(update={"spec": spec, "plan": plan, "registration": spec.registration})
+        total_s = one.figures.total_s * random.Random(plan.order).lognormvariate(0, 0.05)
+        trials.append(ReportedTrial(replace(one.stored, record=record), one.figures.model_copy(update={"total_s": total_s})))
+    return CampaignFolder.create(folder, spec, "a test", plans), trials

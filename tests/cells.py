@@ -54,12 +54,12 @@ def two_cells(lab: Lab, fresh: FreshContainer) -> Iterator[Cells]:
         def on(host: Host) -> CellCarrier:
             cell = lab.cells.open(host)
             stack.callback(cell.close)
-            in_cells.prepare(cell, fresh.parts, lab.guest.address, lab.network.prefix_length)
+            in_cells.prepare(cell, fresh.parts, carrier.container_of(lab.guest), lab.network.prefix_length)
             return CellCarrier(host, cell, urlsplit(host.peering.move_uri).hostname or host.address, cell)
 
         found = Cells(lab, on(lab.hosts["a"]), on(lab.hosts["b"]))
         carrier.start(found.a.cell)
-        carrier.announce(found.a.cell)
+        carrier.announce(found.a.cell, ORIGIN)
         yield found
 
 

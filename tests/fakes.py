@@ -12,7 +12,7 @@ from typing import Any
 from whimbrel.engines.door import hypervisor_at
 from whimbrel.engines.hypervisor import Hypervisor, MoveOptions, MoveStage, Progress
 from whimbrel.errors import EngineError, GuestError, MoveError, NoGuestError, RefusedError, SilentError, ToolError, WhimbrelError
-from whimbrel.guests.carrier import container_at
+from whimbrel.guests.carrier import container_of
 from whimbrel.guests.forms import Identity
 from whimbrel.hosts.host import Capacity, GuestState, Peering, SamplePoints
 from whimbrel.hosts.identity import GuestIdentity, HostIdentity, identity_in_lab
@@ -25,7 +25,7 @@ from whimbrel.services.service import Service
 from whimbrel.spec.service import FormName
 
 GUEST = identity_in_lab("guest", 100, "192.0.2.100")
-ORIGIN = container_at("192.0.2.100")
+ORIGIN = container_of(GUEST)
 
 
 class FakeHost:

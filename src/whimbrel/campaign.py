@@ -114,6 +114,7 @@ class _Member:
             viewers=self.arm.viewers,
             hls_viewers=self.arm.hls_viewers,
             vlc_viewers=self.arm.vlc_viewers,
+            checks=_own_checks(spec.in_arm(self.arm)),
             engine=self.arm.engine,
             moves=self.arm.moves,
             block=block,
@@ -122,6 +123,10 @@ class _Member:
             order=order,
             state_boot=_boot(max(block, 1), spec.guest.saved_states),
         )
+
+
+def _own_checks(spec: CampaignSpec) -> int:
+    return len(spec.service.checks) if spec.service is not None and spec.own_image is not None else 0
 
 
 def need_possible(spec: CampaignSpec, plans: Sequence[Plan], store: ImageStore) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +16,7 @@ from whimbrel.analysis.phases import Moment, find
 from whimbrel.analysis.viewers import playback_of
 from whimbrel.engines.hypervisor import Hypervisor
 from whimbrel.errors import WhimbrelError, interrupted
+from whimbrel.events import Told
 from whimbrel.guests import guest as the_guest
 from whimbrel.guests.ends import noticed
 from whimbrel.guests.forms import FORMS, wait_for_service
@@ -41,7 +42,6 @@ from whimbrel.system.ledger import Ledger
 from whimbrel.system.provenance import commit, machine
 from whimbrel.units import format_bytes
 
-Told = Callable[[str], None]
 _VIEWER = CLIENTS["viewers"]
 
 

@@ -64,6 +64,8 @@ class Sample:
 
 Published: TypeAlias = Event | Sample
 Observer: TypeAlias = Callable[[Sequence[Published]], None]
+# Hears of each step, in words.
+Told: TypeAlias = Callable[[str], None]
 
 
 class Subscription:

@@ -23,6 +23,7 @@ from whimbrel.system.instrument import Instrument
 
 pytestmark = [
     pytest.mark.alone,
+    pytest.mark.long,
     pytest.mark.skipif(shutil.which("vlc") is None, reason="VLC is not installed (./check installs it)"),
 ]
 

@@ -19,7 +19,9 @@ from whimbrel.images.store import ImageStore
 from whimbrel.lab.criu_check import examine_criu
 from whimbrel.lab.lab import ledger_of
 from whimbrel.migrate.techniques import lacks
+from whimbrel.system import netns
 from whimbrel.system.deadline import Deadline, wait_until
+from whimbrel.system.process import run
 
 pytestmark = pytest.mark.alone
 
@@ -72,13 +74,43 @@ def test_a_container_goes_round_three_servers_with_what_it_knows(tmp_path: Path)
         assert where("box") == [to]
         assert whimbrel("show", tmp_path / str(position), "1").returncode == 0
     assert migrate("west", "--technique", "restart")["kept"] == ["file"]
-    done = whimbrel("deploy", SERVERS, "--arm", "checkpoint", "--name", "other", *HERE)
-    assert (done.returncode, "already has a container" in done.stderr) == (2, True)
-    assert where("box") == ["west"]
     done = whimbrel("recover", "box")
     assert (done.returncode, "box runs on host west, and nowhere else" in done.stdout) == (0, True), done.stderr
     assert whimbrel("undeploy", "box").returncode == 0
     assert ledger_of("cells").entries == []
+
+
+def neighbours(*addresses: str) -> dict[str, str]:
+    """Who answers at these addresses, to the vantage: the MAC of each."""
+    vantage = netns.inside("whimbrel-cells-vantage")
+    for address in addresses:
+        run([*vantage, "bash", "-c", f"exec 3<>/dev/tcp/{address}/1935"])
+    told = json.loads(run([*vantage, "ip", "-json", "neighbour", "show"]).stdout)
+    return {each["dst"]: each["lladdr"] for each in told if each["dst"] in addresses}
+
+
+@pytest.mark.long
+def test_two_containers_share_servers_and_each_moves_by_itself(tmp_path: Path) -> None:
+    put_up = {}
+    for name in ("box", "other"):
+        done = whimbrel("deploy", SERVERS, "--arm", "checkpoint", "--name", name, "--on", "north", *HERE, "--json")
+        assert done.returncode == 0, done.stderr
+        put_up[name] = json.loads(done.stdout)["address"]
+    assert len(set(put_up.values())) == 2
+    assert len(set(neighbours(*put_up.values()).values())) == 2
+    for to in ("west", "north", "west"):
+        assert migrate(to)["kept"] == ["connection", "counter", "file", "memory"]
+        assert (where("box"), where("other")) == ([to], ["north"])
+        assert len(set(neighbours(*put_up.values()).values())) == 2
+    # Onto the server where the first one is now.
+    done = whimbrel("migrate", "other", "--to", "west", "--json")
+    assert (done.returncode, json.loads(done.stdout)["kept"]) == (0, ["connection", "counter", "file", "memory"]), done.stderr
+    assert (where("box"), where("other")) == (["west"], ["west"])
+    assert whimbrel("undeploy", "box").returncode == 0
+    assert where("other") == ["west"]
+    assert list(neighbours(put_up["other"])) == [put_up["other"]]
+    done = whimbrel("recover", "other")
+    assert (done.returncode, "other runs on host west, and nowhere else" in done.stdout) == (0, True), done.stderr
 
 
 @pytest.mark.long

@@ -9,6 +9,7 @@ import pytest
 
 from tests.bad_days import assert_a_new_try_succeeds, assert_it_is_true, harmed_trial
 from tests.labs import quick
+from tests.lengths import some_long
 from tests.saboteur import cut_link, kill_program
 from tests.trials import make_trial, no_guest_runs
 from whimbrel.analysis.figures import figures_of
@@ -62,7 +63,7 @@ def assert_the_disk_is_on_b_alone(lab: Lab, storage: str) -> DiskFacts:
     return facts
 
 
-@pytest.mark.parametrize("storage", MOVED_ALONG)
+@pytest.mark.parametrize("storage", some_long(MOVED_ALONG, short=["incremental"]))
 def test_a_disk_moves_along(lab: Lab, states: StateStore, storage: str, tmp_path: Path) -> None:
     stored = moved(lab, states, tmp_path / "results", f"migration.storage={storage}")
     record, figures = stored.record, figures_of(stored)

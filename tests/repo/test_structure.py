@@ -81,7 +81,7 @@ def test_reports_need_no_engine() -> None:
 def test_docstrings_are_sentences() -> None:
     for file in MODULES:
         for node in ast.walk(ast.parse(file.read_text())):
-            if isinstance(node, ast.FunctionDef | ast.ClassDef) and (said := ast.get_docstring(node)):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) and (said := ast.get_docstring(node)):
                 assert len(said.split()) > 3, f"{file.relative_to(SOURCE)}:{node.lineno}: {said!r} says too little"
 
 

@@ -26,7 +26,7 @@ printf %s "$PLACE" >/srv/origin/place
 """
 
 
-def said(script: str, folder: Path) -> list[str]:
+def said(script: str, folder: Path, place: str = PLACE) -> list[str]:
     """What a script prints on such a machine, where ``do NAME ARGUMENT...`` runs one of ours as whimbrel does."""
     ours = files("whimbrel.guests")
     texts = {name: (ours / f"{name}.sh").read_text() for name in ("ready", "container")}
@@ -37,7 +37,7 @@ def said(script: str, folder: Path) -> list[str]:
     do = f'do_script() {{ local name=$1; shift; bash -c "$(cat "{folder}/$name.sh")" "$name" "$@"; }}\n'
     done = subprocess.run(
         ["unshare", "--net", "--mount", "--pid", "--kill-child", "--fork", "bash", "-c", MACHINE + do + script],
-        capture_output=True, text=True, timeout=60, env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "PLACE": PLACE},
+        capture_output=True, text=True, timeout=60, env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "PLACE": place},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()
@@ -68,6 +68,11 @@ def test_a_container_gets_its_network_and_joins_the_bridge_only_when_it_is_start
         "criu check", "runc --version", "runc list", "nc -h",
         "runc delete --force origin", "runc run --detach --bundle /srv/origin/bundle origin",
     ]  # fmt: skip
+
+
+def test_the_link_has_the_name_that_the_side_is_told(tmp_path: Path) -> None:
+    script = "do_script container_network; ip -brief link show type veth | cut -d @ -f 1"
+    assert said(script, tmp_path, f"{PLACE}LINK=veth-016e\n") == ["veth-016e"]
 
 
 def test_what_a_container_needs_is_unknown_where_nobody_counts_its_memory(tmp_path: Path) -> None:

@@ -1,22 +1,5 @@
 from __future__ import annotations
 
-from itertools import count
-from pathlib import Path
+from tests.homes import home_of_its_own, homes
 
-import pytest
-
-_numbers = count()
-
-
-@pytest.fixture(scope="session")
-def homes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("homes")
-
-
-@pytest.fixture(autouse=True)
-def home_of_its_own(homes: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """What a test of units keeps is not the machine's: tests of labs run beside, and look whether anything of theirs is left."""
-    home = homes / str(next(_numbers))
-    home.mkdir(mode=0o700)
-    monkeypatch.setenv("WHIMBREL_HOME", str(home))
-    return home
+__all__ = ["home_of_its_own", "homes"]

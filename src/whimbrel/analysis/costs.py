@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from whimbrel.analysis.counting import Trialled
-from whimbrel.analysis.figures import RestFigure
+from whimbrel.analysis.rest import RestFigure
 from whimbrel.analysis.summary import Spread
 from whimbrel.records.trial import InstrumentCost
 

@@ -141,7 +141,7 @@ def figures_in(trials: Sequence[Trialled], figure: FigureName) -> list[TrialFigu
     """One figure of each trial that has it; 0, which whole milliseconds may round to, has no ratio and counts as unknown."""
     found = []
     for trial in trials:
-        value = getattr(trial.figures, figure)
+        value = trial.figures.value(figure)
         if value:
             plan = trial.record.plan
             found.append(TrialFigure(plan.arm, plan.block, trial.record.provenance.saved_state, float(value)))

@@ -6,12 +6,15 @@ Pure, but for ``figures_of``, which reads what is stored.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
+from pydantic import Field
 
 from whimbrel.analysis.blocks import one_figure
-from whimbrel.analysis.counters import counter_change, counter_growth, vcpu_wait_share
+from whimbrel.analysis.counters import counter_growth, vcpu_wait_share
+from whimbrel.analysis.course import PhaseFigure, RoundFigure, phase_figure, phases_of, round_figures
 from whimbrel.analysis.exclusion import spoilt
 from whimbrel.analysis.gaps import Gap, Recording
 from whimbrel.analysis.guest_clock import clock_figures
@@ -19,46 +22,23 @@ from whimbrel.analysis.holes import holes_in, job_hole, probing_hole, sampling_h
 from whimbrel.analysis.phases import (
     Moment,
     Phase,
-    Round,
     clock_error_ns,
     clocks_known,
     container_files_bytes,
-    container_phases,
-    container_rounds,
-    find,
-    pre_copy_phases,
-    rounds,
-    storage_phase,
     timeline,
 )
+from whimbrel.analysis.rest import RestFigure, rest_figure
 from whimbrel.analysis.viewers import Derived, HlsFigure, ViewerFigure, hls_figures, viewer_figures
 from whimbrel.analysis.vlc import VlcFigure, vlc_figures
-from whimbrel.analysis.watched import watched_figures
+from whimbrel.analysis.watched import CheckFigure, watched_figures
 from whimbrel.records.store import StoredTrial
-from whimbrel.records.trial import TrialRecord
+from whimbrel.records.trial import MoveRecord, TrialRecord
 from whimbrel.services.client import CLIENTS
+from whimbrel.spec.evidence import check_in, figure_in
 
-DERIVED_VERSION = 9
+DERIVED_VERSION = 10
 # Of a trial, all that figures are derived from beside its record.
-SERIES = ("hosts", "probe", "job", *(client.series for client in CLIENTS.values()), "checks")
-
-
-class PhaseFigure(Derived):
-    """A phase: its ends on the monotonic clock and its length; None for what was not seen."""
-
-    name: str
-    from_ns: int | None
-    to_ns: int | None
-    length_s: float | None
-
-
-class RoundFigure(Derived):
-    """A round of pre-copy."""
-
-    number: int
-    from_ns: int
-    length_s: float | None
-    transferred_bytes: int | None
+SERIES = ("hosts", "probe", "job", *(client.series for client in CLIENTS.values()))
 
 
 class HoleFigure(Derived):
@@ -76,17 +56,6 @@ class MachineFigure(Derived):
     vcpu_wait_share_before: float | None
     vcpu_wait_share_during: float | None
     sampler_lateness_p99_ms: float | None
-
-
-class RestFigure(Derived):
-    """What the form costs at rest; CPU in cores, of the whole QEMU process."""
-
-    cpu_cores: float | None
-    guest_memory_used_bytes: int | None
-    guest_cached_bytes: int | None
-    qemu_memory_bytes: int | None
-    state_memory_bytes: int | None
-    disk_used_bytes: int | None
 
 
 class TrialFigures(Derived):
@@ -133,25 +102,35 @@ class TrialFigures(Derived):
     viewers: list[ViewerFigure]
     hls_viewers: list[HlsFigure]
     vlc_viewers: list[VlcFigure]
+    checks: list[CheckFigure] = Field(default=[])
     machine: MachineFigure
     rest: RestFigure | None
     holes: list[HoleFigure]
     spoilt: list[str]
 
+    def value(self, figure: str) -> float | None:
+        """A figure by its name, of a check as ``NAME: FIGURE``; None when it is not known."""
+        found: float | None = getattr(self._whose(figure), figure_in(figure), None)
+        return found
+
     def at_least(self, figure: str) -> float | None:
         """The lower bound of a figure, such as ``service_gap_ms``, that is known from below only; None of every other."""
-        name, _, unit = figure.rpartition("_")
-        bound: float | None = getattr(self, f"{name}_at_least_{unit}", None)
+        name, _, unit = figure_in(figure).rpartition("_")
+        bound: float | None = getattr(self._whose(figure), f"{name}_at_least_{unit}", None)
         return bound
+
+    def _whose(self, figure: str) -> TrialFigures | CheckFigure | None:
+        name = check_in(figure)
+        return self if name is None else next((check for check in self.checks if check.name == name), None)
 
 
 def figures_of(stored: StoredTrial, buffers_s: Sequence[float] = ()) -> TrialFigures:
     """A stored trial's figures, derived from its record and series; ``buffers_s`` as for ``derive``."""
     series = {name: stored.series(name) for name in SERIES}
     found = derive(stored.record, series, buffers_s)
-    if not stored.record.spec.watched and series["checks"] is None:
+    if (not stored.record.spec.watched and series["checks"] is None) or not stored.record.outcome.succeeded:
         return found
-    return found.model_copy(update=watched_figures(stored.record, series["checks"]) if stored.record.outcome.succeeded else {})
+    return found.model_copy(update=watched_figures(stored.record, series["checks"]))
 
 
 def derive(record: TrialRecord, series: Mapping[str, pl.DataFrame | None], buffers_s: Sequence[float] = ()) -> TrialFigures:
@@ -163,23 +142,18 @@ def derive(record: TrialRecord, series: Mapping[str, pl.DataFrame | None], buffe
     moments = timeline(record)
     interval = _interval(record)
     measured = record.outcome.succeeded and interval is not None
-    moved = measured and record.move is not None
     watched = interval if measured else None
-    phases = _phases(record, moments, probe, packets) if clocks_known(record) else []
+    phases = phases_of(record, moments, probe, packets) if clocks_known(record) else []
     blackout = next((phase for phase in phases if phase.name == "stop-and-copy"), Phase("stop-and-copy", None, None))
     buffers = tuple(buffers_s) or record.spec.stream.player_buffers_s
     viewers = viewer_figures(record, moments, packets, watched, buffers)
     gap, usual_ms = _reachability(probe, record, watched)
     worst = _worst(viewers)
-    completed = record.move.completed if record.move else None
     clock = clock_figures(record)
     return TrialFigures(
         derived_version=DERIVED_VERSION,
         measured=measured,
-        total_s=(record.move.returned_ns - record.move.called_ns) / 1e9 if moved and record.move else None,
-        qemu_downtime_ms=record.move.qemu_downtime_ms if moved and record.move else None,
-        libvirt_downtime_ms=completed.get("downtime") if moved and completed else None,
-        blackout_ms=blackout.length_s * 1e3 if moved and blackout.length_s is not None else None,
+        **vars(_of_move(record, record.move, moments, job, blackout) if measured and record.move else _OfMove()),
         blackout_error_ms=clock_error_ns(record) / 1e6,
         reachability_gap_ms=gap.length_ms,
         reachability_gap_at_least_ms=gap.at_least_ms,
@@ -188,8 +162,6 @@ def derive(record: TrialRecord, series: Mapping[str, pl.DataFrame | None], buffe
         service_gap_ms=worst.length_ms,
         service_gap_at_least_ms=worst.at_least_ms,
         service_gap_usual_ms=max((each.usual_silence_ms for each in viewers if each.usual_silence_ms is not None), default=None),
-        transferred_bytes=completed.get("memory_processed") if moved and completed else None,
-        disk_bytes=_disk_bytes(moments, job, record) if moved else None,
         link_bytes=_link_bytes(hosts, record) if measured else None,
         source_cpu_s=_cpu_s(hosts, record, record.plan.source) if measured else None,
         destination_cpu_s=_cpu_s(hosts, record, record.plan.destination) if measured else None,
@@ -197,20 +169,51 @@ def derive(record: TrialRecord, series: Mapping[str, pl.DataFrame | None], buffe
         guest_clock_after_ms=clock.after_ms,
         guest_clock_set_ms=clock.set_ms,
         guest_clock_error_ms=clock.error_ms,
-        guest_clock_lag_ms=clock.lag_ms if moved else None,
-        guest_clock_lag_error_ms=clock.lag_error_ms if moved else None,
-        post_copy_faults=_post_copy_faults(record) if moved else None,
-        throttle_percent=_throttle_percent(job, interval) if moved else None,
-        phases=[_phase_figure(phase) for phase in phases] if record.move else [],
-        rounds=_round_figures(_rounds(record, moments, job)),
+        phases=[phase_figure(phase) for phase in phases] if record.move else [],
+        rounds=round_figures(record, moments, job),
         viewers=viewers,
         hls_viewers=hls_figures(record, moments, series.get("segments")),
         vlc_viewers=vlc_figures(record, moments, series.get("vlc"), watched),
         machine=_machine(hosts, record),
-        rest=_rest(record, hosts),
+        rest=rest_figure(record, hosts),
         holes=_holes(record, hosts, probe, job, interval) if measured and interval else [],
         spoilt=spoilt(record, hosts),
     )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _OfMove:
+    """The figures that only a move has, by their names in ``TrialFigures``; None where nothing moved, or it was not measured."""
+
+    total_s: float | None = None
+    qemu_downtime_ms: int | None = None
+    libvirt_downtime_ms: int | None = None
+    blackout_ms: float | None = None
+    transferred_bytes: int | None = None
+    disk_bytes: int | None = None
+    guest_clock_lag_ms: float | None = None
+    guest_clock_lag_error_ms: float | None = None
+    post_copy_faults: int | None = None
+    throttle_percent: int | None = None
+
+
+def _of_move(
+    record: TrialRecord, move: MoveRecord, moments: Sequence[Moment], job: pl.DataFrame | None, blackout: Phase
+) -> _OfMove:
+    """Of a move that was made and measured."""
+    completed, clock = move.completed or {}, clock_figures(record)
+    return _OfMove(
+        total_s=(move.returned_ns - move.called_ns) / 1e9,
+        qemu_downtime_ms=move.qemu_downtime_ms,
+        libvirt_downtime_ms=completed.get("downtime"),
+        blackout_ms=blackout.length_s * 1e3 if blackout.length_s is not None else None,
+        transferred_bytes=completed.get("memory_processed"),
+        disk_bytes=_disk_bytes(moments, job, record),
+        guest_clock_lag_ms=clock.lag_ms,
+        guest_clock_lag_error_ms=clock.lag_error_ms,
+        post_copy_faults=_post_copy_faults(record),
+        throttle_percent=_throttle_percent(job, _interval(record)),
+    )
 
 
 def _post_copy_faults(record: TrialRecord) -> int | None:
@@ -227,60 +230,6 @@ def _interval(record: TrialRecord) -> tuple[int, int] | None:
         # 0 in records of moves whose journal had no room left: when they returned is not known.
         return (called_ns, returned_ns) if returned_ns >= called_ns else None
     return (record.stay.from_ns, record.stay.to_ns) if record.stay is not None else None
-
-
-def _phases(
-    record: TrialRecord, moments: Sequence[Moment], probe: pl.DataFrame | None, packets: pl.DataFrame | None
-) -> list[Phase]:
-    """What the move went through, as whatever moved marks it; with the disk's phase when that was moved along."""
-    source, destination = record.plan.source, record.plan.destination
-    container = record.spec.migration.moves == "container"
-    resume_ns = find(moments, "carrier", destination, "restored") if container else find(moments, "qemu", destination, "RESUME")
-    phases_of = container_phases if container else pre_copy_phases
-    phases = phases_of(moments, source, destination, _activated_ns(resume_ns, probe, packets))
-    if record.spec.migration.storage != "shared":
-        phases.insert(1, storage_phase(moments, source))
-    return phases
-
-
-def _rounds(record: TrialRecord, moments: Sequence[Moment], job: pl.DataFrame | None) -> list[Round]:
-    if record.spec.migration.moves == "container":
-        return container_rounds(moments, record.plan.source)
-    return rounds(moments, record.plan.source, _samples(job))
-
-
-def _samples(job: pl.DataFrame | None) -> list[tuple[int, int | None]]:
-    return list(job.select("t_ns", "transferred_bytes").iter_rows()) if job is not None else []
-
-
-def _round_figures(found: Sequence[Round]) -> list[RoundFigure]:
-    return [
-        RoundFigure(
-            number=each.number,
-            from_ns=each.from_ns,
-            length_s=(each.to_ns - each.from_ns) / 1e9 if each.to_ns is not None else None,
-            transferred_bytes=each.transferred_bytes,
-        )
-        for each in found
-    ]
-
-
-def _phase_figure(phase: Phase) -> PhaseFigure:
-    return PhaseFigure(name=phase.name, from_ns=phase.from_ns, to_ns=phase.to_ns, length_s=phase.length_s)
-
-
-def _activated_ns(resume_ns: int | None, probe: pl.DataFrame | None, packets: pl.DataFrame | None) -> int | None:
-    """When, after RESUME on the destination, the first echo was answered and the first media packet had come."""
-    if resume_ns is None:
-        return None
-    firsts = []
-    for frame, column in ((probe, "received_ns"), (packets, "arrived_ns")):
-        if frame is not None:
-            first = frame.filter(pl.col(column) >= resume_ns).get_column(column).min()
-            firsts.append(first)
-    if not firsts or None in firsts:
-        return None
-    return max(int(str(first)) for first in firsts)
 
 
 def _holes(
@@ -375,25 +324,4 @@ def _machine(hosts: pl.DataFrame | None, record: TrialRecord) -> MachineFigure:
         vcpu_wait_share_before=vcpu_wait_share(hosts, record, 0, interval[0]) if interval else None,
         vcpu_wait_share_during=vcpu_wait_share(hosts, record, *interval) if interval else None,
         sampler_lateness_p99_ms=float(np.quantile(lateness, 0.99)) * 1e3 if len(lateness) else None,
-    )
-
-
-def _rest(record: TrialRecord, hosts: pl.DataFrame | None) -> RestFigure | None:
-    rest = record.rest
-    if rest is None:
-        return None
-    qemu = f"qemu@{record.plan.source}"
-    cpu = counter_change(hosts, qemu, "cpu_s", rest.from_ns, rest.to_ns) if hosts is not None else None
-    memory = None
-    if hosts is not None:
-        rows = hosts.filter((pl.col("subject") == qemu) & pl.col("t_ns").is_between(rest.from_ns, rest.to_ns))
-        values = rows.get_column("memory_bytes").drop_nulls().to_numpy()
-        memory = int(np.median(values)) if len(values) else None
-    return RestFigure(
-        cpu_cores=cpu[0] / cpu[1] if cpu else None,
-        guest_memory_used_bytes=rest.guest_memory_used_bytes,
-        guest_cached_bytes=rest.guest_cached_bytes,
-        qemu_memory_bytes=memory,
-        state_memory_bytes=rest.state_memory_bytes,
-        disk_used_bytes=rest.disk_used_bytes,
     )

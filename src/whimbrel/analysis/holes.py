@@ -78,7 +78,7 @@ def holes_in(
     if job is not None:
         found.append(("the move's job", job_hole(job, window)))
     found += [
-        (f"the {client.called} viewers".replace("  ", " "), stated_hole(record, client.instrument, window))
+        (f"the {client.called} {client.noun}s".replace("  ", " "), stated_hole(record, client.instrument, window))
         for client in CLIENTS.values()
     ]
     found.append(("the witness", stated_hole(record, "witness", window)))

@@ -95,7 +95,7 @@ def _arm(trials: list[Trialled]) -> ArmSummary:
     measured = [trial.figures for trial in trials if trial.figures.measured]
     ended_well = sum(trial.record.outcome.result in ("moved", "stayed") for trial in trials)
 
-    spread, per_buffer = partial(_spread, measured), partial(_per_buffer, measured)
+    spread = partial(_spread, measured)
     return ArmSummary(
         name=record.plan.arm,
         scenario=scenario.name,
@@ -123,16 +123,7 @@ def _arm(trials: list[Trialled]) -> ArmSummary:
         source_cpu_s=spread(lambda figures: figures.source_cpu_s),
         destination_cpu_s=spread(lambda figures: figures.destination_cpu_s),
         rounds=spread(lambda figures: len(figures.rounds) or None),
-        stalls=per_buffer(lambda figures, at: _sum([_at(viewer.playbacks, at, "stalls") for viewer in figures.viewers])),
-        stalled_s=per_buffer(
-            lambda figures, at: _sum([_at(viewer.playbacks, at, "stalled_s") for viewer in figures.viewers]), _stalled_at_least_s
-        ),
-        startup_s=per_buffer(
-            lambda figures, at: _greatest([_at(viewer.playbacks, at, "startup_s") for viewer in figures.viewers])
-        ),
-        stalling_mos=per_buffer(
-            lambda figures, at: _least([_at(viewer.playbacks, at, "stalling_mos") for viewer in figures.viewers])
-        ),
+        **_playback(measured),
         vlc_stalls=spread(lambda figures: _sum([viewer.stalls for viewer in figures.vlc_viewers])),
         vlc_longest_stall_s=spread(
             lambda figures: _greatest([viewer.longest_stall_s for viewer in figures.vlc_viewers]),
@@ -141,6 +132,23 @@ def _arm(trials: list[Trialled]) -> ArmSummary:
             ),
         ),
     )
+
+
+def _playback(measured: Sequence[TrialFigures]) -> dict[str, dict[float, Spread]]:
+    """What a player with each buffer would have shown, by the names of an arm's summary."""
+    per_buffer = partial(_per_buffer, measured)
+    return {
+        "stalls": per_buffer(lambda figures, at: _sum([_at(viewer.playbacks, at, "stalls") for viewer in figures.viewers])),
+        "stalled_s": per_buffer(
+            lambda figures, at: _sum([_at(viewer.playbacks, at, "stalled_s") for viewer in figures.viewers]), _stalled_at_least_s
+        ),
+        "startup_s": per_buffer(
+            lambda figures, at: _greatest([_at(viewer.playbacks, at, "startup_s") for viewer in figures.viewers])
+        ),
+        "stalling_mos": per_buffer(
+            lambda figures, at: _least([_at(viewer.playbacks, at, "stalling_mos") for viewer in figures.viewers])
+        ),
+    }
 
 
 def _spread(

@@ -9,7 +9,7 @@ import numpy as np
 
 from whimbrel.analysis.counting import Trialled, by_arm, counting
 from whimbrel.analysis.intervals import least_for_quantile, quantile_or_none
-from whimbrel.spec.evidence import Limit, limits_of
+from whimbrel.spec.evidence import Limit, check_in, limits_of
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,8 @@ def ticks_of(trials: Sequence[Trialled]) -> list[Tick]:
 def _asked(limit: Limit, trials: Sequence[Trialled]) -> bool:
     """A limit says nothing of an arm that cannot have the figure: without viewers, without the probe, without a move."""
     record = trials[0].record
+    if check_in(limit.figure) is not None:
+        return record.spec.service is not None
     if record.spec.watched:
         return limit.figure in ("total_s", "service_gap_ms")
     if limit.figure == "service_gap_ms":
@@ -56,7 +58,7 @@ def _asked(limit: Limit, trials: Sequence[Trialled]) -> bool:
 
 
 def _tick(arm: str, limit: Limit, trials: Sequence[Trialled]) -> Tick:
-    values = [getattr(trial.figures, limit.figure) for trial in trials]
+    values = [trial.figures.value(limit.figure) for trial in trials]
     known = [float(value) for value in values if value is not None]
     if len(known) < len(values) or not known:
         return Tick(arm, limit, None, False, _unknown(limit, trials, len(values) - len(known)))

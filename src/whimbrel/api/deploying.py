@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from whimbrel.api.holding import Guard, unguarded
-from whimbrel.api.scenario import Told, nobody, scenario_of
+from whimbrel.api.scenario import nobody, scenario_of
 from whimbrel.api.service import Service
 from whimbrel.deployment.bringing_up import bring_up, guest_of, refuse_name
 from whimbrel.deployment.deployed import Deployment, one_arm_of, others_beside, plan_of
@@ -16,6 +16,7 @@ from whimbrel.deployment.deployed import deployed as everything_deployed
 from whimbrel.deployment.deployed import find as find_deployment
 from whimbrel.deployment.standing import places_of
 from whimbrel.errors import UsageError, WhimbrelError
+from whimbrel.events import Told
 from whimbrel.images.store import ImageStore
 from whimbrel.migrate.journal import DamagedJournalError, read_history
 from whimbrel.migrate.verify import Copies, find_copies

@@ -10,13 +10,13 @@ from pathlib import Path
 from whimbrel.analysis.figures import TrialFigures, figures_of
 from whimbrel.api.holding import Guard, held, unguarded
 from whimbrel.api.running import telling
-from whimbrel.api.scenario import Told, nobody
+from whimbrel.api.scenario import nobody
 from whimbrel.deployment.deployed import Deployment, find
 from whimbrel.deployment.moving import move
 from whimbrel.deployment.profiling import profile as profile_it
 from whimbrel.deployment.recovering import bring_back
 from whimbrel.errors import UsageError, WhimbrelError
-from whimbrel.events import Bus
+from whimbrel.events import Bus, Told
 from whimbrel.hosts.site import Site
 from whimbrel.migrate.driven import refuse_while_driven
 from whimbrel.migrate.journal import DamagedJournalError

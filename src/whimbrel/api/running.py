@@ -16,16 +16,16 @@ from whimbrel.analysis.figures import TrialFigures
 from whimbrel.analysis.kept import kept_figures
 from whimbrel.api.holding import Guard, unguarded
 from whimbrel.api.results import Results
-from whimbrel.api.scenario import Told, nobody, scenario_of
+from whimbrel.api.scenario import nobody, scenario_of
 from whimbrel.campaign import Campaign, need_possible, plan_trials
 from whimbrel.deployment.deployed import others_beside
 from whimbrel.errors import UsageError, WhimbrelError
-from whimbrel.events import FIGURES, NOTE, STEP, TOLD, Bus, Published
+from whimbrel.events import FIGURES, NOTE, STEP, TOLD, Bus, Published, Told
 from whimbrel.guests.guest import what_is_left
 from whimbrel.hosts.site import Site
 from whimbrel.images.store import ImageStore
 from whimbrel.moves.making import make_images
-from whimbrel.moves.needs import need_clients, wanted_of
+from whimbrel.moves.needs import need_checks, need_clients, wanted_of
 from whimbrel.moves.notes import Invocation
 from whimbrel.moves.site import is_up, ledger_for, site_for
 from whimbrel.records.store import CampaignFolder, StoredTrial
@@ -125,6 +125,7 @@ def usual_folder(spec: CampaignSpec) -> Path:
 def make_campaign(wanted: Campaigning, bus: Bus, guard: Guard = unguarded) -> Report:
     """Makes the trials; what the report says. The lab is taken down at the end, unless it was up before."""
     need_root("a trial")
+    need_checks(wanted.spec)
     need_clients(wanted.spec)
     with ledger_for(wanted.spec) as ledger, guard(ledger):
         if wanted.spec.hosts is None:

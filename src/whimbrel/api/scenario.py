@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 from whimbrel.spec.campaign import CampaignSpec
 from whimbrel.spec.load import load_campaign
 
-# Hears of each step, in words.
-Told = Callable[[str], None]
-
 
 def nobody(words: str) -> None:
-    """Nobody listens to them."""
+    """Does nothing: nobody listens to the words."""
 
 
 def load(file: Path | str, *changes: str) -> CampaignSpec:

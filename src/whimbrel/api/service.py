@@ -12,10 +12,11 @@ from typing import Self
 from whimbrel.api import moving
 from whimbrel.api.holding import Guard, unguarded
 from whimbrel.api.moving import Move
-from whimbrel.api.scenario import Told, nobody
+from whimbrel.api.scenario import nobody
 from whimbrel.deployment.bringing_up import take_down
 from whimbrel.deployment.deployed import find, others_beside
 from whimbrel.deployment.standing import places_of, where_it_runs
+from whimbrel.events import Told
 from whimbrel.images.store import ImageStore
 from whimbrel.moves.site import ledger_for, site_for
 from whimbrel.observe.dirty_profile import Profiled

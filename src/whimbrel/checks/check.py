@@ -49,7 +49,7 @@ class Check:
         return value == "yes"
 
     def duration_s(self, key: str, default: str) -> float:
-        """An option that is a duration with its unit; UsageError when it is none, or nothing."""
+        """An option that is a duration with its unit; UsageError when it is not one, or is 0."""
         try:
             found_s = parse_duration(self.option(key, default))
         except ValueError as error:
@@ -125,7 +125,7 @@ class Asker(Protocol):
         """One question to its end. ``Failed``, ``NotSent`` or an OSError otherwise; it is cancelled when its time is up."""
 
     async def close(self) -> None:
-        """Leaves the service."""
+        """Closes what connects us with the service."""
 
 
 class Listener(Protocol):
@@ -138,7 +138,7 @@ class Listener(Protocol):
         """What came of a film, as viewer ``position``: ``PACKETS_SCHEMA`` or ``SEGMENTS_SCHEMA``; None where it plays none."""
 
     async def close(self) -> None:
-        """Leaves the service."""
+        """Closes what connects us with the service."""
 
 
 class Kind(Protocol):

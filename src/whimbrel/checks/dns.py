@@ -118,7 +118,7 @@ class DnsAsker:
             raise Failed("wrong-answer", f"it is {', '.join(records)[:100]}")
 
     async def close(self) -> None:
-        """Closes its socket."""
+        """Closes the socket that asks."""
         if self._socket is not None:
             if self._socket.transport is not None:
                 self._socket.transport.abort()

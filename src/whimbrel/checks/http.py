@@ -206,7 +206,7 @@ class HttpAsker:
             self._tools.lost()
 
     async def close(self) -> None:
-        """Closes every connection."""
+        """Closes every connection to the server."""
         for connection in list(self._open):
             self._drop(connection)
         self._idle = None

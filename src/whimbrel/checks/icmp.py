@@ -155,7 +155,7 @@ class IcmpAsker:
         return Answer(await pinging.ask(self._number), pinging.address.text)
 
     async def close(self) -> None:
-        """Closes its socket."""
+        """Closes the socket that asks."""
         if self._pinging is not None:
             self._pinging.close()
 

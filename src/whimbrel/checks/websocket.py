@@ -139,7 +139,7 @@ class WebSocketAsker:
         self._open.discard(connection)
 
     async def close(self) -> None:
-        """Leaves the server."""
+        """Closes the connection to the server."""
         self._kept = None
         for connection in list(self._open):
             self._drop(connection)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any
 
 import typer
 
@@ -21,7 +21,7 @@ from whimbrel.cli.terminal import reading, waiting
 from whimbrel.errors import UsageError
 from whimbrel.records.store import CampaignFolder
 from whimbrel.report.load import load_trials
-from whimbrel.spec.evidence import FigureName
+from whimbrel.spec.evidence import CHECK_FIGURES, FIGURES, FigureName, check_in, figure_in
 
 # Blocks of two campaigns have nothing to do with one another; so that no number is in both.
 _FAR_APART = 1_000_000
@@ -69,9 +69,10 @@ def compare(
 
     These are looks at the data, not tests: what a campaign is to show belongs into its file ('evidence').
     """
-    if figure not in get_args(FigureName):
-        raise UsageError(f"there is no figure {figure!r}", resolution=f"figures are {', '.join(get_args(FigureName))}")
-    found = _find(folders, arm, over, figure, frozenset(despite or []))  # type: ignore[arg-type]
+    known = FIGURES if check_in(figure) is None else CHECK_FIGURES
+    if figure_in(figure) not in known:
+        raise UsageError(f"there is no figure {figure!r}", resolution=f"figures are {', '.join(known)}")
+    found = _find(folders, arm, over, figure, frozenset(despite or []))
     if as_json:
         print(json.dumps([_plain(comparison) for comparison in found], indent=1))
     else:

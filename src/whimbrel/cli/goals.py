@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
 
 from whimbrel.analysis.figures import TrialFigures
 from whimbrel.cli.profile import bar_for
 from whimbrel.cli.quantities import duration_s
+from whimbrel.cli.terminal import complain
 from whimbrel.deployment.deployed import Deployment
 from whimbrel.deployment.profiling import profile
-from whimbrel.errors import UsageError
+from whimbrel.errors import MoveError, UsageError
 from whimbrel.hosts.site import Site
 from whimbrel.observe.dirty_profile import USUAL_SAMPLE
 from whimbrel.predict.candidates import candidates_for
@@ -39,7 +42,45 @@ def parse_goal(text: str, most_gap: str | None) -> Goal:
     return Goal(name, within_s, duration_s("--max-gap", most_gap, _LEAST_S) if most_gap else None)
 
 
-def pick(deployment: Deployment, site: Site, to: HostName, goal: Goal, learn: list[Path]) -> Choice:
+@dataclass
+class WishedMigration:
+    """The way to move a deployed service that is asked for: that which was given, or one that meets a goal.
+
+    ``choice`` is why a goal's was chosen, once it was. ``set_clock`` sets the guest's clock after the move besides.
+    """
+
+    deployment: Deployment
+    to: HostName
+    given: MigrationSpec
+    goal: Goal | None
+    learn: Sequence[Path]
+    only_said: bool
+    set_clock: bool
+    choice: Choice | None = None
+
+    def __call__(self, site: Site) -> MigrationSpec | None:
+        """The way, now that its site is held; None where it is only to be said. MoveError when nothing meets the goal."""
+        found: MigrationSpec | None = self.given if self.goal is None else self._chosen(site, self.goal)
+        if found is None:
+            return None
+        if self.set_clock:
+            found = migration_with(found, None, ["after=set-clock"])
+        if found.bandwidth_note:
+            complain(f"bandwidth: {found.bandwidth_note}")
+        return found
+
+    def _chosen(self, site: Site, goal: Goal) -> MigrationSpec | None:
+        choice = self.choice = pick(self.deployment, site, self.to, goal, self.learn)
+        if choice.candidate is None:
+            raise MoveError(f"{self.deployment.name} was not moved: nothing meets the goal", details=choice.why)
+        if self.only_said:
+            print(choice.why)
+            return None
+        complain(choice.why)
+        return migration_of(self.deployment, choice.candidate)
+
+
+def pick(deployment: Deployment, site: Site, to: HostName, goal: Goal, learn: Sequence[Path]) -> Choice:
     """Profiles the service, and chooses."""
     with bar_for(deployment.name, PROFILED_FOR, by_qemu=deployment.spec.hosts is not None) as (longest_s, told):
         profiled = profile(deployment, site, to, longest_s, USUAL_SAMPLE, told)

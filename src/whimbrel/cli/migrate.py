@@ -16,7 +16,7 @@ from whimbrel.api.moving import Move, Wish, make_move
 from whimbrel.api.moving import recover as bring_back
 from whimbrel.api.running import tell_figures, write_report
 from whimbrel.cli.deploy import Deployed
-from whimbrel.cli.goals import how_it_turned_out, migration_of, parse_goal, pick
+from whimbrel.cli.goals import WishedMigration, how_it_turned_out, parse_goal
 from whimbrel.cli.interrupts import Interrupts
 from whimbrel.cli.live import Live, Metrics, MetricsFile, SpansTo, beside, observed, wanted
 from whimbrel.cli.own import (
@@ -38,9 +38,8 @@ from whimbrel.cli.showing import MoveShown, say_steps
 from whimbrel.cli.terminal import complain
 from whimbrel.cli.typed import as_typed
 from whimbrel.deployment.deployed import Deployment, find
-from whimbrel.errors import MoveError, UnsafeStateError, UsageError
+from whimbrel.errors import UnsafeStateError, UsageError
 from whimbrel.events import TRIAL_DONE, Bus
-from whimbrel.hosts.site import Site
 from whimbrel.live.beside import Beside, Wanted
 from whimbrel.migrate.driven import ask_to_abort
 from whimbrel.migrate.techniques import promises_of
@@ -129,32 +128,13 @@ def migrate(
         raise UsageError(f"{', '.join(given)}: for guests that are not deployed, which takes --from")
     need_root("a move")
     deployment = find(name)
-    wish = _wish(goal, max_gap, dry_run, technique, set_)
-    migration = migration_with(deployment.spec.migration, technique, set_ or [])
-    choice: Choice | None = None
-
-    def chosen(site: Site) -> MigrationSpec | None:
-        nonlocal choice
-        found = migration
-        if wish is not None:
-            choice = pick(deployment, site, to, wish, learn or [])
-            if choice.candidate is None:
-                raise MoveError(f"{name} was not moved: nothing meets the goal", details=choice.why)
-            if dry_run:
-                print(choice.why)
-                return None
-            complain(choice.why)
-            found = migration_of(deployment, choice.candidate)
-        if set_clock:
-            found = migration_with(found, None, ["after=set-clock"])
-        if found.bandwidth_note:
-            complain(f"bandwidth: {found.bandwidth_note}")
-        return found
-
-    moved = _moved(deployment, to, chosen, out, watch, wanted(live, metrics, metrics_file, spans))
+    given = migration_with(deployment.spec.migration, technique, set_ or [])
+    wished = _goal(goal, max_gap, dry_run, technique, set_)
+    wish = WishedMigration(deployment, to, given, wished, learn or [], only_said=dry_run, set_clock=set_clock)
+    moved = _moved(deployment, to, wish, out, watch, wanted(live, metrics, metrics_file, spans))
     if moved is None:
         return 0
-    _tell(deployment, moved, choice, as_json)
+    _tell(deployment, moved, wish.choice, as_json)
     if isinstance(moved.error, UnsafeStateError):
         complain(f"'whimbrel recover {name}' looks at both hosts and brings it back where that is safe")
     if moved.error is not None:
@@ -172,12 +152,12 @@ def _showing(seen: Beside | None, watch: bool) -> Iterator[Bus]:
         yield bus
 
 
-def _moved(deployment: Deployment, to: str, chosen: Wish, out: Path | None, watch: bool, asked: Wanted) -> Move | None:
+def _moved(deployment: Deployment, to: str, wish: Wish, out: Path | None, watch: bool, asked: Wanted) -> Move | None:
     """Makes the move, which is seen where that is asked for; a page that follows it ends in its report."""
     with scratch_folder() as folder, beside(asked, f"move of {deployment.name}") as seen:
         kept = folder / "move" if out is None and asked.live is not None else out
         with _showing(seen, watch) as bus:
-            moved = make_move(deployment, to, chosen, as_typed(), kept, bus, partial(Interrupts, then="aborting the move"))
+            moved = make_move(deployment, to, wish, as_typed(), kept, bus, partial(Interrupts, then="aborting the move"))
             if moved is not None:
                 tell_figures(bus, moved.figures)
                 bus.tell(TRIAL_DONE, order=1, arm=deployment.name, **moved.record.outcome.told)
@@ -187,7 +167,7 @@ def _moved(deployment: Deployment, to: str, chosen: Wish, out: Path | None, watc
         return moved
 
 
-def _wish(goal: str | None, max_gap: str | None, dry_run: bool, technique: str | None, sets: list[str] | None) -> Goal | None:
+def _goal(goal: str | None, max_gap: str | None, dry_run: bool, technique: str | None, sets: list[str] | None) -> Goal | None:
     """The goal that was given; UsageError when it does not go with the rest."""
     if goal is not None:
         if technique is not None or sets:

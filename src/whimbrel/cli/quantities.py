@@ -7,7 +7,7 @@ from whimbrel.units import parse_duration
 
 
 def duration_s(option: str, text: str, least_s: float = 0.0) -> float:
-    """An option's duration in seconds; UsageError names the option when it is none, or shorter than ``least_s``."""
+    """An option's duration in seconds; UsageError names the option when it is not one, or shorter than ``least_s``."""
     try:
         found_s = parse_duration(text)
     except ValueError as error:

@@ -13,12 +13,13 @@ from whimbrel.cli.showing import show_campaign
 from whimbrel.cli.terminal import Steps
 from whimbrel.events import Bus
 from whimbrel.live.beside import Beside
+from whimbrel.moves.needs import need_checks
 from whimbrel.moves.notes import Invocation
 from whimbrel.own.campaign import OwnCampaign, as_found
 from whimbrel.records.store import CampaignFolder, forget_unmade
 from whimbrel.system.provenance import commit
 from whimbrel.trace_parent import TraceParent
-from whimbrel.watch.campaign import WatchedCampaign, checks_of
+from whimbrel.watch.campaign import WatchedCampaign
 from whimbrel.watch.command import need_command
 
 # Makes the trials that a folder does not hold yet.
@@ -31,7 +32,7 @@ def run_watched(wanted: Campaigning, seen: Beside | None, watch: bool) -> Campai
     UsageError, before anything is done, for a check that says what cannot be.
     """
     need_command(("sh",))
-    _need_checks(wanted)
+    need_checks(wanted.spec)
 
     def make(folder: CampaignFolder, invocation: Invocation, bus: Bus) -> None:
         # A trial is a trace of its own.
@@ -46,7 +47,7 @@ def run_own(wanted: Campaigning, seen: Beside | None, watch: bool) -> CampaignFo
 
     UsageError as above, or when it does not run.
     """
-    _need_checks(wanted)
+    need_checks(wanted.spec)
     found = wanted if wanted.resumed else replace(wanted, spec=as_found(wanted.spec))
 
     def make(folder: CampaignFolder, invocation: Invocation, bus: Bus) -> None:
@@ -54,11 +55,6 @@ def run_own(wanted: Campaigning, seen: Beside | None, watch: bool) -> CampaignFo
             OwnCampaign(found.spec, found.plans, folder, invocation, bus).run()
 
     return _run(found, seen, watch, make)
-
-
-def _need_checks(wanted: Campaigning) -> None:
-    for plan in wanted.plans:
-        checks_of(wanted.spec.in_arm(wanted.spec.find_arm(plan.arm)[1]))
 
 
 def _run(wanted: Campaigning, seen: Beside | None, watch: bool, make: Make) -> CampaignFolder:

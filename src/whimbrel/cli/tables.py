@@ -96,7 +96,7 @@ def _campaigns(folders: list[Path]) -> list[Path]:
 
 
 def _stack(folders: list[Path]) -> dict[str, pl.DataFrame]:
-    """The tables of every campaign that this whimbrel can read, one below the other; UsageError when it is none."""
+    """The tables of every campaign that this whimbrel can read, one below the other; UsageError for a folder without any."""
     stacked: dict[str, list[pl.DataFrame]] = {name: [] for name in TABLES}
     unread: UsageError | None = None
     for folder in folders:

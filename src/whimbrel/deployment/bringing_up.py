@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from whimbrel.deployment.deployed import NAME_PATTERN, Deployment, folder_of, plan_of
 from whimbrel.errors import CleanUpError, TrialError, UsageError
 from whimbrel.guests import guest as the_guest
-from whimbrel.guests.carrier import container_at
+from whimbrel.guests.carrier import container_of
 from whimbrel.guests.ends import noticed
 from whimbrel.hosts.host import Host
 from whimbrel.hosts.identity import GuestIdentity, identity_before_names
@@ -23,7 +23,7 @@ from whimbrel.system.folders import make_private
 
 
 def refuse_name(name: str) -> None:
-    """UsageError when the name is taken, or is none."""
+    """UsageError when the name is taken, or cannot be one."""
     if not re.fullmatch(NAME_PATTERN, name):
         raise UsageError(f"{name!r} cannot be a name: small letters, digits and '-', a letter first, at most 30")
     if folder_of(name).exists():
@@ -88,12 +88,12 @@ def _end_on(host: Host, site: Site, deployment: Deployment) -> None:
 
 
 def _refuse_another_container(site: Site) -> None:
-    """UsageError when a server has one: a server has room for one cell, and whoever ends a container ends all cells."""
+    """UsageError when a server has one where this one is to be, which an earlier deployment has left."""
     for host in site.hosts.values():
         if cells_of(site).find(host) is not None:
             raise UsageError(
-                f"host {host.name} already has a container: a lab has room for one on its servers",
-                resolution="'whimbrel undeploy' it, or deploy into another lab: --set lab.name=...",
+                f"host {host.name} already has a container at {site.guest.address}, which is not deployed any more",
+                resolution="take the lab down ('whimbrel lab down'), or deploy into another lab: --set lab.name=...",
             )
 
 
@@ -114,7 +114,7 @@ def _new_vms(site: Site, spec: CampaignSpec) -> dict[HostName, GuestIdentity]:
 
 def guest_of(deployment: Deployment, site: Site) -> GuestIdentity:
     """What moves: its container, or its VM, which is the same one on every host."""
-    return container_at(site.guest.address) if deployment.moves_container else vms_of(deployment, site)[deployment.on]
+    return container_of(site.guest) if deployment.moves_container else vms_of(deployment, site)[deployment.on]
 
 
 def _description(host: Host, guest: GuestIdentity) -> str:

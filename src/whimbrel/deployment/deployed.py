@@ -16,7 +16,7 @@ from whimbrel.hosts.identity import GuestIdentity
 from whimbrel.hosts.site import Accelerator
 from whimbrel.records.store import read_json, write_json
 from whimbrel.records.trial import Plan
-from whimbrel.services.registry import SERVICES
+from whimbrel.services.registry import service_of
 from whimbrel.services.service import Service
 from whimbrel.spec.arms import ArmSpec
 from whimbrel.spec.campaign import CampaignSpec
@@ -77,7 +77,7 @@ class Deployment(BaseModel):
     @property
     def service(self) -> Service:
         """The service that its arm has."""
-        return SERVICES[self.spec.scenarios[0].service]
+        return service_of(self.spec, str(self.arm.name))
 
     @property
     def moves_container(self) -> bool:

@@ -1,1 +1,1 @@
-"""One door per engine (libvirt, QEMU monitor, guest agent); typed results, no policy."""
+"""One door per engine: a hypervisor (libvirt with QEMU), the guest agent, CRIU; typed results, known failures, no policy."""

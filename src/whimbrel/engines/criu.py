@@ -42,13 +42,13 @@ class RestoreStats:
 
 
 def dump_stats(content: bytes) -> DumpStats:
-    """The file ``stats-dump`` of a work folder; EngineError when it is none. Of a lazy dump it holds nonsense (CRIU 4.1)."""
+    """The file ``stats-dump`` of a work folder; EngineError when it is not one. Of a lazy dump it holds nonsense (CRIU 4.1)."""
     found = _message(content, _DUMP)
     return DumpStats(**{name: found.get(number, 0) for name, number in _DUMP_FIELDS.items()})
 
 
 def restore_stats(content: bytes) -> RestoreStats:
-    """The file ``stats-restore`` of a work folder; EngineError when it is none."""
+    """The file ``stats-restore`` of a work folder; EngineError when it is not one."""
     found = _message(content, _RESTORE)
     return RestoreStats(**{name: found.get(number, 0) for name, number in _RESTORE_FIELDS.items()})
 

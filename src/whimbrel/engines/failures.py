@@ -306,7 +306,7 @@ FAILURES: tuple[Failure, ...] = (
 
 
 def diagnose(error: Exception | None, log: str = "") -> Failure | None:
-    """Which known failure this is, from what libvirt says and from QEMU's log at the destination; None when it is none.
+    """Which known failure this is, from what libvirt says and from QEMU's log at the destination; None when it is not known.
 
     The log counts first: where QEMU refused what came, libvirt often knows only that the connection broke.
     """

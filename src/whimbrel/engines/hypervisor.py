@@ -114,6 +114,20 @@ class MoveFigures:
     ram: dict[str, int | float] | None
 
 
+@dataclass(frozen=True)
+class GuestUsage:
+    """What a guest has taken so far: CPU time, time for which its processors waited for a CPU, memory, and disks.
+
+    What the hypervisor does not say is None.
+    """
+
+    cpu_ns: int | None
+    waited_ns: int | None
+    resident_bytes: int | None
+    disk_read_bytes: int | None
+    disk_written_bytes: int | None
+
+
 class GuestLife(Protocol):
     """Whether a guest is there, and what can be done with it."""
 
@@ -321,8 +335,8 @@ class Hypervisor(Protocol):
     def host_statistics(self) -> dict[str, int]:
         """CPU time in ns (``cpu_ns``), memory and page cache in bytes (``memory_bytes``, ``cache_bytes``) of the whole host."""
 
-    def guest_statistics(self) -> dict[str, dict[str, int]]:
-        """Statistics of every active guest by its name, in the names that libvirt has for them."""
+    def guest_usages(self) -> dict[str, GuestUsage]:
+        """What every active guest takes, by its name."""
 
     def close(self) -> None:
         """Ends the subscriptions and the connection."""

@@ -20,7 +20,8 @@ from whimbrel.engines import qemu_clock
 from whimbrel.engines.binding import explained, libvirt, libvirt_qemu
 from whimbrel.engines.domain import Domain, qemu_of
 from whimbrel.engines.events import GuestEvent, libvirt_event, qemu_event
-from whimbrel.engines.hypervisor import Abilities, Guest, HostMemory, LiveTechnique
+from whimbrel.engines.hypervisor import Abilities, Guest, GuestUsage, HostMemory, LiveTechnique
+from whimbrel.engines.libvirt_usage import usage_of
 from whimbrel.errors import CapabilityError, NoGuestError, SilentError
 from whimbrel.spec.libvirt_uri import without_asking
 from whimbrel.system.process import ProcessId, children
@@ -199,15 +200,18 @@ class Connection:
         return {"cpu_ns": cpu["user"] + cpu["kernel"], "memory_bytes": memory.total_bytes - memory.free_at_most_bytes,
                 "cache_bytes": memory.cached_bytes}  # fmt: skip
 
-    def guest_statistics(self) -> dict[str, dict[str, int]]:
-        """Statistics of every active domain by its name, as libvirt reports them (virConnectGetAllDomainStats).
+    def guest_usages(self) -> dict[str, GuestUsage]:
+        """What every active domain takes, by its name.
 
         What would have to wait for a job is left out: of a guest that is arriving, resident memory and blocks, until it is there.
         """
         flags = libvirt.VIR_CONNECT_GET_ALL_DOMAINS_STATS_ACTIVE | libvirt.VIR_CONNECT_GET_ALL_DOMAINS_STATS_NOWAIT
         with self._explained("tell the guests' statistics"):
             found = self._raw.getAllDomainStats(0, flags)
-        return {domain.name(): {key: value for key, value in stats.items() if isinstance(value, int)} for domain, stats in found}
+        return {
+            domain.name(): usage_of({key: value for key, value in stats.items() if isinstance(value, int)})
+            for domain, stats in found
+        }
 
     def prepare(self) -> None:
         """Makes libvirt examine its QEMU now, which it does once."""

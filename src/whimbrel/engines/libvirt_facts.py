@@ -17,9 +17,9 @@ from whimbrel.engines.hypervisor import Guest, HostMemory, Hypervisor
 from whimbrel.errors import RefusedError
 
 T = TypeVar("T")
-GuestState = Literal["runs", "paused", "crashed", "off"]
+PowerState = Literal["runs", "paused", "crashed", "off"]
 # virDomainState; whatever else an active domain is, it stands still.
-_STATES: dict[int, GuestState] = {1: "runs", 2: "runs", 5: "off", 6: "crashed"}
+_STATES: dict[int, PowerState] = {1: "runs", 2: "runs", 5: "off", 6: "crashed"}
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class GuestFacts:
     name: str
     uuid: str
     xml: str
-    state: GuestState
+    state: PowerState
     job: bool
     block_jobs: tuple[str, ...]
     snapshots: int
@@ -91,7 +91,7 @@ class ListedGuest:
 
     name: str
     uuid: str
-    state: GuestState
+    state: PowerState
     memory_bytes: int | None
     vcpus: int | None
     persistent: bool
@@ -131,7 +131,7 @@ def guest_facts(guest: Guest) -> GuestFacts:
     with explained(f"describe {guest.name}", raw.connect(), raw):
         xml = str(raw.XMLDesc(0))
     active = guest.active
-    state: GuestState = "off" if not active else "runs" if guest.executing else "crashed" if guest.crashed else "paused"
+    state: PowerState = "off" if not active else "runs" if guest.executing else "crashed" if guest.crashed else "paused"
     targets = [target.get("dev", "") for target in ET.fromstring(xml).findall("./devices/disk/target")] if active else []
     return GuestFacts(
         guest.name, guest.uuid, xml, state,

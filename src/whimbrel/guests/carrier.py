@@ -16,14 +16,13 @@ from whimbrel.guests.guest import WITNESS_PORT, memory_of
 from whimbrel.guests.oci import MOST_OPEN_FILES, description
 from whimbrel.guests.scripts import run_script
 from whimbrel.hosts.host import GuestState, Host
-from whimbrel.hosts.identity import GuestIdentity
+from whimbrel.hosts.identity import GuestIdentity, mac_of_container
 from whimbrel.hosts.inside import Cell, Inside
-from whimbrel.services.service import Service
+from whimbrel.services.own import launched
+from whimbrel.services.service import Service, image_of
 
 CONTAINER = "origin"
 HOME = f"/srv/{CONTAINER}"
-# The same on both sides, so that neighbours need learn nothing.
-CONTAINER_MAC = "52:54:00:77:00:c8"
 # Raised when what is made in a carrier changes: its saved states are then made anew.
 MAKER_VERSION = 1
 _WITNESS_PAGES = 256
@@ -106,9 +105,13 @@ class Needs:
     files_bytes: int
 
 
-def container_at(address: str) -> GuestIdentity:
-    """The container as its places and its network know it. No libvirt is ever asked for its UUID."""
-    return GuestIdentity(CONTAINER, str(uuid.uuid5(uuid.NAMESPACE_OID, f"whimbrel {CONTAINER}")), CONTAINER_MAC, address)
+def container_of(guest: GuestIdentity) -> GuestIdentity:
+    """The container that has this guest's address, as its places and its network know it. No libvirt is asked for its UUID.
+
+    Its MAC is the same on both sides, so that neighbours need learn nothing, and no other container's.
+    """
+    number = uuid.uuid5(uuid.NAMESPACE_OID, f"whimbrel {CONTAINER}")
+    return GuestIdentity(CONTAINER, str(number), mac_of_container(guest.mac), guest.address)
 
 
 def needs(inside: Inside) -> Needs:
@@ -127,26 +130,34 @@ def unpack(inside: Inside) -> None:
     run_script(inside, "container_unpack", timeout_s=600)
 
 
-def command(service: Service) -> str:
-    """What runs in the container, as a line of shell: the witness, and the service."""
-    return f"witness {WITNESS_PORT} {_WITNESS_PAGES} /srv/witness & exec {service.command}"
+def process_of(service: Service, begin: str = "") -> list[str]:
+    """What runs in the container, as words: witness and service. ``begin`` is what a shell does first, if one starts it."""
+    witness = f"witness {WITNESS_PORT} {_WITNESS_PAGES} /srv/witness"
+    if image_of(service).launcher:
+        return launched(service.command, witness)
+    return ["/bin/sh", "-c", f"{begin}{witness} & exec {service.command}"]
 
 
-def prepare(inside: Inside, service: Service, container_address: str, prefix_length: int, criu_aid: bytes) -> None:
+def prepare(inside: Inside, service: Service, container: GuestIdentity, prefix_length: int, criu_aid: bytes) -> None:
     """Makes bridge, network and bundle, and everything warm that a move will need; the container's link joins nothing yet.
 
     ``criu_aid`` is the library for CRIU (images/programs/criu-aid.c).
     """
     inside.write(f"{_AID}.base64", base64.b64encode(criu_aid).decode())
-    put_bundle(inside, service, settings_of(service, container_address, prefix_length, _AID))
+    put_bundle(inside, service, settings_of(service, container, prefix_length, _AID))
     run_script(inside, "carrier_bridge", _AID, timeout_s=_START_S)
     make_network(inside)
 
 
-def settings_of(service: Service, container_address: str, prefix_length: int, criu_aid: str) -> str:
-    """The settings that a carrier's scripts read: address, MAC, ports, and where the library for CRIU lies (``criu_aid``)."""
+def settings_of(service: Service, container: GuestIdentity, prefix_length: int, criu_aid: str) -> str:
+    """The settings that a carrier's scripts read; ``criu_aid`` is where the library for CRIU lies."""
     ports = " ".join(map(str, service.ports))
-    return f"ADDRESS={container_address}/{prefix_length}\nMAC={CONTAINER_MAC}\nPORTS='{ports}'\nexport LD_PRELOAD={criu_aid}\n"
+    # Containers on one server share its network. A name of a link has 15 characters at most (netdevice(7)).
+    link = f"veth-{container.mac[-5:].replace(':', '')}"
+    return (
+        f"ADDRESS={container.address}/{prefix_length}\nMAC={container.mac}\nLINK={link}\nPORTS='{ports}'\n"
+        f"export LD_PRELOAD={criu_aid}\n"
+    )
 
 
 def put_bundle(inside: Inside, service: Service, settings: str, begin: str = "", open_files: int = MOST_OPEN_FILES) -> None:
@@ -154,8 +165,7 @@ def put_bundle(inside: Inside, service: Service, settings: str, begin: str = "",
 
     ``begin`` is what the container's shell does before it starts the service.
     """
-    serve = ["/bin/sh", "-c", begin + command(service)]
-    config = description(CONTAINER, serve, f"/run/netns/{CONTAINER}", ["/srv/film"], CRIU_CONFIG, open_files)
+    config = description(CONTAINER, process_of(service, begin), f"/run/netns/{CONTAINER}", ["/srv/film"], CRIU_CONFIG, open_files)
     inside.write(f"{HOME}/bundle/config.json", json.dumps(config, indent=1))
     inside.write(f"{HOME}/place", settings)
 
@@ -177,9 +187,9 @@ def versions(inside: Inside) -> dict[str, str]:
     return {"kernel": inside.run(["uname", "-r"]).strip(), "criu": criu, "runc": runc}
 
 
-def announce(inside: Inside) -> None:
+def announce(inside: Inside, container: GuestIdentity) -> None:
     """Lets neighbours and switches learn on which side the container is; QEMU announces only the carrier itself."""
-    inside.run(["ip", "-n", CONTAINER, "link", "set", "eth0", "address", CONTAINER_MAC])
+    inside.run(["ip", "-n", CONTAINER, "link", "set", "eth0", "address", container.mac])
 
 
 def wait_until_it_serves(inside: Inside) -> None:

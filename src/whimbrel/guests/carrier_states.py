@@ -16,13 +16,14 @@ from whimbrel.guests import carrier
 from whimbrel.guests import guest as the_guest
 from whimbrel.guests.domain_xml import DomainPlan, domain_xml
 from whimbrel.guests.processors import processor_of
-from whimbrel.guests.saving import make_disk, make_state
-from whimbrel.hosts.identity import GuestIdentity
+from whimbrel.guests.saving import make_state
+from whimbrel.guests.unpacked import UnpackedDisk
+from whimbrel.hosts.identity import FIRST_CONTAINER_MAC, GuestIdentity
 from whimbrel.hosts.site import Accelerator, Site, carrier_on
 from whimbrel.images.jobs import Job
 from whimbrel.images.recipes import content_hash
 from whimbrel.services.nginx import STREAM
-from whimbrel.services.service import Service, image_of
+from whimbrel.services.service import Service, image_of, made_of
 from whimbrel.spec.fields import HostName
 from whimbrel.spec.service import GuestSpec, StreamSpec
 
@@ -83,20 +84,22 @@ class CarrierStates:
         self._guest = guest
         self._service = service
         store = site.files.store
+        self._container = carrier.container_of(site.guest)
         self._base = store.guest_disk(guest.disk_bytes)
         self._film = store.film(stream.bitrate_bytes_per_s, stream.length_s)
         self.accelerator = site.platform.accelerator(self._base)
         self._processor = processor_of(site, self.accelerator)
+        self._disk = UnpackedDisk(site, guest, self.accelerator, self._base, self._film)
 
     def plan(self, host: HostName) -> tuple[DomainPlan, Path]:
         """The description of a host's carrier, and the image that its disk lies over."""
         vm = carrier_on(self._site, host)
-        disk = self._disk()
+        disk = self._disk.get(image_of(self._service))
         plan = self._plan(vm)
         files = self._site.files.of(vm)
         files.image(self._base / "disk.raw")
-        files.image(disk / "disk.qcow2")
-        return plan, disk / "disk.qcow2"
+        files.image(disk)
+        return plan, disk
 
     def get(self, host: HostName, role: CarrierRole, boot: int) -> CarrierState:
         """The state number ``boot`` (from 1) of one host's carrier."""
@@ -106,7 +109,7 @@ class CarrierStates:
 
         def prepare(agent: GuestAgent) -> dict[str, Any]:
             agent.set_clock()
-            carrier.prepare(agent, self._service, self._site.guest.address, self._site.network.prefix_length, aid.read_bytes())
+            carrier.prepare(agent, self._service, self._container, self._site.network.prefix_length, aid.read_bytes())
             if role == "serving":
                 carrier.start(agent)
             return {"versions": carrier.versions(agent)}
@@ -133,12 +136,15 @@ class CarrierStates:
 
     def _content(self, vm: GuestIdentity, role: CarrierRole, boot: int) -> tuple[str, dict[str, Any]]:
         """The state's name, and all that goes into it."""
-        content = {"domain": domain_xml(self._plan(vm)), "server": self._site.platform.id, "disk": self._disk_content()[0],
-                   "role": role, "boot": boot, "container": self._site.guest.address,
+        content = {"domain": domain_xml(self._plan(vm)), "server": self._site.platform.id,
+                   "disk": self._disk.content(image_of(self._service))[0],
+                   "role": role, "boot": boot, "container": self._container.address,
                    "criu_aid": self._site.files.store.criu_aid().parent.name, "maker_version": carrier.MAKER_VERSION,
                    **self._processor}  # fmt: skip
         if self._service != STREAM:
-            content["service"] = self._service.name
+            content |= made_of(self._service)
+        if self._container.mac != FIRST_CONTAINER_MAC:
+            content["container_mac"] = self._container.mac
         return f"state-{vm.name}-{role}-{boot}-{content_hash(content)}", content
 
     def _plan(self, vm: GuestIdentity) -> DomainPlan:
@@ -147,22 +153,6 @@ class CarrierStates:
     def pair(self, source: HostName, destination: HostName, boot: int) -> CarrierPair:
         """The pair of saved states from which a move between these hosts starts."""
         return CarrierPair(self.get(source, "serving", boot), self.get(destination, "waiting", boot))
-
-    def _disk(self) -> Path:
-        """The carriers' disk, with the container's root file system on it."""
-        store = self._site.files.store
-        payload = store.container_payload(image_of(self._service))
-        name, content = self._disk_content()
-        plan = the_guest.plan_vm(self._site, self._site.guest, self._guest, self.accelerator, self._base, self._film, payload)
-        return store.ensure_named(
-            name, content, "the carriers' disk (boots once to unpack the container)",
-            lambda out, _: make_disk(self._site, self._site.guest, plan, self._base / "disk.raw", out, carrier.unpack),
-        )  # fmt: skip
-
-    def _disk_content(self) -> tuple[str, dict[str, Any]]:
-        payload = self._site.files.store.container_payload(image_of(self._service))
-        content = {"base": self._base.name, "payload": payload.name, "server": self._site.platform.id, "maker_version": 1}
-        return f"carrier-{content_hash(content)}", content
 
 
 def _what(vm: GuestIdentity, role: CarrierRole, boot: int) -> str:

@@ -13,14 +13,20 @@ told() (
     printf '%s\n' "${!1-}"
 )
 
+link() { # the name of the container's link in the carrier; a side that an older whimbrel made names none
+    local named
+    named=$(told LINK)
+    printf '%s\n' "${named:-veth-$NAME}"
+}
+
 mount_root() {
     mount -t overlay overlay -o "lowerdir=$HOME_OF/lower,upperdir=$HOME_OF/upper,workdir=$HOME_OF/work" "$BUNDLE/rootfs"
 }
 
-make_network() { # the container's own, with its address ($ADDRESS, $MAC); its link is up, and joins nothing
+make_network() { # the container's own, with its address ($ADDRESS, $MAC); its link ($LINK) is up, and joins nothing
     ip netns add "$NAME" &&
-        ip link add "veth-$NAME" type veth peer name eth0 netns "$NAME" address "$MAC" &&
-        ip link set "veth-$NAME" up &&
+        ip link add "$LINK" type veth peer name eth0 netns "$NAME" address "$MAC" &&
+        ip link set "$LINK" up &&
         ip -n "$NAME" link set lo up &&
         ip -n "$NAME" link set eth0 up &&
         ip -n "$NAME" address add "$ADDRESS" dev eth0 &&

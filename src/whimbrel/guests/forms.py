@@ -42,7 +42,7 @@ class Form(Protocol):
         """Versions of what serves, as the programs say them."""
 
     def start_reach_check(self, inside: Inside, service: Service, every_s: float) -> bool:
-        """Starts asking between the VM's service and the container's; False where there is no container."""
+        """Starts asking between the VM's service and the container's; False where there is no container, or none over HTTP."""
 
 
 class VmForm:
@@ -90,8 +90,10 @@ class NestedForm:
         return found | engine_versions(inside)
 
     def start_reach_check(self, inside: Inside, service: Service, every_s: float) -> bool:
-        """Asks the container from the VM, and the VM from inside the container's network."""
-        run_script(inside, "nested_reach", every_s, service.ports[-1], _NEIGHBOUR_PORT)
+        """Asks the container from the VM, and the VM from inside the container's network, over HTTP."""
+        if service.http_port is None:
+            return False
+        run_script(inside, "nested_reach", every_s, service.http_port, _NEIGHBOUR_PORT)
         return True
 
 

@@ -10,6 +10,7 @@ from whimbrel.errors import GuestError
 from whimbrel.guests import carrier
 from whimbrel.guests.oci import MOST_OPEN_FILES
 from whimbrel.guests.scripts import run_script
+from whimbrel.hosts.identity import GuestIdentity
 from whimbrel.hosts.inside import Cell, Inside
 from whimbrel.hosts.site import Site, cells_of, first_host
 from whimbrel.services.service import Service, image_of
@@ -70,10 +71,10 @@ def fresh_container(site: Site, service: Service, stream: StreamSpec) -> FreshCo
     return FreshContainer(f"fresh-{tree.parent.name}", parts, versions)
 
 
-def prepare(cell: Cell, parts: ContainerParts, address: str, prefix_length: int) -> None:
+def prepare(cell: Cell, parts: ContainerParts, container: GuestIdentity, prefix_length: int) -> None:
     """Makes everything that the container needs in a cell, and warm what a move needs; nothing runs yet."""
     run_script(cell, "container_lies_in", parts.root, parts.film)
-    settings = carrier.settings_of(parts.service, address, prefix_length, parts.criu_aid)
+    settings = carrier.settings_of(parts.service, container, prefix_length, parts.criu_aid)
     # Without CAP_SYS_RESOURCE CRIU may ask for the limits of its own user's processes only (prlimit(2)): all of it is root's.
     carrier.put_bundle(cell, parts.service, settings, parts.service.before_as_root, open_files())
     carrier.make_network(cell)

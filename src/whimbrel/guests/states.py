@@ -18,12 +18,13 @@ from whimbrel.guests.domain_xml import DomainPlan, domain_xml
 from whimbrel.guests.forms import FORMS, engine_versions, import_container, start_engine, wait_for_service
 from whimbrel.guests.processors import processor_of
 from whimbrel.guests.saving import make_disk, make_state
+from whimbrel.guests.unpacked import UnpackedDisk
 from whimbrel.hosts.identity import GuestIdentity
 from whimbrel.hosts.site import Accelerator, Site
 from whimbrel.images.jobs import Job
 from whimbrel.images.recipes import content_hash
 from whimbrel.services.registry import SERVICES
-from whimbrel.services.service import Installed, Service, image_of
+from whimbrel.services.service import Image, Service, image_of, made_of
 from whimbrel.spec.arms import EngineName
 from whimbrel.spec.service import FormName, GuestSpec, ServiceName, StreamSpec
 
@@ -46,9 +47,10 @@ class StateInfo:
 
 
 class StateStore:
-    """The saved states of a site's guests; made when they are first asked for."""
+    """The saved states of a site's guests; made when they are first asked for. ``own`` is the user's own service, if any."""
 
-    def __init__(self, site: Site, guest: GuestSpec, stream: StreamSpec) -> None:
+    def __init__(self, site: Site, guest: GuestSpec, stream: StreamSpec, own: Service | None = None) -> None:
+        self._services = SERVICES if own is None else {**SERVICES, own.name: own}
         self._site = site
         self._guest = guest
         self._files = site.files.of(site.guest)
@@ -57,15 +59,16 @@ class StateStore:
         self._film = store.film(stream.bitrate_bytes_per_s, stream.length_s)
         self.accelerator = site.platform.accelerator(self._base)
         self._processor = processor_of(site, self.accelerator)
+        self._unpacked = UnpackedDisk(site, guest, self.accelerator, self._base, self._film)
 
     def get(self, form: FormName, service: ServiceName, boot: int, engine: EngineName = "none") -> StateInfo:
         """The state number ``boot`` (from 1) of a form; with an ``engine`` that idles in it, where one is asked for."""
         # What the state's disk lies over must be where the hosts look for it, also when the state was made long ago.
-        disk = self.disk_of(form, SERVICES[service])
+        disk = self.disk_of(form, self._services[service])
         name, content = self._content(form, service, boot, engine)
         folder = self._site.files.store.ensure_named(
             name, content, f"{_what(form, service, boot, engine)} (a boot of its own)",
-            lambda out, _: self._make(out, form, service, disk, engine),
+            lambda out, _: self._make(out, form, self._services[service], disk, engine),
         )  # fmt: skip
         try:
             info = json.loads((folder / "state.json").read_text())
@@ -81,9 +84,12 @@ class StateStore:
     def disk_of(self, form: FormName, service: Service) -> Path:
         """The image that disks of guests of this form lie over, where the hosts look for it."""
         self._files.image(self._base / "disk.raw")
-        if form != "nested":
+        if form == "nested":
+            disk = self._nested_disk(image_of(service)) / "disk.qcow2"
+        elif service.name == "own":
+            disk = self._unpacked.get(image_of(service))
+        else:
             return self._base / "disk.raw"
-        disk = self._nested_disk(image_of(service)) / "disk.qcow2"
         self._files.image(disk)
         return disk
 
@@ -102,10 +108,10 @@ class StateStore:
         content = {
             "domain": domain_xml(plan),
             "server": self._site.platform.id,
-            "disk": self._nested_content(image_of(SERVICES[service]))[0] if form == "nested" else self._base.name,
+            "disk": self._disk_name(form, self._services[service]),
             "form": form,
-            "service": service,
             "boot": boot,
+            **made_of(self._services[service]),
             "maker_version": 1,
             **self._processor,
         }
@@ -113,7 +119,12 @@ class StateStore:
             content["engine"] = engine
         return f"state-{form}-{service}-{boot}-{content_hash(content)}", content
 
-    def _nested_content(self, image: Installed) -> tuple[str, dict[str, Any]]:
+    def _disk_name(self, form: FormName, service: Service) -> str:
+        if form == "nested":
+            return self._nested_content(image_of(service))[0]
+        return self._unpacked.content(image_of(service))[0] if service.name == "own" else self._base.name
+
+    def _nested_content(self, image: Image) -> tuple[str, dict[str, Any]]:
         content = {
             "base": self._base.name,
             "payload": self._site.files.store.container_payload(image).name,
@@ -121,7 +132,7 @@ class StateStore:
         }
         return f"nested-{content_hash(content)}", content
 
-    def _nested_disk(self, image: Installed) -> Path:
+    def _nested_disk(self, image: Image) -> Path:
         """The guest's disk with the container's image already in its Docker engine."""
         payload = self._site.files.store.container_payload(image)
         name, content = self._nested_content(image)
@@ -134,7 +145,7 @@ class StateStore:
         plan = the_guest.plan_vm(self._site, self._site.guest, self._guest, self.accelerator, self._base, self._film, payload)
         make_disk(self._site, self._site.guest, plan, self._base / "disk.raw", out, import_container)
 
-    def _make(self, out: Path, form: FormName, service: ServiceName, disk: Path, engine: EngineName) -> None:
+    def _make(self, out: Path, form: FormName, service: Service, disk: Path, engine: EngineName) -> None:
         plan = self.plan_for(self._site, self._site.guest)
 
         def prepare(agent: GuestAgent) -> dict[str, Any]:
@@ -142,9 +153,9 @@ class StateStore:
             if engine != "none":
                 start_engine(agent)
                 versions |= engine_versions(agent)
-            FORMS[form].start_service(agent, SERVICES[service])
-            wait_for_service(agent, SERVICES[service])
-            versions |= FORMS[form].versions(agent, SERVICES[service])
+            FORMS[form].start_service(agent, service)
+            wait_for_service(agent, service)
+            versions |= FORMS[form].versions(agent, service)
             return {"accelerator": self.accelerator, **asdict(FORMS[form].identity(agent)), "versions": versions}
 
         make_state(self._site, self._site.guest, plan, disk, out, prepare)

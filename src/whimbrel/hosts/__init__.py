@@ -1,1 +1,1 @@
-"""What a host and a vantage can do for us, whoever runs them."""
+"""What a host, and a site of several, can do for us, whoever runs them; hosts by URI."""

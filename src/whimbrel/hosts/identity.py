@@ -7,6 +7,10 @@ from dataclasses import dataclass
 
 # The prefix that QEMU's and libvirt's own guests have.
 _MAC_PREFIX = "52:54:00"
+# Position in a lab's network of its first guest.
+FIRST_GUEST = 100
+# The position whose MAC the container at the first guest's address has.
+_FIRST_CONTAINER = 200
 
 
 @dataclass(frozen=True)
@@ -44,12 +48,26 @@ def identity_in_lab(role: str, position: int, address: str) -> GuestIdentity:
     the lab's ledger.
     """
     number = uuid.uuid5(uuid.NAMESPACE_OID, f"whimbrel {role}")
-    return GuestIdentity(role, str(number), f"{_MAC_PREFIX}:77:00:{position:02x}", address)
+    return GuestIdentity(role, str(number), _mac_in_lab(2 if position == _FIRST_CONTAINER else 0, position), address)
+
+
+def mac_of_container(guest_mac: str) -> str:
+    """The MAC of the container that has a lab guest's address: of its own, and the same on every host that it moves between."""
+    position = int(guest_mac.rpartition(":")[2], 16)
+    return FIRST_CONTAINER_MAC if position == FIRST_GUEST else _mac_in_lab(1, position)
+
+
+def _mac_in_lab(kind: int, position: int) -> str:
+    return f"{_MAC_PREFIX}:77:{kind:02x}:{position:02x}"
+
+
+# As it is in saved states.
+FIRST_CONTAINER_MAC = _mac_in_lab(0, _FIRST_CONTAINER)
 
 
 def identity_before_names(address: str) -> GuestIdentity:
     """What each VM was called, on hosts of all kinds, by a whimbrel that may have deployed one before guests had names."""
-    return identity_in_lab("guest", 100, address)
+    return identity_in_lab("guest", FIRST_GUEST, address)
 
 
 @dataclass(frozen=True)

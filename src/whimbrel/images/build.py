@@ -7,8 +7,11 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from whimbrel.errors import ToolError
-from whimbrel.images.recipes import DiskRecipe, FilmRecipe, LibraryRecipe, TreeRecipe
+from whimbrel.errors import ToolError, UsageError
+from whimbrel.images.recipes import ArchiveRecipe, DiskRecipe, FilmRecipe, LibraryRecipe, TreeRecipe
+from whimbrel.images.unpack import unpack
+from whimbrel.services.archive import layers_of
+from whimbrel.services.service import Archive
 from whimbrel.system.cgroups import Cgroup, machine_cpus
 from whimbrel.system.ledger import Ledger
 from whimbrel.system.process import run, start
@@ -51,6 +54,19 @@ def tree(recipe: TreeRecipe, out: Path, ledger: Ledger) -> None:
         _compile(source, target / "usr" / "local" / "bin" / name, out)
     _set_units(target / "etc" / "systemd" / "system", recipe)
     shutil.rmtree(target / "var" / "cache" / "apt", ignore_errors=True)
+
+
+def archive(recipe: ArchiveRecipe, image: Archive, out: Path) -> None:
+    """The root file system of an OCI archive in ``out/tree``; UsageError where it is not one, or could not be moved as it is."""
+    target = out / "tree"
+    target.mkdir()
+    with layers_of(image.file) as layers:
+        unpack(layers, target, image.file)
+    ours = target / Path(image.launcher).parent.relative_to("/")
+    if ours.exists() or ours.is_symlink():
+        raise UsageError(f"{image.file}: has a folder {ours.relative_to(target)} itself, which is for programs of ours")
+    for name, source in recipe.programs.items():
+        _compile(source, ours / name, out)
 
 
 # Backports lie where the suite's updates do, and apt takes of them only what it is told to (apt_preferences(5)). Sources are

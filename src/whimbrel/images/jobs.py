@@ -9,7 +9,7 @@ from whimbrel.errors import interrupted
 from whimbrel.images import recipes
 from whimbrel.images.recipes import recipe_id
 from whimbrel.images.store import BeingMadeError, ImageStore
-from whimbrel.services.service import Installed
+from whimbrel.services.service import Image
 from whimbrel.system.deadline import pause
 
 _LOOK_EVERY_S = 0.2
@@ -79,12 +79,12 @@ def film(store: ImageStore, bitrate_bytes_per_s: float, length_s: float) -> Job:
     return Job(recipe_id(recipe), f"a film of {length_s:.0f} s", lambda: store.film(bitrate_bytes_per_s, length_s))
 
 
-def container_tree(store: ImageStore, image: Installed) -> Job:
+def container_tree(store: ImageStore, image: Image) -> Job:
     """The making of what ``ImageStore.container_tree`` gives."""
     return Job(recipe_id(recipes.container_tree(image)), "the container tree", lambda: store.container_tree(image))
 
 
-def container_payload(store: ImageStore, image: Installed) -> Job:
+def container_payload(store: ImageStore, image: Image) -> Job:
     """The making of what ``ImageStore.container_payload`` gives."""
     recipe = recipes.PayloadRecipe(tree=recipe_id(recipes.container_tree(image)))
     return Job(recipe_id(recipe), "the container image", lambda: store.container_payload(image))

@@ -6,9 +6,10 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass, field
 from importlib.resources import files
+from typing import overload
 
 from whimbrel.services.registry import images_of_services
-from whimbrel.services.service import Installed
+from whimbrel.services.service import Archive, Image, Installed
 
 SUITE = "trixie"
 
@@ -29,6 +30,15 @@ class TreeRecipe:
     masked_units: tuple[str, ...] = ()
     enabled_units: tuple[str, ...] = ()
     suite: str = SUITE
+
+
+@dataclass(frozen=True)
+class ArchiveRecipe:
+    """The root file system of an OCI archive with this SHA-256, and C programs of ours in a folder of their own in it."""
+
+    digest: str
+    programs: dict[str, str]
+    kind: str = "container"
 
 
 @dataclass(frozen=True)
@@ -75,7 +85,7 @@ class LibraryRecipe:
     kind: str = "library"
 
 
-Recipe = TreeRecipe | DiskRecipe | FilmRecipe | PayloadRecipe | LibraryRecipe
+Recipe = TreeRecipe | ArchiveRecipe | DiskRecipe | FilmRecipe | PayloadRecipe | LibraryRecipe
 
 
 def recipe_id(recipe: Recipe) -> str:
@@ -162,12 +172,18 @@ def guest_tree() -> TreeRecipe:
     )  # fmt: skip
 
 
-def container_tree(image: Installed) -> TreeRecipe:
-    """A container with a service alone: the same programs and the same files of ours as in the VM."""
+@overload
+def container_tree(image: Installed) -> TreeRecipe: ...
+@overload
+def container_tree(image: Image) -> TreeRecipe | ArchiveRecipe: ...
+def container_tree(image: Image) -> TreeRecipe | ArchiveRecipe:
+    """A container with a service alone; of one of ours the same programs and the same files as in the VM."""
+    if isinstance(image, Archive):
+        return ArchiveRecipe(image.digest, _programs("begin", "witness"))
     return TreeRecipe(
         kind="container",
         variant="essential",
         packages=image.packages,
         texts={**_texts(image), "srv/film/.keep": ""},
-        programs=_programs("witness", "dirtier"),
+        programs=_programs("witness", "dirtier", *(["begin"] if image.launcher else [])),
     )

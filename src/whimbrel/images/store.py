@@ -15,6 +15,7 @@ from whimbrel.errors import TrialError, UsageError
 from whimbrel.images import build
 from whimbrel.images.recipes import (
     SUITE,
+    ArchiveRecipe,
     DiskRecipe,
     FilmRecipe,
     PayloadRecipe,
@@ -25,7 +26,7 @@ from whimbrel.images.recipes import (
     recipe_id,
     server_tree,
 )
-from whimbrel.services.service import Installed
+from whimbrel.services.service import Archive, Image
 from whimbrel.system.folders import home, make_private, need_to_see
 from whimbrel.system.ledger import Ledger
 from whimbrel.system.process import run
@@ -86,15 +87,19 @@ class ImageStore:
         recipe = FilmRecipe(bitrate_bytes_per_s=bitrate_bytes_per_s, length_s=length_s)
         return self.ensure(recipe, f"a film of {length_s:.0f} s", lambda out, _: build.film(recipe, out))
 
-    def container_tree(self, image: Installed) -> Path:
+    def container_tree(self, image: Image) -> Path:
         """The root file system of a service's containers."""
         recipe = container_tree(image)
+        if isinstance(recipe, ArchiveRecipe):
+            assert isinstance(image, Archive)
+            what, made_of = f"the container tree of {image.file.name}", image
+            return self.ensure(recipe, what, lambda out, _: build.archive(recipe, made_of, out)) / "tree"
         return (
             self.ensure(recipe, "the container tree (Debian packages)", lambda out, ledger: build.tree(recipe, out, ledger))
             / "tree"
         )
 
-    def container_payload(self, image: Installed) -> Path:
+    def container_payload(self, image: Image) -> Path:
         """A folder with ``disk.raw``, a file system that holds the rootfs.tar of a service's container."""
         tree = self.container_tree(image)
         recipe = PayloadRecipe(tree=recipe_id(container_tree(image)))

@@ -1,1 +1,1 @@
-"""Hosts made on this machine, and the ledger of everything made for them."""
+"""Hosts made on this machine: servers, their network, cells on them, and the vantage."""

@@ -23,9 +23,8 @@ from whimbrel.system.process import ProcessId, Running, run, start
 _READY_S = 20.0
 # A job that is told to end has this long for it.
 _END_OF_JOB_S = 40
-# The server's group has one for the cell. Inside the cell that is the root, which runc hands controllers down from, so that no
+# The server's group has one for each cell. Inside the cell that is the root, which runc hands controllers down from, so that no
 # process may be in it (admin-guide/cgroup-v2.rst, "No Internal Process Constraint"): those of the cell itself lie in a leaf.
-_GROUP = "cell"
 _LEAF = "own"
 _JOBS = "/sys/fs/cgroup/jobs"
 # Tells the job's own process, and no other that got its number; then ends what is left of its group.
@@ -48,38 +47,40 @@ def cell_command() -> list[str]:
 
 
 class LabCell:
-    """A cell of a lab's server. Implements ``hosts.inside.Cell``."""
+    """A cell of a lab's server, for the container of the lab's guest ``number``. Implements ``hosts.inside.Cell``."""
 
-    def __init__(self, server: Server, running: Running | None = None, init: ProcessId | None = None) -> None:
+    def __init__(self, server: Server, number: int = 1, running: Running | None = None, init: ProcessId | None = None) -> None:
         self._server = server
+        self._group = _group_of(number)
         # None where another process of ours started it.
         self._running = running
         self._init = init
 
     @classmethod
-    def find(cls, server: Server) -> LabCell | None:
+    def find(cls, server: Server, number: int = 1) -> LabCell | None:
         """The cell that was made on a server and left there; None when there is none."""
-        init = _first_process(server)
-        return None if init is None else cls(server, init=init)
+        init = _first_process(server, _group_of(number))
+        return None if init is None else cls(server, number, init=init)
 
     @classmethod
-    def open(cls, server: Server) -> LabCell:
-        """Makes one; UsageError when the server has one already."""
+    def open(cls, server: Server, number: int = 1) -> LabCell:
+        """Makes one; UsageError when the server has one of this number already."""
+        group = _group_of(number)
         if cgroups.hierarchies().core is None:
             raise CapabilityError(
                 "a container on a server is frozen and ended by version 2 of control groups, which is not mounted here",
                 resolution="mount cgroup2 at /sys/fs/cgroup/unified, or move containers between VMs (form 'nested')",
             )
-        if _first_process(server) is not None:
+        if _first_process(server, group) is not None:
             raise UsageError(
                 f"server {server.name} already has a container",
                 resolution="'whimbrel undeploy' it, or take the lab down ('whimbrel lab down')",
             )
         # A cell that died with its server may have left a group that is frozen.
-        server.cgroup.remove_inner(_GROUP)
-        server.cgroup.make_inner(_GROUP)
-        running = start(server.command(cell_command(), _GROUP), log_file=server.config.folder / "cell.log")
-        cell = cls(server, running)
+        server.cgroup.remove_inner(group)
+        server.cgroup.make_inner(group)
+        running = start(server.command(cell_command(), group), log_file=server.config.folder / f"{group}.log")
+        cell = cls(server, number, running)
         try:
             wait_until(cell._look, f"a cell of server {server.name}", Deadline(_READY_S), error=GuestError)
         except BaseException:
@@ -90,13 +91,13 @@ class LabCell:
     def _look(self) -> tuple[bool | None, str]:
         if self._running is not None and self._running.exit_code is not None:
             raise GuestError("a cell ended while it started", details=self._log())
-        self._init = _first_process(self._server)
+        self._init = _first_process(self._server, self._group)
         if self._init is None or not self._here("/run/ready").exists():
             return None, self._log()
         return True, "ready"
 
     def _log(self) -> str:
-        return (self._server.config.folder / "cell.log").read_text(errors="replace")[-500:]
+        return (self._server.config.folder / f"{self._group}.log").read_text(errors="replace")[-500:]
 
     @property
     def gone(self) -> bool:
@@ -104,7 +105,7 @@ class LabCell:
         return self._init is None or not self._init.alive
 
     @property
-    def _living(self) -> ProcessId:
+    def first_process(self) -> ProcessId:
         """Its first process; GuestError when it has ended, as its number may be another's by then."""
         if self._init is None or self.gone:
             raise GuestError(f"the cell of server {self._server.name} has ended")
@@ -112,11 +113,12 @@ class LabCell:
 
     @property
     def _procs_files(self) -> Sequence[Path]:
-        return self._server.cgroup.inner_procs_files(f"{_GROUP}/{_LEAF}")
+        return self._server.cgroup.inner_procs_files(f"{self._group}/{_LEAF}")
 
     def run(self, command: Sequence[str], *, timeout_s: float = 60, check: bool = True) -> str:
         """Runs a program inside, counted with the server."""
-        door = ["nsenter", "--target", str(self._living.pid), "--mount", "--pid", "--uts", "--ipc", "--net", "--cgroup", "--"]
+        pid = str(self.first_process.pid)
+        door = ["nsenter", "--target", pid, "--mount", "--pid", "--uts", "--ipc", "--net", "--cgroup", "--"]
         try:
             done = run([*door, *command], check=False, timeout_s=timeout_s, cgroup_procs=self._procs_files)
         except ToolError as error:
@@ -149,7 +151,7 @@ class LabCell:
 
     def _here(self, path: str) -> Path:
         """The inside's file as it is seen from here (proc_pid_root(5))."""
-        return Path(f"/proc/{self._living.pid}/root{path}")
+        return Path(f"/proc/{self.first_process.pid}/root{path}")
 
     def start_job(self, name: str, command: Sequence[str], errors: str) -> None:
         """Starts a program in a control group of its own, so that all it starts can be ended with it."""
@@ -181,28 +183,33 @@ class LabCell:
             raise GuestError(f"the cell of server {self._server.name} does not end")
         if self._running is not None:
             self._running.stop(ask=self._init is None)
-        self._server.cgroup.remove_inner(_GROUP)
+        self._server.cgroup.remove_inner(self._group)
 
 
 class LabCells:
-    """Cells on the servers of a lab. Implements ``hosts.site.Cells``."""
+    """Cells on the servers of a lab, for the container of its guest ``number``. Implements ``hosts.site.Cells``."""
 
-    def __init__(self, servers: Mapping[HostName, Server]) -> None:
+    def __init__(self, servers: Mapping[HostName, Server], number: int = 1) -> None:
         self._servers = servers
+        self._number = number
 
     def open(self, host: Host) -> LabCell:
         """Makes a new cell of the server."""
-        return LabCell.open(self._servers[host.name])
+        return LabCell.open(self._servers[host.name], self._number)
 
     def find(self, host: Host) -> LabCell | None:
         """The cell of the server, where there is one."""
-        return LabCell.find(self._servers[host.name])
+        return LabCell.find(self._servers[host.name], self._number)
 
 
 def _pid_file(name: str) -> str:
     return f"/run/{name}.pid"
 
 
-def _first_process(server: Server) -> ProcessId | None:
-    """The init of the server's cell; a container in it has an init of its own, one PID namespace further in."""
-    return next((process for process in server.cgroup.processes() if process.pids_inside[1:] == (1,)), None)
+def _group_of(number: int) -> str:
+    return "cell" if number == 1 else f"cell-{number}"
+
+
+def _first_process(server: Server, group: str) -> ProcessId | None:
+    """The init of the cell in this group; a container in it has an init of its own, one PID namespace further in."""
+    return next((process for process in server.cgroup.inner_processes(group) if process.pids_inside[1:] == (1,)), None)

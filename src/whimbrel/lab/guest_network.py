@@ -8,16 +8,14 @@ from pathlib import Path
 
 from whimbrel.errors import UsageError
 from whimbrel.hosts.host import SamplePoints
-from whimbrel.hosts.identity import GuestIdentity, identity_in_lab
+from whimbrel.hosts.identity import FIRST_GUEST, GuestIdentity, identity_in_lab
 from whimbrel.spec.fields import HostName
 from whimbrel.spec.lab import LabSpec
 from whimbrel.system import links, netns
 from whimbrel.system.cgroups import Cgroup
 
 BRIDGE = "br0"
-# Position in the lab's network of the first guest, which its carriers follow.
-_GUESTS = 100
-# From one guest to the next.
+# From one guest to the next; its carriers follow it.
 _GROUP = 10
 
 
@@ -65,7 +63,7 @@ class LabNetwork:
     def _identity(self, role: str, position: int) -> GuestIdentity:
         """Of the guest, or of what belongs to it, by its position in the guest's addresses; UsageError when they are used up."""
         spec = self._spec
-        at = _GUESTS + _GROUP * (self._number - 1) + position
+        at = FIRST_GUEST + _GROUP * (self._number - 1) + position
         if at + 1 >= ipaddress.ip_network(spec.network).num_addresses:
             raise UsageError(
                 f"the network {spec.network} of the lab {spec.name!r} has no address for one more guest",

@@ -74,7 +74,7 @@ class Lab:
         placement = {name: list(server.config.cpus) for name, server in self.hosts.items()}
         placement["vantage"] = list(self._vantage_cpus)
         self.accounting = LabAccounting(self.instruments, placement, describe(cpus, cores))
-        self.cells = LabCells(self.hosts)
+        self.cells = LabCells(self.hosts, number)
 
     def _netns(self, member: str) -> str:
         return netns_of(self.spec, member)

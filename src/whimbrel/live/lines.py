@@ -21,7 +21,7 @@ def _line(news: Published) -> bytes:
 
 
 def from_line(line: bytes) -> Published:
-    """One of them back; ValueError when it is none."""
+    """One of them back; ValueError when it is not one."""
     content = json.loads(line)
     if "event" in content:
         return Event.model_validate(content["event"])

@@ -1,1 +1,1 @@
-"""The moves: one module per technique, the phases and limits they share."""
+"""Techniques: how a guest, or a container, is moved; what they share, the journal, and how an interrupted move is mended."""

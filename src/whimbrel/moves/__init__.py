@@ -1,1 +1,1 @@
-"""One move: what it takes and how it is measured, whether what moves was brought up for it or runs already."""
+"""A measured move: what moves, on which site, with which instruments, and what is noted of it; whoever asked for it."""

@@ -47,7 +47,7 @@ def _make_states(wanted: list[Wanted], spec: LabSpec, store: ImageStore) -> None
     # One whose first process was killed may just be clearing up.
     with ledger_of(spec.name, _PATIENCE_S) as ledger:
         if ledger.kept:
-            raise UsageError(f"a lab {spec.name!r} is up")
+            raise UsageError(f"the lab {spec.name!r}, which is ours to make states in, is up")
         # Of a crash.
         ledger.undo_all()
         lab = Lab(spec, store, ledger)

@@ -93,7 +93,7 @@ class FreshInnerContainer:
         setting = self._setting
         waiting, _ = self._restore(setting.destination, self._states.waiting, holding)
         serving, took_s = self._restore(setting.source, self._states.serving, holding)
-        carrier.announce(serving.inside)
+        carrier.announce(serving.inside, carrier.container_of(setting.site.guest))
         return BroughtUp(InnerContainer(setting, (serving, waiting)), serving.inside, took_s)
 
     def _restore(self, host: Host, state: CarrierState, holding: ExitStack) -> tuple[VmCarrier, float]:
@@ -123,7 +123,7 @@ class FreshOuterContainer:
         began_s = time.monotonic()
         carrier.start(source.cell)
         took_s = time.monotonic() - began_s
-        carrier.announce(source.cell)
+        carrier.announce(source.cell, carrier.container_of(self._setting.site.guest))
         return BroughtUp(OuterContainer(self._setting, (source, destination)), source.cell, took_s)
 
     def _carrier(self, host: Host) -> CellCarrier:
@@ -152,7 +152,7 @@ def make_carrier(site: Site, host: Host, parts: ContainerParts) -> CellCarrier:
     """A new cell on a host, with all that the container needs in it; nothing runs there yet, and none is left on failure."""
     cell = cells_of(site).open(host)
     try:
-        in_cells.prepare(cell, parts, site.guest.address, site.network.prefix_length)
+        in_cells.prepare(cell, parts, carrier.container_of(site.guest), site.network.prefix_length)
     except BaseException:
         cell.close()
         raise

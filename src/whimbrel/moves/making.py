@@ -8,13 +8,14 @@ from __future__ import annotations
 import json
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import IO, Literal
 
 from whimbrel.durable import replace_text
 from whimbrel.errors import UsageError
+from whimbrel.events import Told
 from whimbrel.hosts.site import Site
 from whimbrel.images.jobs import make_all, missing
 from whimbrel.images.store import ImageStore
@@ -29,7 +30,6 @@ from whimbrel.system.ledger import Ledger
 from whimbrel.system.process import Running, start
 
 Task = Literal["images", "states"]
-Told = Callable[[str], None]
 
 # It takes its lab down, and what it has half made.
 _END_S = 60.0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterable, Sequence
 
+from whimbrel.checks.written import need_figures, parsed
 from whimbrel.errors import CapabilityError
 from whimbrel.images import jobs
 from whimbrel.images.jobs import Job
@@ -13,6 +14,7 @@ from whimbrel.moves.starts import Starts
 from whimbrel.records.trial import Plan
 from whimbrel.services.client import CLIENTS
 from whimbrel.services.registry import service_of
+from whimbrel.services.service import Image
 from whimbrel.spec.campaign import CampaignSpec
 from whimbrel.system.capabilities import Finding
 
@@ -49,6 +51,16 @@ def need_clients(spec: CampaignSpec) -> None:
             raise CapabilityError(f"{finding.name}: {finding.seen}")
 
 
+def need_checks(spec: CampaignSpec) -> None:
+    """UsageError when a check says what cannot be, in whichever arm, or a figure is asked for of a check that is not there."""
+    figures = [*spec.thresholds, *(spec.evidence.figures if spec.evidence is not None else ())]
+    for scenario in spec.scenarios:
+        for arm in scenario.every_arm:
+            service = spec.in_arm(arm).service
+            checks = [parsed(check) for check in (service.checks if service is not None else ())]
+            need_figures(checks, [*figures, *scenario.thresholds])
+
+
 def image_jobs(wanted: Sequence[Wanted], store: ImageStore) -> list[Job]:
     """The images under these trials, what takes longest first; an image that lies under another is made with that."""
     found: list[Job] = []
@@ -59,13 +71,15 @@ def image_jobs(wanted: Sequence[Wanted], store: ImageStore) -> list[Job]:
         if spec.hosts is None:
             found.append(jobs.server_tree(store, spec.lab.suite))
     for spec, plan in wanted:
-        image = service_of(spec, plan.arm).image
-        if image is not None and plan.form == "container":
-            found += [jobs.container_tree(store, image), jobs.criu_aid(store)]
-        elif image is not None and spec.migration.moves == "container":
-            found += [jobs.container_payload(store, image), jobs.criu_aid(store)]
-        elif image is not None and plan.form == "nested":
-            found.append(jobs.container_payload(store, image))
+        service = service_of(spec, plan.arm)
+        if not isinstance(service.image, Image):
+            continue
+        if plan.form == "container":
+            found += [jobs.container_tree(store, service.image), jobs.criu_aid(store)]
+        elif spec.migration.moves == "container":
+            found += [jobs.container_payload(store, service.image), jobs.criu_aid(store)]
+        elif plan.form == "nested" or service.name == "own":
+            found.append(jobs.container_payload(store, service.image))
     found += [jobs.film(store, spec.stream.bitrate_bytes_per_s, spec.stream.length_s) for spec, _ in wanted]
     return found
 

@@ -10,6 +10,7 @@ from whimbrel.images.jobs import Job
 from whimbrel.moves.fresh import Start
 from whimbrel.records.trial import Plan
 from whimbrel.services.registry import service_of
+from whimbrel.services.service import made_of
 from whimbrel.spec.campaign import CampaignSpec
 
 
@@ -31,8 +32,7 @@ class Starts:
             return self._fresh[key]
         if spec.migration.moves == "container":
             return self._carriers_of(spec, plan).pair(plan.source, plan.destination, plan.state_boot)
-        service = spec.find_arm(plan.arm)[0].service
-        return self._states_of(spec, plan).get(plan.form, service, plan.state_boot, plan.engine)
+        return self._states_of(spec, plan).get(plan.form, service_of(spec, plan.arm).name, plan.state_boot, plan.engine)
 
     def jobs(self, spec: CampaignSpec, plan: Plan) -> list[Job]:
         """How the saved states that ``get`` takes are made, for those who share such work."""
@@ -40,8 +40,7 @@ class Starts:
             return []
         if spec.migration.moves == "container":
             return self._carriers_of(spec, plan).jobs(plan.source, plan.destination, plan.state_boot)
-        service = spec.find_arm(plan.arm)[0].service
-        return [self._states_of(spec, plan).job(plan.form, service, plan.state_boot, plan.engine)]
+        return [self._states_of(spec, plan).job(plan.form, service_of(spec, plan.arm).name, plan.state_boot, plan.engine)]
 
     def _carriers_of(self, spec: CampaignSpec, plan: Plan) -> CarrierStates:
         key = _key(spec, plan)
@@ -52,9 +51,9 @@ class Starts:
     def _states_of(self, spec: CampaignSpec, plan: Plan) -> StateStore:
         key = _key(spec, plan)
         if key not in self._states:
-            self._states[key] = StateStore(self._site, spec.guest, spec.stream)
+            self._states[key] = StateStore(self._site, spec.guest, spec.stream, service_of(spec, plan.arm))
         return self._states[key]
 
 
 def _key(spec: CampaignSpec, plan: Plan) -> str:
-    return service_of(spec, plan.arm).name + spec.guest.model_dump_json() + spec.stream.model_dump_json()
+    return str(made_of(service_of(spec, plan.arm))) + spec.guest.model_dump_json() + spec.stream.model_dump_json()

@@ -131,7 +131,7 @@ class _Container:
     @property
     def what(self) -> GuestIdentity:
         """The container, by its address."""
-        return carrier.container_at(self.setting.site.guest.address)
+        return carrier.container_of(self.setting.site.guest)
 
     @property
     def request(self) -> MoveRequest:

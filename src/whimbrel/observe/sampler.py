@@ -11,7 +11,7 @@ import contextlib
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -109,30 +109,26 @@ class LibvirtReader:
 
     def guest_rows(self, t_ns: int) -> Iterator[HostRow]:
         """A row for all guests together; what libvirt does not tell of each of them is None."""
-        guests = list(self._connection.guest_statistics().values())
-        read, written = (_sum_over(guests, "block.", end) for end in (".rd.bytes", ".wr.bytes"))
+        guests = list(self._connection.guest_usages().values())
+        read, written = _sum(each.disk_read_bytes for each in guests), _sum(each.disk_written_bytes for each in guests)
         self._disks = (t_ns, read, written)
         if guests:
-            delay_ns, resident_kib = _sum_over(guests, "vcpu.", ".delay"), _sum_over(guests, "balloon.rss", "")
             yield _row(
-                t_ns, f"qemu@{self._host}", cpu_s=_scaled(_sum_over(guests, "cpu.time", ""), 1e-9),
-                memory_bytes=resident_kib * 1024 if resident_kib is not None else None,
-                disk_read_bytes=read, disk_written_bytes=written, run_delay_s=_scaled(delay_ns, 1e-9),
+                t_ns, f"qemu@{self._host}", cpu_s=_seconds(_sum(each.cpu_ns for each in guests)),
+                memory_bytes=_sum(each.resident_bytes for each in guests),
+                disk_read_bytes=read, disk_written_bytes=written, run_delay_s=_seconds(_sum(each.waited_ns for each in guests)),
             )  # fmt: skip
 
 
-def _sum_over(guests: Sequence[dict[str, int]], begin: str, end: str) -> int | None:
-    """The sum of the statistics that begin and end so; None when there is a guest without any: a sum over some would jump."""
-    found = [
-        [value for name, value in stats.items() if name.startswith(begin) and name.endswith(end)]
-        for stats in guests
-        if begin != "block." or stats.get("block.count") != 0
-    ]
-    return sum(map(sum, found)) if found and all(found) else None
+def _sum(values: Iterable[int | None]) -> int | None:
+    """The sum; None when one is not known, as a sum over some would jump, or when there is none."""
+    found = list(values)
+    known = [value for value in found if value is not None]
+    return sum(known) if known and len(known) == len(found) else None
 
 
-def _scaled(value: int | None, factor: float) -> float | None:
-    return value * factor if value is not None else None
+def _seconds(ns: int | None) -> float | None:
+    return ns / 1e9 if ns is not None else None
 
 
 def _row(t_ns: int, subject: str, **values: float | None) -> HostRow:

@@ -86,7 +86,7 @@ class CampaignFolder:
 
     @classmethod
     def open(cls, folder: Path) -> CampaignFolder:
-        """An existing folder; UsageError when it is none."""
+        """Opens an existing folder of results; UsageError when it is not one."""
         if not (folder / _CAMPAIGN).is_file():
             raise UsageError(f"{folder} holds no results of whimbrel", resolution="name a folder that 'whimbrel run' has written")
         return cls(folder)
@@ -191,7 +191,7 @@ class _Specs:
         self._known: dict[str, CampaignSpec] = {}
 
     def read(self, raw: Any) -> Any:
-        """A trial's spec; what is none stays as it is, so that whoever checks the whole record names the place."""
+        """A trial's spec. What is not one stays as it is, so that whoever checks the whole record names the key."""
         if not isinstance(raw, dict) or "scenarios" not in raw:
             return raw
         if raw["scenarios"] != self._raw_scenarios:

@@ -24,7 +24,7 @@ class Record(BaseModel):
 
 
 # Who says that something happened.
-Source = Literal["qemu", "libvirt", "player", "hls player", "vlc player", "whimbrel", "carrier"]
+Source = Literal["qemu", "libvirt", "player", "hls player", "vlc player", "checks", "whimbrel", "carrier"]
 
 
 class Event(Record):
@@ -67,7 +67,8 @@ class Plan(Record):
     ``order`` and ``block`` count from 1 over the whole campaign; a block holds every arm once, and block 0 warms the machine up
     and does not count. ``repeats`` is the block that this one takes the place of. The guest moves from ``source`` to
     ``destination``, unless ``moves`` is false; a plan that names no destination is of the hosts a and b, and means the other.
-    ``state_boot`` says from which boot's saved state it starts.
+    ``state_boot`` says from which boot's saved state it starts, ``checks`` how many ask a
+    service of the user's own.
     """
 
     scenario: Name
@@ -77,6 +78,7 @@ class Plan(Record):
     viewers: int
     hls_viewers: int = 0
     vlc_viewers: int = 0
+    checks: int = 0
     engine: EngineName = "none"
     moves: bool = True
     block: int

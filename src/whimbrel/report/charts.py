@@ -13,7 +13,18 @@ import vl_convert
 
 from whimbrel.analysis.phases import PHASES, STORAGE
 from whimbrel.report.load import ReportedTrial, counting_of
-from whimbrel.report.rows import Rows, host_rows, label_of, packet_rows, phase_rows, rest_rows, total_intervals, total_rows
+from whimbrel.report.rows import (
+    KINDS_AT_REST,
+    Rows,
+    host_rows,
+    label_of,
+    packet_rows,
+    phase_rows,
+    rest_rows,
+    total_medians,
+    total_rows,
+)
+from whimbrel.report.sampling import MOST_DOTS, evenly, of_all
 
 WIDTH = 860
 _PNG_SCALE = 2
@@ -156,14 +167,17 @@ def load_chart(trials: Sequence[ReportedTrial]) -> NamedChart | None:
         return None
     x = alt.X("viewers:Q", title="viewers", axis=alt.Axis(tickMinStep=1), scale=alt.Scale(zero=False, nice=False, padding=20))
     colour = alt.Color("series:N", title=None)
-    base = alt.Chart(inline(rows)).encode(x=x, color=colour)
-    dots = base.mark_circle(size=60, opacity=0.75).encode(
-        y=alt.Y("total_s:Q", title="total migration time (s)", scale=alt.Scale(zero=True)),
+    seconds = "total migration time (s)"
+    shown = evenly(rows, MOST_DOTS)
+    dots = alt.Chart(inline(shown)).encode(x=x, color=colour)
+    dots = dots.mark_circle(size=60, opacity=0.75).encode(
+        y=alt.Y("total_s:Q", title=seconds, scale=alt.Scale(zero=True)),
         tooltip=["series:N", "viewers:Q", "total_s:Q", "trial:Q"],
     )
-    line = base.mark_line(strokeWidth=1.5).encode(y="median(total_s):Q")
+    medians = total_medians(rows)
+    line = alt.Chart(inline(medians)).mark_line(strokeWidth=1.5).encode(x=x, color=colour, y=alt.Y("median:Q", title=seconds))
     layers = [line, dots]
-    intervals = total_intervals(rows)
+    intervals = [{key: row[key] for key in ("series", "viewers", "low", "high")} for row in medians if row["low"] is not None]
     if intervals:
         bars = alt.Chart(inline(intervals)).mark_rule(strokeWidth=6, opacity=0.35)
         layers.insert(0, bars.encode(x=x, color=colour, y="low:Q", y2="high:Q"))
@@ -171,6 +185,7 @@ def load_chart(trials: Sequence[ReportedTrial]) -> NamedChart | None:
     caption = "Every trial is a dot, the line joins medians; counterpart of the paper's figure 11."
     if intervals:
         caption += " Bars are 95 % intervals of the medians."
+    caption += of_all(len(shown), len(rows))
     return named("migration-time-against-viewers", "Migration time against viewers", caption, chart)
 
 
@@ -217,7 +232,8 @@ def _crowd_panel(rows: Rows, column: str, title: str) -> Any:
 
 def rest_chart(trials: Sequence[ReportedTrial]) -> NamedChart | None:
     """What each form costs at rest; None when no trial looked."""
-    rows = rest_rows(list(trials))
+    shown = evenly(trials, MOST_DOTS // KINDS_AT_REST)
+    rows = rest_rows(shown)
     if not rows:
         return None
     chart = (
@@ -239,7 +255,8 @@ def rest_chart(trials: Sequence[ReportedTrial]) -> NamedChart | None:
         )
         .resolve_scale(x="independent")
     )
-    return named("cost-at-rest", "What each form costs at rest", "Before anybody watches; a dot per trial.", chart)
+    caption = f"Before anybody watches; a dot per trial.{of_all(len(shown), len(trials))}"
+    return named("cost-at-rest", "What each form costs at rest", caption, chart)
 
 
 def named(name: str, title: str, caption: str, chart: Any) -> NamedChart:

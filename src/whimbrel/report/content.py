@@ -11,7 +11,7 @@ from whimbrel.analysis.summary import ArmSummary, summarise
 from whimbrel.analysis.thresholds import Tick, ticks_of
 from whimbrel.records.store import CampaignFolder
 from whimbrel.records.trial import Plan
-from whimbrel.report.load import ReportedTrial, Told, load_trials
+from whimbrel.report.load import Counted, ReportedTrial, load_trials
 from whimbrel.report.problems import failures_of, problems_of
 from whimbrel.report.table import Table, instrument_table, main_table, rest_table
 from whimbrel.spec.migration import MigrationSpec
@@ -50,7 +50,7 @@ class Report:
     environment: list[tuple[str, str]]
 
 
-def build_report(folder: CampaignFolder, buffers_s: Sequence[float] = (), told: Told = lambda done: None) -> Report:
+def build_report(folder: CampaignFolder, buffers_s: Sequence[float] = (), told: Counted = lambda done: None) -> Report:
     """Reads a campaign and derives everything its report says; ``buffers_s`` are player buffers other than the file's.
 
     ``told`` as for ``load_trials``.

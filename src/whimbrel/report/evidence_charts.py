@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import itemgetter
 from typing import Any
 
 import altair as alt
+import numpy as np
 
 from whimbrel.analysis.evidence import Evidence, Finding
 from whimbrel.report.charts import WIDTH, NamedChart, inline, named
 from whimbrel.report.load import ReportedTrial, counting_of
 from whimbrel.report.rows import Rows
+from whimbrel.report.sampling import MOST_DOTS, evenly, of_all
 
 _FIGURES = {
     "total_s": "total migration time (s)",
@@ -31,7 +34,17 @@ def evidence_charts(evidence: Evidence, trials: Sequence[ReportedTrial]) -> list
     """The forest plot once there are verdicts, and the trials behind it."""
     charts = [_forest(evidence)] if evidence.findings else []
     rows = _trial_rows(trials, evidence.spec.figure)
-    return [*charts, _dots(rows, evidence.spec.figure), _order(rows, evidence.spec.figure)] if rows else charts
+    if not rows:
+        return charts
+    shown = _shown(rows)
+    return [*charts, _dots(rows, shown, evidence.spec.figure), _order(shown, len(rows), evidence.spec.figure)]
+
+
+def _shown(rows: Rows) -> Rows:
+    """Those that have a dot: first of all what was left out, and of the others every so many."""
+    left_out = [row for row in rows if row["counted"] == "left out"][: MOST_DOTS // 2]
+    others = [row for row in rows if row["counted"] != "left out"]
+    return sorted([*left_out, *evenly(others, MOST_DOTS - len(left_out))], key=itemgetter("order"))
 
 
 def _forest(evidence: Evidence) -> NamedChart:
@@ -93,7 +106,7 @@ def _trial_rows(trials: Sequence[ReportedTrial], figure: str) -> Rows:
     counting = {trial.stored.record.plan.order for trial in counting_of(trials)}
     rows: Rows = []
     for trial in trials:
-        value = getattr(trial.figures, figure)
+        value = trial.figures.value(figure)
         if value is not None:
             plan = trial.stored.record.plan
             counted = "counts" if plan.order in counting else "left out" if plan.counts else "warm-up"
@@ -102,21 +115,39 @@ def _trial_rows(trials: Sequence[ReportedTrial], figure: str) -> Rows:
     return rows
 
 
-def _dots(rows: Rows, figure: str) -> NamedChart:
-    base = alt.Chart(inline(rows)).encode(y=alt.Y("arm:N", title=None, sort=None))
-    dots = base.mark_circle(size=45, opacity=0.7).encode(
-        x=alt.X("value:Q", title=_FIGURES[figure], scale=alt.Scale(zero=False)),
+def _medians(rows: Rows) -> Rows:
+    """Of each arm the median of the trials that count, and between which figures half of them lie."""
+    counting: dict[str, list[float]] = {}
+    for row in rows:
+        if row["counted"] == "counts":
+            counting.setdefault(row["arm"], []).append(row["value"])
+    rows = []
+    for arm, values in counting.items():
+        low, median, high = (round(float(found), 4) for found in np.quantile(values, [0.25, 0.5, 0.75]))
+        rows.append({"arm": arm, "low": low, "median": median, "high": high})
+    return rows
+
+
+def _dots(rows: Rows, shown: Rows, figure: str) -> NamedChart:
+    y = alt.Y("arm:N", title=None, sort=list(dict.fromkeys(row["arm"] for row in rows)))
+    title = _FIGURES[figure]
+    dots = alt.Chart(inline(shown)).encode(y=y)
+    dots = dots.mark_circle(size=45, opacity=0.7).encode(
+        x=alt.X("value:Q", title=title, scale=alt.Scale(zero=False)),
         color=alt.Color("counted:N", title=None, scale=_COUNTED),
         tooltip=["arm:N", "order:Q", "block:Q", "value:Q", "way:N", "counted:N"],
     )
-    middle = base.transform_filter("datum.counted == 'counts'").mark_tick(thickness=2, color="#1d2733", height=18)
-    chart = (dots + middle.encode(x="median(value):Q")).properties(width=WIDTH - 160, height={"step": 30})
-    return named("every-trial", "Every trial", "A dot per trial, a line at the median of those that count.", chart)
+    base = alt.Chart(inline(_medians(rows))).encode(y=y)
+    halves = base.mark_bar(height=10, color="#1d2733", opacity=0.18).encode(x=alt.X("low:Q", title=title), x2="high:Q")
+    middle = base.mark_tick(thickness=2, color="#1d2733", height=18).encode(x=alt.X("median:Q", title=title))
+    chart = (halves + dots + middle).properties(width=WIDTH - 160, height={"step": 30})
+    caption = "A dot per trial; of those that count a line at the median, and a bar over the middle half."
+    return named("every-trial", "Every trial", caption + of_all(len(shown), len(rows)), chart)
 
 
-def _order(rows: Rows, figure: str) -> NamedChart:
+def _order(shown: Rows, there_are: int, figure: str) -> NamedChart:
     chart = (
-        alt.Chart(inline(rows))
+        alt.Chart(inline(shown))
         .mark_point(filled=True, size=55, opacity=0.8)
         .encode(
             x=alt.X("order:Q", title="order in which they were made"),
@@ -127,4 +158,5 @@ def _order(rows: Rows, figure: str) -> NamedChart:
         )
         .properties(width=WIDTH - 160, height=260)
     )
-    return named("run-order", "Trials in their order", "A slope or a step that all arms share is the machine's drift.", chart)
+    caption = f"A slope or a step that all arms share is the machine's drift.{of_all(len(shown), there_are)}"
+    return named("run-order", "Trials in their order", caption, chart)

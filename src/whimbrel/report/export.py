@@ -1,5 +1,5 @@
-"""A campaign as tidy tables: a row per trial, per viewer of a trial, per viewer and player buffer, per trial and instrument,
-and per trial and figure that was predicted.
+"""A campaign as tidy tables: a row per trial, per viewer of a trial, per viewer and player buffer, per trial and check, per trial
+and instrument, and per trial and figure that was predicted.
 
 Everything the page says of numbers can be computed from these. Columns keep their names and units in every campaign, so
 tables of several campaigns can be stacked.
@@ -18,7 +18,7 @@ from whimbrel.records.caller import make_folder, write_file
 from whimbrel.records.trial import TrialRecord
 from whimbrel.report.load import ReportedTrial
 
-TABLES = ("trials", "viewers", "playbacks", "instruments", "predictions")
+TABLES = ("trials", "viewers", "playbacks", "checks", "instruments", "predictions")
 
 _FIGURES = {
     "total_s": pl.Float64,
@@ -48,7 +48,7 @@ _FIGURES = {
 }
 # How often the service of the VM and that of the container beside it reached one another.
 _REACH = [f"reach_{when}_{how}" for when in ("before", "during", "after") for how in ("ok", "failed")]
-# A column's name, and the figure at rest (``figures.RestFigure``) that it holds.
+# A column's name, and the figure at rest (``rest.RestFigure``) that it holds.
 _AT_REST = {
     "cpu_cores": "cpu_cores",
     "memory_used_bytes": "guest_memory_used_bytes",
@@ -134,6 +134,23 @@ _PLAYBACK = _KEY | {
     "stalled_at_end": pl.Boolean,
     "stalling_mos": pl.Float64,
 }
+_CHECK = _KEY | {
+    "check": pl.String,
+    "kind": pl.String,
+    "sent": pl.Int64,
+    "failed": pl.Int64,
+    "failures": pl.String,
+    "longest_gap_ms": pl.Float64,
+    "longest_gap_at_least_ms": pl.Float64,
+    "gap_resolution_ms": pl.Float64,
+    "usual_gap_ms": pl.Float64,
+    "connections_lost": pl.Int64,
+    "first_good_after_ms": pl.Float64,
+    "latency_p50_ms": pl.Float64,
+    "latency_p95_ms": pl.Float64,
+    "latency_p99_ms": pl.Float64,
+    "latency_max_ms": pl.Float64,
+}
 _INSTRUMENT = _KEY | {
     "instrument": pl.String,
     "cpu_s": pl.Float64,
@@ -162,6 +179,7 @@ def tables_of(campaign: str, trials: list[ReportedTrial]) -> dict[str, pl.DataFr
         "trials": _frame([_trial_row(campaign, trial) for trial in trials], _TRIAL),
         "viewers": _frame([row for trial in trials for row in _viewer_rows(campaign, trial)], _VIEWER),
         "playbacks": _frame([row for trial in trials for row in _playback_rows(campaign, trial)], _PLAYBACK),
+        "checks": _frame([row for trial in trials for row in _check_rows(campaign, trial)], _CHECK),
         "predictions": _frame([row for trial in trials for row in _prediction_rows(campaign, trial)], _PREDICTION),
         "instruments": _frame([row for trial in trials for row in _instrument_rows(campaign, trial)], _INSTRUMENT),
     }
@@ -293,6 +311,15 @@ def _playback_rows(campaign: str, trial: ReportedTrial) -> list[dict[str, Any]]:
         | {"viewer": viewer.viewer, "protocol": "hls", "buffer_s": trial.stored.record.spec.stream.hls_buffer_s}
         | viewer.model_dump(include=_PLAYBACK.keys() - {"buffer_s"})
         for viewer in trial.figures.hls_viewers
+    ]
+
+
+def _check_rows(campaign: str, trial: ReportedTrial) -> list[dict[str, Any]]:
+    return [
+        _key(campaign, trial)
+        | {"check": check.name, "failures": " ".join(f"{kind}={count}" for kind, count in sorted(check.failures.items()))}
+        | check.model_dump(exclude={"name", "failures"})
+        for check in trial.figures.checks
     ]
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import base64
 import json
-from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
@@ -18,9 +18,11 @@ from whimbrel.report.charts import NamedChart, crowd_chart, load_chart, rest_cha
 from whimbrel.report.content import PAGE, Report
 from whimbrel.report.evidence_charts import evidence_charts
 from whimbrel.report.load import ReportedTrial, counting_of
+from whimbrel.report.picture import MOST_LINES, as_png
 from whimbrel.report.prediction_chart import prediction_chart
+from whimbrel.report.sampling import sampled
 from whimbrel.report.share import as_latex, as_markdown
-from whimbrel.report.table import UNKNOWN, parts_of, predictor_table
+from whimbrel.report.table import UNKNOWN, Table, parts_of, predictor_table
 from whimbrel.units import format_moment
 
 _FIGURES = "figures"
@@ -28,6 +30,13 @@ _FIGURES = "figures"
 _MOST_COLUMNS = 13
 # More rows than these make a page slow to open; 'whimbrel export' has all.
 _MOST_TRIALS = 300
+
+# The menu's button is a picture, which says nothing to whoever hears the page.
+_DRAW = """
+window.draw = (place, spec) => vegaEmbed(
+  place, spec, {actions: {export: true, source: false, compiled: false, editor: false}, renderer: "svg"}
+).then(() => document.querySelector(`${place} summary`).setAttribute("aria-label", "save this chart"));
+"""
 
 
 def charts_of(report: Report) -> list[NamedChart]:
@@ -73,9 +82,12 @@ def write_page(folder: CampaignFolder, report: Report) -> Path:
     environment = templates("whimbrel.report")
     environment.filters |= {"spread": _spread, "p": _p_value, "resampled": _resampled, "gap": _gap, "moment": format_moment}
     charts = charts_of(report)
+    main_parts = parts_of(report.table, keys=2, most=_MOST_COLUMNS)
     text = environment.get_template("page.html.j2").render(
-        main_parts=parts_of(report.table, keys=2, most=_MOST_COLUMNS),
+        main_parts=main_parts,
+        picture=_picture(main_parts[0]) if main_parts and main_parts[0].lines else None,
         shown=sampled(report.trials, _MOST_TRIALS),
+        most=_MOST_TRIALS,
         shared=_shared(report),
         report=report,
         charts=charts,
@@ -88,14 +100,9 @@ def write_page(folder: CampaignFolder, report: Report) -> Path:
     return target
 
 
-def sampled(trials: Sequence[ReportedTrial], most: int) -> list[ReportedTrial]:
-    """At most so many trials, in their order: those that failed or were spoilt first of all, and of the others every so many."""
-    odd = [trial for trial in trials if not trial.stored.record.outcome.succeeded or trial.figures.spoilt][:most]
-    usual = [trial for trial in trials if trial.stored.record.outcome.succeeded and not trial.figures.spoilt]
-    room = most - len(odd)
-    if len(usual) > room:
-        usual = [usual[each * len(usual) // room] for each in range(room)]
-    return sorted([*odd, *usual], key=lambda trial: trial.stored.record.plan.order)
+def _picture(table: Table) -> str | None:
+    """A table as PNG in an address of its own; None of one that is too long for a picture."""
+    return base64.b64encode(as_png(table)).decode() if len(table.lines) <= MOST_LINES else None
 
 
 def _shared(report: Report) -> list[tuple[str, str, str]]:
@@ -152,8 +159,11 @@ def style() -> str:
 
 @cache
 def bundle() -> str:
-    """Vega, Vega-Lite and Vega-Embed in one script, so that the page needs no network."""
-    return str(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")).replace("</script", "<\\/script")
+    """Vega, Vega-Lite and Vega-Embed in one script, so that the page needs no network.
+
+    ``window.draw(place, spec)`` draws a chart.
+    """
+    return str(vl_convert.javascript_bundle(_DRAW)).replace("</script", "<\\/script")
 
 
 def write_figures(folder: CampaignFolder, report: Report) -> list[Path]:

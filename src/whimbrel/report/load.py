@@ -12,7 +12,7 @@ from whimbrel.analysis.figures import TrialFigures, figures_of
 from whimbrel.analysis.kept import kept_figures
 from whimbrel.records.store import CampaignFolder, StoredTrial
 
-Told = Callable[[int], None]
+Counted = Callable[[int], None]
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,9 @@ def counting_of(trials: Sequence[ReportedTrial]) -> list[ReportedTrial]:
     return [trial for trial in trials if trial.stored.record.plan.order in kept]
 
 
-def load_trials(folder: CampaignFolder, buffers_s: Sequence[float] = (), told: Told = lambda done: None) -> list[ReportedTrial]:
+def load_trials(
+    folder: CampaignFolder, buffers_s: Sequence[float] = (), told: Counted = lambda done: None
+) -> list[ReportedTrial]:
     """Every whole trial of a campaign, in the order they were made; ``buffers_s`` as for ``derive``.
 
     ``told`` hears how many there are by now: reading thousands takes a while, and deriving what is not kept takes minutes.

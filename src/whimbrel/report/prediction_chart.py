@@ -9,6 +9,7 @@ import altair as alt
 from whimbrel.analysis.predictor import compare
 from whimbrel.report.charts import NamedChart, inline, named
 from whimbrel.report.load import ReportedTrial
+from whimbrel.report.sampling import MOST_DOTS, evenly, of_all
 
 _SIDE = 420
 
@@ -32,7 +33,8 @@ def prediction_chart(trials: Sequence[ReportedTrial]) -> NamedChart | None:
         return None
     ends = [min(row["measured_s"] for row in rows), max(row["measured_s"] for row in rows)]  # type: ignore[type-var]
     x = alt.X("measured_s:Q", title="measured (s)", scale=alt.Scale(type="log", nice=False, padding=12))
-    base = alt.Chart(inline(rows))
+    shown = evenly(rows, MOST_DOTS)
+    base = alt.Chart(inline(shown))
     chart = (
         alt.Chart(inline([{"measured_s": end, "expected_s": end} for end in ends]))
         .mark_line(color="#9aa5b1", strokeDash=[4, 3])
@@ -43,4 +45,5 @@ def prediction_chart(trials: Sequence[ReportedTrial]) -> NamedChart | None:
         )
     ).properties(width=_SIDE, height=_SIDE)
     caption = "Total migration time: each move as it was expected, with its interval, over what was measured; equal on the line."
+    caption += of_all(len(shown), len(rows))
     return named("predicted", "Predicted before the move, and measured", caption, chart)

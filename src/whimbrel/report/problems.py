@@ -35,7 +35,7 @@ def problems_of(trials: Sequence[ReportedTrial]) -> list[str]:
             what = f"{outcome.result}, but was not measured" if done else outcome.result
             lines.append(f"{_named([trial])} {what}: {shorten(outcome.error)}")
         lines += [f"{_named([trial])} was spoilt: {reason}" for reason in trial.figures.spoilt]
-        for remark in [*_lost(trial), *_unseen(trial), *_crowded(trial)]:
+        for remark in [*_lost(trial), *_failed(trial), *_unseen(trial), *_crowded(trial)]:
             alike.setdefault((trial.stored.record.plan.arm, remark.words), []).append((trial, remark))
     return lines + [_together(found) for found in alike.values()]
 
@@ -70,6 +70,14 @@ def _lost(trial: ReportedTrial) -> Iterator[Remark]:
             )
     if for_a_while:
         yield Remark(f"{{}} of {len(viewers)} viewers lost their connection, and connected again", for_a_while)
+
+
+def _failed(trial: ReportedTrial) -> Iterator[Remark]:
+    """What checks were not answered, and how."""
+    for check in trial.figures.checks:
+        if check.failed:
+            how = ", ".join(sorted(check.failures))
+            yield Remark(f"check {check.name}: {{}} of its questions failed ({how})", check.failed)
 
 
 def _unseen(trial: ReportedTrial) -> Iterator[Remark]:

@@ -17,6 +17,8 @@ Rows = list[dict[str, Any]]
 # Packets closer together than this are one mark: a page need not carry what no eye can tell apart.
 _MARK_MS = 20
 _MIB = 2**20
+# So many kinds of cost ``rest_rows`` tells at most of a trial.
+KINDS_AT_REST = 5
 
 
 def zero_ns(trial: ReportedTrial) -> int:
@@ -109,17 +111,21 @@ def total_rows(trials: list[ReportedTrial]) -> Rows:
     ]
 
 
-def total_intervals(rows: Rows) -> Rows:
-    """From ``total_rows``: a row per series and number of viewers, with the median's interval where there are enough trials."""
+def total_medians(rows: Rows) -> Rows:
+    """From ``total_rows``: a row per series and number of viewers, with the median, and its interval where trials are enough."""
     groups: dict[tuple[str, int], list[float]] = {}
     for row in rows:
         groups.setdefault((row["series"], row["viewers"]), []).append(row["total_s"])
-    found = {key: median_of(values).interval for key, values in sorted(groups.items())}
+    found = {key: median_of(values) for key, values in sorted(groups.items())}
     return [
-        {"series": series, "viewers": viewers, "low": round(interval.low, 3), "high": round(interval.high, 3)}
-        for (series, viewers), interval in found.items()
-        if interval is not None
-    ]
+        {
+            "series": series, "viewers": viewers, "median": round(of.median, 3),
+            "low": round(of.interval.low, 3) if of.interval else None,
+            "high": round(of.interval.high, 3) if of.interval else None,
+        }
+        for (series, viewers), of in found.items()
+        if of.median is not None
+    ]  # fmt: skip
 
 
 def _series(trial: ReportedTrial) -> str:

@@ -87,7 +87,8 @@ def main_table(arms: list[ArmSummary], first_scenario: str) -> Table:
         Column("reachability gap (ms)", "longest time without an answer to the probe; resolution: the probe's interval"),
         Column(
             "service gap (ms)",
-            "longest silence on a viewer's stream, worst viewer; resolution: the usual silence between packets",
+            "longest silence on a viewer's stream, worst viewer; resolution: the usual silence between packets. Of a service that"
+            " is known by its checks: the longest time without a good answer, worst check",
         ),
         *(
             Column(

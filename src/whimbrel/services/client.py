@@ -8,6 +8,7 @@ from typing import Any
 
 from whimbrel.records.trial import Source
 from whimbrel.spec.campaign import CampaignSpec
+from whimbrel.spec.checks import WrittenCheck
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,8 @@ class Heard:
 class Client:
     """A kind of client. All of a trial run in one process, the ``instrument``, at the vantage.
 
-    ``key`` says in arms and plans how many there are; a reader calls one a ``called`` viewer. The process is ``module``, given
+    ``key`` says in plans how many there are, and in arms where those say it; a reader calls one a ``called`` viewer, or by its
+    ``noun``. The process is ``module``, given
     ``settings`` of the file and the guest's address; it writes ``series``, and says ``playing`` of each client when it is served.
     ``heard`` is what a gap is in what it saw; None where that knows only stalls. ``program`` is another's that it needs on this
     machine, from Debian's ``packages``.
@@ -41,15 +43,22 @@ class Client:
     heard: Heard | None = None
     program: str | None = None
     packages: tuple[str, ...] = ()
+    noun: str = "viewer"
 
     def number_in(self, plan: object) -> int:
         """How many an arm, or the plan of a trial, has."""
-        return int(getattr(plan, self.key))
+        return int(getattr(plan, self.key, 0))
 
 
 def _rtmp(spec: CampaignSpec, address: str) -> Mapping[str, Any]:
     stream = spec.stream
     return {"url": f"rtmp://{address}/film/film.flv", "read_ahead_s": stream.read_ahead_s, "length_s": stream.length_s}
+
+
+def _checks(spec: CampaignSpec, address: str) -> Mapping[str, Any]:
+    assert spec.service is not None
+    written = [check.model_dump() if isinstance(check, WrittenCheck) else check for check in spec.service.checks]
+    return {"checks": written, "address": address}
 
 
 def _hls(spec: CampaignSpec, address: str) -> Mapping[str, Any]:
@@ -72,13 +81,14 @@ CLIENTS = {
             program="vlc",
             packages=("vlc-bin", "vlc-plugin-base"),
         ),
+        Client("checks", "", "", "checks", "whimbrel.watch.as_instrument", "checks", _checks, noun="check"),
     )
 }
 
 
 def counted(client: Client, number: int) -> str:
     """Says how many clients of a kind there are, for people: ``2 HLS viewers``."""
-    return f"{number} {client.called} viewer{'s' if number > 1 else ''}".replace("  ", " ")
+    return f"{number} {client.called} {client.noun}{'s' if number > 1 else ''}".replace("  ", " ")
 
 
 def watched_by(plan: object) -> list[tuple[Client, int]]:

@@ -18,6 +18,7 @@ class Nginx:
 
     name: ServiceName
     ports: tuple[int, ...]
+    http_port: int = 80
     image: Installed = _IMAGE
     start: str = "systemctl start nginx.service"
     command: str = "nginx -g 'daemon off;'"

@@ -19,6 +19,7 @@ class Nothing:
     command: str = ""
     before_as_root: str = ""
     ports: tuple[int, ...] = ()
+    http_port: None = None
     clients: tuple[Client, ...] = ()
 
     @property

@@ -9,15 +9,16 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any, Literal, Self
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from whimbrel.spec.arms import SHORT_NAMES, ArmSpec, crossed
-from whimbrel.spec.checks import WatchedServiceSpec
-from whimbrel.spec.evidence import EvidenceSpec, Thresholds
-from whimbrel.spec.fields import RECORD, Count, HostName, MisfitError, Name, PositiveSeconds, Seconds, Spec, Words, first_double
+from whimbrel.spec.checks import CheckedServiceSpec, ImageSpec
+from whimbrel.spec.evidence import EvidenceSpec, Thresholds, check_in
+from whimbrel.spec.fields import RECORD, Count, HostName, MisfitError, Name, PositiveSeconds, Spec, Words, first_double
 from whimbrel.spec.hosts import HostsSpec
 from whimbrel.spec.lab import QEMU_OVERHEAD_BYTES, LabSpec
 from whimbrel.spec.migration import MigrationSpec
+from whimbrel.spec.observe import ObserveSpec
 from whimbrel.spec.service import EVERY_WATCHER, WATCHED_BY, FormName, GuestSpec, ServiceName, StreamSpec
 
 _MOST_ARMS = 500
@@ -26,32 +27,6 @@ _LEAST_BOOTS = 5
 # What is known of a service that is only watched.
 _OF_WATCHED = ("total_s", "service_gap_ms")
 _FOR_THOSE_THAT_STAY = ("service_gap_ms", "reachability_gap_ms", "link_bytes", "source_cpu_s", "destination_cpu_s")
-
-
-class ObserveSpec(Spec):
-    """How often instruments look, and how long they look around the move; ``off`` for none.
-
-    ``reach`` asks between services of the VM and of the container, in the nested form. ``stay`` is how long a guest that does
-    not move, for comparison, is watched instead. At rest the link between the hosts is tried for ``link_for``.
-    A ``witness`` in the guest says whether memory, a file and a connection came through; it takes a little of the guest.
-    ``profile_for`` has each arm's guest profiled for so long, once for each saved state, and each move predicted beforehand.
-    """
-
-    sample_every_s: PositiveSeconds = Field(alias="sample_every", default=0.1, ge=0.02, le=10)
-    probe_every_s: PositiveSeconds | None = Field(alias="probe_every", default=0.005, ge=0.001, le=10)
-    reach_every_s: PositiveSeconds | None = Field(alias="reach_every", default=0.5, ge=0.1, le=10)
-    link_for_s: PositiveSeconds | None = Field(alias="link_for", default=0.3, ge=0.1, le=10)
-    witness: bool = Field(default=False, strict=True)
-    profile_for_s: PositiveSeconds | None = Field(alias="profile_for", default=None, ge=2, le=120)
-    at_rest_s: Seconds = Field(alias="at_rest", default=3.0)
-    before_s: PositiveSeconds = Field(alias="before", default=5.0, ge=1)
-    after_s: PositiveSeconds = Field(alias="after", default=6.0, ge=1)
-    stay_s: PositiveSeconds = Field(alias="stay", default=5.0)
-
-    @field_validator("probe_every_s", "reach_every_s", "link_for_s", "profile_for_s", mode="before")
-    @classmethod
-    def _off_is_none(cls, value: Any) -> Any:
-        return None if value == "off" else value
 
 
 class ScenarioSpec(Spec):
@@ -123,12 +98,11 @@ def _unprobed(observe: Any) -> dict[str, Any]:
     return {} if told or not isinstance(observe or {}, Mapping) else {"observe": {**(observe or {}), "probe_every": "off"}}
 
 
-def _filled(given: Mapping[str, Any], form: str) -> dict[str, Any]:
-    """What a file says, where scenarios need not say in which form the service is."""
+def _filled(given: Mapping[str, Any], fill: Mapping[str, str]) -> dict[str, Any]:
+    """A file whose scenarios have these keys where they do not say them themselves."""
     scenarios = given.get("scenarios")
-    if isinstance(scenarios, Sequence):
-        fill = {"form": form, "service": "none"}
-        scenarios = [fill | dict(each) if isinstance(each, Mapping) else each for each in scenarios]
+    if isinstance(scenarios, Sequence) and not isinstance(scenarios, str):
+        scenarios = [{**fill, **each} if isinstance(each, Mapping) else each for each in scenarios]
     return {**given, "scenarios": scenarios}
 
 
@@ -137,7 +111,7 @@ class CampaignSpec(Spec):
 
     With ``hosts: none`` it happens wherever a ``service`` is that its checks know, and commands move it. With ``guest.domain`` a
     guest of the user's own moves between the hosts, seen by the checks of ``service``, if any. Scenarios then need neither form
-    nor service.
+    nor service. A ``service`` with an image is the user's own, and runs in the lab; scenarios then need no service.
     """
 
     schema_version: Literal[1]
@@ -147,7 +121,7 @@ class CampaignSpec(Spec):
     seed: Count = Field(default=1, ge=0)
     lab: LabSpec = LabSpec()
     hosts: HostsSpec | None = None
-    service: WatchedServiceSpec | None = None
+    service: CheckedServiceSpec | None = None
     guest: GuestSpec = GuestSpec()
     stream: StreamSpec = StreamSpec()
     migration: MigrationSpec = MigrationSpec()
@@ -162,26 +136,33 @@ class CampaignSpec(Spec):
         """``hosts: none`` is what a service needs that is only watched."""
         if not isinstance(given, Mapping):
             return given
-        guest = given.get("guest")
+        guest, service = given.get("guest"), given.get("service")
         if isinstance(guest, Mapping) and guest.get("domain") is not None:
-            return _filled(given, "vm") | _unprobed(given.get("observe"))
-        if given.get("service") and "hosts" not in given:
-            raise MisfitError("is known by checks alone, wherever it is: write 'hosts: none' too", "service")
+            return _filled(given, {"form": "vm", "service": "none"}) | _unprobed(given.get("observe"))
+        if isinstance(service, Mapping) and service.get("image") is not None:
+            return _filled(given, {"service": "own"})
+        if service and "hosts" not in given:
+            raise MisfitError("is known by checks alone, wherever it is: write 'hosts: none', or its 'image'", "service")
         if given.get("hosts") != "none":
             return given
         if not given.get("service"):
             raise MisfitError("needs a service that is known by checks: 'service: {checks: [...]}'", "hosts")
-        return _filled(given, "elsewhere") | {"hosts": None}
+        return _filled(given, {"form": "elsewhere", "service": "none"}) | {"hosts": None}
 
     @property
     def watched(self) -> bool:
         """Whether the service is somebody else's, which is only watched while a command moves it."""
-        return self.service is not None and not self.own
+        return self.service is not None and self.service.image is None and not self.own
 
     @property
     def own(self) -> bool:
         """Whether a guest of the user's own moves, which runs already."""
         return self.guest.domain is not None
+
+    @property
+    def own_image(self) -> ImageSpec | None:
+        """What the user's own service is made of; None where the service is ours, or somebody else's."""
+        return self.service.image if self.service is not None else None
 
     @property
     def runs_already(self) -> bool:
@@ -200,6 +181,8 @@ class CampaignSpec(Spec):
             raise MisfitError("runs on hosts of yours: name them, 'hosts: {servers: {...}}'", "guest", "domain")
         if self.guest.dirtier is not None:
             raise MisfitError("cannot be put into a guest of your own", "guest", "dirtier")
+        if self.own_image is not None:
+            raise MisfitError("cannot be put into a guest of your own ('guest.domain')", "service", "image")
         if self.observe.probe_every_s is not None:
             raise MisfitError("knows no address of your guest: ask it by 'service: {checks: [...]}'", "observe", "probe_every")
         if self.migration.technique == "cold" or self.migration.moves != "vm":
@@ -231,6 +214,20 @@ class CampaignSpec(Spec):
         return self
 
     @model_validator(mode="after")
+    def _own_service_is_there(self) -> Self:
+        """A scenario's service is the user's own where the file says what that is, and only there; a disk is a whole VM."""
+        for position, scenario in enumerate(self.scenarios):
+            if (scenario.service == "own") != (self.own_image is not None):
+                said = "say what your own is made of: 'service: {image: ..., checks: [...]}' for the whole file"
+                if self.own_image is not None:
+                    said = f"the file's service has an image of its own, so no scenario has {scenario.service!r}: leave it out"
+                raise MisfitError(said, "scenarios", position, "service")
+            forms = {arm.form or scenario.form for arm in scenario.every_arm}
+            if self.own_image is not None and self.own_image.disk is not None and forms != {"vm"}:
+                raise MisfitError("a disk is a VM: 'form: vm'", "scenarios", position, "form")
+        return self
+
+    @model_validator(mode="after")
     def _names_differ(self) -> Self:
         names = [scenario.name for scenario in self.scenarios]
         if len(set(names)) < len(names):
@@ -258,14 +255,18 @@ class CampaignSpec(Spec):
     def _must_have(self, figure: str, name: str, position: int, key: str) -> None:
         """Refuses a hypothesis on a figure that its arm can never have."""
         _, arm = self.find_arm(name)
+        if check_in(figure) is not None:
+            if self.service is None:
+                raise MisfitError("is of a check, and the file's services have none", "evidence", "hypotheses", position, key)
+            return
         if self.watched:
             if figure not in _OF_WATCHED:
-                raise MisfitError(f"of a service that is only watched there are {' and '.join(_OF_WATCHED)}", "evidence",
-                                  "hypotheses", position, key)  # fmt: skip
+                known = f"of a service that is only watched there are {' and '.join(_OF_WATCHED)}, and figures of its checks"
+                raise MisfitError(known, "evidence", "hypotheses", position, key)
             return
         lacks = (
             "no check sees it ('service: {checks: [...]}')" if figure == "service_gap_ms" and self.own and not self.service else
-            "nobody watches in it" if figure == "service_gap_ms" and not arm.viewers and not self.own else
+            "nobody watches in it" if figure == "service_gap_ms" and not arm.viewers and self.service is None else
             "nothing moves in it" if figure not in _FOR_THOSE_THAT_STAY and not arm.moves else None
         )  # fmt: skip
         if lacks is not None:

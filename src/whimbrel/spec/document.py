@@ -66,7 +66,7 @@ def _for_lines(text: str, file: Path) -> CommentedMap:
 
 
 def read_text(file: Path) -> str:
-    """The text of a file that people write; SpecError when it is none."""
+    """The text of a file that people write; SpecError when it is not text."""
     try:
         with file.open("rb") as stream:
             raw = stream.read(LARGEST_FILE_BYTES + 1)
@@ -82,7 +82,7 @@ def read_text(file: Path) -> str:
 
 
 def parse_yaml(text: str, file: Path) -> CommentedMap:
-    """The mapping that the text is, with its lines; SpecError when it is none."""
+    """The mapping that the text is, with its lines; SpecError when it is not a mapping."""
     yaml = YAML(typ="rt", pure=True)
     yaml.allow_duplicate_keys = False
     try:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import difflib
 import operator
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
 from whimbrel.spec.arms import ArmName
 from whimbrel.spec.fields import Count, MisfitError, Name, Share, Spec, Words
 
-FigureName = Literal[
+FIGURES = (
     "total_s",
     "qemu_downtime_ms",
     "libvirt_downtime_ms",
@@ -24,7 +25,42 @@ FigureName = Literal[
     "link_bytes",
     "source_cpu_s",
     "destination_cpu_s",
-]
+)
+# Of a single check, written ``NAME: FIGURE``.
+CHECK_FIGURES = (
+    "longest_gap_ms",
+    "failed",
+    "connections_lost",
+    "first_good_after_ms",
+    "latency_p50_ms",
+    "latency_p95_ms",
+    "latency_p99_ms",
+    "latency_max_ms",
+)
+_OF_A_CHECK = ": "
+
+
+def check_in(figure: str) -> str | None:
+    """The name of the check whose figure it is; None of a figure of the move."""
+    name, colon, _ = figure.rpartition(_OF_A_CHECK)
+    return name if colon else None
+
+
+def figure_in(figure: str) -> str:
+    """The figure without the name of its check, if it has one."""
+    return figure.rpartition(_OF_A_CHECK)[2]
+
+
+def _figure(value: str) -> str:
+    known = FIGURES if check_in(value) is None else CHECK_FIGURES
+    if figure_in(value) not in known:
+        near = difflib.get_close_matches(figure_in(value), known, n=1)
+        more = f"; did you mean {near[0]!r}?" if near else ""
+        raise ValueError(f"{value!r} is no figure{more} figures are {', '.join(FIGURES)}; of a check, 'NAME: {CHECK_FIGURES[0]}'")
+    return value
+
+
+FigureName = Annotated[str, AfterValidator(_figure)]
 _LIMIT = re.compile(r"\s*(<=|>=|<|>)\s*([0-9]+(?:\.[0-9]+)?)\s*")
 _STATISTIC = re.compile(r"min|max|p[0-9]{1,2}")
 _COMPARE: dict[str, Callable[[float, float], bool]] = {
@@ -72,6 +108,11 @@ class EvidenceSpec(Spec):
     assumed_spread: Share | None = Field(default=None, gt=0, le=10)
     hypotheses: tuple[HypothesisSpec, ...] = Field(default=(), max_length=50)
 
+    @property
+    def figures(self) -> list[str]:
+        """Every figure that a hypothesis is on."""
+        return [hypothesis.figure or self.figure for hypothesis in self.hypotheses]
+
     @model_validator(mode="after")
     def _names_differ(self) -> Self:
         names = [hypothesis.name for hypothesis in self.hypotheses]
@@ -101,15 +142,17 @@ class Limit:
 
 
 def parse_bound(text: str) -> tuple[str, float] | None:
-    """A sign and a number, such as ``< 500``; None when it is none."""
+    """A sign and a number, such as ``< 500``; None when it is not that."""
     match = _LIMIT.fullmatch(text)
     return (match[1], float(match[2])) if match is not None else None
 
 
 def _limits(value: dict[str, dict[str, str]]) -> dict[str, dict[str, str]]:
     for figure, limits in value.items():
-        if figure not in get_args(FigureName):
-            raise MisfitError(f"is no figure; figures are {', '.join(get_args(FigureName))}", figure)
+        try:
+            _figure(figure)
+        except ValueError as error:
+            raise MisfitError(str(error), figure) from error
         for statistic, text in limits.items():
             if not _STATISTIC.fullmatch(statistic):
                 raise MisfitError("is no statistic: min, max, or p50 and its like", figure, statistic)

@@ -85,7 +85,7 @@ _HOST_NAME = re.compile(r"[a-z][a-z0-9-]{0,10}")
 
 
 def check_host_name(value: str) -> str:
-    """A name for a host, as it was given; ValueError when it is none."""
+    """A name for a host, as it was given; ValueError when it cannot be one."""
     if not _HOST_NAME.fullmatch(value):
         raise ValueError(f"{value!r} is no name of a host: small letters, digits and '-', a letter first, at most 11")
     if value in _NOT_FOR_HOSTS:

@@ -119,7 +119,7 @@ def _parameters(uri: str, transport: str, query: str) -> dict[str, str]:
 
 
 def check_host(value: str) -> str:
-    """A name, an IPv4 or an IPv6 address (without brackets) of a host, as it was given; ValueError when it is none."""
+    """A name, an IPv4 or an IPv6 address (without brackets) of a host, as it was given; ValueError when it is not one."""
     if ":" in value or re.fullmatch(r"[0-9.]+", value):
         try:
             address = ipaddress.ip_address(value)

@@ -14,6 +14,7 @@ from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from whimbrel.errors import SpecError, UsageError
 from whimbrel.spec.arms import ArmSpec
 from whimbrel.spec.campaign import CampaignSpec
+from whimbrel.spec.checks import FILES
 from whimbrel.spec.density import DensitySpec
 from whimbrel.spec.document import line_of, parse_yaml, read_text, spec_error
 from whimbrel.spec.overrides import parse_override
@@ -41,6 +42,7 @@ def load_campaign(file: Path, overrides: Sequence[str] = ()) -> CampaignSpec:
                 key = ".".join(map(str, first["loc"]))
                 raise SpecError(f"in arm {arm.name!r}: {first['msg']}", file=file, line=line, key=key) from error
             _check_film(there, arm, file, document)
+            _check_files(there, arm, file, document)
             if there.watched:
                 if there.migration.there is None:
                     raise SpecError(
@@ -71,7 +73,26 @@ def _document(file: Path, overrides: Sequence[str]) -> CommentedMap:
     document = parse_yaml(read_text(file), file)
     for override in overrides:
         _apply(document, override)
+    _find_files(document, file.absolute().parent)
     return document
+
+
+def _find_files(document: Any, folder: Path, image: bool = False) -> None:
+    """Files that an image is made of lie beside the file that names them, whatever we are started in."""
+    if isinstance(document, list):
+        for each in document:
+            _find_files(each, folder)
+    if not isinstance(document, dict):
+        return
+    for key, value in document.items():
+        if (image and key in FILES) or str(key) in {f"service.image.{name}" for name in FILES}:
+            document[key] = [_beside(each, folder) for each in value] if isinstance(value, list) else _beside(value, folder)
+        else:
+            _find_files(value, folder, image=key in ("image", "service.image"))
+
+
+def _beside(name: Any, folder: Path) -> Any:
+    return str(folder / name) if isinstance(name, str) and name else name
 
 
 def _validate(document: CommentedMap, file: Path) -> CampaignSpec:
@@ -130,6 +151,16 @@ def _check_film(spec: CampaignSpec, arm: ArmSpec, file: Path, document: Commente
         file=file, line=line_of(("stream", "length"), document), key="stream.length",
         resolution=f"give it more than {format_duration(needed_s)}{' and the time of a move' if arm.moves else ''}",
     )  # fmt: skip
+
+
+def _check_files(spec: CampaignSpec, arm: ArmSpec, file: Path, document: CommentedMap) -> None:
+    for key in FILES:
+        name = getattr(spec.own_image, key, None)
+        if name is not None and not Path(name).is_file():
+            raise SpecError(
+                f"arm {arm.name!r} needs a file that is not there: {name}", file=file, key=f"service.image.{key}",
+                line=line_of(("service", "image", key), document), resolution="name it as seen from this file's folder",
+            )  # fmt: skip
 
 
 def _apply(document: CommentedMap, override: str) -> None:

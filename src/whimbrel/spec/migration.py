@@ -119,7 +119,7 @@ class MigrationSpec(Spec):
                                ("compression", self.compression != "none"), ("connections", self.connections > 1),
                                ("on_timeout", self.on_timeout == "post-copy")):  # fmt: skip
                 if value:
-                    raise MisfitError("is an option of QEMU: it says nothing to a container's move", key)
+                    raise MisfitError("is an option of QEMU, and has no effect on a container's move", key)
             if self.storage != "shared":
                 raise MisfitError("is for the VM's disk: a container's files are sent along always", "storage")
             if self.after != "nothing":

@@ -79,8 +79,9 @@ def _check_heeded(given: Iterable[str], found: MigrationSpec) -> None:
         if key in _OF_A_DISK and found.storage != "shared":
             heeding = known
         if found.technique not in heeding:
+            others = ", ".join(name for name in known if name in heeding)
             raise UsageError(
-                f"--set {key}: says nothing to {found.technique}, but to {', '.join(name for name in known if name in heeding)}",
+                f"--set {key}: has no effect on {found.technique}, only on {others}",
                 resolution="leave it out, or choose another technique; docs/techniques.md lists techniques and their options",
             )
 

@@ -10,10 +10,11 @@ from whimbrel.spec.fields import Bytes, BytesPerSecond, Count, MisfitError, Posi
 
 # "elsewhere": whoever runs the service knows in what; it is watched, and moved by commands.
 FormName = Literal["vm", "nested", "container", "elsewhere"]
-ServiceName = Literal["none", "stream", "hls"]
+# "own": what the file's ``service`` says (checks.CheckedServiceSpec).
+ServiceName = Literal["none", "stream", "hls", "own"]
 # By the keys of an arm: whose clients a service has.
 EVERY_WATCHER = ("viewers", "hls_viewers", "vlc_viewers")
-WATCHED_BY: dict[ServiceName, tuple[str, ...]] = {"none": (), "stream": EVERY_WATCHER, "hls": ("hls_viewers",)}
+WATCHED_BY: dict[ServiceName, tuple[str, ...]] = {"none": (), "stream": EVERY_WATCHER, "hls": ("hls_viewers",), "own": ()}
 
 # What nginx-rtmp sends ahead of the clock beside what a viewer says that it can hold, in seconds.
 SENT_AHEAD_S = 1.0

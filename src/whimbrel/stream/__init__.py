@@ -1,1 +1,1 @@
-"""The stream: the film, the origin that plays it, and the players that watch it."""
+"""The stream: its protocols, and the players that watch it for viewers."""

@@ -1,1 +1,1 @@
-"""One door per Linux tool: process, namespaces, links, cgroups, clock, capabilities."""
+"""One door per Linux tool: process, namespaces, links, control groups, clock; and the ledger."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -142,13 +142,12 @@ class Cgroup:
 
     def processes(self) -> list[ProcessId]:
         """Every process in the group, by its id outside any namespace."""
-        found: set[int] = set()
-        for folder in self.folders:
-            for procs in folder.rglob("cgroup.procs"):
-                # A group within it may go at any moment (then reading says ENODEV).
-                with contextlib.suppress(OSError):
-                    found |= {int(pid) for pid in procs.read_text().split()}
-        return [identity for pid in sorted(found) if (identity := ProcessId.of(pid)) is not None]
+        return _processes_in(self.folders)
+
+    def inner_processes(self, inner: str) -> list[ProcessId]:
+        """Every process in a group within this one, by its id outside any namespace; none where there is no version 2."""
+        core = self._where.core
+        return _processes_in([core / _TOP / self.name / inner] if core is not None else [])
 
     def usage(self) -> Usage:
         """CPU time, memory apart from page cache, and page cache."""
@@ -185,6 +184,16 @@ class Cgroup:
                     break
                 with contextlib.suppress(OSError):
                     parent.rmdir()
+
+
+def _processes_in(folders: Iterable[Path]) -> list[ProcessId]:
+    found: set[int] = set()
+    for folder in folders:
+        for procs in folder.rglob("cgroup.procs"):
+            # A group within it may go at any moment (then reading says ENODEV).
+            with contextlib.suppress(OSError):
+                found |= {int(pid) for pid in procs.read_text().split()}
+    return [identity for pid in sorted(found) if (identity := ProcessId.of(pid)) is not None]
 
 
 def _apart(stat: dict[str, int], own: str, cached: str, shared: str) -> tuple[int | None, int | None]:

@@ -16,17 +16,17 @@ from typing import Any
 from whimbrel.analysis.steadiness import as_before, span_ns, steady
 from whimbrel.checks.check import Check, Tools
 from whimbrel.checks.names import Names
-from whimbrel.checks.registry import kind_listens, open_check
+from whimbrel.checks.registry import open_check
+from whimbrel.checks.written import parsed
 from whimbrel.errors import WhimbrelError
 from whimbrel.events import Bus, Published, Sample
 from whimbrel.records.series import write_series
 from whimbrel.spec.checks import WrittenCheck
 from whimbrel.system.child import Child, Readings, configuration
 from whimbrel.watch.asking import Asking
-from whimbrel.watch.check_file import parsed
 from whimbrel.watch.command import raise_descriptor_limit
 from whimbrel.watch.log import CheckLog, whole_frame
-from whimbrel.watch.telling import Telling
+from whimbrel.watch.telling import Telling, told_of
 
 _LOOK_S = 0.2
 
@@ -63,12 +63,6 @@ def _longest_ns(log: CheckLog, since_ns: int) -> int | None:
     return max(good, default=None)
 
 
-def _described(check: Check) -> dict[str, Any]:
-    """``period_s`` is None of one that listens."""
-    period_s = None if kind_listens(check) else 1 / check.rate_per_s
-    return {"name": check.name, "kind": check.kind, "url": check.url, "period_s": period_s}
-
-
 async def _ask(child: Child, given: dict[str, Any]) -> None:
     """All of it. Checks that are silent from the beginning are left out: whoever needs them ends us then."""
     checks = [parsed(each if isinstance(each, str) else WrittenCheck.model_validate(each)) for each in given["checks"]]
@@ -84,10 +78,10 @@ async def _ask(child: Child, given: dict[str, Any]) -> None:
     began_ns = time.monotonic_ns()
     asking.start()
     state = _State(checks, asking.logs)
-    child.say("asks", began_ns=began_ns, checks=[_described(check) for check in checks])
+    child.say("asks", began_ns=began_ns, checks=[told_of(check) for check in checks])
     child.say("ready")
     with Bus() as bus:
-        _hand_on(bus)
+        hand_on(bus)
         telling = asyncio.create_task(Telling(checks, asking.logs, bus).run())
         while not child.stopping:
             await asyncio.sleep(_LOOK_S)
@@ -111,7 +105,7 @@ async def _cannot_be_asked(checks: Sequence[Check]) -> dict[str, str]:
     return found
 
 
-def _hand_on(bus: Bus) -> None:
+def hand_on(bus: Bus) -> None:
     """To whoever looks on, where somebody does."""
     readings = Readings()
     if not readings.wanted:

@@ -12,7 +12,7 @@ from pathlib import Path
 from whimbrel import __version__
 from whimbrel.analysis.kept import kept_figures
 from whimbrel.checks.check import Check
-from whimbrel.checks.registry import kind_listens
+from whimbrel.checks.written import parsed
 from whimbrel.errors import UnsafeStateError
 from whimbrel.events import FIGURES, PLANNED, TOLD, TRIAL_BEGUN, TRIAL_DONE, Bus, planned
 from whimbrel.moves.notes import Invocation
@@ -33,9 +33,9 @@ from whimbrel.spec.campaign import CampaignSpec
 from whimbrel.system.clock import read_pair
 from whimbrel.system.provenance import machine
 from whimbrel.trace_parent import TraceParent
-from whimbrel.watch.check_file import parsed
 from whimbrel.watch.findings import as_json, findings_of
 from whimbrel.watch.plan import Ran, Watched, WatchPlan
+from whimbrel.watch.telling import told_of
 from whimbrel.watch.watching import watch
 
 _LAST_WORDS = 500
@@ -188,7 +188,7 @@ class _Record:
         ]
         events = [Event(source="whimbrel", host=None, name=name, realtime_ns=None, seen_ns=at_ns) for name, at_ns in moments]
         events += [
-            Event(source="whimbrel", host=None, name="check", realtime_ns=None, seen_ns=window.began_ns, data=_told_of(check))
+            Event(source="whimbrel", host=None, name="check", realtime_ns=None, seen_ns=window.began_ns, data=told_of(check))
             for check in self.watched.plan.checks
         ]
         events += [
@@ -218,9 +218,3 @@ class _Record:
             started_at=began_at.isoformat(timespec="seconds"),
             ended_at=ended_at.isoformat(timespec="seconds"),
         )
-
-
-def _told_of(check: Check) -> dict[str, object]:
-    """What figures need to know of a check; ``period_s`` is None of one that listens."""
-    period_s = None if kind_listens(check) else 1 / check.rate_per_s
-    return {"name": check.name, "kind": check.kind, "url": check.url, "period_s": period_s}

@@ -1,4 +1,4 @@
-"""Checks in a file: a list of URLs, or of mappings with ``url`` and the options that otherwise stand behind ``#``."""
+"""Checks in a file: a list of them (``checks.written``)."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from whimbrel.checks.check import Check
-from whimbrel.checks.url import parse_check
+from whimbrel.checks.written import parsed
 from whimbrel.errors import SpecError, UsageError
-from whimbrel.spec.checks import Checks, Value, WrittenCheck
+from whimbrel.spec.checks import Checks
 from whimbrel.spec.document import line_of, parse_yaml, read_text, spec_error
 from whimbrel.spec.fields import Spec
 
@@ -37,21 +37,3 @@ def load_checks(file: Path) -> list[Check]:
                 error.brief, file=file, line=line, key=f"checks.{position}", resolution=error.resolution
             ) from error  # fmt: skip
     return found
-
-
-def parsed(check: str | WrittenCheck) -> Check:
-    """A check as a file writes it; UsageError when it says what cannot be."""
-    if isinstance(check, str):
-        return parse_check(check)
-    given = {
-        key: [_text(each) for each in (value if isinstance(value, list) else [value])]
-        for key, value in (check.model_extra or {}).items()
-    }
-    return parse_check(check.url, given=given)
-
-
-def _text(value: Value) -> str:
-    """Writes a value as it would stand behind ``#``."""
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return str(value)

@@ -26,7 +26,7 @@ class CheckLimit:
 
 
 def parse_limit(text: str, checks: Sequence[Check]) -> CheckLimit:
-    """A limit as it is written; UsageError when it is none, or is for a check or a figure that there is not."""
+    """A limit as it is written; UsageError when it is not one, or names no check or figure that there is."""
     match = _LIMIT.fullmatch(text.strip())
     bound = parse_bound(match["bound"]) if match is not None else None
     if match is None or bound is None:

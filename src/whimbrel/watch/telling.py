@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from whimbrel.checks.check import Check
+from whimbrel.checks.registry import kind_listens
 from whimbrel.events import WATCHED, Bus, Sample
 from whimbrel.records.trial import Event
 from whimbrel.trace_parent import TraceParent
@@ -23,6 +24,12 @@ _MOST_LATENCIES = 200
 _GOOD = ("good", "heard")
 # A question that is out for longer makes its check silent.
 _SILENT_AFTER_NS = 300_000_000
+
+
+def told_of(check: Check) -> dict[str, object]:
+    """What figures need to know of a check; ``period_s`` is None of one that listens."""
+    period_s = None if kind_listens(check) else 1 / check.rate_per_s
+    return {"name": check.name, "kind": check.kind, "url": check.url, "period_s": period_s}
 
 
 def tell_called(bus: Bus, way: Way, span: TraceParent | None, started_ns: int) -> None:

@@ -22,7 +22,10 @@ class Record:
         self.events = [
             Event(source="whimbrel", host=None, name=name, realtime_ns=None, seen_ns=at * MS) for name, at in told
         ] + [
-            Event(source="whimbrel", host=None, name="check", realtime_ns=None, seen_ns=0, data={"name": name, "period_s": 0.05})
+            Event(
+                source="whimbrel", host=None, name="check", realtime_ns=None, seen_ns=0,
+                data={"name": name, "kind": "http", "period_s": 0.05},
+            )
             for name in ("a", "b")
         ]  # fmt: skip
         self.move = type("Move", (), {"called_ns": 4_000 * MS, "returned_ns": 5_000 * MS}) if moved else None
@@ -45,6 +48,13 @@ def figures(record: Record, series: pl.DataFrame | None) -> dict[str, Any]:
 
 def test_the_gap_is_that_of_the_worst_check() -> None:
     found = figures(Record(), checks(300, 700))
+    by_check = found.pop("checks")
+    assert [(check.name, check.kind, check.sent, check.failed, check.failures) for check in by_check] == [
+        ("a", "http", 200, 6, {"refused": 6}), ("b", "http", 200, 14, {"refused": 14}),
+    ]  # fmt: skip
+    assert [check.longest_gap_ms for check in by_check] == pytest.approx([350, 750])
+    # A question that was refused took longer than any other: p95 falls among those.
+    assert [(check.latency_p50_ms, check.latency_p95_ms) for check in by_check] == [(pytest.approx(2), None), (None, None)]
     assert found == {
         "service_gap_ms": pytest.approx(750), "service_gap_at_least_ms": None, "service_gap_usual_ms": pytest.approx(50),
     }  # fmt: skip
@@ -60,4 +70,17 @@ def test_one_that_never_came_back_leaves_it_unknown_with_a_bound() -> None:
 
 @pytest.mark.parametrize(("record", "series"), [(Record(moved=False), checks(300)), (Record(), None)])
 def test_without_a_move_or_questions_there_are_none(record: Record, series: pl.DataFrame | None) -> None:
-    assert figures(record, series) == {"service_gap_ms": None, "service_gap_at_least_ms": None, "service_gap_usual_ms": None}
+    assert figures(record, series) == {
+        "service_gap_ms": None, "service_gap_at_least_ms": None, "service_gap_usual_ms": None, "checks": []
+    }  # fmt: skip
+
+
+def test_other_instruments_holes_are_none_of_the_checks() -> None:
+    record = Record()
+    record.instruments = [InstrumentCost(name="sampler", holes=[(4_100 * MS, 4_200 * MS)])]
+    first = check_figures(record, checks(300, 700))[0]  # type: ignore[arg-type]
+    record.instruments = [InstrumentCost(name="checks", holes=[(4_100 * MS, 4_290 * MS)])]
+    held_up = check_figures(record, checks(300, 700))[0]  # type: ignore[arg-type]
+    assert first.gap_resolution_s == pytest.approx(0.05)
+    assert held_up.gap_resolution_s is not None
+    assert held_up.gap_resolution_s > 0.15

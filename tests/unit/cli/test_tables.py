@@ -28,7 +28,7 @@ def test_a_row_per_trial_per_viewer_and_per_buffer(campaign: Path, capsys: pytes
     assert sorted(file.name for file in files) == sorted(f"{table}.{kind}" for table in TABLES for kind in ("csv", "parquet"))
     tables = {file.stem: pl.read_parquet(file) for file in files if file.suffix == ".parquet"}
     assert {name: frame.height for name, frame in tables.items()} == {
-        "trials": 3, "viewers": 2, "playbacks": 6, "instruments": 8, "predictions": 0,
+        "trials": 3, "viewers": 2, "playbacks": 6, "checks": 0, "instruments": 8, "predictions": 0,
     }  # fmt: skip
     assert tables["trials"].get_column("arm").to_list() == ["nested-1", "vm-1", "baseline"]
     # Nobody watched the baseline: unknown, not 0.

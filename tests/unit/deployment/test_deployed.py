@@ -271,7 +271,7 @@ def test_undeploying_a_container_ends_its_cells_and_those_of_dead_hosts_went_wit
         assert not deployment.folder.exists()
 
 
-def test_a_second_container_is_refused_before_anything_of_the_first_is_touched(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_container_that_was_left_where_one_is_to_be_is_not_touched(monkeypatch: pytest.MonkeyPatch) -> None:
     first = FakeCell(RUNS)
     deployment, site = container_on(FakeHost("a"), FakeHost("b"), b=first)
     monkeypatch.setattr("whimbrel.guests.guest.refuse_another", lambda site: None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -9,8 +10,11 @@ from typing import Any
 import pytest
 
 from whimbrel.errors import UsageError
+from whimbrel.guests.carrier import container_of, settings_of
 from whimbrel.hosts.site import guests_of
+from whimbrel.lab.cell import LabCells
 from whimbrel.lab.lab import Lab, ledger_of
+from whimbrel.services.nginx import STREAM
 from whimbrel.spec.lab import LabSpec
 
 
@@ -49,6 +53,35 @@ def test_the_first_guest_is_who_it_was_before_there_were_several() -> None:
     assert [lab(servers=THREE).network.carriers[host] for host in ("north", "east")] == [
         usual.network.carriers[host] for host in ("a", "b")
     ]
+
+
+def test_no_container_of_a_lab_has_the_mac_or_the_link_of_anything_else() -> None:
+    labs = [lab(number) for number in range(1, 17)]
+    containers = [container_of(each.guest) for each in labs]
+    vms = [guest for each in labs for guest in guests_of(each)]
+    assert len({guest.mac for guest in [*containers, *vms]}) == 16 + 48
+    assert [container.address for container in containers] == [each.guest.address for each in labs]
+    links = [re.findall(r"^LINK=(.*)$", settings_of(STREAM, each, 24, "/aid.so"), re.MULTILINE) for each in containers]
+    assert len({link for [link] in links}) == 16
+    assert all(len(link) <= 15 for [link] in links)
+    # The first one's is in saved states.
+    assert containers[0].mac == "52:54:00:77:00:c8"
+
+
+class Group:
+    """The groups of a server with two cells; the part of ``system.cgroups.Cgroup`` that is asked."""
+
+    def inner_processes(self, inner: str) -> list[Any]:
+        within: dict[str, list[tuple[int, ...]]] = {"cell": [(1,), (70, 1), (71, 2, 1)], "cell-2": [(80, 1)]}
+        return [SimpleNamespace(pid=pids[0], pids_inside=pids, alive=True) for pids in within.get(inner, [])]
+
+
+def test_each_guest_of_a_lab_has_cells_of_its_own() -> None:
+    servers: Any = {"a": SimpleNamespace(name="a", cgroup=Group())}
+    host: Any = SimpleNamespace(name="a")
+    first, second, third = (LabCells(servers, number).find(host) for number in (1, 2, 3))
+    assert first is not None and second is not None  # noqa: PT018
+    assert (first.first_process.pid, second.first_process.pid, third) == (70, 80, None)
 
 
 @pytest.mark.parametrize(("network", "guests"), [("10.77.0.0/24", 16), ("10.77.0.0/25", 3)])

@@ -11,7 +11,7 @@ from typing import cast
 
 import pytest
 
-from tests.fakes import ORIGIN, FakeCell, FakeHost, FakeVantage
+from tests.fakes import GUEST, FakeCell, FakeHost, FakeVantage
 from tests.trials import Telling
 from whimbrel.deployment.deployed import one_arm_of, plan_of
 from whimbrel.engines.hypervisor import Hypervisor
@@ -64,7 +64,7 @@ class Scene:
             load_campaign(SERVERS, ["observe.probe_every=off", "observe.witness=false", "observe.stay=10 ms"]), "restart"
         )
         site = SimpleNamespace(
-            hosts={"a": self.a, "b": self.b}, guest=SimpleNamespace(address=ORIGIN.address),
+            hosts={"a": self.a, "b": self.b}, guest=GUEST,
             network=SimpleNamespace(vantage=FakeVantage()), accounting=SimpleNamespace(instruments_procs=()),
         )  # fmt: skip
         plan = plan_of(spec, "a", "b").model_copy(update={"moves": self.moves})

@@ -15,11 +15,11 @@ from whimbrel.engines.hypervisor import HostMemory
 from whimbrel.engines.libvirt_facts import GuestFacts, HostFacts, Network, StoragePool, Volume
 from whimbrel.hosts.preflight.finding import Finding, possible
 from whimbrel.own.preflight.devices import examine_devices
+from whimbrel.own.preflight.examined import Examined, ExaminedHost, Looked, numbers_in
 from whimbrel.own.preflight.machine import examine_machine
 from whimbrel.own.preflight.network import examine_network
 from whimbrel.own.preflight.state import examine_state
 from whimbrel.own.preflight.storage import examine_storage, paths_of
-from whimbrel.own.preflight.subject import Host, Looked, Subject, numbers_in
 from whimbrel.spec.migration import MigrationSpec
 
 GIB = 2**30
@@ -49,7 +49,7 @@ class Scene:
 
     def examine(self) -> list[Finding]:
         facts = GuestFacts("shop", UUID, self.xml, "runs", False, (), 0, 0, ())
-        it = Subject(replace(facts, **self.guest), Host("a", self.here), Host("b", self.there), ports=self.ports)
+        it = Examined(replace(facts, **self.guest), ExaminedHost("a", self.here), ExaminedHost("b", self.there), ports=self.ports)
         it = replace(it, files={path: self.files.get(path, Looked(FILE, FILE)) for path in paths_of(it.root)})
         return [
             *examine_state(it, self.spec, self.claimed_by), *examine_machine(it), *examine_devices(it), *examine_storage(it),

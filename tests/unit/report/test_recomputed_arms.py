@@ -22,15 +22,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 
 from tests import textbook
 from tests.published import Published, numbers
-from whimbrel.spec.evidence import FigureName
+from whimbrel.spec.evidence import FIGURES as FIGURES_OF_MOVES
 
-FIGURES = (*get_args(FigureName), "rounds")
+FIGURES = (*FIGURES_OF_MOVES, "rounds")
 # A campaign that was published before its arms had these cannot show them.
 LATER = ("link_bytes", "source_cpu_s", "destination_cpu_s")
 CPU = {"source_cpu_s": "source CPU (s)", "destination_cpu_s": "destination CPU (s)"}

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.fakes import FakeCell
+from tests.fakes import ORIGIN, FakeCell
 from whimbrel.errors import SpecError
-from whimbrel.guests.carrier import command, settings_of
+from whimbrel.guests.carrier import process_of, settings_of
 from whimbrel.guests.forms import FORMS, wait_for_service
 from whimbrel.images.recipes import container_tree, guest_tree, recipe_id
 from whimbrel.services.client import CLIENTS, Client, Heard, counted, watched_by
@@ -51,6 +51,7 @@ class Shop:
     command: str = "shopd --foreground"
     before_as_root: str = ""
     ports: tuple[int, ...] = (8443, 8080)
+    http_port: int | None = 8080
     clients: tuple[Client, ...] = ()
 
     @property
@@ -91,8 +92,8 @@ def here(tmp_path: Path) -> Here:
 
 
 def test_every_kind_of_client_belongs_to_a_service() -> None:
-    assert set(SERVICES) == set(WATCHED_BY) == {"none", "stream", "hls"}
-    assert set(EVERY_WATCHER) == set(CLIENTS)
+    assert {*SERVICES, "own"} == set(WATCHED_BY) == {"none", "stream", "hls", "own"}
+    assert {*EVERY_WATCHER, "checks"} == set(CLIENTS)
     for name, service in SERVICES.items():
         assert tuple(client.key for client in service.clients) == WATCHED_BY[name]
     assert (NOTHING.ports, NOTHING.start, NOTHING.clients) == ((), "", ())
@@ -101,7 +102,7 @@ def test_every_kind_of_client_belongs_to_a_service() -> None:
 def test_a_guest_has_what_every_service_needs_and_leaves_it_off() -> None:
     tree = guest_tree()
     for service in SERVICES.values():
-        if service.image is not None:
+        if isinstance(service.image, Installed):
             assert set(service.image.packages) <= set(tree.packages)
             assert set(service.image.files) <= set(tree.texts)
             assert set(service.image.units) <= set(tree.disabled_units)
@@ -147,8 +148,8 @@ def test_a_container_in_a_vm_is_asked_for_its_versions() -> None:
 
 
 def test_a_container_between_carriers_runs_the_service_and_knows_its_ports() -> None:
-    assert command(SHOP).endswith(" & exec shopd --foreground")
-    assert "PORTS='8443 8080'\n" in settings_of(SHOP, "192.0.2.100", 24, "/aid.so")
+    assert process_of(SHOP, "true; ") == ["/bin/sh", "-c", "true; witness 7777 256 /srv/witness & exec shopd --foreground"]
+    assert "PORTS='8443 8080'\n" in settings_of(SHOP, ORIGIN, 24, "/aid.so")
 
 
 def test_nobody_waits_for_a_guest_without_a_service() -> None:

@@ -31,10 +31,10 @@ def test_another_technique_keeps_the_limits_and_leaves_the_options_of_the_old_on
         (None, ["moves=container"], "decided when it was deployed"),
         ("checkpoint", [], "technique: 'checkpoint' does not move the VM"),
         ("warp", [], "technique"),
-        ("cold", ["max_downtime=100 ms"], "max_downtime: says nothing to cold, but to pre-copy, pre-post-copy"),
-        ("cold", ["bandwidth=5 MiB/s"], "bandwidth: says nothing to cold"),
-        ("post-copy", ["max_rounds=3"], "max_rounds: says nothing to post-copy"),
-        (None, ["pre_copy_rounds=3"], "pre_copy_rounds: says nothing to pre-copy, but to pre-post-copy"),
+        ("cold", ["max_downtime=100 ms"], "max_downtime: has no effect on cold, only on pre-copy, pre-post-copy"),
+        ("cold", ["bandwidth=5 MiB/s"], "bandwidth: has no effect on cold"),
+        ("post-copy", ["max_rounds=3"], "max_rounds: has no effect on post-copy"),
+        (None, ["pre_copy_rounds=3"], "pre_copy_rounds: has no effect on pre-copy, only on pre-post-copy"),
     ],
 )
 def test_what_cannot_be_is_refused_with_its_key(technique: str | None, sets: list[str], said: str) -> None:

@@ -73,7 +73,10 @@ def test_processes_of_groups_within_are_the_groups_too(monkeypatch: pytest.Monke
     within = tmp_path / "whimbrel" / "one" / "cell" / "deep"
     within.mkdir(parents=True)
     (within / "cgroup.procs").write_text(f"{os.getpid()}\n")
-    assert [process.pid for process in Cgroup("one").processes()] == [os.getpid()]
+    group = Cgroup("one")
+    assert [process.pid for process in group.processes()] == [os.getpid()]
+    assert [process.pid for process in group.inner_processes("cell")] == [os.getpid()]
+    assert group.inner_processes("cell-2") == []
 
 
 @pytest.mark.parametrize(

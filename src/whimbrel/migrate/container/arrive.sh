@@ -9,13 +9,13 @@
 cd "$MOVE" || exit 1
 mkfifo never ready ahead.ended files.ended 2>/dev/null
 mkdir -p work/restore
-page_server='' lazy_pages='' kept='' rehearsal='' heart='' ahead='' why=''
+page_server='' lazy_pages='' kept='' rehearsal='' heart='' takers='' ahead='' why=''
 # From one word of the source to the next: a round that has just begun when the time-out passes, the last dump, and the files.
 LONGEST_S=$((3 * PATIENCE_S + READY_S))
 
 # Ended from outside before the container may stay here, it ends the container: without lazy-pages it would read zeros.
 trap 'exit 1' TERM
-trap '[ -z "$rehearsal$heart" ] || kill $rehearsal $heart 2>/dev/null; end_rehearsal; [ -n "$kept" ] || end_container' EXIT
+trap '[ -z "$rehearsal$heart$takers" ] || kill $rehearsal $heart $takers 2>/dev/null; end_rehearsal; [ -n "$kept" ] || end_container' EXIT
 
 serve_pages() { # NUMBER [PREVIOUS]: a page server takes one connection, and needs the round before to leave out what it has
     pages_came || { why="the pages of the round before did not come whole"; return 1; }
@@ -32,7 +32,12 @@ pages_came() { # whether the page server of last time, if there was one, has all
 }
 
 take() { # PORT NAME: what is sent, into NAME.tar; begins before there is anything
-    (timeout "$LONGEST_S" nc -l "$1" </dev/null | tee "$2.tar" | sha256sum >"$2.sum"; echo ended >"$2.ended") &
+    # What nobody sends to would be waited for long after the move: a side that still runs has not come to its end.
+    mkfifo "$2.comes"
+    timeout "$LONGEST_S" nc -l "$1" </dev/null >"$2.comes" &
+    takers="$takers $!"
+    (tee "$2.tar" <"$2.comes" | sha256sum >"$2.sum"; echo ended >"$2.ended") &
+    takers="$takers $!"
 }
 
 came_whole() { # NAME SUM: what is not whole, or not what was sent, is not unpacked
@@ -74,7 +79,7 @@ bring_up() { # SUM of the files
     post-copy) bring_up_before_its_memory ;;
     *) restore ;;
     esac || { why="it could not be brought up"; return 1; }
-    [ -e "/sys/class/net/veth-$NAME/brport" ] || { why="its link did not join the bridge"; return 1; }
+    [ -e "/sys/class/net/$LINK/brport" ] || { why="its link did not join the bridge"; return 1; }
 }
 
 run_anew() {

@@ -5,9 +5,11 @@ export LC_ALL=C PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bi
 MOVE=/run/move
 # shellcheck source=src/whimbrel/guests/container.sh
 . "$MOVE/container.sh"
-# ADDRESS and MAC of the container, the same on both sides; LD_PRELOAD, which helps CRIU.
+# ADDRESS and MAC of the container, the same on both sides; LINK, its link; LD_PRELOAD, which helps CRIU.
 # shellcheck source=/dev/null
 . "$HOME_OF/place"
+# A side that an older whimbrel made names none.
+LINK=${LINK:-veth-$NAME}
 CONTROL_PORT=7000 PAGES_PORT=7001 FILES_PORT=7002 AHEAD_PORT=7003
 # Each wait is shorter than that of whoever waits for it: files and pages, then the answer, then the driver. What depends on how
 # much there is, a dump and the sending of files, may take a second more for each MiB: what is slower than that counts as stuck. The
@@ -63,10 +65,10 @@ until_group_says() { # KEY VALUE SECONDS; a group that is gone holds nothing
 }
 
 attach() { # the container's link joins the bridge, and its neighbours learn where it is
-    ip link set "veth-$NAME" master br0 && ip -n "$NAME" link set eth0 address "$MAC"
+    ip link set "$LINK" master br0 && ip -n "$NAME" link set eth0 address "$MAC"
 }
 
-detach() { ip link set "veth-$NAME" nomaster; }
+detach() { ip link set "$LINK" nomaster; }
 
 end_container() { # whatever state it is in; succeeds when nothing of it is left that could run
     # First of all nothing of it may run on, and a builtin is the quickest way.
@@ -99,7 +101,7 @@ clear_the_way() { # nothing of an earlier copy is left: no frozen group, no file
     mkdir -p "$HOME_OF/upper" "$HOME_OF/work"
     # The connections of a copy that was killed wait for answers in its network, which then cannot take them again. The link
     # goes first: as long as it is there it keeps the old network alive.
-    ip link delete "veth-$NAME"
+    ip link delete "$LINK"
     ip netns delete "$NAME"
     make_network
 }

@@ -5,19 +5,19 @@ from __future__ import annotations
 import xml.etree.ElementTree as ET
 
 from whimbrel.hosts.preflight.finding import Finding, finding
-from whimbrel.own.preflight.subject import Subject
+from whimbrel.own.preflight.examined import Examined
 
 # Addresses at which any host can listen; empty stands for the host's own setting.
 _ANYWHERE = ("", "0.0.0.0", "127.0.0.1", "::", "::1", "localhost")
 _CHARACTERS = ("serial", "parallel", "console", "channel")
 
 
-def examine_devices(it: Subject) -> list[Finding]:
+def examine_devices(it: Examined) -> list[Finding]:
     """Each of them, on the side that it matters on."""
     return [*_of_the_host(it), *_served_by_others(it), *_screens(it), *_files(it), *_memory(it), *_refused(it)]
 
 
-def _of_the_host(it: Subject) -> list[Finding]:
+def _of_the_host(it: Examined) -> list[Finding]:
     found = []
     for device in it.devices("hostdev"):
         kind = device.get("type", "a device")
@@ -39,7 +39,7 @@ def _of_the_host(it: Subject) -> list[Finding]:
     return found
 
 
-def _served_by_others(it: Subject) -> list[Finding]:
+def _served_by_others(it: Examined) -> list[Finding]:
     found = []
     for shared in it.devices("filesystem"):
         if shared.get("type", "mount") == "mount":
@@ -59,7 +59,7 @@ def _served_by_others(it: Subject) -> list[Finding]:
     return found
 
 
-def _screens(it: Subject) -> list[Finding]:
+def _screens(it: Examined) -> list[Finding]:
     found = []
     for screen in it.devices("graphics"):
         kind = screen.get("type", "")
@@ -79,7 +79,7 @@ def _screens(it: Subject) -> list[Finding]:
     return found
 
 
-def _files(it: Subject) -> list[Finding]:
+def _files(it: Examined) -> list[Finding]:
     found = []
     for kind in _CHARACTERS:
         for device in it.devices(kind):
@@ -88,7 +88,7 @@ def _files(it: Subject) -> list[Finding]:
     return found
 
 
-def _memory(it: Subject) -> list[Finding]:
+def _memory(it: Examined) -> list[Finding]:
     found = [
         finding("memory-device", it.destination.name, f"{each.get('model')}: {each.findtext('source/path', 'no path')}")
         for each in it.devices("memory")
@@ -101,7 +101,7 @@ def _memory(it: Subject) -> list[Finding]:
     return found
 
 
-def _refused(it: Subject) -> list[Finding]:
+def _refused(it: Examined) -> list[Finding]:
     """What QEMU itself names; of that which was named above it says nothing new."""
     return [finding("qemu-refuses", it.source.name, reason) for reason in it.guest.blockers or ()]
 

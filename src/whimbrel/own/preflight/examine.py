@@ -16,11 +16,11 @@ from whimbrel.hosts.preflight.finding import Finding, finding
 from whimbrel.own.claim import read_claim
 from whimbrel.own.guest import find_guest
 from whimbrel.own.preflight.devices import examine_devices
+from whimbrel.own.preflight.examined import Examined, ExaminedHost, Looked
 from whimbrel.own.preflight.machine import examine_machine
 from whimbrel.own.preflight.network import examine_network
 from whimbrel.own.preflight.state import examine_state
 from whimbrel.own.preflight.storage import examine_storage, paths_of
-from whimbrel.own.preflight.subject import Host, Looked, Subject
 from whimbrel.own.standing import Side
 from whimbrel.spec.migration import MigrationSpec
 
@@ -52,9 +52,9 @@ def examine_guest(
     facts = guest_facts(guest)
     root = ET.fromstring(facts.xml)
     source, destination = (
-        Host(side.name, host_facts(host, root), side.spare_memory_bytes) for side, host in zip(sides, both, strict=True)
+        ExaminedHost(side.name, host_facts(host, root), side.spare_memory_bytes) for side, host in zip(sides, both, strict=True)
     )
-    it = Subject(
+    it = Examined(
         facts, source, destination,
         files={path: look(path, *both) for path in paths_of(root)},
         ports=graphics_ports(both[1]) if root.find("./devices/graphics[@autoport='no']") is not None else {},

@@ -5,21 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from whimbrel.hosts.preflight.finding import Finding, finding
-from whimbrel.own.preflight.subject import Subject, bytes_of, memory_bytes, numbers_in
+from whimbrel.own.preflight.examined import Examined, bytes_of, memory_bytes, numbers_in
 from whimbrel.spec.lab import QEMU_OVERHEAD_BYTES
 from whimbrel.units import format_bytes
 
 _MIB = 2**20
 
 
-def examine_machine(it: Subject) -> list[Finding]:
+def examine_machine(it: Examined) -> list[Finding]:
     """All of it but the processor's features, the machine type and the emulator, which libvirt itself compares."""
     return [
         *_versions(it), *_firmware(it), *_clock(it), *_nested(it), *_memory(it), *_huge_pages(it), *_pinning(it), *_vcpus(it),
     ]  # fmt: skip
 
 
-def _versions(it: Subject) -> list[Finding]:
+def _versions(it: Examined) -> list[Finding]:
     """Newer programs read what older ones wrote, not the reverse."""
     here, there = it.source.facts.versions, it.destination.facts.versions
     return [
@@ -34,7 +34,7 @@ def _dotted(version: tuple[int, ...]) -> str:
     return ".".join(map(str, version))
 
 
-def _firmware(it: Subject) -> list[Finding]:
+def _firmware(it: Examined) -> list[Finding]:
     path = it.root.findtext("./os/loader")
     if not path:
         return []
@@ -50,7 +50,7 @@ def _firmware(it: Subject) -> list[Finding]:
     return [finding("firmware-unseen", it.destination.name, f"libvirt names no {path}", path=path)]
 
 
-def _clock(it: Subject) -> list[Finding]:
+def _clock(it: Examined) -> list[Finding]:
     invariant = any(
         each.get("name") == "invtsc" and each.get("policy") in ("require", "force") for each in it.root.findall("./cpu/feature")
     )
@@ -60,7 +60,7 @@ def _clock(it: Subject) -> list[Finding]:
     return [finding("tsc-frequency", it.destination.name, f"{each} Hz") for each in frequencies if each]
 
 
-def _nested(it: Subject) -> list[Finding]:
+def _nested(it: Examined) -> list[Finding]:
     named = [
         each.get("name", "") for each in it.root.findall("./cpu/feature")
         if each.get("name") in ("vmx", "svm") and each.get("policy") in ("require", "force")
@@ -68,7 +68,7 @@ def _nested(it: Subject) -> list[Finding]:
     return [finding("nested-virtualization", it.source.name, f"the feature {name} is required") for name in named if it.in_kvm]
 
 
-def _memory(it: Subject) -> list[Finding]:
+def _memory(it: Examined) -> list[Finding]:
     if it.root.find("./memoryBacking/hugepages") is not None:
         return []
     spare = it.destination.spare_memory_bytes
@@ -84,7 +84,7 @@ def _memory(it: Subject) -> list[Finding]:
     return []
 
 
-def _huge_pages(it: Subject) -> list[Finding]:
+def _huge_pages(it: Examined) -> list[Finding]:
     backing = it.root.find("./memoryBacking/hugepages")
     if backing is None:
         return []
@@ -101,7 +101,7 @@ def _huge_pages(it: Subject) -> list[Finding]:
                     size=format_bytes(size), free=free.get(size, 0))]  # fmt: skip
 
 
-def _pinning(it: Subject) -> list[Finding]:
+def _pinning(it: Examined) -> list[Finding]:
     facts, found = it.destination.facts, []
     pinned = {
         number
@@ -130,7 +130,7 @@ def _listed(numbers: Iterable[int]) -> str:
     return ", ".join(map(str, sorted(numbers)))
 
 
-def _vcpus(it: Subject) -> list[Finding]:
+def _vcpus(it: Examined) -> list[Finding]:
     has = int(it.root.findtext("./vcpu") or 1)
     there = len(it.destination.facts.cpus)
     return [finding("vcpus-many", it.destination.name, f"{has}, and there are {there}")] if has > there else []

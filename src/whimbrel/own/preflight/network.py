@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from whimbrel.hosts.preflight.finding import Finding, finding
-from whimbrel.own.preflight.subject import Subject
+from whimbrel.own.preflight.examined import Examined
 
 # These join a network outside the host; others are each host's own.
 _OUTSIDE = ("bridge", "private", "vepa", "passthrough", "hostdev", "open")
 
 
-def examine_network(it: Subject) -> list[Finding]:
+def examine_network(it: Examined) -> list[Finding]:
     """Looks at each of its interfaces; what several are connected to is said once."""
     found = []
     for link in it.devices("interface"):
@@ -23,7 +23,7 @@ def examine_network(it: Subject) -> list[Finding]:
     return list(dict.fromkeys(found))
 
 
-def _network(it: Subject, name: str) -> list[Finding]:
+def _network(it: Examined, name: str) -> list[Finding]:
     there, known = it.destination.name, it.destination.facts.networks
     if known is None:
         return [finding("network-unseen", there, f"libvirt does not list networks; the guest is in {name}", network=name)]
@@ -36,7 +36,7 @@ def _network(it: Subject, name: str) -> list[Finding]:
     return []
 
 
-def _link(it: Subject, name: str) -> list[Finding]:
+def _link(it: Examined, name: str) -> list[Finding]:
     there, known, here = it.destination.name, it.destination.facts.links, it.source.facts.links
     if known is not None and name in known:
         return []

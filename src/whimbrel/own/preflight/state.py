@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from whimbrel.hosts.preflight.finding import Finding, finding
-from whimbrel.own.preflight.subject import Subject
+from whimbrel.own.preflight.examined import Examined
 from whimbrel.spec.migration import MigrationSpec
 
 
-def examine_state(it: Subject, spec: MigrationSpec, claimed_by: str | None) -> list[Finding]:
+def examine_state(it: Examined, spec: MigrationSpec, claimed_by: str | None) -> list[Finding]:
     """``spec`` is how it is to be moved, ``claimed_by`` who has claimed it; None when nobody has."""
     guest, here, there = it.guest, it.source.name, it.destination
     found = []

@@ -6,7 +6,7 @@ import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 
 from whimbrel.hosts.preflight.finding import Finding, finding
-from whimbrel.own.preflight.subject import Looked, Subject
+from whimbrel.own.preflight.examined import Examined, Looked
 
 # From this version on it gives up what it has cached when it hands over (drop-cache).
 _GIVES_UP_CACHE = (2, 12)
@@ -27,12 +27,12 @@ def _paths(disk: ET.Element) -> Iterator[str]:
         at = at.find("backingStore")
 
 
-def examine_storage(it: Subject) -> list[Finding]:
+def examine_storage(it: Examined) -> list[Finding]:
     """Looks at each disk, and at the guest as a whole."""
     return [*(found for disk in it.devices("disk") for found in _disk(it, disk)), *_kept(it)]
 
 
-def _disk(it: Subject, disk: ET.Element) -> list[Finding]:
+def _disk(it: Examined, disk: ET.Element) -> list[Finding]:
     there = it.destination.name
     found = []
     drive = disk.get("device") in ("cdrom", "floppy")
@@ -89,14 +89,14 @@ def _seconds(stamps: str) -> float:
     return max((float(part) for part in stamps.split("/") if part), default=0.0)
 
 
-def _secret(it: Subject, disk: ET.Element, secret: str) -> list[Finding]:
+def _secret(it: Examined, disk: ET.Element, secret: str) -> list[Finding]:
     known = it.destination.facts.secrets
     if known is None:
         return [finding("secret-unseen", it.destination.name, f"{_name(disk)}: {secret}")]
     return [] if secret in known else [finding("secret-missing", it.destination.name, f"{_name(disk)}: {secret}")]
 
 
-def _kept(it: Subject) -> list[Finding]:
+def _kept(it: Examined) -> list[Finding]:
     guest, here = it.guest, it.source.name
     found = [finding("snapshots", here, f"{guest.snapshots} of them")] if guest.snapshots else []
     found += [finding("checkpoints", it.destination.name, f"{guest.checkpoints} of them")] if guest.checkpoints else []

@@ -33,8 +33,11 @@ service:
   checks: ["{http}#web,rate=100", {{url: "{echo}", name: echo, rate: 100, send: ping}}]
 migration: {{by: command, there: "kill -STOP {pid}; sleep 0.2; kill -CONT {pid}", back: "echo back >> {folder}/back"}}
 evidence:
-  {{figure: service_gap_ms, blocks: 6, warm_up_blocks: 1, hypotheses: [{{name: longer, arm: long, over: short}}]}}
-thresholds: {{service_gap_ms: {{max: "{limit}"}}}}
+  figure: service_gap_ms
+  blocks: 6
+  warm_up_blocks: 1
+  hypotheses: [{{name: longer, arm: long, over: short}}, {{name: web, arm: long, over: short, figure: "web: longest_gap_ms"}}]
+thresholds: {{service_gap_ms: {{max: "{limit}"}}, "echo: failed": {{max: "< 1"}}}}
 scenarios:
   - name: stall
     title: A stall
@@ -77,9 +80,13 @@ def test_two_ways_are_compared_by_what_users_lose(service: Service, tmp_path: Pa
     assert 600 <= gaps_ms["long"] < 1000
     # Moved back after each of the 14, two of which warmed up.
     assert (tmp_path / "back").read_text().split() == ["back"] * 14
-    [verdict] = summary["evidence"]["verdicts"]
-    assert verdict["ratio"] > 1.5
-    assert verdict["different"]
+    # The worst check's gap, and that of one check alone.
+    verdicts = summary["evidence"]["verdicts"]
+    assert [verdict["name"] for verdict in verdicts] == ["longer", "web"]
+    for verdict in verdicts:
+        assert verdict["ratio"] > 1.5
+        assert verdict["different"]
+    assert {tick["limit"] for tick in summary["limits"]} == {"max of service_gap_ms < 5000", "max of echo: failed < 1"}
     campaign = CampaignFolder.open(folder)
     for stored in campaign.trials():
         record = stored.record
@@ -97,6 +104,10 @@ def test_two_ways_are_compared_by_what_users_lose(service: Service, tmp_path: Pa
     assert compared.returncode == 0, compared.stderr
     exported = whimbrel("export", folder, "--out", tmp_path / "tables")
     assert exported.returncode == 0, exported.stderr
+    of_checks = pl.read_csv(tmp_path / "tables" / "checks.csv")
+    assert of_checks.height == 2 * (12 + 2)
+    assert set(of_checks.get_column("check")) == {"web", "echo"}
+    assert of_checks.get_column("failed").sum() == 0
     trials = pl.read_csv(tmp_path / "tables" / "trials.csv")
     assert set(trials.get_column("form")) == {"elsewhere"}
     assert trials.get_column("service_gap_ms").null_count() == 0

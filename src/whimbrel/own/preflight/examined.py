@@ -10,7 +10,7 @@ from whimbrel.engines.libvirt_facts import GuestFacts, HostFacts, Volume
 
 
 @dataclass(frozen=True)
-class Host:
+class ExaminedHost:
     """A side, and what it is called; its owner wants ``spare_memory_bytes`` of it to stay free."""
 
     name: str
@@ -28,12 +28,14 @@ class Looked:
 
 
 @dataclass(frozen=True)
-class Subject:
-    """``files`` is what was seen of its disks by their paths, ``ports`` whose screens the destination shows at which port."""
+class Examined:
+    """A guest and both hosts, as they were seen. ``files`` are its disks by their paths, ``ports`` whose screens the destination
+    shows at which port.
+    """
 
     guest: GuestFacts
-    source: Host
-    destination: Host
+    source: ExaminedHost
+    destination: ExaminedHost
     files: dict[str, Looked] = field(default_factory=dict)
     ports: dict[int, str] = field(default_factory=dict)
 
