@@ -11,8 +11,12 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from whimbrel.cli.doctor import examine_file
+from whimbrel.cli.findings import print_findings
 from whimbrel.cli.terminal import complain
+from whimbrel.errors import CapabilityError
 from whimbrel.hosts.preflight.finding import possible
+from whimbrel.own.checking import CheckedWay, check_hosts
 from whimbrel.own.listing import ListedHost, guests_by_host, list_hosts
 from whimbrel.own.preflight.examine import examine_move
 from whimbrel.own.sides import sides_of
@@ -26,10 +30,58 @@ HostsFile = Annotated[
     typer.Option("--hosts", metavar="FILE", help="Hosts by name; default: hosts.yaml here or in $XDG_CONFIG_HOME/whimbrel."),
 ]
 _WIDTH = 160
+_BLOCKED = CapabilityError.exit_code
 
 
-def hosts(file: HostsFile = None, as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> int:
+app = typer.Typer(
+    invoke_without_command=True, help="Lists the hosts of a file, with their room, guests and state; or tries them."
+)
+
+
+@app.callback()
+def hosts(
+    context: typer.Context, file: HostsFile = None, as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False
+) -> int:
     """Lists the hosts of a file with their room, guests and state. Exit code 1 when one does not answer."""
+    if context.invoked_subcommand is not None:
+        return 0
+    return tell_hosts(file, as_json)
+
+
+@app.command()
+def check(
+    names: Annotated[list[str] | None, typer.Argument(metavar="HOST", help="Those that are tried; default: all.")] = None,
+    file: HostsFile = None,
+    scenario: Annotated[
+        Path | None, typer.Option("--scenario", metavar="FILE", help="Try the hosts of a scenario file instead, as 'doctor' did.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> int:
+    """Tries every way between hosts before any guest moves, with a small guest of ours on each for a moment.
+
+    Exit code 3 when something blocks a move between two of them.
+    """
+    if scenario is not None:
+        return examine_file(scenario, as_json)
+    ways = []
+    for way in check_hosts(load_inventory(file), names or []):
+        ways.append(way)
+        if not as_json:
+            _tell_way(way)
+    if as_json:
+        print(json.dumps([{**asdict(way), "possible": possible(list(way.findings))} for way in ways], indent=1))
+    return _BLOCKED if any(possible(list(way.findings)) is False for way in ways) else 0
+
+
+def _tell_way(way: CheckedWay) -> None:
+    said = {True: "well", False: "BLOCKED", None: "well, as far as anybody can see"}[possible(list(way.findings))]
+    print(f"{way.source} to {way.destination}: {said}")
+    if way.findings:
+        print_findings(way.findings)
+
+
+def tell_hosts(file: Path | None, as_json: bool) -> int:
+    """Lists them on stdout."""
     found = list_hosts(load_inventory(file))
     if as_json:
         print(json.dumps([asdict(each) for each in found], indent=1))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal, TypeVar
 
@@ -53,7 +53,7 @@ class HostFacts:
 
     ``numa_nodes`` and ``cpus`` are their numbers, ``free_huge_pages`` counts by size in bytes, ``firmware`` files that it
     knows for the guest's machine, ``secrets`` UUIDs and usages, ``links`` names of network links, ``guests`` UUIDs by name, and
-    ``active`` the UUIDs of those that are.
+    ``active`` the UUIDs of those that are. ``mtus`` are of those links of which libvirt says it, in bytes.
     """
 
     versions: dict[str, tuple[int, ...]]
@@ -68,6 +68,7 @@ class HostFacts:
     links: frozenset[str] | None
     guests: dict[str, str]
     active: frozenset[str]
+    mtus: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -166,6 +167,7 @@ def host_facts(host: Hypervisor, guest: ET.Element) -> HostFacts:
         links=_links(raw),
         guests=guests,
         active=active,
+        mtus=_asked(raw, lambda: _mtus(raw, guest)) or {},
     )  # fmt: skip
 
 
@@ -245,6 +247,18 @@ def _links(raw: Any) -> frozenset[str] | None:
         ET.fromstring(each.XMLDesc(0)).findtext("./capability/interface", "")
         for each in raw.listAllDevices(libvirt.VIR_CONNECT_LIST_NODE_DEVICES_CAP_NET)
     ))  # fmt: skip
+
+
+def _mtus(raw: Any, guest: ET.Element) -> dict[str, int]:
+    """Of the links that the guest is connected to, as the interface driver says."""
+    sources = guest.findall("./devices/interface/source")
+    names = {name for source in sources if (name := source.get("bridge") or source.get("dev"))}
+    found = {}
+    for each in raw.listAllInterfaces(0):
+        if each.name() in names:
+            size = ET.fromstring(each.XMLDesc(0)).find("./mtu")
+            found |= {each.name(): int(size.get("size", "0"))} if size is not None else {}
+    return found
 
 
 def _firmware(raw: Any, guest: ET.Element) -> frozenset[str]:

@@ -21,12 +21,16 @@ from whimbrel.own.preflight.network import examine_network
 from whimbrel.own.preflight.state import examine_state
 from whimbrel.own.preflight.storage import examine_storage, paths_of
 from whimbrel.own.preflight.subject import Host, Looked, Subject
+from whimbrel.own.preflight.trying import try_way
 from whimbrel.own.standing import Side
 from whimbrel.spec.migration import MigrationSpec
 
 
-def examine_move(name: str, source: Side, destination: Side, spec: MigrationSpec) -> list[Finding]:
-    """All that stands against it, as far as anybody can see; what nobody could see is among it."""
+def examine_move(name: str, source: Side, destination: Side, spec: MigrationSpec, tries: bool = False) -> list[Finding]:
+    """All that stands against it, as far as anybody can see; what nobody could see is among it.
+
+    ``tries``: the way between the hosts, too, with a small guest of ours on each for a moment.
+    """
     with ExitStack() as held:
         open_sides = []
         for side in (source, destination):
@@ -42,11 +46,11 @@ def examine_move(name: str, source: Side, destination: Side, spec: MigrationSpec
         guest = find_guest(here, name)
         if guest is None:
             return [finding("guest-not-there", source.name, f"there is no guest {name!r}")]
-        return examine_guest(guest, (here, there), (source, destination), spec)
+        return examine_guest(guest, (here, there), (source, destination), spec, tries)
 
 
 def examine_guest(
-    guest: Guest, both: tuple[Hypervisor, Hypervisor], sides: tuple[Side, Side], spec: MigrationSpec
+    guest: Guest, both: tuple[Hypervisor, Hypervisor], sides: tuple[Side, Side], spec: MigrationSpec, tries: bool = False
 ) -> list[Finding]:
     """The same of a guest that was found, between hosts that are two."""
     facts = guest_facts(guest)
@@ -66,10 +70,14 @@ def examine_guest(
     ]  # fmt: skip
     if facts.state != "off":
         found += _as_libvirt_compares(guest, both, sides, root)
+    if tries:
+        accelerator: Accelerator = "kvm" if root.get("type") == "kvm" else "tcg"
+        seen = try_way(sides, both, accelerator, spec.ends_as_post_copy)
+        return [*(each for each in found if each.code != "post-copy-unseen"), *seen]
     way = f"{sides[0].name} to {sides[1].name}"
-    seen = "libvirtd to libvirtd, ports for memory and certificates are tried by a move alone"
+    why = "libvirtd to libvirtd, ports for memory and clocks are tried by '--try', certificates for memory by a move alone"
     there = sides[1].host
-    return [*found, finding("way-unseen", way, seen, uri=there.peering.peer_uri, to=there.name, address=there.address)]
+    return [*found, finding("way-unseen", way, why, uri=there.peering.peer_uri, to=there.name, address=there.address)]
 
 
 def _as_libvirt_compares(
