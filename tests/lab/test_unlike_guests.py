@@ -164,12 +164,7 @@ class User:
         return f"qemu+tls://{self.servers[name].address}/system?pkipath={self.home}/pki"
 
     def whimbrel(self, *words: str) -> subprocess.CompletedProcess[str]:
-        environment = {
-            **ENVIRONMENT,
-            "HOME": str(self.home),
-            "XDG_STATE_HOME": str(self.home / "state"),
-            "WHIMBREL_HOME": "/nowhere",
-        }
+        own = {"HOME": str(self.home), "XDG_STATE_HOME": str(self.home / "state"), "WHIMBREL_HOME": "/nowhere"}
         command = self.theirs.lab.network.vantage.command([*without_root(), sys.executable, "-m", "whimbrel"])
         return subprocess.run([*command, *words], capture_output=True, text=True, timeout=300, env={**ENVIRONMENT, **own})
 
