@@ -15,10 +15,10 @@ from whimbrel.cli.doctor import examine_file
 from whimbrel.cli.findings import print_findings
 from whimbrel.cli.terminal import complain
 from whimbrel.errors import CapabilityError
-from whimbrel.hosts.preflight.finding import possible
+from whimbrel.hosts.preflight.finding import Finding, possible
 from whimbrel.own.checking import CheckedWay, check_hosts
 from whimbrel.own.listing import ListedHost, guests_by_host, list_hosts
-from whimbrel.own.preflight.examine import examine_move
+from whimbrel.own.preflight.examine import examine_moves
 from whimbrel.own.sides import sides_of
 from whimbrel.plain_text import visible
 from whimbrel.spec.inventory import Inventory, load_inventory
@@ -122,11 +122,11 @@ def guests(
             complain(f"host {host}: {answer}")
             silent = True
             continue
+        against = _against(inventory, [guest.uuid for guest in answer if guest.state == "runs"], host, to)
         for guest in answer:
             row: dict[str, object] = {"host": host, **asdict(guest)}
             if to is not None:
-                asked = guest.state == "runs" and host != to
-                row["can_move"], row["against"] = _can_move(inventory, guest.uuid, host, to) if asked else (None, [])
+                row["can_move"], row["against"] = _in_short(against.get(guest.uuid))
             rows.append(row)
     if as_json:
         print(json.dumps(rows, indent=1))
@@ -136,9 +136,17 @@ def guests(
     return int(silent)
 
 
-def _can_move(inventory: Inventory, uuid: str, host: str, to: str) -> tuple[bool | None, list[str]]:
-    """Whether it can, and the codes of what stands against it, those that block first."""
-    found = examine_move(uuid, *sides_of(host, to, inventory=inventory), MigrationSpec())
+def _against(inventory: Inventory, uuids: list[str], host: str, to: str | None) -> dict[str, list[Finding]]:
+    """What stands against moving each of a host's guests; nothing is asked of those that are there already."""
+    if to is None or host == to or not uuids:
+        return {}
+    return examine_moves(uuids, *sides_of(host, to, inventory=inventory), MigrationSpec())
+
+
+def _in_short(found: list[Finding] | None) -> tuple[bool | None, list[str]]:
+    """Whether it can move, and the codes of what stands against it, those that block first; None: nobody has asked."""
+    if found is None:
+        return None, []
     blocks = [each.code for each in found if each.severity == "blocks"]
     return possible(found), blocks or [each.code for each in found if each.severity == "warns"]
 
