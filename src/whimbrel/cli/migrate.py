@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -127,31 +127,49 @@ def migrate(
     given = [option for option, value in of_own.items() if value is not None]
     if given:
         raise UsageError(f"{', '.join(given)}: for guests that are not deployed, which takes --from")
+    how = _How(
+        technique, tuple(set_ or []), _wish(goal, max_gap, dry_run, technique, set_), tuple(learn or []), set_clock, dry_run
+    )
+    return _move_deployed(name, to, how, out, watch, wanted(live, metrics, metrics_file, spans), as_json)
+
+
+@dataclass(frozen=True)
+class _How:
+    """How a deployed service is to be moved, as it was typed."""
+
+    technique: str | None
+    sets: tuple[str, ...]
+    goal: Goal | None
+    learn: tuple[Path, ...]
+    set_clock: bool
+    dry_run: bool
+
+
+def _move_deployed(name: str, to: str, how: _How, out: Path | None, watch: bool, seen: Wanted, as_json: bool) -> int:
     need_root("a move")
     deployment = find(name)
-    wish = _wish(goal, max_gap, dry_run, technique, set_)
-    migration = migration_with(deployment.spec.migration, technique, set_ or [])
+    migration = migration_with(deployment.spec.migration, how.technique, how.sets)
     choice: Choice | None = None
 
     def chosen(site: Site) -> MigrationSpec | None:
         nonlocal choice
         found = migration
-        if wish is not None:
-            choice = pick(deployment, site, to, wish, learn or [])
+        if how.goal is not None:
+            choice = pick(deployment, site, to, how.goal, list(how.learn))
             if choice.candidate is None:
                 raise MoveError(f"{name} was not moved: nothing meets the goal", details=choice.why)
-            if dry_run:
+            if how.dry_run:
                 print(choice.why)
                 return None
             complain(choice.why)
             found = migration_of(deployment, choice.candidate)
-        if set_clock:
+        if how.set_clock:
             found = migration_with(found, None, ["after=set-clock"])
         if found.bandwidth_note:
             complain(f"bandwidth: {found.bandwidth_note}")
         return found
 
-    moved = _moved(deployment, to, chosen, out, watch, wanted(live, metrics, metrics_file, spans))
+    moved = _moved(deployment, to, chosen, out, watch, seen)
     if moved is None:
         return 0
     _tell(deployment, moved, choice, as_json)
