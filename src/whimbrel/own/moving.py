@@ -21,7 +21,7 @@ from whimbrel.migrate.carry_out import Ending
 from whimbrel.migrate.driven import refuse_while_driven
 from whimbrel.moves.notes import Invocation
 from whimbrel.own.attempt import Attempt
-from whimbrel.own.claim import claim, give_back
+from whimbrel.own.claim import claim, give_back, refuse_claimed
 from whimbrel.own.guest import describe, find_guest, guest_to_move
 from whimbrel.own.preflight.examine import examine_guest
 from whimbrel.own.preflight.gate import in_words, refuse_blocked
@@ -95,6 +95,8 @@ def move_own(asked: Asked) -> OwnMoved:
         _refuse_where_it_is(there, found, asked)
         guest = guest_to_move(here, asked.name)
         move = _move_of(guest, asked)
+        # Who has it is to be heard, rather than what follows from that.
+        refuse_claimed(guest, move.token, asked.take_over)
         against = examine_guest(guest, (here, there), (asked.source, asked.destination), asked.spec)
         refuse_blocked(asked.name, against, asked.force)
         for words in in_words(against):
