@@ -191,6 +191,8 @@ def _refuse_what_does_not_go(spec: MigrationSpec) -> None:
         )
     if spec.storage != "shared" or spec.by != "whimbrel":
         raise UsageError("a guest of your own is moved with its disk where both hosts see it, by whimbrel itself")
+    if spec.after != "nothing":
+        raise UsageError("the clock of a guest of your own is left to it: leave out 'after'")
 
 
 def _within_limits(asked: Asked) -> Asked:

@@ -133,6 +133,8 @@ def test_one_that_nobody_finds_is_not_called_moved(hosts: OwnHosts, tmp_path: Pa
         ),
         (("guest: {domain: shop}", "guest: {memory: 1 GiB}"), "scenarios"),
         (("hosts:", "lab: {}\nnothing:"), "nothing"),
+        (("guest: {domain: shop}", "observe: {profile_for: 10 s}\nguest: {domain: shop}"), "profile_for: is not for a guest"),
+        (("guest: {domain: shop}", "migration: {after: set-clock}\nguest: {domain: shop}"), "leaves its clock alone"),
     ],
 )
 def test_a_file_that_cannot_be_meant_is_refused(tmp_path: Path, change: tuple[str, str], said: str) -> None:
