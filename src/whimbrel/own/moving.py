@@ -110,7 +110,8 @@ def move_own(asked: Asked) -> OwnMoved:
             stored = kept.folder.commit(folder, record) if kept.folder is not None else StoredTrial(folder, record)
             figures, checks = figures_of(stored), named_figures(record, stored.series("checks"))
             asked.bus.tell(FIGURES, **figures.model_dump(include=TOLD))
-            asked.bus.tell(TRIAL_DONE, order=1, arm=move.guest.name, **record.outcome.told)
+            arm = move.guest.name if asked.kept is None else kept.plan.arm
+            asked.bus.tell(TRIAL_DONE, order=kept.plan.order, arm=arm, **record.outcome.told)
             where = kept.folder.folder if kept.folder is not None else None
             return OwnMoved(move, attempt.ending, record, figures, checks, against, attempt.changed, where)
 
