@@ -123,9 +123,9 @@ def migrate(
                 name, with_link(source, link), destination, spec, kept, take_over, force, checks, out, as_typed(), bus=bus
             )
             return tell_own(asked, move_by(asked, way), as_json, seen)
-    given = [option for option, value in of_own.items() if value is not None]
-    if given:
-        raise UsageError(f"{', '.join(given)}: for guests that are not deployed, which takes --from")
+    only_of_own = [option for option, value in of_own.items() if value is not None]
+    if only_of_own:
+        raise UsageError(f"{', '.join(only_of_own)}: for guests that are not deployed, which takes --from")
     need_root("a move")
     deployment = find(name)
     given = migration_with(deployment.spec.migration, technique, set_ or [])

@@ -25,6 +25,10 @@ def qemu_of(guest: Guest) -> Domain:
     return guest
 
 
+# No hypervisor can be reached so: a libvirt that is asked to take a guest from there refuses at once.
+_NOWHERE = "nowhere://localhost"
+
+
 class Domain:
     """A guest as libvirt sees it. Implements ``engines.hypervisor.Guest``.
 
@@ -263,6 +267,19 @@ class Domain:
             if stats.get("dirtyrate.calc_status") == libvirt.VIR_DOMAIN_DIRTYRATE_MEASURED:
                 return int(stats["dirtyrate.megabytes_per_second"])
         raise EngineError(f"the dirty rate of {self.name} was not measured within {seconds + 30} s")
+
+    def call_peer(self, peer_uri: str) -> None:
+        """Has the host's libvirt call another host's, and no more: the other one refuses the kind of address that is named.
+
+        What comes in between is raised; nothing is sent, and nothing started there.
+        """
+        flags = libvirt.VIR_MIGRATE_LIVE | libvirt.VIR_MIGRATE_PEER2PEER
+        try:
+            with self._explained(f"call {peer_uri}"):
+                self._raw.migrateToURI3(peer_uri, {libvirt.VIR_MIGRATE_PARAM_URI: _NOWHERE}, flags)
+        except RefusedError as error:
+            if "unsupported scheme" not in error.details:
+                raise
 
     def _connection_stats(self) -> dict[str, Any]:
         connection = self._raw.connect()

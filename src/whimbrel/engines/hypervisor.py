@@ -266,6 +266,9 @@ class Guest(GuestLife, GuestMove, GuestArrival, GuestKeeping, Protocol):
     def agent(self, command: str, arguments: dict[str, Any] | None = None, timeout_s: int = 20) -> Any:
         """Sends a command to the guest's agent and returns its answer."""
 
+    def call_peer(self, peer_uri: str) -> None:
+        """Has its host's hypervisor call another host's, as a move would, and no more; what comes in between is raised."""
+
     def dirty_rate_mib_per_s(self, seconds: int, mode: DirtyRateMode = "sampling") -> int:
         """How fast it dirties its memory, measured over so many seconds; RefusedError where the host cannot tell it so."""
 

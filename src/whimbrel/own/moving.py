@@ -21,7 +21,7 @@ from whimbrel.migrate.carry_out import Ending
 from whimbrel.migrate.driven import refuse_while_driven
 from whimbrel.moves.notes import Invocation
 from whimbrel.own.attempt import Attempt
-from whimbrel.own.claim import claim, give_back
+from whimbrel.own.claim import claim, give_back, refuse_claimed
 from whimbrel.own.guest import describe, find_guest, guest_to_move
 from whimbrel.own.preflight.examine import examine_guest
 from whimbrel.own.preflight.gate import in_words, refuse_blocked
@@ -95,6 +95,8 @@ def move_own(asked: Asked) -> OwnMoved:
         _refuse_where_it_is(there, found, asked)
         guest = guest_to_move(here, asked.name)
         move = _move_of(guest, asked)
+        # Who has it is to be heard, rather than what follows from that.
+        refuse_claimed(guest, move.token, asked.take_over)
         against = examine_guest(guest, (here, there), (asked.source, asked.destination), asked.spec)
         refuse_blocked(asked.name, against, asked.force)
         for words in in_words(against):
@@ -108,7 +110,8 @@ def move_own(asked: Asked) -> OwnMoved:
             stored = kept.folder.commit(folder, record) if kept.folder is not None else StoredTrial(folder, record)
             figures, checks = figures_of(stored), named_figures(record, stored.series("checks"))
             asked.bus.tell(FIGURES, **figures.model_dump(include=TOLD))
-            asked.bus.tell(TRIAL_DONE, order=1, arm=move.guest.name, **record.outcome.told)
+            arm = move.guest.name if asked.kept is None else kept.plan.arm
+            asked.bus.tell(TRIAL_DONE, order=kept.plan.order, arm=arm, **record.outcome.told)
             where = kept.folder.folder if kept.folder is not None else None
             return OwnMoved(move, attempt.ending, record, figures, checks, against, attempt.changed, where)
 
@@ -189,6 +192,8 @@ def _refuse_what_does_not_go(spec: MigrationSpec) -> None:
         )
     if spec.storage != "shared" or spec.by != "whimbrel":
         raise UsageError("a guest of your own is moved with its disk where both hosts see it, by whimbrel itself")
+    if spec.after != "nothing":
+        raise UsageError("the clock of a guest of your own is left to it: leave out 'after'")
 
 
 def _within_limits(asked: Asked) -> Asked:

@@ -185,6 +185,10 @@ class CampaignSpec(Spec):
             raise MisfitError("cannot be put into a guest of your own ('guest.domain')", "service", "image")
         if self.observe.probe_every_s is not None:
             raise MisfitError("knows no address of your guest: ask it by 'service: {checks: [...]}'", "observe", "probe_every")
+        if self.observe.profile_for_s is not None:
+            raise MisfitError("is not for a guest of your own: 'whimbrel profile --from' does it once", "observe", "profile_for")
+        if self.migration.after != "nothing" or self.migration.storage != "shared" or self.migration.by != "whimbrel":
+            raise MisfitError("of a guest of your own is by whimbrel, on shared storage, and leaves its clock alone", "migration")
         if self.migration.technique == "cold" or self.migration.moves != "vm":
             raise MisfitError("is not for a guest of your own: it moves as it runs", "migration", "technique")
         for position, scenario in enumerate(self.scenarios):
