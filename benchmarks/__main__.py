@@ -9,7 +9,7 @@ import argparse
 import statistics
 import sys
 
-from benchmarks import asking, containers, crowd, fresh, growth, looking_on, moves, together
+from benchmarks import asking, containers, crowd, fresh, growth, looking_on, moves, shown, together
 
 
 def note(text: str) -> None:
@@ -98,6 +98,15 @@ def run_looking_on(_: int) -> None:
         line(f"the process that serves them, {pages} live pages open", "0.5% of a core per page", f"{found.beside * 100:.2f}%")
 
 
+def run_shown(rounds: int) -> None:
+    """Moves with a live page and without."""
+    with moves.bench(note) as here:
+        found = shown.compare(here, rounds, note)
+    for name, pairs in found.ratios.items():
+        line(f"a move with a live page open over one without, {moves.VIEWERS} viewers: {name}", "1 within", str(pairs))
+    line("the process that serves it, in such a trial", "0.5% of a core per page", f"{found.beside * 100:.2f}%")
+
+
 def run_asking(_: int) -> None:
     """Checks against programs that ask as well."""
     ours, peers, icmp, ping = asking.compare(note)
@@ -113,6 +122,7 @@ def run_asking(_: int) -> None:
 BENCHMARKS = {
     "asking": run_asking,
     "moves": run_moves,
+    "shown": run_shown,
     "crowd": run_crowd,
     "containers": run_containers,
     "fresh": run_fresh,

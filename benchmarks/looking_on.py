@@ -40,11 +40,11 @@ def measure(pages: int) -> Cost:
     with Beside(Wanted(live=Address("127.0.0.1", 0, "--live")), "benchmark") as seen, Bus() as bus:
         bus.subscribe("live view", seen.observe)
         pid = seen.pid
-        with _open(seen.urls["live page"], pages):
-            began_s, here_s, beside_s = time.monotonic(), time.process_time(), _cpu_s(pid)
+        with open_pages(seen.urls["live page"], pages):
+            began_s, here_s, beside_s = time.monotonic(), time.process_time(), cpu_s_of(pid)
             _publish(bus)
             took_s = time.monotonic() - began_s
-            return Cost(pages, (time.process_time() - here_s) / took_s, (_cpu_s(pid) - beside_s) / took_s)
+            return Cost(pages, (time.process_time() - here_s) / took_s, (cpu_s_of(pid) - beside_s) / took_s)
 
 
 def nobody() -> Cost:
@@ -89,7 +89,7 @@ def _readings(t_ns: int, number: int) -> Iterator[Published]:
 
 
 @contextmanager
-def _open(url: str, pages: int) -> Iterator[None]:
+def open_pages(url: str, pages: int) -> Iterator[None]:
     """So many pages that take all they are told, in processes of their own; they take part from the beginning."""
     with ExitStack() as holding:
         for _ in range(pages):
@@ -100,7 +100,7 @@ def _open(url: str, pages: int) -> Iterator[None]:
         yield
 
 
-def _cpu_s(pid: int) -> float:
+def cpu_s_of(pid: int) -> float:
     """CPU time of a process so far."""
     cpu_s = read_cpu_s(pid)
     assert cpu_s is not None

@@ -47,13 +47,13 @@ class Bench:
     trials: list[StoredTrial] = field(default_factory=list)
     extra_s: list[float] = field(default_factory=list)
 
-    def trial(self, viewers: int) -> StoredTrial:
-        """A whole trial of ours, and how long it took beside what it was asked to take."""
+    def trial(self, viewers: int, bus: Bus | None = None) -> StoredTrial:
+        """A whole trial of ours, and how long it took beside what it was asked to take; told of on ``bus``."""
         order = len(self.trials) + 1
         plan = vm_plan(viewers, order)
         began_s = time.monotonic()
         with working_folder(self.lab.ledger, order) as folder:
-            record = Trial(self.lab, self.spec, plan, self.state, folder, Invocation("benchmark", None), Bus()).run()
+            record = Trial(self.lab, self.spec, plan, self.state, folder, Invocation("benchmark", None), bus or Bus()).run()
             stored = self.campaign.commit(folder, record)
         took_s = time.monotonic() - began_s
         figures = figures_of(stored)

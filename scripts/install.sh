@@ -48,15 +48,21 @@ install_packages() {
     apt-get -o Acquire::Retries=1 update && apt-get -o Acquire::Retries=1 install -y --no-install-recommends "$@"
 }
 
-packages_asked_for() { # WORD...: what VLC needs, if a word, a file or the campaign in a folder that it names has viewers of VLC
-    asks='vlc_viewers"?: *([[].*[1-9].*[]]|[1-9])'
+asked_for() { # PATTERN WORD...: whether a word, a file or the campaign in a folder that it names has the pattern in it
+    asks=$1
+    shift
     for word in "$@"; do
         if printf '%s\n' "$word" | grep -Eq "$asks" || { [ -f "$word" ] && grep -Eq "$asks" "$word"; } ||
             { [ -f "$word/campaign.json" ] && grep -Eq "$asks" "$word/campaign.json"; }; then
-            printf '%s\n' vlc-bin vlc-plugin-base
             return 0
         fi
     done
+    return 1
+}
+
+packages_asked_for() { # WORD...: what viewers of VLC need, and what a cloud image does, where there are any
+    ! asked_for 'vlc_viewers"?: *([[].*[1-9].*[]]|[1-9])' "$@" || printf '%s\n' vlc-bin vlc-plugin-base
+    ! asked_for 'disk"?: *"?[^ "]+\.(qcow2|img|raw)' "$@" || printf '%s\n' genisoimage
 }
 
 wanted() { /usr/bin/python3 -c 'import sys; print(sys.version)'; cat "$here/requirements.lock" "$here/requirements-watch.txt"; }

@@ -104,6 +104,36 @@ def test_a_service_that_is_stopped(service: Service, pause_ms: int, tmp_path: Pa
             assert check["latency_s"]["during"]["max"] >= least_s - resolution_s - 0.002, (name, check)
 
 
+@pytest.mark.long
+@pytest.mark.parametrize("pause_ms", PAUSES_MS)
+def test_a_relay_that_withholds(service: Service, pause_ms: int, tmp_path: Path) -> None:
+    """The service itself goes on all the while: what is between it and its users does not."""
+    named = ("http", "echo", "ws")
+    relay = start(
+        [sys.executable, str(Path(__file__).with_name("withholding.py")), *(str(service.ports[name]) for name in named)],
+        stdout=True,
+    )
+    try:
+        ports = dict(zip(named, json.loads(relay.stdout.readline()), strict=True))
+        rate = 20 if pause_ms > 1000 else RATE
+        checks = [
+            f"{scheme}://127.0.0.1:{ports[name]}/#{name}{how},rate={rate}{more}"
+            for name, scheme, more in (("http", "http", ""), ("echo", "tcp", ",send=ping"), ("ws", "ws", ""))
+            for how, more in (("", more), ("-fresh", f"{more},connection=fresh"))
+        ]
+        checks = [check.replace("/#echo", "#echo") for check in checks]
+        found, least_s, most_s = watched(checks, f"kill -STOP {relay.pid}", f"kill -CONT {relay.pid}", pause_ms, tmp_path)
+    finally:
+        relay.kill_all()
+        relay.stop(1, ask=False)
+    assert len(found) == len(checks)
+    for name, check in found.items():
+        gap_s, resolution_s = check["longest_gap_s"], check["gap_resolution_s"]
+        say(f"gap of {name} behind a relay that withholds", least_s * 1e3, gap_s * 1e3, "ms")
+        assert least_s - resolution_s <= gap_s <= most_s + resolution_s + MOST_ERROR_S, (name, check)
+        assert (check["failed"], check["connections_lost"]) == (0, 0), (name, check)
+
+
 def test_an_open_loop_sees_what_a_closed_one_omits(service: Service, tmp_path: Path) -> None:
     """A stall of 1 s in 2 s: half of all that should have been sent waited for it. A closed loop sends one question into it."""
     pid = service.running.pid

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import shlex
+import statistics
 import sys
+from collections import defaultdict
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
 
 from tests.deployments import Deployed
+from whimbrel.analysis.figures import figures_of
 from whimbrel.deployment.bringing_up import guest_of
 from whimbrel.system.process import run
 
@@ -81,3 +85,56 @@ def test_plain_virsh_there_and_back_with_every_kind_of_check(deployed: Deployed,
     assert "from a to b, blackout" in page
     assert pl.read_parquet(tmp_path / "out" / "there-1.job.parquet").height > 3
     assert deployed.copies() == ["a"]
+
+
+# How far medians of a few moves may be apart: moves on a machine that others share vary by that much among themselves.
+MOST_RATIO, MOST_APART_MS = 1.4, 60.0
+PAIRS = 4
+
+
+def by_watch(deployed: Deployed, source: str, destination: str) -> dict[str, float]:
+    """The figures of one move by virsh, as ``watch`` gives them."""
+    lab, guest = deployed.lab, guest_of(deployed.deployment, deployed.lab)
+    words = ["--icmp", f"{guest.address}#icmp,rate=200", "--before", "2s", "--after", "3s", "--guest", guest.name]
+    words += [word for name, host in lab.hosts.items() for word in ("--libvirt", f"{name}={host.libvirt_uri}")]
+    watching = [sys.executable, "-m", "whimbrel", "watch", "--json", *words, "--", *virsh(deployed, source, destination)]
+    done = run(lab.network.vantage.command(watching), env={"PYTHONPATH": str(PROJECT / "src")}, check=False)
+    assert done.exit_code == 0, done.stderr
+    found: dict[str, Any] = json.loads(done.stdout)
+    command, engines = found["command"], found["engines"]
+    return {
+        "total_s": command["ended_s"] - command["started_s"],
+        "libvirt_downtime_ms": engines["libvirt_downtime_ms"],
+        "blackout_ms": engines["blackout_ms"],
+        "reachability_gap_ms": found["checks"][0]["longest_gap_s"] * 1e3,
+        "transferred_bytes": engines["transferred_bytes"],
+    }
+
+
+@pytest.mark.long
+@pytest.mark.alone
+def test_watch_and_a_campaign_agree_on_moves_by_virsh(deployed: Deployed) -> None:
+    """The same guest moved by the same command, in turn: once as a trial does it (``by: virsh``), once watched from outside."""
+    found: dict[str, dict[str, list[float]]] = {"watch": defaultdict(list), "campaign": defaultdict(list)}
+    here, there = "a", "b"
+    for number in range(2 * PAIRS):
+        # Both go either way equally often.
+        if number % 4 in (0, 3):
+            moved = deployed.move(there, None, "by=virsh")
+            assert moved.error is None
+            figures = figures_of(moved.stored)
+            values = {name: getattr(figures, name) for name in ("total_s", "libvirt_downtime_ms", "blackout_ms",
+                                                                "reachability_gap_ms", "transferred_bytes")}  # fmt: skip
+            who = "campaign"
+        else:
+            values, who = by_watch(deployed, here, there), "watch"
+        for name, value in values.items():
+            assert value is not None, (who, name)
+            found[who][name].append(value)
+        here, there = there, here
+    medians = {who: {name: statistics.median(each) for name, each in of.items()} for who, of in found.items()}
+    print(json.dumps({"medians": medians, "each": found}, indent=1))
+    for name, ours in medians["campaign"].items():
+        seen = medians["watch"][name]
+        apart_ms = abs(ours - seen) if name.endswith("_ms") else float("inf")
+        assert 1 / MOST_RATIO < seen / ours < MOST_RATIO or apart_ms < MOST_APART_MS, (name, found)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-import shlex
+import re
 import subprocess
 import sys
 import tempfile
-import threading
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +15,6 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from tests.collector import Collecting
 from tests.service import Service, running_service
 from tests.users import without_root
 from whimbrel.analysis.kept import kept_figures
@@ -62,9 +60,9 @@ def file_for(service: Service, folder: Path, limit: str = "< 5000", **replaced: 
     return file
 
 
-def whimbrel(*words: str | Path) -> subprocess.CompletedProcess[str]:
+def whimbrel(*words: str | Path, path: str | None = None) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "whimbrel", *map(str, words)]
-    env = {**os.environ, "PYTHONPATH": str(PROJECT / "src")}
+    env = {**os.environ, "PYTHONPATH": str(PROJECT / "src"), "PATH": path or os.environ["PATH"]}
     return subprocess.run(command, capture_output=True, text=True, timeout=300, env=env, stdin=subprocess.DEVNULL, check=False)
 
 
@@ -82,7 +80,7 @@ def test_two_ways_are_compared_by_what_users_lose(service: Service, tmp_path: Pa
     assert (tmp_path / "back").read_text().split() == ["back"] * 14
     # The worst check's gap, and that of one check alone.
     verdicts = summary["evidence"]["verdicts"]
-    assert [verdict["name"] for verdict in verdicts] == ["longer", "web"]
+    assert [verdict["hypothesis"] for verdict in verdicts] == ["longer", "web"]
     for verdict in verdicts:
         assert verdict["ratio"] > 1.5
         assert verdict["different"]
@@ -98,6 +96,10 @@ def test_two_ways_are_compared_by_what_users_lose(service: Service, tmp_path: Pa
         assert kept_figures(stored).service_gap_ms == pytest.approx(worst_s * 1e3)
         assert kept_figures(stored).total_s == pytest.approx(told["command"]["ended_s"] - told["command"]["started_s"])
         assert (stored.folder / "there-1.stdout").exists()
+        # A page of its own, with the way back too.
+        page = (stored.folder / "report.html").read_text()
+        assert "there-1" in page
+        assert "back-1" in page
     assert len(ET.parse(tmp_path / "junit.xml").getroot().findall(".//testcase")) >= 12
     assert "A stall" in (folder / "report.html").read_text()
     compared = whimbrel("compare", folder, folder, "--figure", "service_gap_ms")
@@ -143,29 +145,42 @@ def test_a_way_that_fails_is_a_failed_trial_and_nothing_goes_on_unless_it_was_mo
     assert "the service was not moved back" in done.stderr
 
 
+def test_its_hosts_and_metrics_are_those_of_watch(service: Service, tmp_path: Path) -> None:
+    (tmp_path / "bin").mkdir()
+    ssh = tmp_path / "bin" / "ssh"
+    ssh.write_text('#!/bin/sh\nfor script; do :; done\nexec sh -c "$script"\n')
+    ssh.chmod(0o755)
+    file = file_for(
+        service, tmp_path, **{"  before: 600 ms\n  after: 600 ms\n": "  before: 2 s\n  after: 2 s\n  hosts: [me@a]\n"}
+    )
+    metrics, folder = tmp_path / "moves.prom", tmp_path / "results"
+    done = whimbrel(
+        "run", file, "--out", folder, "--repeat", "1", "--metrics-file", metrics, path=f"{tmp_path / 'bin'}:{os.environ['PATH']}"
+    )
+    assert done.returncode == 0, done.stderr
+    for stored in CampaignFolder.open(folder).trials():
+        [host] = json.loads((stored.folder / "watch.json").read_text())["hosts"]
+        assert host["name"] == "me@a"
+        assert host["cpu_s"] is not None
+        assert pl.read_parquet(stored.folder / "ssh_hosts.parquet").height >= 3
+    said = metrics.read_text()
+    [good] = re.findall(r'whimbrel_check_requests_total{check="web",result="good"} ([0-9.]+)', said)
+    assert float(good) > 300
+    # Both trials.
+    assert "_succeeded_total 2.0" in said
+
+
+def test_a_figure_of_a_check_that_is_not_there_is_said_before_anything_is_done(service: Service, tmp_path: Path) -> None:
+    done = whimbrel("run", file_for(service, tmp_path, **{'"echo: failed"': '"ecko: failed"'}), "--out", tmp_path / "results")
+    assert (done.returncode, "did you mean 'echo'" in done.stderr) == (2, True), done.stderr
+    assert not (tmp_path / "results").exists()
+
+
 def test_a_check_that_cannot_be_is_said_before_anything_is_done(service: Service, tmp_path: Path) -> None:
     done = whimbrel("run", file_for(service, tmp_path, **{",rate=100": ",rates=100"}), "--out", tmp_path / "results")
     assert (done.returncode, "did you mean 'rate'" in done.stderr) == (2, True), done.stderr
     assert not (tmp_path / "results").exists()
     assert not (tmp_path / "back").exists()
-
-
-def test_each_command_is_within_the_span_of_its_trial(service: Service, tmp_path: Path) -> None:
-    stop = f"kill -STOP {service.running.pid}"
-    told = {stop: f"echo $TRACEPARENT >> {shlex.quote(str(tmp_path))}/given; {stop}"}
-    with Collecting() as collector:
-        threading.Thread(target=collector.serve_forever, daemon=True).start()
-        url = f"http://127.0.0.1:{collector.server_address[1]}"
-        file = file_for(service, tmp_path, **told)
-        done = whimbrel("run", file, "--out", tmp_path / "results", "--repeat", "1", "--spans", url)
-        collector.shutdown()
-    assert done.returncode == 0, done.stderr
-    given = (tmp_path / "given").read_text().split()
-    assert len(set(given)) == len(given) == 2
-    moves = {f"00-{trace}-{span}-01" for _, name, trace, span in collector.spans if name == "whimbrel.move"}
-    assert set(given) < moves
-    [root] = [trace for _, name, trace, _ in collector.spans if name == "whimbrel stalls"]
-    assert root not in {text.split("-")[1] for text in given}
 
 
 def test_it_needs_no_root(service: Service, tmp_path: Path) -> None:

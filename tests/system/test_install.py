@@ -122,3 +122,18 @@ def test_vlc_is_installed_only_for_a_file_with_viewers_of_it(tmp_path: Path, wor
     command = ["sh", "-c", _ASKED, "sh", str(PROJECT), *words]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=tmp_path)
     assert (done.returncode, done.stdout.split()) == (0, ["vlc-bin", "vlc-plugin-base"] if asked else []), done.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "asked"),
+    [
+        ("service:\n  image: {disk: debian.qcow2, user_data: init.yaml}\n", True),
+        ('{"service": {"image": {"disk": "/srv/debian.img"}}}', True),
+        ("guest: {memory: 1 GiB, disk: 3 GiB}\n", False),
+    ],
+)
+def test_what_makes_a_disk_for_cloud_init_is_installed_only_for_a_cloud_image(tmp_path: Path, text: str, asked: bool) -> None:
+    (tmp_path / "file.yaml").write_text(text)
+    command = ["sh", "-c", _ASKED, "sh", str(PROJECT), "run", "file.yaml"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=tmp_path)
+    assert (done.returncode, done.stdout.split()) == (0, ["genisoimage"] if asked else []), done.stderr

@@ -17,13 +17,16 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from tests.axe import serious
 from tests.browser import browser
 from tests.collector import Collecting
-from tests.unit.live.test_picture import MOVE, job
+from tests.prometheus import ask as promql
+from tests.prometheus import scraping
+from tests.unit.live.test_picture import END, MOVE, host, job, told
 from tests.unit.live.test_spans import MOVED
 from whimbrel.cli.live import observed, wanted
 from whimbrel.errors import UsageError
-from whimbrel.events import Bus
+from whimbrel.events import WATCHED, Bus, Published, Sample
 from whimbrel.live.beside import Beside
 from whimbrel.system.deadline import Deadline, wait_until
 from whimbrel.system.ledger import folder
@@ -195,6 +198,102 @@ def test_one_that_stands_still_is_killed_in_the_end(capsys: pytest.CaptureFixtur
     assert time.monotonic() - began_s < 10
     assert "it stood still" in capsys.readouterr().err
     assert not Path(f"/proc/{seen.pid}").exists()
+
+
+def resident_bytes(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def test_a_page_that_takes_nothing_holds_up_neither_the_others_nor_the_end() -> None:
+    with live() as (seen, bus):
+        url = seen.urls["live page"]
+        other = ask(url, "/events")
+        message(other)
+        with socket.socket() as stalled:
+            # Before it connects, or its window is as large as usual.
+            stalled.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            stalled.connect(("127.0.0.1", port_of(url)))
+            stalled.sendall(f"GET /events HTTP/1.1\r\nHost: 127.0.0.1:{port_of(url)}\r\n\r\n".encode())
+            before_bytes = resident_bytes(seen.pid)
+            # The last steps are told as a whole each time: 0.8 MB, 60 times, and nothing of it is kept for who does not take it.
+            for number in range(60):
+                bus.step(f"{number} {'x' * 100_000}")
+                until(other, lambda found, mark=f"{number} x": mark in str(found.get("sections", {}).get("steps")))  # type: ignore[misc]
+            assert resident_bytes(seen.pid) - before_bytes < 25e6
+            began_s = time.monotonic()
+            other.close()
+            seen.report = Path(__file__)
+    # It is waited for no longer than any page is.
+    assert time.monotonic() - began_s < 15
+    assert bus.complaints == []
+
+
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="chromium is not installed (./check installs it)")
+def test_what_others_call_things_is_shown_as_they_call_it_and_does_nothing(tmp_path: Path) -> None:
+    evil = "<img src=x onerror='document.title = 1'><script>document.title = 2</script>"
+    with browser(tmp_path / "profile") as tab, live() as (seen, bus):
+        tab.open(seen.urls["live page"])
+        bus.step(evil)
+        bus.tell(WATCHED, source=None, destination=None, traceparent=None)
+        bus.publish(told(1, "move called"))
+        bus.publish(Sample("checks", time.monotonic_ns(), {"states": {evil: "failed"}, "results": {}, "latencies_s": {}}))
+        tab.wait_for("document.querySelectorAll('.strip').length === 1", "the check")
+        assert tab.evaluate("document.getElementById('title').textContent") == "a <i>move</i>"
+        assert tab.evaluate("document.getElementById('step').textContent") == evil
+        assert tab.evaluate("document.querySelector('.strip span').textContent") == evil
+        assert tab.evaluate("document.querySelectorAll('main img, main script, h1 i').length") == 0
+        assert tab.evaluate("document.title").startswith("a <i>move</i>")
+        # Of a command's move it is known that it runs.
+        assert tab.evaluate("document.getElementById('way').textContent") == "made by a command"
+        assert tab.evaluate("document.querySelector('#phases tbody').innerText").split() == ["command", "0.000", "under", "way"]
+        assert tab.complaints == []
+
+
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="chromium is not installed (./check installs it)")
+def test_a_browser_that_is_closed_is_waited_for_by_nobody(tmp_path: Path) -> None:
+    with live() as (seen, bus):
+        with browser(tmp_path / "profile") as tab:
+            tab.open(seen.urls["live page"])
+            tab.wait_for("typeof sections === 'object' && sections.about !== undefined", "the page")
+        bus.publish(job(13, 5, 7))
+        seen.report = tmp_path / "report.html"
+        seen.report.write_text("<p>all of it</p>")
+        # It is known to have gone once it could not be told something.
+        time.sleep(1)
+        bus.step("something")
+        time.sleep(1)
+        began_s = time.monotonic()
+    assert time.monotonic() - began_s < 4
+    assert seen.said == []
+
+
+@pytest.mark.long
+def test_a_prometheus_takes_what_is_told(tmp_path: Path) -> None:
+    with live(None, "127.0.0.1:0") as (seen, bus), scraping(seen.urls["metrics"], tmp_path) as prometheus:
+        for news in (*MOVED, job(13, 5, 7)):
+            bus.publish(news)
+        found = wait_until(
+            lambda: (promql(prometheus, "whimbrel_migration_data_remaining_bytes") or None, "none"), "it", Deadline(20)
+        )
+        assert [series["value"][1] for series in found] == ["7"]
+        [bucket] = promql(prometheus, 'whimbrel_migration_phase_duration_seconds_bucket{phase="stop-and-copy",le="0.3"}')
+        assert bucket["value"][1] == "1"
+        [up] = promql(prometheus, "up")
+        assert up["value"][1] == "1"
+
+
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="chromium is not installed (./check installs it)")
+@pytest.mark.long
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_serious_in_the_live_page(tmp_path: Path, scheme: str) -> None:
+    with browser(tmp_path / "profile") as tab, live() as (seen, bus):
+        tab.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+        tab.open(seen.urls["live page"])
+        told: list[Published] = [*MOVE, job(13, 5, 7), job(14, 6, 6), host(12, "north", 1, 5), host(13, "north", 2, 9), *END]
+        for news in told:
+            bus.publish(news)
+        tab.wait_for("document.querySelectorAll('.chart canvas').length >= 4", "charts")
+        assert serious(tab) == []
 
 
 def test_an_address_that_cannot_be_had_is_said_before_anything_begins() -> None:

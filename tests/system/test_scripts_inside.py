@@ -118,3 +118,9 @@ FETCHED = base64.b64encode(b"statistics\n").decode()
 def test_the_folder_of_a_move(then: str, printed: list[str], tmp_path: Path) -> None:
     begun = "do_script folder make; touch /run/move/hook.sh\n"
     assert said(begun + then, tmp_path) == printed
+
+
+def test_nobody_waits_for_a_container_whose_service_has_no_ports(tmp_path: Path) -> None:
+    """Which is another thing than one whose side says nothing of ports."""
+    script = "do_script container_network\ndo_script container_wait\necho served\n"
+    assert said(script, tmp_path, PLACE.replace("'1935 80'", "none")) == ["served"]

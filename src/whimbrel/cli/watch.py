@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
+from whimbrel.analysis.thresholds import Tick
 from whimbrel.checks.check import Check
 from whimbrel.checks.url import options_text, parse_check
 from whimbrel.cli.live import Live, Metrics, MetricsFile, SpansTo, beside, observed, wanted
@@ -26,7 +27,7 @@ from whimbrel.records.caller import make_folder
 from whimbrel.report.content import PAGE
 from whimbrel.spec.fields import check_host_name
 from whimbrel.watch.check_file import load_checks
-from whimbrel.watch.findings import findings_of
+from whimbrel.watch.findings import Findings, findings_of
 from whimbrel.watch.limits import parse_limit, ticks_of
 from whimbrel.watch.plan import WatchPlan
 from whimbrel.watch.several import counting
@@ -148,16 +149,26 @@ def watch(
         hosts=tuple(dict.fromkeys(host or [])),
         containers=tuple(dict.fromkeys(container or [])),
     )
-    with beside(wanted(live, metrics, metrics_file, spans), "watch") as seen:
+    with ExitStack() as stack, beside(wanted(live, metrics, metrics_file, spans), "watch") as seen:
         if seen is not None and seen.makes_spans:
             plan = replace(plan, new_span=seen.trace_parent.within)
         with observed(seen) as bus, _shown(plan, bus, watch_) as shown:
             findings = [findings_of(watched) for watched in watch_it(shown, partial(_say, bus), bus)]
         ticks = ticks_of(limits, plan.checks, [each.figures for each in counting(findings) or findings])
         code = tell(plan, findings, ticks, as_json)
-        if seen is not None and out is not None:
-            seen.report = out.absolute() / PAGE
+        if seen is not None and live is not None:
+            seen.report = _page(out, findings, ticks, stack)
     return code
+
+
+def _page(out: Path | None, findings: Sequence[Findings], ticks: Sequence[Tick], stack: ExitStack) -> Path:
+    """The page of what was found: it is in ``out``, or made for as long as ``stack`` is entered."""
+    if out is not None:
+        return out.absolute() / PAGE
+    # Drawing takes a second to import, which only those who want a page should pay.
+    from whimbrel.watch.page import write_page
+
+    return write_page(Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="whimbrel-"))), findings, ticks)
 
 
 @contextmanager

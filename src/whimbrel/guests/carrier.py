@@ -151,7 +151,7 @@ def prepare(inside: Inside, service: Service, container: GuestIdentity, prefix_l
 
 def settings_of(service: Service, container: GuestIdentity, prefix_length: int, criu_aid: str) -> str:
     """The settings that a carrier's scripts read; ``criu_aid`` is where the library for CRIU lies."""
-    ports = " ".join(map(str, service.ports))
+    ports = " ".join(map(str, service.ports)) or "none"
     # Containers on one server share its network. A name of a link has 15 characters at most (netdevice(7)).
     link = f"veth-{container.mac[-5:].replace(':', '')}"
     return (

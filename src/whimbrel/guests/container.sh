@@ -35,9 +35,10 @@ make_network() { # the container's own, with its address ($ADDRESS, $MAC); its l
 
 until_it_serves() { # PORT...: the service's ports take connections in its own network, and those; half a minute for each
     local ports port
-    # A side that an older whimbrel made names none, and is a stream's.
+    # A side that an older whimbrel made says nothing of ports, and is a stream's.
     read -r -a ports <<<"$(told PORTS)"
     [ "${#ports[@]}" -gt 0 ] || ports=(1935 80)
+    [ "${ports[*]}" != none ] || ports=()
     for port in "${ports[@]}" "$@"; do
         until_true 300 takes_connections "$port" ip netns exec "$NAME"
     done

@@ -26,15 +26,15 @@ class Disk:
 
 @dataclass(frozen=True)
 class DomainPlan:
-    """Everything that a guest's description says."""
+    """Everything that a guest's description says. Without a kernel it boots from its first disk."""
 
     name: str
     uuid: str
     accelerator: Accelerator
     memory_bytes: int
     vcpus: int
-    kernel: str
-    initrd: str
+    kernel: str | None
+    initrd: str | None
     kernel_options: tuple[str, ...]
     mac: str
     bridge: str
@@ -54,9 +54,12 @@ def domain_xml(plan: DomainPlan) -> str:
     _text(domain, "vcpu", str(plan.vcpus))
     system = ET.SubElement(domain, "os")
     _text(system, "type", "hvm", arch="x86_64", machine="pc")
-    _text(system, "kernel", plan.kernel)
-    _text(system, "initrd", plan.initrd)
-    _text(system, "cmdline", " ".join(plan.kernel_options))
+    if plan.kernel is not None and plan.initrd is not None:
+        _text(system, "kernel", plan.kernel)
+        _text(system, "initrd", plan.initrd)
+        _text(system, "cmdline", " ".join(plan.kernel_options))
+    else:
+        ET.SubElement(system, "boot", dev="hd")
     features = ET.SubElement(domain, "features")
     ET.SubElement(features, "acpi")
     _cpu(domain, plan.cpu_model if kvm else None, kvm)

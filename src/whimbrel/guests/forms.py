@@ -6,14 +6,16 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from whimbrel.engines.guest_agent import GuestAgent
+from whimbrel.errors import GuestEndedError, GuestError
 from whimbrel.guests.guest import announce, start_beside
 from whimbrel.guests.scripts import run_script
 from whimbrel.hosts.inside import Inside
-from whimbrel.services.service import Service
+from whimbrel.services.service import CloudDisk, Service
 from whimbrel.spec.service import DirtierSpec, FormName
 
 # Emulated guests are slow to start a container engine; these are limits, not expectations.
 _START_S = 180.0
+_CLOUD_S = 600.0
 _CONTAINER = "origin"
 _NEIGHBOUR_PORT = 8090
 _IDENTITY = "{{.Id}} {{.State.StartedAt}} running={{.State.Running}}"
@@ -51,7 +53,9 @@ class VmForm:
     name: FormName = "vm"
 
     def start_service(self, inside: Inside, service: Service) -> None:
-        """Starts it as one of the VM's own."""
+        """Starts it as one of the VM's own; one that cloud-init prepares is there once that has ended."""
+        if isinstance(service.image, CloudDisk):
+            run_script(inside, "cloud_wait", timeout_s=_CLOUD_S)
         if service.start:
             inside.shell(service.start, timeout_s=_START_S)
 
@@ -117,8 +121,16 @@ def import_container(inside: Inside) -> None:
 
 def wait_for_service(inside: Inside, service: Service) -> None:
     """Waits until the service takes connections in the guest, on every port of it; GuestError when it does not in time."""
-    if service.ports:
+    if not service.ports:
+        return
+    try:
         run_script(inside, "ports_wait", *service.ports, timeout_s=30 * len(service.ports) + 30)
+    except GuestEndedError:
+        raise
+    except GuestError as error:
+        said = run_script(inside, "service_words") if service.name == "own" else error.details
+        ports = " and ".join(map(str, service.ports))
+        raise GuestError(f"the service takes no connections on {ports} in the guest", details=said) from error
 
 
 def start_again(agent: GuestAgent, form: FormName, service: Service, dirtier: DirtierSpec | None, witness: bool) -> None:

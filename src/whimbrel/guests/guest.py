@@ -41,13 +41,16 @@ def plan_vm(
     identity: GuestIdentity,
     guest: GuestSpec,
     accelerator: Accelerator,
-    kernel_folder: Path,
-    film: Path,
+    kernel_folder: Path | None,
+    beside: Path,
     payload: Path | None = None,
 ) -> DomainPlan:
-    """The description of a VM of the site; the same for every trial, so that a saved state fits."""
+    """The description of a VM of the site; the same for every trial, so that a saved state fits.
+
+    Its second disk is that in the folder ``beside``: the film, or what cloud-init finds where a VM boots from its first disk.
+    """
     files = site.files.of(identity)
-    disks = [Disk(files.disk, "vda", "qcow2"), Disk(files.image(film / "disk.raw"), "vdb", "raw", readonly=True)]
+    disks = [Disk(files.disk, "vda", "qcow2"), Disk(files.image(beside / "disk.raw"), "vdb", "raw", readonly=True)]
     if payload is not None:
         disks.append(Disk(files.image(payload / "disk.raw"), "vdc", "raw", readonly=True))
     return DomainPlan(
@@ -56,8 +59,8 @@ def plan_vm(
         accelerator=accelerator,
         memory_bytes=guest.memory_bytes,
         vcpus=guest.vcpus,
-        kernel=files.image(kernel_folder / "vmlinuz"),
-        initrd=files.image(kernel_folder / "initrd.img"),
+        kernel=files.image(kernel_folder / "vmlinuz") if kernel_folder is not None else None,
+        initrd=files.image(kernel_folder / "initrd.img") if kernel_folder is not None else None,
         kernel_options=(
             "root=/dev/vda", "rw", "console=ttyS0", "loglevel=4", "net.ifnames=0", "systemd.show_status=false",
             f"whimbrel.address={identity.address}/{site.network.prefix_length}",

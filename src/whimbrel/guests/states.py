@@ -24,7 +24,7 @@ from whimbrel.hosts.site import Accelerator, Site
 from whimbrel.images.jobs import Job
 from whimbrel.images.recipes import content_hash
 from whimbrel.services.registry import SERVICES
-from whimbrel.services.service import Image, Service, image_of, made_of
+from whimbrel.services.service import CloudDisk, Image, Service, image_of, made_of
 from whimbrel.spec.arms import EngineName
 from whimbrel.spec.service import FormName, GuestSpec, ServiceName, StreamSpec
 
@@ -59,6 +59,8 @@ class StateStore:
         self._film = store.film(stream.bitrate_bytes_per_s, stream.length_s)
         self.accelerator = site.platform.accelerator(self._base)
         self._processor = processor_of(site, self.accelerator)
+        # One that boots by itself takes the place of ours.
+        self._cloud = own.image if own is not None and isinstance(own.image, CloudDisk) else None
         self._unpacked = UnpackedDisk(site, guest, self.accelerator, self._base, self._film)
 
     def get(self, form: FormName, service: ServiceName, boot: int, engine: EngineName = "none") -> StateInfo:
@@ -84,7 +86,9 @@ class StateStore:
     def disk_of(self, form: FormName, service: Service) -> Path:
         """The image that disks of guests of this form lie over, where the hosts look for it."""
         self._files.image(self._base / "disk.raw")
-        if form == "nested":
+        if self._cloud is not None and service.name == "own":
+            disk = self._site.files.store.cloud_disk(self._cloud)
+        elif form == "nested":
             disk = self._nested_disk(image_of(service)) / "disk.qcow2"
         elif service.name == "own":
             disk = self._unpacked.get(image_of(service))
@@ -95,7 +99,11 @@ class StateStore:
 
     def plan_for(self, site: Site, identity: GuestIdentity) -> DomainPlan:
         """The description of a VM like those of the states, of this identity at a site."""
-        return the_guest.plan_vm(site, identity, self._guest, self.accelerator, self._base, self._film)
+        if self._cloud is None:
+            return the_guest.plan_vm(site, identity, self._guest, self.accelerator, self._base, self._film)
+        address = f"{identity.address}/{site.network.prefix_length}"
+        seed = self._site.files.store.seed(self._cloud, identity.mac, address)
+        return the_guest.plan_vm(site, identity, self._guest, self.accelerator, None, seed)
 
     def job(self, form: FormName, service: ServiceName, boot: int, engine: EngineName = "none") -> Job:
         """How the state is made, for those who share such work."""
@@ -120,6 +128,8 @@ class StateStore:
         return f"state-{form}-{service}-{boot}-{content_hash(content)}", content
 
     def _disk_name(self, form: FormName, service: Service) -> str:
+        if self._cloud is not None:
+            return self._site.files.store.cloud_disk(self._cloud).parent.name
         if form == "nested":
             return self._nested_content(image_of(service))[0]
         return self._unpacked.content(image_of(service))[0] if service.name == "own" else self._base.name

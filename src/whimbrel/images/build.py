@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from whimbrel.errors import ToolError, UsageError
-from whimbrel.images.recipes import ArchiveRecipe, DiskRecipe, FilmRecipe, LibraryRecipe, TreeRecipe
+from whimbrel.errors import CapabilityError, ToolError, UsageError
+from whimbrel.images.recipes import (
+    ArchiveRecipe,
+    CloudDiskRecipe,
+    DiskRecipe,
+    FilmRecipe,
+    LibraryRecipe,
+    SeedRecipe,
+    TreeRecipe,
+)
 from whimbrel.images.unpack import unpack
 from whimbrel.services.archive import layers_of
-from whimbrel.services.service import Archive
+from whimbrel.services.service import Archive, CloudDisk
 from whimbrel.system.cgroups import Cgroup, machine_cpus
 from whimbrel.system.ledger import Ledger
 from whimbrel.system.process import run, start
@@ -67,6 +76,32 @@ def archive(recipe: ArchiveRecipe, image: Archive, out: Path) -> None:
         raise UsageError(f"{image.file}: has a folder {ours.relative_to(target)} itself, which is for programs of ours")
     for name, source in recipe.programs.items():
         _compile(source, ours / name, out)
+
+
+def cloud_disk(recipe: CloudDiskRecipe, image: CloudDisk, out: Path) -> None:
+    """``disk.qcow2`` or ``disk.raw``: a copy of the user's own, which hosts find in the store."""
+    run(["cp", "--reflink=auto", "--sparse=always", image.file, out / f"disk.{recipe.format}"])
+
+
+def seed(recipe: SeedRecipe, tree: Path, out: Path) -> None:
+    """``disk.raw``, a file system of ISO 9660 with the label that cloud-init looks for; CapabilityError where none is made."""
+    if shutil.which("genisoimage") is None:
+        raise CapabilityError(
+            "a cloud image needs genisoimage here, which is not installed", resolution="'apt-get install genisoimage'"
+        )
+    content = out / "content"
+    kit = content / "whimbrel"
+    kit.mkdir(parents=True)
+    for name, text in recipe.files.items():
+        (content / name).write_text(text)
+    agent = "/usr/sbin/qemu-ga"
+    needed = re.findall(r"/\S+", run(["chroot", tree, "ldd", agent]).stdout)
+    for file in (agent, *needed):
+        shutil.copy((tree / file.lstrip("/")).resolve(), kit / Path(file).name)
+    for name, source in recipe.programs.items():
+        _compile(source, kit / name, out)
+    run(["genisoimage", "-quiet", "-volid", "cidata", "-rock", "-joliet", "-output", out / "disk.raw", content])
+    shutil.rmtree(content)
 
 
 # Backports lie where the suite's updates do, and apt takes of them only what it is told to (apt_preferences(5)). Sources are

@@ -8,10 +8,12 @@ from dataclasses import asdict, dataclass, field
 from importlib.resources import files
 from typing import overload
 
+from whimbrel.errors import UsageError
 from whimbrel.services.registry import images_of_services
-from whimbrel.services.service import Archive, Image, Installed
+from whimbrel.services.service import Archive, CloudDisk, Image, Installed
 
 SUITE = "trixie"
+_QCOW2 = b"QFI\xfb"
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,29 @@ class ArchiveRecipe:
     digest: str
     programs: dict[str, str]
     kind: str = "container"
+
+
+@dataclass(frozen=True)
+class CloudDiskRecipe:
+    """A disk with this SHA-256 that somebody else has made, of a format that QEMU knows it by."""
+
+    digest: str
+    format: str
+    kind: str = "cloud"
+
+
+@dataclass(frozen=True)
+class SeedRecipe:
+    """What cloud-init in a VM finds on a disk beside its own (its data source NoCloud): files by name, and a guest agent.
+
+    That is the one of a guest ``tree``, with the libraries that it needs, so that it runs in whatever system there is; beside it
+    lie programs of ours.
+    """
+
+    tree: str
+    files: dict[str, str]
+    programs: dict[str, str]
+    kind: str = "seed"
 
 
 @dataclass(frozen=True)
@@ -85,7 +110,7 @@ class LibraryRecipe:
     kind: str = "library"
 
 
-Recipe = TreeRecipe | ArchiveRecipe | DiskRecipe | FilmRecipe | PayloadRecipe | LibraryRecipe
+Recipe = TreeRecipe | ArchiveRecipe | CloudDiskRecipe | SeedRecipe | DiskRecipe | FilmRecipe | PayloadRecipe | LibraryRecipe
 
 
 def recipe_id(recipe: Recipe) -> str:
@@ -186,4 +211,31 @@ def container_tree(image: Image) -> TreeRecipe | ArchiveRecipe:
         packages=image.packages,
         texts={**_texts(image), "srv/film/.keep": ""},
         programs=_programs("witness", "dirtier", *(["begin"] if image.launcher else [])),
+    )
+
+
+def cloud_disk(image: CloudDisk) -> CloudDiskRecipe:
+    """The user's own disk; UsageError when it lies over another, which hosts would not see."""
+    with image.file.open("rb") as file:
+        head = file.read(16)
+    if not head.startswith(_QCOW2):
+        return CloudDiskRecipe(image.digest, "raw")
+    # docs/interop/qcow2.txt: where the name of the image that it lies over stands, 0 for none, at byte 8.
+    if any(head[8:16]):
+        raise UsageError(f"{image.file}: lies over another image", resolution="'qemu-img convert' makes one of both")
+    return CloudDiskRecipe(image.digest, "qcow2")
+
+
+def seed(image: CloudDisk, mac: str, address: str) -> SeedRecipe:
+    """What its cloud-init is told: a name, its address (with a prefix length), what the user says, and to run our guest agent."""
+    network = {"version": 2, "ethernets": {"eth0": {"match": {"macaddress": mac}, "set-name": "eth0", "addresses": [address]}}}
+    return SeedRecipe(
+        tree=recipe_id(guest_tree()),
+        files={
+            "meta-data": json.dumps({"instance-id": "whimbrel", "local-hostname": "guest"}),
+            "network-config": json.dumps(network),
+            "user-data": image.user_data,
+            "vendor-data": _text("cloud-agent.sh"),
+        },
+        programs=_programs("witness", "dirtier"),
     )

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from whimbrel.durable import flush, replace_text
 from whimbrel.errors import TrialError, UsageError
-from whimbrel.images import build
+from whimbrel.images import build, recipes
 from whimbrel.images.recipes import (
     SUITE,
     ArchiveRecipe,
@@ -26,7 +26,7 @@ from whimbrel.images.recipes import (
     recipe_id,
     server_tree,
 )
-from whimbrel.services.service import Archive, Image
+from whimbrel.services.service import Archive, CloudDisk, Image
 from whimbrel.system.folders import home, make_private, need_to_see
 from whimbrel.system.ledger import Ledger
 from whimbrel.system.process import run
@@ -71,16 +71,17 @@ class ImageStore:
             / "tree"
         )
 
+    def guest_tree(self) -> Path:
+        """The root file system of guests."""
+        recipe = guest_tree()
+        what = "the guest tree (Debian packages, about a minute)"
+        return self.ensure(recipe, what, lambda out, ledger: build.tree(recipe, out, ledger)) / "tree"
+
     def guest_disk(self, size_bytes: int) -> Path:
         """A folder with ``disk.raw``, ``vmlinuz`` and ``initrd.img``."""
-        tree_recipe = guest_tree()
-        tree = self.ensure(
-            tree_recipe,
-            "the guest tree (Debian packages, about a minute)",
-            lambda out, ledger: build.tree(tree_recipe, out, ledger),
-        )
-        recipe = DiskRecipe(tree=recipe_id(tree_recipe), size_bytes=size_bytes)
-        return self.ensure(recipe, "the guest disk", lambda out, _: build.disk(recipe, tree / "tree", out))
+        tree = self.guest_tree()
+        recipe = DiskRecipe(tree=tree.parent.name, size_bytes=size_bytes)
+        return self.ensure(recipe, "the guest disk", lambda out, _: build.disk(recipe, tree, out))
 
     def film(self, bitrate_bytes_per_s: float, length_s: float) -> Path:
         """A folder with ``disk.raw`` (a file system that holds film.flv) and ``film.flv``."""
@@ -104,6 +105,18 @@ class ImageStore:
         tree = self.container_tree(image)
         recipe = PayloadRecipe(tree=recipe_id(container_tree(image)))
         return self.ensure(recipe, "the container image", lambda out, _: build.payload(tree, out))
+
+    def cloud_disk(self, image: CloudDisk) -> Path:
+        """The user's own disk, as a file that is named after its format."""
+        recipe = recipes.cloud_disk(image)
+        folder = self.ensure(recipe, f"a copy of {image.file.name}", lambda out, _: build.cloud_disk(recipe, image, out))
+        return folder / f"disk.{recipe.format}"
+
+    def seed(self, image: CloudDisk, mac: str, address: str) -> Path:
+        """A folder with ``disk.raw``, on which that disk's cloud-init finds what it is to do."""
+        recipe = recipes.seed(image, mac, address)
+        tree = self.guest_tree()
+        return self.ensure(recipe, "what cloud-init is told", lambda out, _: build.seed(recipe, tree, out))
 
     def criu_aid(self) -> Path:
         """A library for CRIU, in a server or a carrier."""

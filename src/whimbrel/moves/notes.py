@@ -34,7 +34,7 @@ from whimbrel.records.trial import (
     WitnessRecord,
 )
 from whimbrel.services.registry import SERVICES, service_of
-from whimbrel.services.service import image_of
+from whimbrel.services.service import CloudDisk, image_of
 from whimbrel.spec.campaign import CampaignSpec
 from whimbrel.spec.fields import HostName
 from whimbrel.system.clock import ClockPair, clock_id
@@ -210,12 +210,17 @@ def ground_of(site: Site, spec: CampaignSpec, plan: Plan) -> Ground:
 
 
 def _images(site: Site, spec: CampaignSpec, plan: Plan) -> list[str]:
-    store = site.files.store
-    if plan.form == "container":
-        root = store.container_tree(image_of(service_of(spec, plan.arm))).parent
-    else:
-        root = store.guest_disk(spec.guest.disk_bytes)
-    return [site.platform.id, root.name, store.film(spec.stream.bitrate_bytes_per_s, spec.stream.length_s).name]
+    store, service = site.files.store, service_of(spec, plan.arm)
+    if isinstance(service.image, CloudDisk):
+        return [site.platform.id, store.cloud_disk(service.image).parent.name]
+    roots = [] if plan.form == "container" else [store.guest_disk(spec.guest.disk_bytes)]
+    if plan.form == "container" or service.name == "own":
+        roots.append(store.container_tree(image_of(service)).parent)
+    return [
+        site.platform.id,
+        *(root.name for root in roots),
+        store.film(spec.stream.bitrate_bytes_per_s, spec.stream.length_s).name,
+    ]
 
 
 def count_reach(lines: Sequence[str], before: int, until_after_move: int) -> ReachCounts:

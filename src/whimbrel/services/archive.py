@@ -23,12 +23,16 @@ _USUAL_PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 
 @dataclass(frozen=True)
 class Process:
-    """What an image runs: its arguments, its variables as NAME=VALUE, in which folder, and as which user, in its own words."""
+    """What an image runs: its arguments, its variables as NAME=VALUE, in which folder, as which user, and what ends it.
+
+    User and signal are as the image names them.
+    """
 
     arguments: tuple[str, ...] = ()
     environment: tuple[str, ...] = (_USUAL_PATH,)
     folder: str = "/"
     user: str = "0"
+    stop_signal: str = "SIGTERM"
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,7 @@ def process_of(file: Path, digest: str) -> Process:
         environment=environment if any(pair.startswith("PATH=") for pair in environment) else (_USUAL_PATH, *environment),
         folder=str(config.get("WorkingDir") or "/"),
         user=str(config.get("User") or "0"),
+        stop_signal=str(config.get("StopSignal") or "SIGTERM"),
     )
 
 

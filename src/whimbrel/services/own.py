@@ -51,8 +51,10 @@ def own_service(spec: CheckedServiceSpec, image: ImageSpec) -> OwnService:
     made_of = _made_of(image)
     if isinstance(made_of, CloudDisk):
         return OwnService(made_of, spec.start or "", "", ports, http_port)
-    words = _words(made_of, spec.start)
-    in_vm = ["systemd-run", "--quiet", "--unit=own", f"--property=RootDirectory={ROOT}", "--property=MountAPIVFS=yes"]
+    process = process_of(made_of.file, made_of.digest) if isinstance(made_of, Archive) else Process()
+    words = _words(made_of, process, spec.start)
+    properties = (f"RootDirectory={ROOT}", "MountAPIVFS=yes", f"KillSignal={process.stop_signal}")
+    in_vm = ["systemd-run", "--quiet", "--unit=own", *(f"--property={each}" for each in properties)]
     return OwnService(made_of, shlex.join([*in_vm, "--", *words]), shlex.join(words), ports, http_port)
 
 
@@ -74,9 +76,8 @@ def _made_of(image: ImageSpec) -> Image | CloudDisk:
     return CloudDisk(file, _digest_of(file), _text_of(image.user_data))
 
 
-def _words(image: Image, start: str | None) -> list[str]:
+def _words(image: Image, process: Process, start: str | None) -> list[str]:
     """What is run, as the launcher is told it."""
-    process = process_of(image.file, image.digest) if isinstance(image, Archive) else Process()
     arguments = ["/bin/sh", "-c", start] if start is not None else process.arguments
     if not arguments:
         raise UsageError(

@@ -7,7 +7,7 @@ from typing import Annotated, Self
 
 from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
-from whimbrel.spec.fields import Count, MisfitError, PositiveSeconds, Spec, Words
+from whimbrel.spec.fields import Count, HostName, MisfitError, PositiveSeconds, Spec, Words
 
 MOST_CHECKS = 10_000
 # In a check's URL it stands for the address at which the service answers in the lab.
@@ -68,13 +68,19 @@ class CheckedServiceSpec(Spec):
     own in our lab.
 
     One that is only watched is watched for ``before`` and ``after`` each move; without them, until all is steady, and until all
-    is as before. Of one with an image ``start`` is what runs, a line of shell; an OCI image says so itself. It is ready when its
-    TCP ``ports`` take connections: those of its checks, unless they are given.
+    is as before. Meanwhile ``libvirt`` of hosts (a URI by a name of each) is listened to about its ``guest``, and ``hosts`` are
+    sampled by ssh, as ``watch`` does with its options.
+
+    Of one with an image ``start`` is what runs, a line of shell; an OCI image says so itself. It is ready when its TCP ``ports``
+    take connections: those of its checks, unless they are given.
     """
 
     checks: Checks
     before_s: PositiveSeconds | None = Field(alias="before", default=None)
     after_s: PositiveSeconds | None = Field(alias="after", default=None)
+    libvirt: dict[HostName, Words] = Field(default={}, max_length=8)
+    guest: Words | None = Field(default=None, min_length=1, max_length=200)
+    hosts: tuple[Words, ...] = Field(default=(), max_length=100)
     image: ImageSpec | None = None
     start: Words | None = Field(default=None, min_length=1, max_length=4000)
     ports: tuple[Port, ...] | None = None
@@ -85,10 +91,17 @@ class CheckedServiceSpec(Spec):
             for key in ("start", "ports"):
                 if getattr(self, key) is not None:
                     raise MisfitError("is for a service that runs in a lab: say what it is made of, 'image'", key)
+            if bool(self.libvirt) != (self.guest is not None):
+                raise MisfitError("go together: about which guest is which libvirt asked?", "guest" if self.guest else "libvirt")
+            if len(self.libvirt) == 1:
+                raise MisfitError("names one host; a move has two", "libvirt")
             return self
         for key in ("before", "after"):
             if getattr(self, f"{key}_s") is not None:
                 raise MisfitError(f"is for a service that is only watched; in a lab it is 'observe.{key}'", key)
+        for key in ("libvirt", "hosts"):
+            if getattr(self, key):
+                raise MisfitError("is for a service that is only watched; a lab knows its hosts", key)
         if self.image.packages and self.start is None:
             raise MisfitError("is missing: what is to run of these packages?", "start")
         return self

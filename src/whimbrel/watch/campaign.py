@@ -82,7 +82,14 @@ class WatchedCampaign:
                 raise KeyboardInterrupt
             record = _Record(spec, plan, self._invocation, there, made_in).of(there.ran, before)
             write_series(there.questions, made_in / "checks.parquet")
-            (made_in / "watch.json").write_text(json.dumps(as_json(findings_of(there)), indent=1) + "\n")
+            if there.plan.hosts:
+                write_series(there.hosts, made_in / "ssh_hosts.parquet")
+            findings = [findings_of(each) for each in watched]
+            (made_in / "watch.json").write_text(json.dumps(as_json(findings[0]), indent=1) + "\n")
+            # Drawing takes a second to import, which only those who have seen a move should pay.
+            from whimbrel.watch.page import write_page
+
+            write_page(made_in, findings, ())
             stored = self._folder.commit(made_in, record)
             if self._bus.wants_samples:
                 self._bus.tell(FIGURES, **kept_figures(stored).model_dump(include=TOLD))
@@ -101,6 +108,9 @@ class WatchedCampaign:
             after_s=spec.service.after_s,
             output_to_stderr=True,
             keep_output_in=made_in,
+            libvirt=spec.service.libvirt,
+            guest=spec.service.guest or "",
+            hosts=tuple(dict.fromkeys(spec.service.hosts)),
             new_span=self._new_span,
         )
         before = _reading()

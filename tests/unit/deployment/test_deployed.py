@@ -23,6 +23,7 @@ from whimbrel.errors import CleanUpError, EngineError, UnsafeStateError, UsageEr
 from whimbrel.events import Bus
 from whimbrel.hosts.identity import GuestIdentity, Owner, identity_in_lab
 from whimbrel.lab.lab import Lab
+from whimbrel.migrate import verify
 from whimbrel.moves.notes import Invocation
 from whimbrel.moves.site import ledger_for
 from whimbrel.spec.campaign import CampaignSpec
@@ -250,7 +251,8 @@ def test_a_container_runs_where_its_cell_says_so_and_a_host_without_one_has_none
     assert [place.name for place in request.carriers or ()] == ["east", "north"]
 
 
-def test_a_cell_that_does_not_answer_is_not_taken_for_an_empty_one() -> None:
+def test_a_cell_that_does_not_answer_is_not_taken_for_an_empty_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(verify, "PATIENCE_S", 0.5)
     silent = FakeCell(RUNS)
     silent.silent = True
     deployment, site = container_on(FakeHost("a"), FakeHost("b"), a=silent, b=FakeCell(RUNS))

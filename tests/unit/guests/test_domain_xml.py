@@ -78,3 +78,9 @@ def test_what_one_disk_lies_over_is_left_open_and_others_keep_theirs() -> None:
 def test_a_description_without_that_disk_is_refused() -> None:
     with pytest.raises(GuestError, match=r"no disk at /srv/y\.qcow2"):
         with_disk_at(domain_xml(PLAN), "/srv/y.qcow2", "/srv/own/y.qcow2")
+
+
+def test_without_a_kernel_it_boots_from_its_first_disk() -> None:
+    root = ET.fromstring(domain_xml(replace(PLAN, kernel=None, initrd=None, kernel_options=())))
+    assert find(root, "os/boot").get("dev") == "hd"
+    assert [root.find(f"os/{key}") for key in ("kernel", "initrd", "cmdline")] == [None] * 3

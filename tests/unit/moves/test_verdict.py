@@ -11,6 +11,7 @@ from tests.fakes import GUEST, FakeHost
 from whimbrel.errors import GuestEndedError, InstrumentError, MoveError, TrialError, UnsafeStateError, WhimbrelError
 from whimbrel.guests.last_words import End
 from whimbrel.hosts.host import GuestState
+from whimbrel.migrate import verify
 from whimbrel.migrate.technique import MoveRequest
 from whimbrel.moves.notes import Notes
 from whimbrel.moves.subject import Subject
@@ -43,7 +44,8 @@ def test_a_move_that_went_well_but_was_not_measured_says_where_it_runs() -> None
     assert found.notes.result == "moved"
 
 
-def test_a_move_that_went_well_and_of_which_two_copies_run_is_unsafe() -> None:
+def test_a_move_that_went_well_and_of_which_two_copies_run_is_unsafe(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(verify, "PATIENCE_S", 0.5)
     found = verdict("moved", {"a": "runs", "b": "runs"})
     said = found.of_failure(InstrumentError(BLIND))
     assert isinstance(said, UnsafeStateError)

@@ -63,16 +63,18 @@ def test_packages_and_a_line_that_starts_one(tmp_path: Path) -> None:
 
 def test_an_archive_says_what_it_runs(tmp_path: Path) -> None:
     file = archive(
-        tmp_path, Entrypoint=["/app", "--port"], Cmd=["80"], Env=["A=b c"], WorkingDir="/data", User="app:app"
+        tmp_path, Entrypoint=["/app", "--port"], Cmd=["80"], Env=["A=b c"], WorkingDir="/data", User="app:app",
+        StopSignal="SIGINT",
     )  # fmt: skip
     path = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-    assert process_of(file, "1") == Process(("/app", "--port", "80"), (path, "A=b c"), "/data", "app:app")
+    assert process_of(file, "1") == Process(("/app", "--port", "80"), (path, "A=b c"), "/data", "app:app", "SIGINT")
     checks = 'checks: ["http://{address}/health", "http://{address}:8080/", "icmp:{address}"]'
     spec = load(tmp_path, f"{{image: {{oci: app.tar}}, {checks}}}")
     # It lies beside the file that names it.
     assert spec.own_image.oci == str(file)
     service = service_of(spec, "live")
     assert (service.ports, service.http_port) == ((80, 8080), 80)
+    assert "--property=KillSignal=SIGINT" in shlex.split(service.start)
     words = shlex.split(service.command)
     assert words[:5] == ["/.whimbrel/begin", "-d", "/data", "-u", "app:app"]
     assert words[-5:] == ["A=b c", "--", "/app", "--port", "80"]
@@ -169,3 +171,15 @@ def test_arms_may_be_made_of_different_things(tmp_path: Path) -> None:
     spec = load_campaign(tmp_path / "own.yaml")
     commands = [service_of(spec.in_arm(spec.find_arm(arm)[1]), arm).command for arm in ("live", "cold")]
     assert [command.split()[-1] for command in commands] == ["a", "b"]
+
+
+@pytest.mark.parametrize("name", ["redis", "postgresql"])
+def test_the_scenarios_that_are_shipped_run_services_of_ones_own(name: str) -> None:
+    spec = load_campaign(Path(__file__).parents[3] / "scenarios" / f"{name}.yaml")
+    need_checks(spec)
+    assert spec.own_image is not None
+    for plan in plan_trials(spec):
+        service = service_of(spec.in_arm(spec.find_arm(plan.arm)[1]), plan.arm)
+        assert service.name == "own"
+        # The client that counts is one of its checks.
+        assert plan.checks == 2

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.fakes import ORIGIN, FakeCell
-from whimbrel.errors import SpecError
+from whimbrel.errors import GuestError, SpecError
 from whimbrel.guests.carrier import process_of, settings_of
 from whimbrel.guests.forms import FORMS, wait_for_service
 from whimbrel.images.recipes import container_tree, guest_tree, recipe_id
@@ -82,7 +82,8 @@ class Here(FakeCell):
 
     def run(self, command: Sequence[str], *, timeout_s: float = 60, check: bool = True) -> str:
         done = subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, env=self._environment)
-        assert done.returncode == 0 or not check, done.stderr
+        if check and done.returncode != 0:
+            raise GuestError(f"{command[0]} failed with exit code {done.returncode}", details=done.stderr)
         return done.stdout
 
 
@@ -150,6 +151,7 @@ def test_a_container_in_a_vm_is_asked_for_its_versions() -> None:
 def test_a_container_between_carriers_runs_the_service_and_knows_its_ports() -> None:
     assert process_of(SHOP, "true; ") == ["/bin/sh", "-c", "true; witness 7777 256 /srv/witness & exec shopd --foreground"]
     assert "PORTS='8443 8080'\n" in settings_of(SHOP, ORIGIN, 24, "/aid.so")
+    assert "PORTS='none'\n" in settings_of(NOTHING, ORIGIN, 24, "/aid.so")
 
 
 def test_nobody_waits_for_a_guest_without_a_service() -> None:
@@ -207,3 +209,12 @@ def test_clients_are_counted_in_words() -> None:
     assert watched_by(Planned()) == []
     assert [counted(*each) for each in watched_by(Planned(1, 2, 1))] == ["1 viewer", "2 HLS viewers", "1 VLC viewer"]
     assert CLIENTS["viewers"].heard == Heard("packets", "arrived_ns")
+
+
+def test_what_is_waited_for_in_vain_is_named_with_its_last_words(here: Here) -> None:
+    here.programs(journalctl="echo no such config file", sleep=":")
+    with listening() as closed:
+        own = Shop(name="own", ports=(closed.getsockname()[1],))
+        with pytest.raises(GuestError, match=f"takes no connections on {own.ports[0]}") as caught:
+            wait_for_service(here, own)
+    assert "no such config file" in caught.value.details

@@ -74,6 +74,10 @@ def test_a_record_of_it_reads_as_it_was(tmp_path: Path) -> None:
             "evidence: {hypotheses: [{name: x, arm: reload, over: restart, figure: blackout_ms}]}\nscenarios:\n",
             "evidence.hypotheses.0.arm", "total_s and service_gap_ms",
         ),
+        ("before: 2 s", "libvirt: {a: qemu:///system}, guest: shop", "service.libvirt", "a move has two"),
+        ("before: 2 s", "guest: shop", "service.guest", "go together"),
+        ("before: 2 s", "start: nginx", "service.start", "'image'"),
+        ("scenarios:\n", 'thresholds: {"web: gap_ms": {max: "< 5"}}\nscenarios:\n', "thresholds", "no figure"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_is_refused_by_name_and_line(tmp_path: Path, old: str, new: str, key: str, said: str) -> None:

@@ -11,12 +11,8 @@ import pytest
 from tests.axe import serious
 from tests.browser import Page, browser
 from tests.campaigns import RECORDED, crowd
-from tests.unit.live.test_picture import END, MOVE, host, job
 from tests.unit.watch.test_findings import BROKEN
 from tests.unit.watch.watches import good, watched
-from whimbrel.cli.live import observed, wanted
-from whimbrel.events import Published
-from whimbrel.live.beside import Beside
 from whimbrel.records.store import CampaignFolder
 from whimbrel.report.content import build_report, report_of
 from whimbrel.report.layout import write_page
@@ -102,19 +98,6 @@ def test_axe_finds_nothing_serious_in_pages_of_results(tab: Page, quick: Path, t
     set_size(tab, 1300, features=[{"name": "prefers-color-scheme", "value": scheme}])
     for page in (quick, watch_page(tmp_path)):
         show(tab, page)
-        assert serious(tab) == []
-
-
-@pytest.mark.long
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_nothing_serious_in_the_live_page(tab: Page, scheme: str) -> None:
-    set_size(tab, 1300, features=[{"name": "prefers-color-scheme", "value": scheme}])
-    with Beside(wanted("127.0.0.1:0", None, None), "a move") as seen, observed(seen) as bus:
-        tab.open(seen.urls["live page"])
-        told: list[Published] = [*MOVE, job(13, 5, 7), job(14, 6, 6), host(12, "north", 1, 5), host(13, "north", 2, 9), *END]
-        for news in told:
-            bus.publish(news)
-        tab.wait_for("document.querySelectorAll('.chart canvas').length >= 4", "charts")
         assert serious(tab) == []
 
 
