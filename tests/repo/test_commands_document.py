@@ -17,7 +17,7 @@ def listed() -> set[str]:
     found = set()
     for code in re.findall(r"`whimbrel ([^`]+)`", DOCUMENT.read_text()):
         words = code.replace("\\|", "|").split()
-        is_group = len(words) > 1 and re.fullmatch(r"[a-z-]+(\|[a-z-]+)*", words[1]) is not None
+        is_group = len(words) > 1 and ("|" in words[1] or " ".join(words[:2]) in there())
         found |= {f"{words[0]} {sub}" for sub in words[1].split("|")} if is_group else {words[0]}
     return found
 
