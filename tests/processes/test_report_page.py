@@ -11,10 +11,12 @@ import pytest
 from tests.axe import serious
 from tests.browser import Page, browser
 from tests.campaigns import RECORDED, crowd
+from tests.unit.test_density import record
 from tests.unit.watch.test_findings import BROKEN
 from tests.unit.watch.watches import good, watched
 from whimbrel.records.store import CampaignFolder
 from whimbrel.report.content import build_report, report_of
+from whimbrel.report.density_page import write_density_page
 from whimbrel.report.layout import write_page
 from whimbrel.watch.findings import findings_of
 from whimbrel.watch.page import write_page as write_watch
@@ -96,7 +98,8 @@ def watch_page(folder: Path) -> Path:
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing_serious_in_pages_of_results(tab: Page, quick: Path, tmp_path: Path, scheme: str) -> None:
     set_size(tab, 1300, features=[{"name": "prefers-color-scheme", "value": scheme}])
-    for page in (quick, watch_page(tmp_path)):
+    (tmp_path / "watch").mkdir()
+    for page in (quick, watch_page(tmp_path / "watch"), write_density_page(tmp_path, record())):
         show(tab, page)
         assert serious(tab) == []
 

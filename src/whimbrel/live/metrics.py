@@ -132,11 +132,10 @@ class Metrics:
         values = sample.values
         if "dropped" in values:
             self._dropped.labels(instrument=sample.source).set(values["dropped"])
+        if values.get("lateness_s") is not None:
+            self._lateness.labels(instrument=sample.source).set(values["lateness_s"])
         if sample.source == "job":
             self._take_job(values)
-        elif sample.source == "sampler":
-            if values.get("lateness_s") is not None:
-                self._lateness.labels(instrument="sampler").set(values["lateness_s"])
         elif sample.source == "checks":
             self._take_checks(values)
 

@@ -128,7 +128,10 @@ def main() -> None:
             due_ns = max(due_ns + every_ns, now_ns)
             if readings.due(now_ns):
                 sent = len(prober.sent_ns)
-                readings.give(t_ns=now_ns, sent=sent, answered=prober.answered, last_answer_ns=prober.last_answer_ns)
+                readings.give(
+                    t_ns=now_ns, sent=sent, answered=prober.answered, last_answer_ns=prober.last_answer_ns,
+                    lateness_s=lateness[-1],
+                )  # fmt: skip
         prober.receive(max(0.0, (due_ns - time.monotonic_ns()) / 1e9))
     prober.receive_late_ones(_LATE_S)
     series = {"sequence": range(len(prober.sent_ns)), "sent_ns": prober.sent_ns, "received_ns": prober.received_ns}

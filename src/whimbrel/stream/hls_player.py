@@ -42,7 +42,7 @@ async def play(given: dict[str, Any], child: Child, looks: Looks) -> tuple[list[
         await asyncio.sleep(_LOOK_S)
         lateness_s.append(max(0.0, time.monotonic() - due_s))
         looks.note()
-        hand_on(viewers, arrivals_ns, readings, time.monotonic_ns())
+        hand_on(viewers, arrivals_ns, readings, lateness_s[-1])
         for task in playing:
             if task.done():
                 task.result()  # what nobody foresaw fails the whole player
@@ -53,8 +53,12 @@ async def play(given: dict[str, Any], child: Child, looks: Looks) -> tuple[list[
     return viewers, lateness_s
 
 
-def hand_on(viewers: Sequence[HlsViewer], arrivals_ns: Mapping[int, int], readings: Readings, now_ns: int) -> None:
-    """Of each viewer how many segments it has asked for, and when the last one came; columns, for many viewers at a time."""
+def hand_on(viewers: Sequence[HlsViewer], arrivals_ns: Mapping[int, int], readings: Readings, late_s: float) -> None:
+    """Of each viewer how many segments it has asked for, and when the last one came; columns, for many viewers at a time.
+
+    And that we were so late ourselves, the last time.
+    """
+    now_ns = time.monotonic_ns()
     if not readings.due(now_ns):
         return
     for first in range(0, len(viewers), _VIEWERS_PER_READING):
@@ -64,6 +68,7 @@ def hand_on(viewers: Sequence[HlsViewer], arrivals_ns: Mapping[int, int], readin
             viewer=[viewer.number for viewer in some],
             segments=[len(viewer.rows) for viewer in some],
             arrived_ns=[arrivals_ns.get(viewer.number) for viewer in some],
+            lateness_s=late_s,
         )
 
 

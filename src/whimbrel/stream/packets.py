@@ -57,8 +57,11 @@ class PacketLog:
         )  # fmt: skip
 
 
-def hand_on(logs: Mapping[int, PacketLog], readings: Readings, now_ns: int) -> None:
-    """Of each viewer how many packets have come, and when the last one did; columns, for many viewers at a time."""
+def hand_on(logs: Mapping[int, PacketLog], readings: Readings, now_ns: int, lateness_s: Sequence[float]) -> None:
+    """Of each viewer how many packets have come, and when the last one did; columns, for many viewers at a time.
+
+    And how late we were ourselves, the last time.
+    """
     if not readings.due(now_ns):
         return
     numbers = list(logs)
@@ -69,4 +72,5 @@ def hand_on(logs: Mapping[int, PacketLog], readings: Readings, now_ns: int) -> N
             viewer=some,
             packets=[logs[number].packets for number in some],
             arrived_ns=[logs[number].last_ns for number in some],
+            lateness_s=lateness_s[-1] if lateness_s else None,
         )

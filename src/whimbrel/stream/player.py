@@ -188,7 +188,7 @@ def play(viewers: list[Viewer], child: Child, looks: Looks) -> list[float]:
                 look_s = now_s + _LOOK_S
                 for viewer in viewers:
                     viewer.look(selector, now_s)
-                hand_on(logs, readings, time.monotonic_ns())
+                hand_on(logs, readings, time.monotonic_ns(), lateness_s)
         for viewer in viewers:
             viewer.close(selector)
     return lateness_s

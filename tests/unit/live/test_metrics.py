@@ -145,6 +145,18 @@ def disk(t_s: float) -> Sample:
     return Sample("job", row.t_ns, {**row.values, "disk_remaining_bytes": 5})
 
 
+def test_each_instrument_says_how_late_it_was_the_last_time() -> None:
+    late = metrics(
+        Sample("player", S, {"viewer": [], "arrived_ns": [], "lateness_s": 0.1, "dropped": 0}),
+        Sample("player", 2 * S, {"viewer": [], "arrived_ns": [], "lateness_s": 0.02, "dropped": 0}),
+        Sample("probe", 2 * S, {"sent": 1, "answered": 1, "last_answer_ns": 1, "lateness_s": 0.003, "dropped": 0}),
+        # It has not been late yet, which is not 0.
+        Sample("hls player", 2 * S, {"viewer": [], "arrived_ns": [], "lateness_s": None, "dropped": 0}),
+    )
+    name = "whimbrel_instrument_lateness_seconds"
+    assert [value(late, name, instrument=each) for each in ("player", "probe", "hls player")] == [0.02, 0.003, None]
+
+
 def test_a_command_that_makes_a_move_is_counted_once_whether_a_trial_or_not() -> None:
     def command(exit_code: int) -> list[Published]:
         begun = told(10, WATCHED, source=None, destination=None, traceparent=None)
