@@ -9,7 +9,7 @@ import argparse
 import statistics
 import sys
 
-from benchmarks import asking, containers, crowd, fresh, growth, looking_on, moves, shown, together
+from benchmarks import asking, containers, crowd, fresh, growth, looking_on, moves, own, shown, together
 
 
 def note(text: str) -> None:
@@ -88,6 +88,14 @@ def run_together(rounds: int) -> None:
         line(f"saved states made two at a time over one after the other: {what}", goals[what], str(found))
 
 
+def run_own(rounds: int) -> None:
+    """Guests of the user's own."""
+    with own.bench() as here:
+        line("a move of your own guest over plain `virsh migrate --live --p2p`, libvirt's total time", "1.02",
+             str(own.against_virsh(here, rounds, note)))  # fmt: skip
+        line(f"whether each of {own.GUESTS} guests can move to another host", "5 s", f"{own.check_s(here):.1f} s")
+
+
 def run_looking_on(_: int) -> None:
     """What the bus and a live page take."""
     alone = looking_on.nobody()
@@ -129,6 +137,7 @@ BENCHMARKS = {
     "growth": run_growth,
     "together": run_together,
     "looking_on": run_looking_on,
+    "own": run_own,
 }
 
 

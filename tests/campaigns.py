@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -93,7 +94,9 @@ def crowd(folder: Path, blocks: int) -> tuple[CampaignFolder, list[ReportedTrial
     file.write_text(text)
     spec = load_campaign(file)
     plans = plan_trials(spec)
-    recorded = {trial.stored.record.plan.scenario: trial for trial in load_trials(CampaignFolder.open(RECORDED))}
+    # Whoever loads trials keeps their figures beside them.
+    copy = Path(shutil.copytree(RECORDED, folder.with_name(f"{folder.name}-recorded")))
+    recorded = {trial.stored.record.plan.scenario: trial for trial in load_trials(CampaignFolder.open(copy))}
     trials = []
     for plan in plans:
         one = recorded[plan.scenario]

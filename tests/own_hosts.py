@@ -42,6 +42,11 @@ class OwnedGuest(FakeDomain):
     # What is done in the middle of its move, before it arrives.
     meanwhile: Callable[[], None] = lambda: None
 
+    # MiB/s by the ways of telling it that the host has.
+    dirty_rates: dict[str, int] = field(default_factory=lambda: {"sampling": 4})
+    asked_by: list[tuple[str, int]] = field(default_factory=list)
+    in_kvm: bool = True
+
     name = "shop"
     memory_bytes = 2**30
     resident_bytes = 2**29
@@ -101,6 +106,12 @@ class OwnedGuest(FakeDomain):
 
     def move_figures(self) -> MoveFigures | None:
         return MoveFigures(120, None)
+
+    def dirty_rate_mib_per_s(self, seconds: int, mode: str = "sampling") -> int:
+        self.asked_by.append((mode, seconds))
+        if mode not in self.dirty_rates:
+            raise RefusedError(f"libvirt could not measure the dirty rate: mode {mode} is not available")
+        return self.dirty_rates[mode]
 
     def completed_job_stats(self, keep: bool = False) -> dict[str, int] | None:
         return {"downtime": 130, "memory_processed": 7}

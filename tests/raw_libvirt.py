@@ -24,6 +24,7 @@ from whimbrel.spec.libvirt_uri import split_libvirt_uri
 
 _INTERNAL, _INVALID_ARG, _OPERATION_FAILED, _SYSTEM, _NO_DOMAIN, _INVALID = 1, 8, 9, 38, 42, 55
 _UNSUPPORTED, _CPU = 67, 91
+_UNSUPPORTED_ARGUMENT = 74
 _FROM_RPC, _FROM_QEMU = 7, 10
 _STARTED_BOOTED, _STOPPED_DESTROYED = (2, 0), (5, 1)
 
@@ -127,6 +128,10 @@ class RawDomain:
         assert there is not None
         if self.host.peer_trouble is not None:
             raise error(*self.host.peer_trouble, _FROM_RPC)
+        if parameters["migrate_uri"].startswith("nowhere:"):
+            raise error(
+                _UNSUPPORTED_ARGUMENT, "argument unsupported: unsupported scheme nowhere in migration URI nowhere://localhost"
+            )
         if there.emulator != self.root.findtext("devices/emulator"):
             raise error(_SYSTEM, f"Cannot check QEMU binary {self.root.findtext('devices/emulator')}: No such file or directory")
         if flags & libvirt.VIR_MIGRATE_TLS:

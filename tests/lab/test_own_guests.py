@@ -182,6 +182,26 @@ def test_a_move_has_a_page_and_a_campaign_moves_it_there_and_back(shop: Shop) ->
     assert (shop.runs_on, shop.kept_on, shop.claimed) == (["b"], ["b"], False)
 
 
+def test_it_is_predicted_and_moved_by_a_ladder(shop: Shop) -> None:
+    """Emulated, and blank: it dirties next to nothing."""
+    way = ("--from", shop.uri("a"), "--to", shop.uri("b"), "--link", "1 Gbit/s")
+    done = shop.whimbrel("profile", "shop", "--from", shop.uri("a"), "--for", "3s", "--json")
+    assert done.returncode == 0, done.stderr
+    assert [window["window_s"] for window in json.loads(done.stdout)["windows"]] == [1.0, 2.0]
+    done = shop.whimbrel("predict", "shop", *way, "--for", "3s", "--json")
+    assert done.returncode == 0, done.stderr
+    expected = json.loads(done.stdout)
+    assert expected["converges"] is True
+    done = shop.whimbrel("migrate", "shop", *way, "--ladder", "zstd,pre-copy", "--deadline", "2 min", "--json")
+    assert done.returncode == 0, done.stderr
+    assert "1. zstd, at once, for at most" in done.stderr
+    found = json.loads(done.stdout)
+    assert (found["result"], shop.runs_on) == ("moved", ["b"])
+    done = shop.whimbrel("migrate", "shop", "--from", shop.uri("b"), "--to", shop.uri("a"), "--goal", "shortest-gap", "--json")
+    assert done.returncode == 0, done.stderr
+    assert shop.runs_on == ["a"]
+
+
 def test_what_is_kept_can_stay_where_it_is(shop: Shop) -> None:
     refused = shop.whimbrel("migrate", "shop", "--from", shop.uri("a"), "--to", shop.uri("b"), "--transient")
     assert refused.returncode == 2
@@ -221,6 +241,58 @@ def test_a_signal_aborts_it(shop: Shop, number: signal.Signals) -> None:
     _, errors = running.communicate(timeout=60)
     assert running.returncode == 130, errors
     assert (shop.runs_on, shop.kept_on, shop.claimed) == (["a"], ["a"], False)
+
+
+@pytest.mark.long
+def test_its_owners_own_virsh_aborts_it(shop: Shop) -> None:
+    running = moving(shop)
+    shop.virsh("a", "domjobabort", "shop")
+    _, errors = running.communicate(timeout=60)
+    assert (running.returncode, shop.runs_on, shop.kept_on, shop.claimed) == (1, ["a"], ["a"], False), errors
+
+
+@pytest.mark.long
+def test_its_owners_own_virsh_destroys_it(shop: Shop) -> None:
+    running = moving(shop)
+    shop.virsh("a", "destroy", "shop")
+    _, errors = running.communicate(timeout=120)
+    assert running.returncode in (1, 4), errors
+    assert "shop" in errors
+    assert (shop.runs_on, shop.kept_on) == ([], ["a"])
+    assert not shop.claimed
+    # Nothing was started anywhere by itself; who starts it again can move it, after a recovery where that is asked for.
+    shop.virsh("a", "start", "shop")
+    shop.whimbrel("recover", "shop")
+    shop.move("a", "b")
+    assert shop.runs_on == ["b"]
+
+
+@pytest.mark.long
+def test_the_destinations_libvirtd_ends_meanwhile(shop: Shop) -> None:
+    running = moving(shop)
+    shop.servers["b"].run(["pkill", "-x", "libvirtd"], check=False)
+    _, errors = running.communicate(timeout=180)
+    assert running.returncode in (1, 4), errors
+    wait_until(lambda: (shop.virsh("b", "list", "--name") or None, "no libvirtd yet"), "libvirtd of b", Deadline(60))
+    if running.returncode == 4:
+        recovered = shop.whimbrel("recover", "shop")
+        assert recovered.returncode == 0, recovered.stderr
+    assert (shop.runs_on, shop.kept_on, shop.claimed) == (["a"], ["a"], False)
+
+
+@pytest.mark.long
+def test_a_second_controller_is_refused_while_it_moves(shop: Shop) -> None:
+    running = moving(shop)
+    elsewhere = {**shop.environment, "XDG_STATE_HOME": str(shop.home / "another")}
+    words = shop.command("migrate", "shop", "--from", shop.uri("a"), "--to", shop.uri("b"), "--check", "off")
+    second = subprocess.run(words, capture_output=True, text=True, timeout=120, env=elsewhere)
+    assert second.returncode == 2, second.stderr
+    assert "shop is claimed by" in second.stderr
+    assert "a move of it is under way" in second.stderr
+    assert shop.claimed
+    shop.whimbrel("abort", "shop")
+    running.communicate(timeout=60)
+    assert (shop.runs_on, shop.claimed) == (["a"], False)
 
 
 def test_a_move_whose_driver_was_killed_is_recovered(shop: Shop) -> None:

@@ -17,7 +17,8 @@ def listed() -> set[str]:
     found = set()
     for code in re.findall(r"`whimbrel ([^`]+)`", DOCUMENT.read_text()):
         words = code.replace("\\|", "|").split()
-        found |= {f"{words[0]} {sub}" for sub in words[1].split("|")} if len(words) > 1 and "|" in words[1] else {words[0]}
+        is_group = len(words) > 1 and ("|" in words[1] or " ".join(words[:2]) in there())
+        found |= {f"{words[0]} {sub}" for sub in words[1].split("|")} if is_group else {words[0]}
     return found
 
 
@@ -25,7 +26,9 @@ def there() -> set[str]:
     found: set[str] = set()
     for name, command in typer.main.get_group(app).commands.items():
         within = getattr(command, "commands", None)
-        found |= {f"{name} {sub}" for sub in within} if within else {name}
+        found |= {f"{name} {sub}" for sub in within or ()}
+        # Some groups do something by themselves.
+        found |= {name} if not within or getattr(command, "invoke_without_command", False) else set()
     return found
 
 

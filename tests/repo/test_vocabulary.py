@@ -74,7 +74,7 @@ def test_what_is_not_to_be_said_is_not_said(word: str) -> None:
 # Rooms in which a guest's description, which libvirt calls a domain, is made or taken apart.
 OF_DOMAINS = {"engines", "guests/domain_xml.py", "hosts/preflight/guests.py"}
 # And the key by which a file names a guest of the user's own, who calls it so.
-OF_DOMAINS |= {"spec/campaign.py", "spec/hosts.py", "spec/service.py"}
+OF_DOMAINS |= {"spec/campaign.py", "spec/hosts.py", "spec/own_guest.py", "spec/service.py"}
 # And charts, where a scale has one.
 OF_DOMAINS |= {"report/evidence_charts.py"}
 

@@ -14,10 +14,11 @@ from whimbrel.moves.site import ledger_for, site_for
 from whimbrel.system.ledger import Ledger
 
 # What is entered for as long as a ledger is held: how signals end the work is the business of whoever owns the process.
-Guard = Callable[[Ledger], AbstractContextManager[object]]
+# None: nothing is made that would have to be removed.
+Guard = Callable[[Ledger | None], AbstractContextManager[object]]
 
 
-def unguarded(ledger: Ledger) -> AbstractContextManager[object]:
+def unguarded(ledger: Ledger | None) -> AbstractContextManager[object]:
     """Signals do what they do in any Python program: Ctrl-C raises KeyboardInterrupt, and what was made is removed."""
     return nullcontext()
 

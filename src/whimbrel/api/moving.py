@@ -13,8 +13,6 @@ from whimbrel.api.running import telling
 from whimbrel.api.scenario import nobody
 from whimbrel.deployment.deployed import Deployment, find
 from whimbrel.deployment.moving import move
-from whimbrel.deployment.predicting import overheads_from
-from whimbrel.deployment.profiling import Profiled
 from whimbrel.deployment.profiling import profile as profile_it
 from whimbrel.deployment.recovering import bring_back
 from whimbrel.errors import UsageError, WhimbrelError
@@ -24,7 +22,7 @@ from whimbrel.migrate.driven import refuse_while_driven
 from whimbrel.migrate.journal import DamagedJournalError
 from whimbrel.migrate.recovery import Decision
 from whimbrel.moves.notes import Invocation
-from whimbrel.observe.dirty_profile import USUAL_SAMPLE
+from whimbrel.observe.dirty_profile import USUAL_SAMPLE, Profiled
 from whimbrel.predict.expectation import Expectation
 from whimbrel.predict.move import expectation_of, why_not
 from whimbrel.records.store import forget_unmade
@@ -35,6 +33,7 @@ from whimbrel.spec.overrides import migration_with
 from whimbrel.system.provenance import commit
 from whimbrel.system.root import need_root
 from whimbrel.system.scratch import scratch_folder
+from whimbrel.trial.foresight import overheads_from
 
 # The way to move that is wanted, chosen once the site is held; None: it is not to be moved.
 Wish = Callable[[Site], MigrationSpec | None]

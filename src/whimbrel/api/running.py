@@ -28,7 +28,8 @@ from whimbrel.moves.making import make_images
 from whimbrel.moves.needs import need_checks, need_clients, wanted_of
 from whimbrel.moves.notes import Invocation
 from whimbrel.moves.site import is_up, ledger_for, site_for
-from whimbrel.records.store import CampaignFolder, StoredTrial
+from whimbrel.own.campaign import OwnCampaign, as_found
+from whimbrel.records.store import CampaignFolder, StoredTrial, forget_unmade
 from whimbrel.records.trial import Event, Plan
 from whimbrel.report.content import Report, build_report
 from whimbrel.spec.campaign import CampaignSpec
@@ -36,6 +37,7 @@ from whimbrel.system.capabilities import need_capabilities
 from whimbrel.system.ledger import Ledger
 from whimbrel.system.provenance import commit
 from whimbrel.system.root import need_root
+from whimbrel.watch.campaign import checks_of
 
 log = logging.getLogger(__name__)
 
@@ -113,8 +115,6 @@ def _refuse_watched(spec: CampaignSpec) -> None:
     """UsageError for a service that is only watched: its movers are commands, whose output is for a terminal."""
     if spec.watched:
         raise UsageError(f"{spec.name} watches moves by other commands", resolution="'whimbrel run FILE' makes its trials")
-    if spec.own:
-        raise UsageError(f"{spec.name} moves a guest of your own", resolution="'whimbrel run FILE' makes its trials")
 
 
 def usual_folder(spec: CampaignSpec) -> Path:
@@ -123,7 +123,12 @@ def usual_folder(spec: CampaignSpec) -> Path:
 
 
 def make_campaign(wanted: Campaigning, bus: Bus, guard: Guard = unguarded) -> Report:
-    """Makes the trials; what the report says. The lab is taken down at the end, unless it was up before."""
+    """Makes the trials; what the report says. The lab is taken down at the end, unless it was up before.
+
+    Of a guest of the user's own nothing is brought up, and it takes no root.
+    """
+    if wanted.spec.own:
+        return _make_own(wanted, bus, guard)
     need_root("a trial")
     need_checks(wanted.spec)
     need_clients(wanted.spec)
@@ -137,6 +142,27 @@ def make_campaign(wanted: Campaigning, bus: Bus, guard: Guard = unguarded) -> Re
             bus.note("removing what the interrupted run left on this machine")
             ledger.undo_all()
         return _Run(wanted, ledger, bus).go()
+
+
+def _make_own(wanted: Campaigning, bus: Bus, guard: Guard) -> Report:
+    """UsageError when it runs on none of the hosts, or for a check that says what cannot be."""
+    for plan in wanted.plans:
+        checks_of(wanted.spec.in_arm(wanted.spec.find_arm(plan.arm)[1]))
+    if wanted.resumed:
+        folder = CampaignFolder.open(wanted.folder)
+    else:
+        folder = CampaignFolder.create(wanted.folder, as_found(wanted.spec), wanted.command, wanted.plans)
+    for line in held_back(wanted.spec, wanted.plans):
+        bus.note(line)
+    invocation = Invocation(command=wanted.command, commit=commit(), registration=folder.registration)
+    try:
+        with guard(None):
+            OwnCampaign(folder, invocation, bus, wanted.keep_on_failure, wanted.take_over).run()
+    except BaseException:
+        if not folder.made:
+            forget_unmade(wanted.folder)
+        raise
+    return write_report(folder, figures=True)
 
 
 def held_back(spec: CampaignSpec, plans: list[Plan]) -> list[str]:

@@ -15,11 +15,11 @@ from whimbrel.api.moving import Move
 from whimbrel.api.scenario import nobody
 from whimbrel.deployment.bringing_up import take_down
 from whimbrel.deployment.deployed import find, others_beside
-from whimbrel.deployment.profiling import Profiled
 from whimbrel.deployment.standing import places_of, where_it_runs
 from whimbrel.events import Told
 from whimbrel.images.store import ImageStore
 from whimbrel.moves.site import ledger_for, site_for
+from whimbrel.observe.dirty_profile import Profiled
 from whimbrel.predict.expectation import Expectation
 from whimbrel.spec.fields import HostName
 from whimbrel.spec.service import FormName

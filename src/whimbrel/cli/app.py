@@ -87,7 +87,6 @@ app.command(cls=WithOptionalValues)(migrate.migrate)
 app.command()(migrate.abort)
 app.command()(migrate.recover)
 app.command()(preflight.preflight)
-app.command()(inventory.hosts)
 app.command()(inventory.guests)
 app.command()(density.density)
 app.command()(plan.plan)
@@ -106,6 +105,7 @@ app.command()(explain.explain)
 app.command()(lab.gc)
 app.add_typer(lab.app, name="lab")
 app.add_typer(images.app, name="images")
+app.add_typer(inventory.app, name="hosts")
 
 
 def main() -> None:

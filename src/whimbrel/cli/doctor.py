@@ -1,4 +1,4 @@
-"""``doctor``: what this machine, or a file's hosts, can do, and why not."""
+"""``doctor``, and ``hosts check`` of a scenario file: what this machine, or a file's hosts, can do, and why not."""
 
 from __future__ import annotations
 
@@ -32,17 +32,28 @@ _MISSING = CapabilityError.exit_code
 
 
 def doctor(
-    file: Annotated[Path | None, typer.Argument(help="A scenario file that names hosts: they are tried instead.")] = None,
+    file: Annotated[
+        Path | None, typer.Argument(help="A scenario file that names hosts: 'whimbrel hosts check --scenario FILE' tries them.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> int:
-    """Tries everything that a lab needs on this machine, or that a file's hosts must do; exit code 3 when it is missing."""
-    campaign = load_campaign(file) if file is not None else None
-    if campaign is None or campaign.hosts is None:
+    """Tries everything that a lab needs on this machine; exit code 3 when it is missing."""
+    if file is not None:
+        return examine_file(file, as_json)
+    return _told([*examine(), processors_of_two_servers(), *what_is_known(ImageStore()), *examine_clients(None)], None, as_json)
+
+
+def examine_file(file: Path, as_json: bool) -> int:
+    """Tries what a scenario file needs: this machine, or the hosts that it names."""
+    campaign = load_campaign(file)
+    if campaign.hosts is None:
         tried = [*examine(), processors_of_two_servers(), *what_is_known(ImageStore()), *examine_clients(campaign)]
-        found = None
-    else:
-        tried = [*examine_hosts(campaign.hosts), *examine_clients(campaign)]
-        found = _against_a_move(campaign, campaign.hosts, tried)
+        return _told(tried, None, as_json)
+    tried = [*examine_hosts(campaign.hosts), *examine_clients(campaign)]
+    return _told(tried, _against_a_move(campaign, campaign.hosts, tried), as_json)
+
+
+def _told(tried: list[Finding], found: list[preflight.Finding] | None, as_json: bool) -> int:
     missing = any(each.needed and not each.works for each in tried)
     if as_json:
         print(json.dumps(_as_json(tried, found, missing), indent=1))

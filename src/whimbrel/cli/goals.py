@@ -12,19 +12,20 @@ from whimbrel.cli.profile import bar_for
 from whimbrel.cli.quantities import duration_s
 from whimbrel.cli.terminal import complain
 from whimbrel.deployment.deployed import Deployment
-from whimbrel.deployment.predicting import candidates_for, overheads_from
 from whimbrel.deployment.profiling import profile
 from whimbrel.errors import MoveError, UsageError
 from whimbrel.hosts.site import Site
 from whimbrel.observe.dirty_profile import USUAL_SAMPLE
+from whimbrel.predict.candidates import candidates_for
 from whimbrel.predict.goals import Candidate, Choice, Goal, GoalName, choose
 from whimbrel.predict.range import Range
 from whimbrel.spec.fields import HostName
 from whimbrel.spec.migration import MigrationSpec
 from whimbrel.spec.overrides import migration_with
+from whimbrel.trial.foresight import overheads_from
 from whimbrel.units import format_duration
 
-_PROFILED_FOR = "20 s"
+PROFILED_FOR = "20 s"
 # Nothing takes no time.
 _LEAST_S = 0.001
 
@@ -81,9 +82,9 @@ class WishedMigration:
 
 def pick(deployment: Deployment, site: Site, to: HostName, goal: Goal, learn: Sequence[Path]) -> Choice:
     """Profiles the service, and chooses."""
-    with bar_for(deployment, _PROFILED_FOR) as (longest_s, told):
+    with bar_for(deployment.name, PROFILED_FOR, by_qemu=deployment.spec.hosts is not None) as (longest_s, told):
         profiled = profile(deployment, site, to, longest_s, USUAL_SAMPLE, told)
-    return choose(candidates_for(profiled, deployment.spec, overheads_from(learn)), goal)
+    return choose(candidates_for(profiled.profile, profiled.link_bytes_per_s, deployment.spec, overheads_from(learn)), goal)
 
 
 def migration_of(deployment: Deployment, candidate: Candidate) -> MigrationSpec:

@@ -11,10 +11,14 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from whimbrel.cli.doctor import examine_file
+from whimbrel.cli.findings import print_findings
 from whimbrel.cli.terminal import complain
-from whimbrel.hosts.preflight.finding import possible
+from whimbrel.errors import CapabilityError
+from whimbrel.hosts.preflight.finding import Finding, possible
+from whimbrel.own.checking import CheckedWay, check_hosts
 from whimbrel.own.listing import ListedHost, guests_by_host, list_hosts
-from whimbrel.own.preflight.examine import examine_move
+from whimbrel.own.preflight.examine import examine_moves
 from whimbrel.own.sides import sides_of
 from whimbrel.plain_text import visible
 from whimbrel.spec.inventory import Inventory, load_inventory
@@ -26,10 +30,58 @@ HostsFile = Annotated[
     typer.Option("--hosts", metavar="FILE", help="Hosts by name; default: hosts.yaml here or in $XDG_CONFIG_HOME/whimbrel."),
 ]
 _WIDTH = 160
+_BLOCKED = CapabilityError.exit_code
 
 
-def hosts(file: HostsFile = None, as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> int:
+app = typer.Typer(
+    invoke_without_command=True, help="Lists the hosts of a file, with their room, guests and state; or tries them."
+)
+
+
+@app.callback()
+def hosts(
+    context: typer.Context, file: HostsFile = None, as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False
+) -> int:
     """Lists the hosts of a file with their room, guests and state. Exit code 1 when one does not answer."""
+    if context.invoked_subcommand is not None:
+        return 0
+    return tell_hosts(file, as_json)
+
+
+@app.command()
+def check(
+    names: Annotated[list[str] | None, typer.Argument(metavar="HOST", help="Those that are tried; default: all.")] = None,
+    file: HostsFile = None,
+    scenario: Annotated[
+        Path | None, typer.Option("--scenario", metavar="FILE", help="Try the hosts of a scenario file instead, as 'doctor' did.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> int:
+    """Tries every way between hosts before any guest moves, with a small guest of ours on each for a moment.
+
+    Exit code 3 when something blocks a move between two of them.
+    """
+    if scenario is not None:
+        return examine_file(scenario, as_json)
+    ways = []
+    for way in check_hosts(load_inventory(file), names or []):
+        ways.append(way)
+        if not as_json:
+            _tell_way(way)
+    if as_json:
+        print(json.dumps([{**asdict(way), "possible": possible(list(way.findings))} for way in ways], indent=1))
+    return _BLOCKED if any(possible(list(way.findings)) is False for way in ways) else 0
+
+
+def _tell_way(way: CheckedWay) -> None:
+    said = {True: "well", False: "BLOCKED", None: "well, as far as anybody can see"}[possible(list(way.findings))]
+    print(f"{way.source} to {way.destination}: {said}")
+    if way.findings:
+        print_findings(way.findings)
+
+
+def tell_hosts(file: Path | None, as_json: bool) -> int:
+    """Lists them on stdout."""
     found = list_hosts(load_inventory(file))
     if as_json:
         print(json.dumps([asdict(each) for each in found], indent=1))
@@ -70,11 +122,11 @@ def guests(
             complain(f"host {host}: {answer}")
             silent = True
             continue
+        against = _against(inventory, [guest.uuid for guest in answer if guest.state == "runs"], host, to)
         for guest in answer:
             row: dict[str, object] = {"host": host, **asdict(guest)}
             if to is not None:
-                asked = guest.state == "runs" and host != to
-                row["can_move"], row["against"] = _can_move(inventory, guest.uuid, host, to) if asked else (None, [])
+                row["can_move"], row["against"] = _in_short(against.get(guest.uuid))
             rows.append(row)
     if as_json:
         print(json.dumps(rows, indent=1))
@@ -84,9 +136,17 @@ def guests(
     return int(silent)
 
 
-def _can_move(inventory: Inventory, uuid: str, host: str, to: str) -> tuple[bool | None, list[str]]:
-    """Whether it can, and the codes of what stands against it, those that block first."""
-    found = examine_move(uuid, *sides_of(host, to, inventory=inventory), MigrationSpec())
+def _against(inventory: Inventory, uuids: list[str], host: str, to: str | None) -> dict[str, list[Finding]]:
+    """What stands against moving each of a host's guests; nothing is asked of those that are there already."""
+    if to is None or host == to or not uuids:
+        return {}
+    return examine_moves(uuids, *sides_of(host, to, inventory=inventory), MigrationSpec())
+
+
+def _in_short(found: list[Finding] | None) -> tuple[bool | None, list[str]]:
+    """Whether it can move, and the codes of what stands against it, those that block first; None: nobody has asked."""
+    if found is None:
+        return None, []
     blocks = [each.code for each in found if each.severity == "blocks"]
     return possible(found), blocks or [each.code for each in found if each.severity == "warns"]
 

@@ -28,10 +28,11 @@ from whimbrel.cli.own import (
     UndefineSource,
     checks_of,
     keeping,
-    migrate_own,
     own_move,
     recover_own,
+    tell_own,
 )
+from whimbrel.cli.own_ways import DeadlineOption, Ladder, Link, move_by, way_of, with_link
 from whimbrel.cli.screen import own_screen
 from whimbrel.cli.showing import MoveShown, say_steps
 from whimbrel.cli.terminal import complain
@@ -91,6 +92,9 @@ def migrate(
     address: Address = None,
     take_over: Annotated[bool, typer.Option("--take-over", help="With --from: though somebody who has crashed has it.")] = False,
     check: CheckUrls = None,
+    link: Link = None,
+    ladder: Ladder = None,
+    deadline: DeadlineOption = None,
     force: Annotated[
         bool,
         typer.Option("--force", help="With --from: though 'preflight' says that it fails; not where two copies could run."),
@@ -100,18 +104,28 @@ def migrate(
 
     Ctrl-C aborts the move, and the guest stays.
     """
+    of_own = {
+        "--persistent": persistent, "--undefine-source": undefine_source, "--peer": peer, "--address": address,
+        "--take-over": take_over or None, "--force": force or None, "--check": check, "--link": link, "--ladder": ladder,
+        "--deadline": deadline,
+    }  # fmt: skip
     if from_ is not None:
-        if any((goal, max_gap, learn, set_clock, dry_run)):
-            raise UsageError("--goal, --max-gap, --learn, --dry-run and --set-clock are for deployed services so far")
+        if set_clock:
+            raise UsageError("--set-clock is for deployed services")
+        way = way_of(goal, ladder, deadline, max_gap, learn or [], dry_run)
+        if way.foretells and technique is not None:
+            raise UsageError("--goal and --ladder choose techniques themselves: leave out --technique")
         spec = migration_with(MigrationSpec(), technique, set_ or [])
         source, destination = sides_of(from_, to, peer, address)
-        kept = keeping(persistent, undefine_source)
+        kept, checks = keeping(persistent, undefine_source), checks_of(check)
         with beside(wanted(live, metrics, metrics_file, spans), f"move of {name}") as seen, _showing(seen, watch) as bus:
-            checks = checks_of(check)
-            asked = Asked(name, source, destination, spec, kept, take_over, force, checks, out, as_typed(), bus=bus)
-            return migrate_own(asked, as_json, seen)
-    if (persistent, undefine_source, peer, address, take_over, force, check) != (None, None, None, None, False, False, None):
-        raise UsageError("--persistent, --undefine-source, --peer, --address, --take-over, --force and --check go with --from")
+            asked = Asked(
+                name, with_link(source, link), destination, spec, kept, take_over, force, checks, out, as_typed(), bus=bus
+            )
+            return tell_own(asked, move_by(asked, way), as_json, seen)
+    only_of_own = [option for option, value in of_own.items() if value is not None]
+    if only_of_own:
+        raise UsageError(f"{', '.join(only_of_own)}: for guests that are not deployed, which takes --from")
     need_root("a move")
     deployment = find(name)
     given = migration_with(deployment.spec.migration, technique, set_ or [])

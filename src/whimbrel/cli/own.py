@@ -18,7 +18,7 @@ from whimbrel.cli.terminal import complain
 from whimbrel.deployment.deployed import folder_of
 from whimbrel.errors import UnsafeStateError, UsageError
 from whimbrel.live.beside import Beside
-from whimbrel.own.moving import Asked, OwnMoved, move_own
+from whimbrel.own.moving import Asked, OwnMoved
 from whimbrel.own.recovering import bring_back_own
 from whimbrel.own.standing import OwnMove, find_move, is_open
 from whimbrel.own.watching import NO_CHECKS, Checks
@@ -28,6 +28,7 @@ from whimbrel.report.content import PAGE
 from whimbrel.report.quantities import spoken, written
 from whimbrel.units import format_duration
 
+Guest = Annotated[str, typer.Argument(metavar="NAME", help="What is deployed; with --from any guest, by its name or UUID.")]
 From = Annotated[
     str | None,
     typer.Option("--from", metavar="URI|HOST", help="The libvirt where GUEST runs, or its name in hosts.yaml."),
@@ -80,14 +81,14 @@ def checks_of(urls: list[str] | None) -> Checks | None:
     return Checks(tuple(urls))
 
 
-def migrate_own(asked: Asked, as_json: bool, seen: Beside | None) -> int:
-    """Moves it and says what that took; a page that follows it ends in its report."""
-    with Interrupts(None, "aborting the move"):
-        moved = move_own(asked)
+def tell_own(asked: Asked, moved: OwnMoved | None, as_json: bool, seen: Beside | None) -> int:
+    """Says what a move took, where one was made; a page that follows it ends in its report. What made it fail is raised."""
+    if moved is None:
+        return 0
     page = None
-    if asked.out is not None:
-        write_report(CampaignFolder.open(asked.out), figures=False)
-        page = asked.out.absolute() / PAGE
+    if moved.folder is not None:
+        write_report(CampaignFolder.open(moved.folder), figures=False)
+        page = moved.folder / PAGE
         if seen is not None:
             seen.report = page
     _tell(moved, page, as_json)

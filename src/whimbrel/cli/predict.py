@@ -27,6 +27,13 @@ def predict(
         str | None, typer.Argument(help="What is deployed ('whimbrel deployed'); it is profiled where it runs. Or give --curve.")
     ] = None,
     to: Annotated[str | None, typer.Option(metavar="HOST", help="With GUEST: the host it would be moved to.")] = None,
+    from_: Annotated[
+        str | None,
+        typer.Option("--from", metavar="URI|HOST", help="The libvirt where any GUEST runs, or its name in hosts.yaml."),
+    ] = None,
+    link: Annotated[
+        str | None, typer.Option(metavar="RATE", help="With --from: what the link gives, such as '10 Gbit/s'.")
+    ] = None,
     seconds: Annotated[str, typer.Option("--for", metavar="DURATION", help="With GUEST: how long it is profiled.")] = "20 s",
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="With GUEST: an option of the move, as for 'migrate'.")
@@ -61,10 +68,17 @@ def predict(
         # Only this needs what a lab needs.
         from whimbrel.cli.predict_guest import predict_guest
 
+        if from_ is not None:
+            from whimbrel.cli.own_ways import predict_own, with_link
+            from whimbrel.own.sides import sides_of
+
+            source, destination = sides_of(from_, to)
+            predict_own(guest, with_link(source, link), destination, set_ or [], learn or [], seconds, as_json)
+            return
         predict_guest(guest, to, seconds, set_ or [], learn or [], as_json)
         return
-    if curve is None or not bandwidth or to or set_ or learn:
-        raise UsageError("a curve is predicted for a link: give --bandwidth, and neither --to, --set nor --learn")
+    if curve is None or not bandwidth or to or set_ or learn or from_ or link:
+        raise UsageError("a curve is predicted for a link: give --bandwidth, and neither --to, --from, --link, --set nor --learn")
     _predict_curve(curve, bandwidth, pause or ["300 ms"], as_json)
 
 

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from whimbrel.cli.profile import profile_with_bar
 from whimbrel.deployment.deployed import find
-from whimbrel.deployment.predicting import overheads_from
 from whimbrel.errors import UsageError
 from whimbrel.observe.dirty_profile import USUAL_SAMPLE
 from whimbrel.predict.expectation import Expectation
@@ -16,8 +15,10 @@ from whimbrel.predict.move import expectation_of, why_not
 from whimbrel.predict.overheads import Overheads
 from whimbrel.predict.range import Range
 from whimbrel.spec.fields import HostName
+from whimbrel.spec.migration import MigrationSpec
 from whimbrel.spec.overrides import migration_with
 from whimbrel.system.root import need_root
+from whimbrel.trial.foresight import overheads_from
 from whimbrel.units import format_bytes, format_duration, format_rate
 
 
@@ -32,6 +33,11 @@ def predict_guest(name: str, to: HostName, seconds: str, sets: list[str], learn_
     overheads = overheads_from(learn_from)
     profiled = profile_with_bar(name, to, seconds, USUAL_SAMPLE)
     found = expectation_of(profiled.profile, profiled.link_bytes_per_s, deployment.spec, migration, overheads)
+    tell(name, to, found, overheads, migration, as_json)
+
+
+def tell(name: str, to: HostName, found: Expectation, overheads: Overheads, migration: MigrationSpec, as_json: bool) -> None:
+    """What is expected of a move, and what is known of such moves."""
     if as_json:
         content = {"name": name, "to": to, "learned_from": overheads.learned_from, "forced": found.forced, **asdict(found)}
         content["stalls"] = [{"buffer_s": buffer_s, "stalls": stalls} for buffer_s, stalls in found.stalls.items()]

@@ -27,15 +27,18 @@ def preflight(
     technique: Annotated[str | None, typer.Option(help="How it is to move ('whimbrel techniques'); default: pre-copy.")] = None,
     peer: Peer = None,
     address: Address = None,
+    tries: Annotated[
+        bool, typer.Option("--try", help="Try the way between the hosts, with a small guest of ours on each for a moment.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 where there are warnings.")] = False,
 ) -> int:
-    """Names all that would stop, break or spoil the move of a guest, before it begins. Nothing is started, changed or put there.
+    """Names all that would stop, break or spoil the move of a guest, before it begins. The guest, and all others, are left alone.
 
     Exit code 3 when something blocks the move, 1 when something warns and --strict is given, else 0.
     """
     source, destination = sides_of(from_, to, peer, address)
-    found = examine_move(name, source, destination, migration_with(MigrationSpec(), technique, []))
+    found = examine_move(name, source, destination, migration_with(MigrationSpec(), technique, []), tries)
     if as_json:
         print(json.dumps({"possible": possible(found), "findings": [asdict(each) for each in found]}, indent=1))
     else:

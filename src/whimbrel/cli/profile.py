@@ -16,13 +16,16 @@ from rich.console import Console
 from rich.progress import Progress
 
 from whimbrel.api.moving import profile as profile_it
-from whimbrel.cli.deploy import Deployed
 from whimbrel.cli.interrupts import Interrupts
+from whimbrel.cli.own import From, Guest
 from whimbrel.cli.quantities import duration_s
 from whimbrel.cli.terminal import complain
-from whimbrel.deployment.deployed import Deployment, find
-from whimbrel.deployment.profiling import Profiled
-from whimbrel.observe.dirty_profile import USUAL_SAMPLE, expected_s
+from whimbrel.deployment.deployed import find
+from whimbrel.errors import UsageError
+from whimbrel.observe.dirty_profile import USUAL_SAMPLE, Profiled, expected_s
+from whimbrel.own.predicting import profile_own
+from whimbrel.own.sides import side_of
+from whimbrel.own.standing import Side
 from whimbrel.predict.profile import PAGE_BYTES
 from whimbrel.records.caller import write_file
 from whimbrel.spec.fields import HostName
@@ -34,7 +37,8 @@ _LEAST_S = 2.0
 
 
 def profile(
-    name: Deployed,
+    name: Guest,
+    from_: From = None,
     seconds: Annotated[str, typer.Option("--for", metavar="DURATION", help="The longest window that is measured.")] = "60 s",
     sample: Annotated[
         int, typer.Option(min=256, max=1 << 20, help="How many pages are looked at, drawn at random.")
@@ -47,9 +51,16 @@ def profile(
 ) -> None:
     """Measures how many different pages a running guest dirties in windows of growing length, and what the link gives.
 
+    A service that is deployed, or, with --from, any guest.
+
     The guest goes on meanwhile. On this machine a sample of its pages is read some fifty times; on hosts by URI QEMU calculates.
     """
-    found = profile_with_bar(name, to, seconds, sample)
+    if from_ is not None:
+        if to is not None or sample != USUAL_SAMPLE:
+            raise UsageError("with --from its QEMU calculates, and no link is tried: give neither --sample nor --to")
+        found = profile_own_with_bar(name, side_of(from_), seconds)
+    else:
+        found = profile_with_bar(name, to, seconds, sample)
     if out is not None:
         write_file(out, f"{found.profile.as_json()}\n".encode())
     _tell(found, as_json)
@@ -60,20 +71,33 @@ def profile_with_bar(name: str, to: HostName | None, seconds: str, sample: int) 
     need_root("profiling a guest")
     deployment = find(name)
     guard = partial(Interrupts, then="stopping")
-    with bar_for(deployment, seconds) as (longest_s, told):
+    with bar_for(name, seconds, by_qemu=deployment.spec.hosts is not None) as (longest_s, told):
         return profile_it(name, seconds=longest_s, sample=sample, to=to, told=told, guard=guard)
 
 
 @contextmanager
-def bar_for(deployment: Deployment, seconds: str) -> Iterator[tuple[float, Callable[[float], None]]]:
+def bar_for(name: str, seconds: str, by_qemu: bool) -> Iterator[tuple[float, Callable[[float], None]]]:
     """The duration, and who is told how much of it is over; UsageError when ``seconds`` is no duration."""
     longest_s = duration_s("--for", seconds, _LEAST_S)
-    takes_s = expected_s(longest_s, by_qemu=deployment.spec.hosts is not None)
-    complain(f"profiling {deployment.name} takes {format_duration(takes_s)}; it goes on meanwhile")
+    takes_s = expected_s(longest_s, by_qemu)
+    complain(f"profiling {name} takes {format_duration(takes_s)}; it goes on meanwhile")
     bar = Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty())
     with bar:
         task = bar.add_task("profiling", total=takes_s)
         yield longest_s, lambda over_s: bar.update(task, completed=over_s)
+
+
+def profile_own_with_bar(name: str, side: Side, seconds: str) -> Profiled:
+    """The same of a guest of the user's own."""
+    with profiling_own(name, seconds) as (longest_s, told):
+        return profile_own(name, side, longest_s, told)
+
+
+@contextmanager
+def profiling_own(name: str, seconds: str) -> Iterator[tuple[float, Callable[[float], None]]]:
+    """As ``bar_for``, while its QEMU calculates; Ctrl-C ends it."""
+    with Interrupts(None, "stopping"), bar_for(name, seconds, by_qemu=True) as found:
+        yield found
 
 
 def _tell(found: Profiled, as_json: bool) -> None:

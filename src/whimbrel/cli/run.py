@@ -14,7 +14,7 @@ from whimbrel.api.running import Campaigning, held_back, make_campaign, usual_fo
 from whimbrel.campaign import estimate_campaign_s, estimate_profiles_s, estimate_states_s, plan_trials
 from whimbrel.cli.interrupts import Interrupts
 from whimbrel.cli.live import Live, Metrics, MetricsFile, SpansTo, beside, observed, wanted
-from whimbrel.cli.run_elsewhere import run_own, run_watched
+from whimbrel.cli.run_watched import run_watched
 from whimbrel.cli.showing import show_campaign
 from whimbrel.cli.terminal import Steps, complain, print_table
 from whimbrel.cli.typed import as_typed, called
@@ -84,9 +84,9 @@ def run(
         raise UsageError(f"--junit {junit}: there is no folder {junit.absolute().parent}")
     campaigning = Campaigning(spec, plans, folder.absolute(), as_typed(), resume is not None, keep_on_failure, take_over)
     with beside(wanted(live, metrics, metrics_file, spans), spec.name) as seen:
-        if spec.runs_already:
+        if spec.watched:
             with _saying_how_to_go_on(campaigning.folder):
-                made = (run_own if spec.own else run_watched)(campaigning, seen, watch)
+                made = run_watched(campaigning, seen, watch)
             report = write_report(made, figures=True)
         else:
             report = _made(campaigning, seen, watch)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
 
 from whimbrel.deployment.bringing_up import guest_of
 from whimbrel.deployment.deployed import Deployment, plan_of
@@ -13,21 +12,9 @@ from whimbrel.deployment.standing import places_of, refuse_destination, where_it
 from whimbrel.errors import UsageError
 from whimbrel.hosts.site import Site
 from whimbrel.moves.instruments import Instruments
-from whimbrel.observe.dirty_profile import profile_guest
-from whimbrel.predict.profile import Profile
+from whimbrel.observe.dirty_profile import Profiled, profile_guest
 from whimbrel.spec.fields import HostName
 from whimbrel.system.scratch import scratch_folder
-
-
-@dataclass(frozen=True)
-class Profiled:
-    """What was found, and what finding it took: our own CPU time. ``link_bytes_per_s`` None where the link cannot be tried."""
-
-    host: HostName
-    profile: Profile
-    link_bytes_per_s: float | None
-    took_s: float
-    cpu_s: float
 
 
 def profile(

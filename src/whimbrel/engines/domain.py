@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import threading
 import time
+import xml.etree.ElementTree as ET
 from contextlib import AbstractContextManager, suppress
 from typing import Any
 
 from whimbrel.engines.binding import explained, libvirt, libvirt_qemu
-from whimbrel.engines.hypervisor import Guest, MoveFigures, MoveOptions, MoveStage, Progress
+from whimbrel.engines.hypervisor import DirtyRateMode, Guest, MoveFigures, MoveOptions, MoveStage, Progress
 from whimbrel.engines.libvirt_moves import flags_of, parameters_of, progress_of, stage_of
 from whimbrel.errors import CapabilityError, EngineError, NoGuestError, RefusedError
 
@@ -22,6 +23,10 @@ def qemu_of(guest: Guest) -> Domain:
     if not isinstance(guest, Domain):
         raise CapabilityError(f"{guest.name} is not run by QEMU")
     return guest
+
+
+# No hypervisor can be reached so: a libvirt that is asked to take a guest from there refuses at once.
+_NOWHERE = "nowhere://localhost"
 
 
 class Domain:
@@ -245,10 +250,15 @@ class Domain:
             text = libvirt_qemu.qemuAgentCommand(self._raw, request, timeout_s, 0)
         return json.loads(text).get("return")
 
-    def dirty_rate_mib_per_s(self, seconds: int) -> int:
+    @property
+    def in_kvm(self) -> bool:
+        """Whether it runs on the host's own processor."""
+        return ET.fromstring(self.description).get("type") == "kvm"
+
+    def dirty_rate_mib_per_s(self, seconds: int, mode: DirtyRateMode = "sampling") -> int:
         """Starts a measurement of the dirty rate by page sampling, waits for it, and returns whole MiB/s."""
         with self._explained(f"measure the dirty rate of {self.name}"):
-            self._raw.startDirtyRateCalc(seconds, 0)
+            self._raw.startDirtyRateCalc(seconds, _dirty_rate_flag(mode))
         limit_s = time.monotonic() + seconds + 30
         while time.monotonic() < limit_s:
             threading.Event().wait(0.1)
@@ -257,6 +267,19 @@ class Domain:
             if stats.get("dirtyrate.calc_status") == libvirt.VIR_DOMAIN_DIRTYRATE_MEASURED:
                 return int(stats["dirtyrate.megabytes_per_second"])
         raise EngineError(f"the dirty rate of {self.name} was not measured within {seconds + 30} s")
+
+    def call_peer(self, peer_uri: str) -> None:
+        """Has the host's libvirt call another host's, and no more: the other one refuses the kind of address that is named.
+
+        What comes in between is raised; nothing is sent, and nothing started there.
+        """
+        flags = libvirt.VIR_MIGRATE_LIVE | libvirt.VIR_MIGRATE_PEER2PEER
+        try:
+            with self._explained(f"call {peer_uri}"):
+                self._raw.migrateToURI3(peer_uri, {libvirt.VIR_MIGRATE_PARAM_URI: _NOWHERE}, flags)
+        except RefusedError as error:
+            if "unsupported scheme" not in error.details:
+                raise
 
     def _connection_stats(self) -> dict[str, Any]:
         connection = self._raw.connect()
@@ -359,3 +382,12 @@ class Domain:
     def _write(self, namespace: str, prefix: str | None, element: str | None, where: int) -> None:
         with self._explained(f"write the metadata of {self.name}"):
             self._raw.setMetadata(libvirt.VIR_DOMAIN_METADATA_ELEMENT, element, prefix, namespace, where)
+
+
+def _dirty_rate_flag(mode: DirtyRateMode) -> int:
+    flags = {
+        "sampling": libvirt.VIR_DOMAIN_DIRTYRATE_MODE_PAGE_SAMPLING,
+        "bitmap": libvirt.VIR_DOMAIN_DIRTYRATE_MODE_DIRTY_BITMAP,
+        "ring": libvirt.VIR_DOMAIN_DIRTYRATE_MODE_DIRTY_RING,
+    }
+    return int(flags[mode])

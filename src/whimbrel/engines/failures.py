@@ -143,7 +143,7 @@ FAILURES: tuple[Failure, ...] = (
     Failure(
         "certificate-name", "destination", "the destination's certificate does not hold the name or address that was used",
         "use a name that is in it ('openssl x509 -noout -ext subjectAltName -in FILE'), or issue it anew with the one in use",
-        (Sign(words="Certificate does not match the hostname|certificate owner does not match"),),
+        (Sign(words="Certificate does not match the hostname|owner does not match"),),
     ),
     Failure(
         "certificate-unknown-ca", "both", "a certificate was not signed by the authority that the other side trusts",

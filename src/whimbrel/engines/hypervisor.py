@@ -14,6 +14,8 @@ from typing import Any, Literal, Protocol, TypeAlias
 
 from whimbrel.engines.events import GuestEvent
 
+# By looking at a sample of its pages, by the bitmap of those that were written, or by the ring that the kernel writes them into.
+DirtyRateMode: TypeAlias = Literal["sampling", "bitmap", "ring"]
 LiveTechnique: TypeAlias = Literal["paused", "pre-copy", "post-copy", "pre-post-copy"]
 # How far a move has come, as the hypervisor at its source says: ``memory follows`` the guest in post-copy, which may be ``broken
 # off``; ``all sent``: the destination may go on. ``other`` is before, between and after these.
@@ -264,8 +266,15 @@ class Guest(GuestLife, GuestMove, GuestArrival, GuestKeeping, Protocol):
     def agent(self, command: str, arguments: dict[str, Any] | None = None, timeout_s: int = 20) -> Any:
         """Sends a command to the guest's agent and returns its answer."""
 
-    def dirty_rate_mib_per_s(self, seconds: int) -> int:
-        """How fast it dirties its memory, measured over so many seconds."""
+    def call_peer(self, peer_uri: str) -> None:
+        """Has its host's hypervisor call another host's, as a move would, and no more; what comes in between is raised."""
+
+    def dirty_rate_mib_per_s(self, seconds: int, mode: DirtyRateMode = "sampling") -> int:
+        """How fast it dirties its memory, measured over so many seconds; RefusedError where the host cannot tell it so."""
+
+    @property
+    def in_kvm(self) -> bool:
+        """Whether it runs on the host's own processor."""
 
     def move_figures(self) -> MoveFigures | None:
         """Of its last move, as its source; None as long as that has not completed."""

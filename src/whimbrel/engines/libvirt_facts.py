@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Literal, TypeVar
 
@@ -53,7 +53,7 @@ class HostFacts:
 
     ``numa_nodes`` and ``cpus`` are their numbers, ``free_huge_pages`` counts by size in bytes, ``firmware`` files that it
     knows for the guest's machine, ``secrets`` UUIDs and usages, ``links`` names of network links, ``guests`` UUIDs by name, and
-    ``active`` the UUIDs of those that are.
+    ``active`` the UUIDs of those that are. ``mtus`` are of those links of which libvirt says it, in bytes.
     """
 
     versions: dict[str, tuple[int, ...]]
@@ -68,6 +68,7 @@ class HostFacts:
     links: frozenset[str] | None
     guests: dict[str, str]
     active: frozenset[str]
+    mtus: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -143,14 +144,22 @@ def guest_facts(guest: Guest) -> GuestFacts:
     )  # fmt: skip
 
 
-def host_facts(host: Hypervisor, guest: ET.Element) -> HostFacts:
-    """Reads what a host has, as far as this guest (its description) depends on it."""
+def host_facts(host: Hypervisor, guest: ET.Element, known: HostFacts | None = None) -> HostFacts:
+    """Reads what a host has, as far as this guest (its description) depends on it.
+
+    Of what is ``known`` only that is read again which depends on the guest.
+    """
     raw = host.raw
+    firmware = _asked(raw, lambda: _firmware(raw, guest))
+    mtus = _asked(raw, lambda: _mtus(raw, guest)) or {}
+    if known is not None:
+        return replace(known, firmware=firmware, mtus=mtus)
     with explained("tell what it can do", raw):
         capabilities = ET.fromstring(raw.getCapabilities())
-        domains = raw.listAllDomains(0)
-        guests = {domain.name(): str(domain.UUIDString()) for domain in domains}
-        active = frozenset(str(domain.UUIDString()) for domain in domains if domain.isActive())
+        guests = {domain.name(): str(domain.UUIDString()) for domain in raw.listAllDomains(0)}
+        # One call, however many there are.
+        running = raw.listAllDomains(libvirt.VIR_CONNECT_LIST_DOMAINS_ACTIVE)
+        active = frozenset(str(domain.UUIDString()) for domain in running)
     cells = capabilities.findall("./host/topology/cells/cell")
     cpus = frozenset(int(cpu.get("id", "0")) for cell in cells for cpu in cell.findall("./cpus/cpu"))
     return HostFacts(
@@ -159,13 +168,14 @@ def host_facts(host: Hypervisor, guest: ET.Element) -> HostFacts:
         cpus=cpus or frozenset(range(int(raw.getInfo()[2]))),
         numa_nodes=frozenset(int(cell.get("id", "0")) for cell in cells) or frozenset({0}),
         free_huge_pages=_free_huge_pages(raw, cells),
-        firmware=_asked(raw, lambda: _firmware(raw, guest)),
+        firmware=firmware,
         networks=_asked(raw, lambda: {net.name(): _network(net) for net in raw.listAllNetworks(0)}),
         pools=_asked(raw, lambda: tuple(map(_pool, raw.listAllStoragePools(0)))),
         secrets=_asked(raw, lambda: _secrets(raw)),
         links=_links(raw),
         guests=guests,
         active=active,
+        mtus=mtus,
     )  # fmt: skip
 
 
@@ -245,6 +255,18 @@ def _links(raw: Any) -> frozenset[str] | None:
         ET.fromstring(each.XMLDesc(0)).findtext("./capability/interface", "")
         for each in raw.listAllDevices(libvirt.VIR_CONNECT_LIST_NODE_DEVICES_CAP_NET)
     ))  # fmt: skip
+
+
+def _mtus(raw: Any, guest: ET.Element) -> dict[str, int]:
+    """Of the links that the guest is connected to, as the interface driver says."""
+    sources = guest.findall("./devices/interface/source")
+    names = {name for source in sources if (name := source.get("bridge") or source.get("dev"))}
+    found: dict[str, int] = {}
+    for each in raw.listAllInterfaces(0):
+        if each.name() in names:
+            size = ET.fromstring(each.XMLDesc(0)).find("./mtu")
+            found |= {each.name(): int(size.get("size", "0"))} if size is not None else {}
+    return found
 
 
 def _firmware(raw: Any, guest: ET.Element) -> frozenset[str]:

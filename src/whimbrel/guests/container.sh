@@ -13,7 +13,7 @@ told() (
     printf '%s\n' "${!1-}"
 )
 
-link() { # the name of the container's link in the carrier; a side that an older whimbrel made names none
+link_name() { # the name of the container's link in the carrier; a side that an older whimbrel made names none
     local named
     named=$(told LINK)
     printf '%s\n' "${named:-veth-$NAME}"

@@ -3,5 +3,5 @@
 mountpoint -q "$BUNDLE/rootfs" || mount_root
 runc delete --force "$NAME" 2>/dev/null || true
 runc run --detach --bundle "$BUNDLE" "$NAME" </dev/null >/dev/null 2>&1
-ip link set "$(link)" master br0
+ip link set "$(link_name)" master br0
 until_it_serves "$1"

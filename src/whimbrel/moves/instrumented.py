@@ -41,9 +41,9 @@ class InstrumentedMove(MeasuredMove[Subject]):
 
     def begin(self, subject: Subject) -> None:
         """What is to be known of it before it moves. One whose own clock cannot be read is moved all the same."""
+        super().begin(subject)
         with self.setting.source.hypervisor() as connection:
             self.notes.host_versions = connection.versions()
-        super().begin(subject)
         with self._noting_clock(), ExitStack() as holding:
             self.notes.guest_clock = clock_before(subject.inside_on(self.setting.source, holding))
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal
 
 from whimbrel.errors import UnsafeStateError, UsageError
-from whimbrel.events import PLANNED, TRIAL_BEGUN, TRIAL_DONE, Bus, planned
+from whimbrel.events import PLANNED, TRIAL_BEGUN, Bus, planned
 from whimbrel.moves.notes import Invocation
 from whimbrel.own.guest import find_guest
 from whimbrel.own.moving import Asked, OwnMoved, move_own
@@ -57,19 +56,18 @@ def checks_of(spec: CampaignSpec) -> Checks:
 
 
 class OwnCampaign:
-    """Makes the planned trials; those that ``folder`` already holds are not made again. ``bus`` is told how it goes."""
+    """Makes the trials that ``folder`` plans and does not hold yet. ``bus`` is told how it goes.
+
+    With ``keep_on_failure`` the first failure is the last trial, and the guest stays where it is then. ``take_over``: also where
+    somebody who has crashed has claimed it.
+    """
 
     def __init__(
-        self,
-        spec: CampaignSpec,
-        plans: Sequence[Plan],
-        folder: CampaignFolder,
-        invocation: Invocation,
-        bus: Bus,
-        force: bool = False,
+        self, folder: CampaignFolder, invocation: Invocation, bus: Bus, keep_on_failure: bool = False, take_over: bool = False
     ) -> None:
-        self._spec, self._plans, self._folder, self._invocation, self._bus = spec, plans, folder, invocation, bus
-        self._sides = {side.name: side for side in sides_of_file(spec)}
+        self._spec, self._folder, self._invocation, self._bus = folder.spec, folder, invocation, bus
+        self._keep_on_failure, self._take_over = keep_on_failure, take_over
+        self._sides = {side.name: side for side in sides_of_file(folder.spec)}
 
     def run(self) -> None:
         """All of them, in their order; in the end it is where it was in the beginning, unless that cannot be known.
@@ -77,31 +75,37 @@ class OwnCampaign:
         UnsafeStateError, once the trial is recorded, when nobody knows where it runs: no other is begun then.
         """
         made = {stored.record.plan.order for stored in self._folder.trials()}
-        self._bus.tell(PLANNED, trials=planned(self._plans, made))
+        plans = self._folder.plans
+        self._bus.tell(PLANNED, trials=planned(plans, made))
         home = self._where()
         try:
-            for plan in self._plans:
-                if plan.order not in made:
-                    self._make(plan)
+            for plan in plans:
+                if plan.order not in made and not self._make(plan) and self._keep_on_failure:
+                    self._say_where_it_is(home)
+                    return
         except UnsafeStateError:
             raise
         except BaseException:
             # Whatever stopped us, Ctrl-C too: somebody else's guest is not left elsewhere without a word.
-            where = self._where()
-            if where != home:
-                self._bus.note(f"{self._spec.guest.domain} is on host {where} now; it was on host {home} in the beginning")
+            self._say_where_it_is(home)
             raise
         self._bring(home, self._spec, "back to where it was")
 
-    def _make(self, plan: Plan) -> None:
+    def _say_where_it_is(self, home: HostName) -> None:
+        where = self._where()
+        if where != home:
+            self._bus.note(f"{self._spec.guest.domain} is on host {where} now; it was on host {home} in the beginning")
+
+    def _make(self, plan: Plan) -> bool:
+        """Makes a trial; whether it went well."""
         spec = self._spec.in_arm(self._spec.find_arm(plan.arm)[1])
         self._bring(plan.source, spec, "to where the next trial begins")
         self._bus.tell(TRIAL_BEGUN, **plan.model_dump())
         kept = Kept(spec, plan, self._invocation, self._folder)
         moved = self._move(spec, plan.source, plan.destination, checks_of(spec), kept)
-        self._bus.tell(TRIAL_DONE, order=plan.order, arm=plan.arm, **moved.record.outcome.told)
         if moved.ending.result == "unsafe" and moved.ending.error is not None:
             raise moved.ending.error
+        return moved.record.outcome.succeeded
 
     def _bring(self, to: HostName, spec: CampaignSpec, purpose: Purpose) -> None:
         """By a move that nobody measures, where it is not there."""
@@ -116,7 +120,7 @@ class OwnCampaign:
     def _move(self, spec: CampaignSpec, source: HostName, to: HostName, checks: Checks, kept: Kept | None) -> OwnMoved:
         assert spec.guest.domain is not None
         asked = Asked(
-            spec.guest.domain, self._sides[source], self._sides[to], spec.migration, checks=checks,
+            spec.guest.domain, self._sides[source], self._sides[to], spec.migration, take_over=self._take_over, checks=checks,
             command=self._invocation.command, bus=self._bus,
         )  # fmt: skip
         return move_own(replace(asked, kept=kept))

@@ -40,9 +40,7 @@ def claim(guest: Guest, token: str, take_over: bool) -> None:
 
     A guest that is being moved is not taken over.
     """
-    theirs = read_claim(guest)
-    if theirs is not None and theirs.token != token:
-        _refuse(guest, theirs, take_over)
+    refuse_claimed(guest, token, take_over)
     ours = OwnClaim(getpass.getuser(), platform.node(), f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC", token)
     guest.write_note(NAMESPACE, _PREFIX, ET.tostring(ET.Element("claim", vars(ours)), encoding="unicode"))
     pause(SETTLES_S)
@@ -54,7 +52,11 @@ def claim(guest: Guest, token: str, take_over: bool) -> None:
         )
 
 
-def _refuse(guest: Guest, theirs: OwnClaim, take_over: bool) -> None:
+def refuse_claimed(guest: Guest, token: str, take_over: bool) -> None:
+    """UsageError when somebody else has claimed it, as ``claim`` says."""
+    theirs = read_claim(guest)
+    if theirs is None or theirs.token == token:
+        return
     moving = guest.progress() is not None
     if take_over and not moving:
         return

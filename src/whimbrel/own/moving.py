@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from whimbrel.analysis.answers import CheckFigures
@@ -21,7 +21,7 @@ from whimbrel.migrate.carry_out import Ending
 from whimbrel.migrate.driven import refuse_while_driven
 from whimbrel.moves.notes import Invocation
 from whimbrel.own.attempt import Attempt
-from whimbrel.own.claim import claim, give_back
+from whimbrel.own.claim import claim, give_back, refuse_claimed
 from whimbrel.own.guest import describe, find_guest, guest_to_move
 from whimbrel.own.preflight.examine import examine_guest
 from whimbrel.own.preflight.gate import in_words, refuse_blocked
@@ -33,6 +33,7 @@ from whimbrel.records.trial import TrialRecord
 from whimbrel.spec.migration import MigrationSpec
 from whimbrel.system.provenance import commit
 from whimbrel.system.scratch import scratch_folder
+from whimbrel.units import format_rate
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,8 @@ class Asked:
 class OwnMoved:
     """How it ended; ``changed`` are the lines by which the description differs that a host keeps of it, before and after.
 
-    ``found`` is what stood against it before it began, ``checks`` what each check saw of it by its name.
+    ``found`` is what stood against it before it began, ``checks`` what each check saw of it by its name. ``folder`` holds the
+    campaign that its record is part of; None where it is not kept.
     """
 
     move: OwnMove
@@ -74,6 +76,7 @@ class OwnMoved:
     checks: dict[str, CheckFigures]
     found: list[Finding]
     changed: list[str]
+    folder: Path | None
 
 
 def move_own(asked: Asked) -> OwnMoved:
@@ -82,6 +85,7 @@ def move_own(asked: Asked) -> OwnMoved:
     UsageError, and nothing done, where it cannot be; CapabilityError where something that was seen beforehand blocks it.
     """
     _refuse_what_does_not_go(asked.spec)
+    asked = _within_limits(asked)
     source, destination = asked.source.host, asked.destination.host
     refuse_one_host(source, destination)
     with source.hypervisor() as here, destination.hypervisor() as there:
@@ -91,6 +95,8 @@ def move_own(asked: Asked) -> OwnMoved:
         _refuse_where_it_is(there, found, asked)
         guest = guest_to_move(here, asked.name)
         move = _move_of(guest, asked)
+        # Who has it is to be heard, rather than what follows from that.
+        refuse_claimed(guest, move.token, asked.take_over)
         against = examine_guest(guest, (here, there), (asked.source, asked.destination), asked.spec)
         refuse_blocked(asked.name, against, asked.force)
         for words in in_words(against):
@@ -104,8 +110,10 @@ def move_own(asked: Asked) -> OwnMoved:
             stored = kept.folder.commit(folder, record) if kept.folder is not None else StoredTrial(folder, record)
             figures, checks = figures_of(stored), named_figures(record, stored.series("checks"))
             asked.bus.tell(FIGURES, **figures.model_dump(include=TOLD))
-            asked.bus.tell(TRIAL_DONE, order=1, arm=move.guest.name, **record.outcome.told)
-            return OwnMoved(move, attempt.ending, record, figures, checks, against, attempt.changed)
+            arm = move.guest.name if asked.kept is None else kept.plan.arm
+            asked.bus.tell(TRIAL_DONE, order=kept.plan.order, arm=arm, **record.outcome.told)
+            where = kept.folder.folder if kept.folder is not None else None
+            return OwnMoved(move, attempt.ending, record, figures, checks, against, attempt.changed, where)
 
 
 def _make(attempt: Attempt, guest: Guest, move: OwnMove, take_over: bool) -> None:
@@ -184,6 +192,19 @@ def _refuse_what_does_not_go(spec: MigrationSpec) -> None:
         )
     if spec.storage != "shared" or spec.by != "whimbrel":
         raise UsageError("a guest of your own is moved with its disk where both hosts see it, by whimbrel itself")
+    if spec.after != "nothing":
+        raise UsageError("the clock of a guest of your own is left to it: leave out 'after'")
+
+
+def _within_limits(asked: Asked) -> Asked:
+    """No faster than either host's owner wants."""
+    sides = (asked.source, asked.destination)
+    limits = [each.most_bandwidth_bytes_per_s for each in sides if each.most_bandwidth_bytes_per_s is not None]
+    wanted = asked.spec.bandwidth_bytes_per_s
+    if not limits or (wanted is not None and wanted <= min(limits)):
+        return asked
+    asked.bus.note(f"held to {format_rate(min(limits))}, as its hosts' owner wants ('most_bandwidth')")
+    return replace(asked, spec=asked.spec.model_copy(update={"bandwidth_bytes_per_s": min(limits)}))
 
 
 def _refuse_where_it_is(there: Hypervisor, here: Guest | None, asked: Asked) -> None:

@@ -15,6 +15,7 @@ from whimbrel.records.trial import Plan, TrialRecord
 from whimbrel.spec.campaign import CampaignSpec
 from whimbrel.spec.fields import RECORD
 from whimbrel.spec.libvirt_uri import is_loopback
+from whimbrel.spec.migration import MigrationSpec
 from whimbrel.system.clock import read_pair
 
 _SCENARIO = "own"
@@ -31,16 +32,33 @@ class Kept:
     folder: CampaignFolder | None
 
 
+@dataclass(frozen=True)
+class Size:
+    """What a record says of a guest, beside its name."""
+
+    memory_bytes: int
+    vcpus: int
+
+
 def spec_of(move: OwnMove, checks: Checks) -> CampaignSpec:
     """A campaign of this one move."""
-    title = visible(move.guest.name)[:_LONGEST_TITLE]
+    return spec_between(move.guest.name, Size(move.memory_bytes, move.vcpus), (move.source, move.destination), move.spec, checks)
+
+
+def spec_between(name: str, size: Size, sides: tuple[Side, Side], migration: MigrationSpec, checks: Checks) -> CampaignSpec:
+    """A campaign of one move of a guest from the first side to the second."""
+    title = visible(name)[:_LONGEST_TITLE]
+    hosts: dict[str, Any] = {"servers": {side.name: _host(side) for side in sides}}
+    rates = [side.link_rate_bytes_per_s for side in sides if side.link_rate_bytes_per_s is not None]
+    if rates:
+        hosts["link_rate_bytes_per_s"] = min(rates)
     content: dict[str, Any] = {
         "schema_version": 1,
         "name": "own-move",
         "title": f"move of {title}",
-        "hosts": {"servers": {side.name: _host(side) for side in (move.source, move.destination)}},
-        "guest": {"domain": move.guest.name, "memory_bytes": move.memory_bytes, "vcpus": move.vcpus},
-        "migration": move.spec.model_dump(mode="json"),
+        "hosts": hosts,
+        "guest": {"domain": name, "memory_bytes": size.memory_bytes, "vcpus": size.vcpus},
+        "migration": migration.model_dump(mode="json"),
         "scenarios": [{"name": _SCENARIO, "title": title, "arms": [{"name": _SCENARIO}]}],
     }
     if checks.written:

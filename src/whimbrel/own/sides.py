@@ -57,8 +57,18 @@ def _by_name(source: str, destination: str, peer: str | None, address: str | Non
 
 def _side(name: str, host: InventoryHost) -> Side:
     return Side(
-        name=name, uri=host.libvirt, address=host.address, peer_uri=host.peer_libvirt, certificate_name=host.certificate_name
-    )
+        name=name, uri=host.libvirt, address=host.address, peer_uri=host.peer_libvirt, certificate_name=host.certificate_name,
+        link_rate_bytes_per_s=host.link_rate_bytes_per_s, most_bandwidth_bytes_per_s=host.most_bandwidth_bytes_per_s,
+        spare_memory_bytes=host.spare_memory_bytes,
+    )  # fmt: skip
+
+
+def side_of(given: str, inventory: Inventory | None = None) -> Side:
+    """One host, by its URI or its name, for what asks it alone."""
+    if "://" not in given:
+        return _side(given, (inventory or load_inventory(None)).host(given))
+    parts = _parts("--from", given)
+    return Side(name=_name(parts) or "source", uri=given, address=parts.host or "localhost")
 
 
 def _parts(option: str, uri: str) -> UriParts:

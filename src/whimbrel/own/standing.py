@@ -24,7 +24,11 @@ _FILE = "move.json"
 
 
 class Side(BaseModel):
-    """A host: what it is called here, how we reach it, how its peer does, and where memory is sent."""
+    """A host: what it is called here, how we reach it, how its peer does, and where memory is sent.
+
+    ``link_rate_bytes_per_s`` is what its link gives, for predictions alone, None: nobody has said. No move is to send faster than
+    ``most_bandwidth_bytes_per_s``, nor to leave it less free memory than ``spare_memory_bytes``.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -33,6 +37,9 @@ class Side(BaseModel):
     address: str
     peer_uri: str | None = None
     certificate_name: str | None = None
+    link_rate_bytes_per_s: float | None = None
+    most_bandwidth_bytes_per_s: float | None = None
+    spare_memory_bytes: int = 0
 
     @property
     def host(self) -> UriHost:

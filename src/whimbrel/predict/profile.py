@@ -136,11 +136,20 @@ def _tails(zeros: np.ndarray) -> tuple[Tail, ...]:
     return tuple(Tail(int(pages), float(content[pages])) for pages in np.unique(lengths))
 
 
-def profile_of_rates(pages: int, zero: float, rates: Sequence[tuple[float, float]], resolution_bytes_per_s: float) -> Profile:
+def profile_of_rates(
+    pages: int, zero: float, rates: Sequence[tuple[float, float]], resolution_bytes_per_s: float, sample: float | None = None
+) -> Profile:
     """From (window in s, bytes/s of different pages dirtied in it), each known to within a resolution that is cut off.
 
-    QEMU cuts off what is below a whole MiB/s, so the middle of what may have been is half a MiB/s higher.
+    QEMU cuts off what is below a whole MiB/s, so the middle of what may have been is half a MiB/s higher. ``sample`` is at how
+    many pages it looked, each of them once more at the end; None where it counted all.
     """
     half = resolution_bytes_per_s / 2
-    windows = [Window(window_s, (rate + half) * window_s / PAGE_BYTES, half * window_s / PAGE_BYTES) for window_s, rate in rates]
+    windows = []
+    for window_s, rate in rates:
+        dirty, error = (rate + half) * window_s / PAGE_BYTES, half * window_s / PAGE_BYTES
+        if sample is not None:
+            share = min(1.0, dirty / pages)
+            error = math.hypot(error, _SURE * pages * math.sqrt(max(share * (1 - share), 1 / sample) / sample))
+        windows.append(Window(window_s, dirty, error))
     return Profile(pages, zero * pages, tuple(windows))

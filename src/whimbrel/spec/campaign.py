@@ -19,6 +19,7 @@ from whimbrel.spec.hosts import HostsSpec
 from whimbrel.spec.lab import QEMU_OVERHEAD_BYTES, LabSpec
 from whimbrel.spec.migration import MigrationSpec
 from whimbrel.spec.observe import ObserveSpec
+from whimbrel.spec.own_guest import refuse_misfits, unprobed
 from whimbrel.spec.service import EVERY_WATCHER, WATCHED_BY, FormName, GuestSpec, ServiceName, StreamSpec
 
 _MOST_ARMS = 500
@@ -92,12 +93,6 @@ class ScenarioSpec(Spec):
         return tuple(arm.named(self.name, self.form, "viewers" in WATCHED_BY[self.service]) for arm in arms)
 
 
-def _unprobed(observe: Any) -> dict[str, Any]:
-    """Of a guest whose address nobody knows: its checks say what its users see."""
-    told = isinstance(observe, Mapping) and {"probe_every", "probe_every_s"} & set(observe)
-    return {} if told or not isinstance(observe or {}, Mapping) else {"observe": {**(observe or {}), "probe_every": "off"}}
-
-
 def _filled(given: Mapping[str, Any], fill: Mapping[str, str]) -> dict[str, Any]:
     """A file whose scenarios have these keys where they do not say them themselves."""
     scenarios = given.get("scenarios")
@@ -138,7 +133,7 @@ class CampaignSpec(Spec):
             return given
         guest, service = given.get("guest"), given.get("service")
         if isinstance(guest, Mapping) and guest.get("domain") is not None:
-            return _filled(given, {"form": "vm", "service": "none"}) | _unprobed(given.get("observe"))
+            return _filled(given, {"form": "vm", "service": "none"}) | unprobed(given.get("observe"))
         if isinstance(service, Mapping) and service.get("image") is not None:
             return _filled(given, {"service": "own"})
         if service and "hosts" not in given:
@@ -171,28 +166,7 @@ class CampaignSpec(Spec):
 
     @model_validator(mode="after")
     def _own_guest_on_hosts(self) -> Self:
-        """A guest of the user's own is on hosts, and moves as it is; one of ours needs a place and an address there."""
-        if not self.own:
-            for key in ("storage", "guest_address"):
-                if self.hosts is not None and not getattr(self.hosts, key):
-                    raise MisfitError("is missing; only a guest of your own ('guest.domain') needs none", "hosts", key)
-            return self
-        if self.hosts is None:
-            raise MisfitError("runs on hosts of yours: name them, 'hosts: {servers: {...}}'", "guest", "domain")
-        if self.guest.dirtier is not None:
-            raise MisfitError("cannot be put into a guest of your own", "guest", "dirtier")
-        if self.own_image is not None:
-            raise MisfitError("cannot be put into a guest of your own ('guest.domain')", "service", "image")
-        if self.observe.probe_every_s is not None:
-            raise MisfitError("knows no address of your guest: ask it by 'service: {checks: [...]}'", "observe", "probe_every")
-        if self.migration.technique == "cold" or self.migration.moves != "vm":
-            raise MisfitError("is not for a guest of your own: it moves as it runs", "migration", "technique")
-        for position, scenario in enumerate(self.scenarios):
-            for arm in scenario.every_arm:
-                if arm.viewers or arm.hls_viewers or arm.engine != "none" or not arm.moves:
-                    raise MisfitError("of a guest of your own are told apart by 'set'", "scenarios", position, "arms")
-                if any(key.partition(".")[0] in ("guest", "lab") for key in arm.settings):
-                    raise MisfitError("cannot change a guest of your own", "scenarios", position, "arms")
+        refuse_misfits(self)
         return self
 
     @model_validator(mode="after")

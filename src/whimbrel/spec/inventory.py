@@ -10,7 +10,7 @@ from pydantic import Field, ValidationError
 
 from whimbrel.errors import UsageError
 from whimbrel.spec.document import parse_yaml, read_text, spec_error
-from whimbrel.spec.fields import HostName, Name, Spec
+from whimbrel.spec.fields import Bytes, BytesPerSecond, HostName, Name, Spec
 from whimbrel.spec.hosts import RemoteHostSpec
 
 FILE = "hosts.yaml"
@@ -18,9 +18,16 @@ _EXAMPLE = 'hosts: {north: {libvirt: "qemu+ssh://north.example/system", address:
 
 
 class InventoryHost(RemoteHostSpec):
-    """A host: its libvirt, the address to which guests' memory is sent, and labels that its owner gives it."""
+    """A host: its libvirt, the address to which guests' memory is sent, and labels that its owner gives it.
+
+    ``link_rate`` is what its link gives, for predictions. No move that we make from it or to it sends faster than
+    ``most_bandwidth``, and none comes to it that would leave it less free memory than ``spare_memory``.
+    """
 
     labels: tuple[Name, ...] = ()
+    link_rate_bytes_per_s: BytesPerSecond | None = Field(alias="link_rate", default=None, gt=0)
+    most_bandwidth_bytes_per_s: BytesPerSecond | None = Field(alias="most_bandwidth", default=None, ge=2**20)
+    spare_memory_bytes: Bytes = Field(alias="spare_memory", default=0)
 
 
 class Inventory(Spec):

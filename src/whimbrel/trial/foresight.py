@@ -18,7 +18,7 @@ from whimbrel.errors import UsageError
 from whimbrel.hosts.site import Site
 from whimbrel.moves.fresh import Start
 from whimbrel.predict.move import expectation_of, why_not
-from whimbrel.predict.overheads import Seen, learn
+from whimbrel.predict.overheads import Overheads, Seen, learn
 from whimbrel.predict.profile import Profile
 from whimbrel.predict.range import Range
 from whimbrel.records.caller import make_folder
@@ -114,6 +114,12 @@ def _expected(found: Range | None) -> Expected | None:
     return Expected(middle=found.middle, least=found.least, most=found.most) if found is not None else None
 
 
+def overheads_from(folders: Sequence[Path]) -> Overheads:
+    """What moves took beside their memory, as far as these results of earlier ones say."""
+    trials = (stored for folder in folders for stored in CampaignFolder.open(folder).trials())
+    return learn([found for stored in trials if (found := seen_in(stored)) is not None])
+
+
 def seen_in(stored: StoredTrial) -> Seen | None:
     """What one move took beside its memory; None for a trial without a pre-copy move of a VM that was measured."""
     move = stored.record.move
@@ -122,7 +128,8 @@ def seen_in(stored: StoredTrial) -> Seen | None:
     if move is None or not figures.measured or migration.moves != "vm" or migration.technique != "pre-copy":
         return None
     ends = {phase.name: (phase.from_ns, phase.to_ns) for phase in figures.phases}
-    first_ns, resumed_ns = ends["pre-copy"][0], ends["stop-and-copy"][1]
+    # There are no phases where the clock of a host could not be read.
+    first_ns, resumed_ns = ends.get("pre-copy", (None, None))[0], ends.get("stop-and-copy", (None, None))[1]
     rest = stored.record.rest
     link_bytes_per_s = rest.link_bytes_per_s if rest is not None else None
     at_last_bytes = move.qemu_ram.get("downtime-bytes") if move.qemu_ram is not None else None

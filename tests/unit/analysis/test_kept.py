@@ -182,7 +182,7 @@ def test_figures_of_a_record_that_changes_meanwhile_are_not_kept(
     campaign: CampaignFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stored = first(campaign)
-    (stored.folder / "derived.json").unlink()
+    (stored.folder / "derived.json").unlink(missing_ok=True)
 
     def slowly(stored: StoredTrial) -> TrialFigures:
         figures = figures_of(stored)

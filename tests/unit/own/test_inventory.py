@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from whimbrel.cli.inventory import guests, hosts
+from whimbrel.cli.inventory import guests, tell_hosts
 from whimbrel.engines.hypervisor import HostMemory
 from whimbrel.engines.libvirt import Connection
 from whimbrel.engines.libvirt_facts import ListedGuest, list_guests
@@ -154,7 +154,7 @@ def three(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_hosts_are_listed_and_one_that_is_silent_is_said(three: None, capsys: pytest.CaptureFixture[str]) -> None:
-    assert hosts(as_json=True) == 1
+    assert tell_hosts(None, True) == 1
     told = capsys.readouterr()
     found: list[dict[str, Any]] = json.loads(told.out)
     assert [each["name"] for each in found] == ["north", "east", "west"]
@@ -162,7 +162,7 @@ def test_hosts_are_listed_and_one_that_is_silent_is_said(three: None, capsys: py
     assert found[0]["labels"] == ["rack-1"]
     assert (found[2]["trouble"], found[2]["memory_bytes"]) == ("no answer within 30 s", None)
     assert told.err == "whimbrel: host west: no answer within 30 s\n"
-    hosts()
+    tell_hosts(None, False)
     assert "1 of 3 run" in capsys.readouterr().out
 
 

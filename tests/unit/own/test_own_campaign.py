@@ -10,7 +10,7 @@ import pytest
 
 from tests.own_hosts import FROM, TO, OwnHosts
 from whimbrel.analysis.figures import figures_of
-from whimbrel.api.running import write_report
+from whimbrel.api.running import Campaigning, make_campaign, write_report
 from whimbrel.campaign import plan_trials
 from whimbrel.errors import CapabilityError, RefusedError, SpecError, UnsafeStateError, UsageError
 from whimbrel.events import Bus
@@ -51,10 +51,10 @@ def load(tmp_path: Path, text: str = FILE) -> CampaignSpec:
     return load_campaign(file)
 
 
-def run(spec: CampaignSpec, folder: Path) -> CampaignFolder:
-    found, plans = as_found(spec), plan_trials(spec)
-    made = CampaignFolder.open(folder) if folder.exists() else CampaignFolder.create(folder, found, "whimbrel run", plans)
-    OwnCampaign(found, plans, made, Invocation(command="whimbrel run", commit=None), Bus()).run()
+def run(spec: CampaignSpec, folder: Path, keep_on_failure: bool = False) -> CampaignFolder:
+    resumed = folder.exists()
+    wanted = Campaigning(spec, plan_trials(spec), folder, "whimbrel run", resumed, keep_on_failure)
+    make_campaign(wanted, Bus())
     return CampaignFolder.open(folder)
 
 
@@ -108,13 +108,20 @@ def test_a_move_that_fails_is_a_result_and_the_next_ones_are_made(hosts: OwnHost
     assert hosts.runs_on == ["one"]
 
 
+def test_the_first_failure_may_be_the_last_trial(hosts: OwnHosts, tmp_path: Path) -> None:
+    hosts.guest.trouble = RefusedError("libvirt could not move it", details="the moon is full", number=1)
+    folder = run(load(tmp_path), tmp_path / "results", keep_on_failure=True)
+    assert [stored.record.outcome.result for stored in folder.trials()] == ["failed"]
+
+
 def test_one_that_nobody_finds_is_not_called_moved(hosts: OwnHosts, tmp_path: Path) -> None:
     spec = load(tmp_path)
     hosts.guest.runs = False
     with pytest.raises(UsageError, match="shop runs on none of the hosts one and two"):
         as_found(spec)
+    begun = CampaignFolder.create(tmp_path / "begun", spec, "whimbrel run", plan_trials(spec))
     with pytest.raises(UnsafeStateError, match="shop runs on none of its hosts"):
-        OwnCampaign(spec, [], CampaignFolder(tmp_path), Invocation(command="", commit=None), Bus()).run()
+        OwnCampaign(begun, Invocation(command="", commit=None), Bus()).run()
 
 
 @pytest.mark.parametrize(
@@ -133,6 +140,8 @@ def test_one_that_nobody_finds_is_not_called_moved(hosts: OwnHosts, tmp_path: Pa
         ),
         (("guest: {domain: shop}", "guest: {memory: 1 GiB}"), "scenarios"),
         (("hosts:", "lab: {}\nnothing:"), "nothing"),
+        (("guest: {domain: shop}", "observe: {profile_for: 10 s}\nguest: {domain: shop}"), "profile_for: is not for a guest"),
+        (("guest: {domain: shop}", "migration: {after: set-clock}\nguest: {domain: shop}"), "leaves its clock alone"),
     ],
 )
 def test_a_file_that_cannot_be_meant_is_refused(tmp_path: Path, change: tuple[str, str], said: str) -> None:

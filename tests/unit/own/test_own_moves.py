@@ -247,7 +247,7 @@ def test_what_cannot_be_moved_is_refused_and_left_alone(hosts: OwnHosts, name: s
     assert (hosts.runs_on, hosts.notes) == (before, [])
 
 
-@pytest.mark.parametrize("change", [{"technique": "cold"}, {"storage": "full"}])
+@pytest.mark.parametrize("change", [{"technique": "cold"}, {"storage": "full"}, {"after": "set-clock"}])
 def test_ways_that_are_not_for_guests_of_others_are_refused(hosts: OwnHosts, change: dict[str, str]) -> None:
     with pytest.raises(UsageError):
         move_own(asked(spec=MigrationSpec.model_validate(change)))

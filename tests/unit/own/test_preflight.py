@@ -51,10 +51,12 @@ class Scene:
         facts = GuestFacts("shop", UUID, self.xml, "runs", False, (), 0, 0, ())
         it = Examined(replace(facts, **self.guest), ExaminedHost("a", self.here), ExaminedHost("b", self.there), ports=self.ports)
         it = replace(it, files={path: self.files.get(path, Looked(FILE, FILE)) for path in paths_of(it.root)})
-        return [
+        found = [
             *examine_state(it, self.spec, self.claimed_by), *examine_machine(it), *examine_devices(it), *examine_storage(it),
             *examine_network(it),
         ]  # fmt: skip
+        # Nobody sees that of any guest in a bridge.
+        return [each for each in found if each.code != "segment-unseen"]
 
 
 @pytest.mark.parametrize("name", HEALTHY)
@@ -357,3 +359,24 @@ def test_all_that_a_disk_lies_over_is_looked_for() -> None:
 @pytest.mark.parametrize(("text", "numbers"), [("0-3,^2,7", {0, 1, 3, 7}), ("5", {5}), ("", set()), ("0-1, 4", {0, 1, 4})])
 def test_lists_of_processors(text: str, numbers: set[int]) -> None:
     assert numbers_in(text) == numbers
+
+
+def test_of_a_bridge_that_both_have_the_size_of_packets_is_compared_and_its_network_is_not_seen() -> None:
+    facts = GuestFacts("shop", UUID, domain(bridge("br0")), "runs", False, (), 0, 0, ())
+    here, there = replace(HOST, mtus={"br0": 9000}), replace(HOST, mtus={"br0": 1500})
+    found = examine_network(Examined(facts, ExaminedHost("a", here), ExaminedHost("b", there)))
+    assert [(each.code, each.severity, each.side) for each in found] == [
+        ("mtu-differs", "warns", "b"), ("segment-unseen", "unseen", "b"),
+    ]  # fmt: skip
+    assert found[0].seen == "br0: 1500 bytes on host b, 9000 on host a"
+    for mtus in ({"br0": 9000}, {}):
+        found = examine_network(Examined(facts, ExaminedHost("a", here), ExaminedHost("b", replace(HOST, mtus=mtus))))
+        assert [each.code for each in found] == ["segment-unseen"]
+
+
+def test_memory_that_is_to_stay_free_is_not_the_guests() -> None:
+    facts = GuestFacts("shop", UUID, domain(), "runs", False, (), 0, 0, ())
+    spare = ExaminedHost("b", HOST, spare_memory_bytes=40 * GIB)
+    [found] = examine_machine(Examined(facts, ExaminedHost("a", HOST), spare))
+    assert (found.code, found.side) == ("memory-short", "b")
+    assert "and 40 GiB that are to stay free" in found.seen

@@ -17,11 +17,10 @@ from tests.unit.test_expectation import LINK, guest
 from whimbrel.analysis.counting import Trialled
 from whimbrel.analysis.summary import summarise
 from whimbrel.campaign import estimate_trial_s
-from whimbrel.deployment.predicting import candidates_for
-from whimbrel.deployment.profiling import Profiled
 from whimbrel.migrate.by_virsh import virsh_words
 from whimbrel.migrate.live import options_of
 from whimbrel.migrate.technique import MoveRequest
+from whimbrel.predict.candidates import candidates_for
 from whimbrel.predict.move import expectation_of
 from whimbrel.predict.overheads import UNKNOWN
 from whimbrel.records.store import CampaignFolder
@@ -93,8 +92,7 @@ def test_predictions_and_estimates_are_made_for_what_is_set(technique: str) -> N
 
 @pytest.mark.parametrize(("link_bytes_per_s", "offered"), [(25e6, ["11 MiB/s", "5 MiB/s"]), (3e6, ["1 MiB/s"]), (1.5e6, [])])
 def test_a_goal_is_offered_what_can_be_set(link_bytes_per_s: float, offered: list[str]) -> None:
-    profiled = Profiled("a", guest(10.0), link_bytes_per_s, 1.0, 1.0)
-    found = candidates_for(profiled, load_campaign(QUICK), UNKNOWN)
+    found = candidates_for(guest(10.0), link_bytes_per_s, load_campaign(QUICK), UNKNOWN)
     assert [each.options["bandwidth"] for each in found if "bandwidth" in each.options] == offered
     for each in found:
         MigrationSpec.model_validate(each.options)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from whimbrel.engines.failures import diagnose
 from whimbrel.errors import EngineError
+from whimbrel.hosts.by_uri import UriHost
 from whimbrel.hosts.preflight.finding import Finding, Side, finding
-from whimbrel.hosts.remote import RemoteHost
 from whimbrel.spec.fields import HostName
 from whimbrel.spec.libvirt_uri import split_libvirt_uri
 
@@ -29,7 +29,7 @@ class Way:
 
     source: HostName
     destination: HostName
-    to: RemoteHost
+    to: UriHost
 
     @property
     def side(self) -> Side:

@@ -103,6 +103,23 @@ def _move(way: Way, source_uri: str, guest: GuestIdentity, encrypted: bool) -> F
     return of_move(way, encrypted, call.error) if call.error is not None else None
 
 
+def try_peer(way: Way, source_uri: str, guest: Guest) -> list[Finding]:
+    """Asks libvirt at the source to move a small guest of ours to where nothing can be sent: it calls the destination's, which
+    refuses that. What it met with before it came so far.
+    """
+    identity = GuestIdentity(guest.name, guest.uuid, "", "")
+    call = _Call(source_uri, identity, lambda guest: guest.call_peer(way.to.peering.peer_uri))
+    call.start()
+    call.join(MOVE_S)
+    if call.is_alive():
+        return [way.finding("peer-unreachable", f"libvirt on host {way.source} did not get on within {MOVE_S:.0f} s")]
+    if call.error is None:
+        return []
+    found = of_move(way, False, call.error)
+    # Nothing else was asked of it than to call.
+    return [found if found.code in ("peer-unreachable", "peer-refused") else way.finding("way-unseen", found.seen)]
+
+
 class _Call(threading.Thread):
     """A call to libvirt that may not return for minutes, on a connection of its own."""
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from typing import TypeAlias
 
 from whimbrel.engines.capabilities import Accelerator, machine_of
 from whimbrel.engines.cpus import compare, model_of, needed_by
 from whimbrel.engines.hypervisor import Guest, Hypervisor
-from whimbrel.engines.libvirt_facts import graphics_ports, guest_facts, host_facts, volume_at, would_take
+from whimbrel.engines.libvirt_facts import HostFacts, graphics_ports, guest_facts, host_facts, volume_at, would_take
 from whimbrel.errors import EngineError, RefusedError, UsageError
 from whimbrel.hosts.one_host import refuse_one_host
 from whimbrel.hosts.preflight.finding import Finding, finding
@@ -21,37 +22,62 @@ from whimbrel.own.preflight.machine import examine_machine
 from whimbrel.own.preflight.network import examine_network
 from whimbrel.own.preflight.state import examine_state
 from whimbrel.own.preflight.storage import examine_storage, paths_of
+from whimbrel.own.preflight.trying import try_way
 from whimbrel.own.standing import Side
 from whimbrel.spec.migration import MigrationSpec
 
+# What hosts have, by their names.
+KnownFacts: TypeAlias = dict[str, HostFacts]
 
-def examine_move(name: str, source: Side, destination: Side, spec: MigrationSpec) -> list[Finding]:
-    """All that stands against it, as far as anybody can see; what nobody could see is among it."""
+
+def examine_move(name: str, source: Side, destination: Side, spec: MigrationSpec, tries: bool = False) -> list[Finding]:
+    """All that stands against it, as far as anybody can see; what nobody could see is among it.
+
+    ``tries``: the way between the hosts, too, with a small guest of ours on each for a moment.
+    """
+    return examine_moves([name], source, destination, spec, tries)[name]
+
+
+def examine_moves(
+    names: Sequence[str], source: Side, destination: Side, spec: MigrationSpec, tries: bool = False
+) -> dict[str, list[Finding]]:
+    """The same of many guests of one host, which are asked of one connection each; by their names."""
     with ExitStack() as held:
         open_sides = []
         for side in (source, destination):
             try:
                 open_sides.append(held.enter_context(side.host.hypervisor()))
             except EngineError as error:
-                return [finding("host-silent", side.name, error.details or error.brief)]
+                silent = finding("host-silent", side.name, error.details or error.brief)
+                return {name: [silent] for name in names}
         here, there = open_sides
         try:
             refuse_one_host(source.host, destination.host)
         except UsageError as error:
-            return [finding("one-host", f"{source.name} and {destination.name}", error.brief)]
-        guest = find_guest(here, name)
-        if guest is None:
-            return [finding("guest-not-there", source.name, f"there is no guest {name!r}")]
-        return examine_guest(guest, (here, there), (source, destination), spec)
+            one = finding("one-host", f"{source.name} and {destination.name}", error.brief)
+            return {name: [one] for name in names}
+        known: KnownFacts = {}
+        found = {}
+        for name in names:
+            guest = find_guest(here, name)
+            if guest is None:
+                found[name] = [finding("guest-not-there", source.name, f"there is no guest {name!r}")]
+            else:
+                found[name] = examine_guest(guest, (here, there), (source, destination), spec, tries, known)
+        return found
 
 
 def examine_guest(
-    guest: Guest, both: tuple[Hypervisor, Hypervisor], sides: tuple[Side, Side], spec: MigrationSpec
-) -> list[Finding]:
-    """The same of a guest that was found, between hosts that are two."""
+    guest: Guest, both: tuple[Hypervisor, Hypervisor], sides: tuple[Side, Side], spec: MigrationSpec, tries: bool = False,
+    known: KnownFacts | None = None,
+) -> list[Finding]:  # fmt: skip
+    """The same of a guest that was found, between hosts that are two; what is known of these is not asked again."""
     facts = guest_facts(guest)
     root = ET.fromstring(facts.xml)
-    source, destination = (ExaminedHost(side.name, host_facts(host, root)) for side, host in zip(sides, both, strict=True))
+    known = {} if known is None else known
+    for side, host in zip(sides, both, strict=True):
+        known[side.name] = host_facts(host, root, known.get(side.name))
+    source, destination = (ExaminedHost(side.name, known[side.name], side.spare_memory_bytes) for side in sides)
     it = Examined(
         facts, source, destination,
         files={path: look(path, *both) for path in paths_of(root)},
@@ -64,10 +90,14 @@ def examine_guest(
     ]  # fmt: skip
     if facts.state != "off":
         found += _as_libvirt_compares(guest, both, sides, root)
+    if tries:
+        accelerator: Accelerator = "kvm" if root.get("type") == "kvm" else "tcg"
+        seen = try_way(sides, both, accelerator, spec.ends_as_post_copy)
+        return [*(each for each in found if each.code != "post-copy-unseen"), *seen]
     way = f"{sides[0].name} to {sides[1].name}"
-    seen = "libvirtd to libvirtd, ports for memory and certificates are tried by a move alone"
+    why = "libvirtd to libvirtd, ports for memory and clocks are tried by '--try', certificates for memory by a move alone"
     there = sides[1].host
-    return [*found, finding("way-unseen", way, seen, uri=there.peering.peer_uri, to=there.name, address=there.address)]
+    return [*found, finding("way-unseen", way, why, uri=there.peering.peer_uri, to=there.name, address=there.address)]
 
 
 def _as_libvirt_compares(

@@ -11,10 +11,11 @@ from whimbrel.engines.libvirt_facts import GuestFacts, HostFacts, Volume
 
 @dataclass(frozen=True)
 class ExaminedHost:
-    """A side, and what it is called."""
+    """A side, and what it is called; its owner wants ``spare_memory_bytes`` of it to stay free."""
 
     name: str
     facts: HostFacts
+    spare_memory_bytes: int = 0
 
 
 @dataclass(frozen=True)

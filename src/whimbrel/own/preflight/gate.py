@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from whimbrel.errors import CapabilityError
 from whimbrel.hosts.preflight.finding import Finding, kinds
 
-# A claim is refused, or taken over, by whoever writes the next one.
+# A claim was refused before, or is taken over.
 _ELSEWHERE = ("guest-claimed",)
 
 

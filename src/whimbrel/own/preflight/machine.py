@@ -71,10 +71,12 @@ def _nested(it: Examined) -> list[Finding]:
 def _memory(it: Examined) -> list[Finding]:
     if it.root.find("./memoryBacking/hugepages") is not None:
         return []
-    wanted = memory_bytes(it.root.find("./memory")) + QEMU_OVERHEAD_BYTES
+    spare = it.destination.spare_memory_bytes
+    wanted = memory_bytes(it.root.find("./memory")) + QEMU_OVERHEAD_BYTES + spare
     there, free = it.destination.name, it.destination.facts.memory
     most, sure = format_bytes(free.free_at_most_bytes), format_bytes(free.free_for_sure_bytes)
-    seen = f"{format_bytes(wanted)} with QEMU's own; of {format_bytes(free.total_bytes)} there are free"
+    kept = f" and {format_bytes(spare)} that are to stay free" if spare else ""
+    seen = f"{format_bytes(wanted)} with QEMU's own{kept}; of {format_bytes(free.total_bytes)} there are free"
     if wanted > free.free_at_most_bytes:
         return [finding("memory-short", there, f"{seen} at most {most}")]
     if wanted > free.free_for_sure_bytes:

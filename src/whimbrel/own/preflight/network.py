@@ -39,9 +39,19 @@ def _network(it: Examined, name: str) -> list[Finding]:
 def _link(it: Examined, name: str) -> list[Finding]:
     there, known, here = it.destination.name, it.destination.facts.links, it.source.facts.links
     if known is not None and name in known:
-        return []
+        seen = f"the guest is connected to {name}, which host {there} has, too"
+        return [*_mtu(it, name), finding("segment-unseen", there, seen, link=name)]
     if known is None or here is None or name not in here:
         # A list without the link that the guest uses now is not whole.
         seen = f"libvirt does not list all links; the guest is connected to {name}"
         return [finding("link-unseen", there, seen, link=name)]
     return [finding("link-not-there", there, f"there is no link {name}", link=name)]
+
+
+def _mtu(it: Examined, name: str) -> list[Finding]:
+    sizes = [(side, side.facts.mtus[name]) for side in (it.source, it.destination) if name in side.facts.mtus]
+    if len(sizes) < 2 or sizes[0][1] == sizes[1][1]:
+        return []
+    (small, least), (large, most) = sorted(sizes, key=lambda each: each[1])
+    seen = f"{name}: {least} bytes on host {small.name}, {most} on host {large.name}"
+    return [finding("mtu-differs", small.name, seen, bridge=name, small=least, large=most)]

@@ -1,20 +1,16 @@
-"""Peering to move a deployed service, each with what is expected of it; and what moves that were made here say beforehand."""
+"""Ways to move a VM that are worth a thought, each with what is expected of it. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
-from whimbrel.deployment.profiling import Profiled
 from whimbrel.predict.expectation import expect, expect_post_copy, expect_standing_still
 from whimbrel.predict.goals import Candidate
 from whimbrel.predict.move import limits_of, link_range
-from whimbrel.predict.overheads import Overheads, learn
-from whimbrel.records.store import CampaignFolder
+from whimbrel.predict.overheads import Overheads
+from whimbrel.predict.profile import Profile
 from whimbrel.spec.campaign import CampaignSpec
 from whimbrel.spec.migration import whole_mib_per_s
-from whimbrel.trial.foresight import seen_in
 from whimbrel.units import format_duration
 
 _PAUSE_LIMITS_S = (0.03, 0.1, 0.3, 1.0)
@@ -22,10 +18,11 @@ _USUAL_PAUSE_S = 0.3
 _SHARES = (0.5, 0.25)
 
 
-def candidates_for(profiled: Profiled, spec: CampaignSpec, overheads: Overheads) -> list[Candidate]:
-    """Peering to move a VM that are worth a thought, each with what is expected of it."""
-    link = link_range(profiled.link_bytes_per_s, spec.link_rate_bytes_per_s)
-    profile, limits = profiled.profile, limits_of(spec.migration, overheads)
+def candidates_for(
+    profile: Profile, tried_bytes_per_s: float | None, spec: CampaignSpec, overheads: Overheads
+) -> list[Candidate]:
+    """For a guest with this profile; ``tried_bytes_per_s`` as for ``link_range``."""
+    link, limits = link_range(tried_bytes_per_s, spec.link_rate_bytes_per_s), limits_of(spec.migration, overheads)
     found = [
         Candidate(f"pre-copy with a pause limit of {format_duration(limit_s)}",
                   {"technique": "pre-copy", "max_downtime": f"{limit_s * 1e3:g} ms"},
@@ -45,11 +42,3 @@ def candidates_for(profiled: Profiled, spec: CampaignSpec, overheads: Overheads)
     found.append(Candidate("paused", {"technique": "paused"}, expect_standing_still(profile, link, limits, overheads), 1.0))
     found.append(Candidate("post-copy", {"technique": "post-copy"}, expect_post_copy(profile, link, overheads), 1.0))
     return found
-
-
-def overheads_from(folders: Sequence[Path]) -> Overheads:
-    """What moves took beside their memory, as far as these results of earlier ones say."""
-    seen = [
-        found for folder in folders for stored in CampaignFolder.open(folder).trials() if (found := seen_in(stored)) is not None
-    ]
-    return learn(seen)
