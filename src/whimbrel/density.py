@@ -152,6 +152,8 @@ class DensityRun:
                 packed.prepare()
                 yield Containers(packed)
                 return
+            # What is made once must not count as the first one's start.
+            self._states.disk_of(form, STREAM)
             connection = holding.enter_context(self._host.hypervisor())
             holding.callback(self._end_vms)
             yield Vms(self._site, self._spec, form, self._states, connection, self._ledger)
