@@ -46,6 +46,7 @@ from whimbrel.system.deadline import pause
 
 SCENARIO = Path(__file__).parents[1] / "scenarios" / "containers.yaml"
 VIEWERS = 2
+PLAN = Plan(scenario="nested", arm="checkpoint", form="nested", viewers=VIEWERS, block=1, order=1, state_boot=1)
 _BEFORE_S = 3.0
 _AFTER_S = 8.0
 _ARCHIVE = "/root/plain.tar"
@@ -69,12 +70,9 @@ class Bench:
 
     def service_gap_s(self, states: Pair, move: Callable[[VmCarrier, VmCarrier], None]) -> float:
         """The longest silence at any viewer, in s, that touches a move from carrier A to carrier B."""
-        plan = Plan(
-            scenario="container", arm=f"container-{VIEWERS}", form="nested", viewers=VIEWERS, block=1, order=1, state_boot=1
-        )
         hosts = [self.lab.hosts["a"], self.lab.hosts["b"]]
         with tempfile.TemporaryDirectory() as folder, self._carriers(states) as (serving, waiting):
-            with Instruments(self.lab, self.spec, plan, hosts, Path(folder)).client(CLIENTS["viewers"]) as player:
+            with Instruments(self.lab, self.spec, PLAN, hosts, Path(folder)).client(CLIENTS["viewers"]) as player:
                 player.wait_for(lambda said: sum(line["say"] == "playing" for line in said) == VIEWERS, "to play", 60)
                 pause(_BEFORE_S)
                 from_ns = read_pair().monotonic_ns

@@ -34,6 +34,8 @@ from whimbrel.trial.trial import Trial
 
 SCENARIO = Path(__file__).parents[1] / "scenarios" / "quick.yaml"
 VIEWERS = 5
+# As many as the benchmarks' moves have.
+ALL_VIEWERS = (1, VIEWERS, 10)
 
 
 @dataclass
@@ -90,6 +92,12 @@ class Bench:
         return report.completed
 
 
+def bench_spec(*changes: str) -> CampaignSpec:
+    """The file's VM that streams, in a lab of the benchmarks' own, with an arm for each number of viewers."""
+    arms = ", ".join(f"{{viewers: {viewers}, trials: 1}}" for viewers in ALL_VIEWERS)
+    return load_campaign(SCENARIO, ["lab.name=benchmark", f"scenarios.vm.arms=[{arms}]", *changes])
+
+
 def vm_plan(viewers: int, order: int) -> Plan:
     """A streaming VM that so many watch."""
     return Plan(scenario="vm", arm=f"vm-{viewers}", form="vm", viewers=viewers, block=order, order=order, state_boot=1)
@@ -98,7 +106,7 @@ def vm_plan(viewers: int, order: int) -> Plan:
 @contextmanager
 def bench(note: Callable[[str], None]) -> Iterator[Bench]:
     """A lab of its own, up for the benchmark."""
-    spec = load_campaign(SCENARIO, ["lab.name=benchmark"])
+    spec = bench_spec()
     with ledger_of(spec.lab.name) as ledger, tempfile.TemporaryDirectory() as folder:
         ledger.undo_all()
         lab = Lab(spec.lab, ImageStore(note), ledger)

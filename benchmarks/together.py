@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmarks.moves import SCENARIO, vm_plan
+from benchmarks.moves import bench_spec, vm_plan
 from benchmarks.pairs import Ratio, ratio
 from whimbrel.analysis.figures import TrialFigures, figures_of
 from whimbrel.events import Bus
@@ -22,7 +22,6 @@ from whimbrel.moves.starts import Starts
 from whimbrel.moves.working_folder import working_folder
 from whimbrel.records.store import CampaignFolder
 from whimbrel.records.trial import Plan
-from whimbrel.spec.load import load_campaign
 from whimbrel.trial.trial import Trial
 
 # Of no campaign.
@@ -56,7 +55,7 @@ class Found:
 
 def compare(rounds: int, note: Callable[[str], None]) -> Found:
     """In each round two states are made each way, the ways in turn first, and the guest of each is moved once."""
-    spec = load_campaign(SCENARIO, ["lab.name=benchmark", "lab.link_rate=1 Gbit/s"])
+    spec = bench_spec("lab.link_rate=1 Gbit/s")
     found = Found()
     with ledger_of(spec.lab.name) as ledger, tempfile.TemporaryDirectory() as folder:
         ledger.undo_all()
@@ -91,7 +90,7 @@ def compare(rounds: int, note: Callable[[str], None]) -> Found:
 
 
 def _move(lab: Lab, starts: Starts, plan: Plan, campaign: CampaignFolder, way: str, found: Found) -> None:
-    spec = load_campaign(SCENARIO, ["lab.name=benchmark", "lab.link_rate=1 Gbit/s"])
+    spec = bench_spec("lab.link_rate=1 Gbit/s")
     state = starts.get(spec, plan)
     with working_folder(lab.ledger, plan.order) as folder:
         record = Trial(lab, spec, plan, state, folder, Invocation("benchmark", None), Bus()).run()

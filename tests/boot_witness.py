@@ -40,7 +40,7 @@ def write_disk(file: Path, size_bytes: int) -> None:
 
 
 @dataclass(frozen=True)
-class Testimony:
+class Witnessed:
     """Rounds so far, words of memory that were wrong, and readings of the disk that were."""
 
     rounds: int
@@ -48,9 +48,9 @@ class Testimony:
     wrong_readings: int
 
 
-def testimony(answer: str) -> Testimony | None:
+def said_in(answer: str) -> Witnessed | None:
     """From QEMU's answer to ``QUESTION``; None before it has begun."""
     words = [int(word, 16) for word in _WORDS.findall(answer)]
     if len(words) != 4 or words[0] != 0x424D4857:
         return None
-    return Testimony(*words[1:])
+    return Witnessed(*words[1:])

@@ -150,8 +150,7 @@ def test_twenty_pages_follow_a_move_and_neither_one_that_stalls_nor_one_that_is_
         shown = tab.evaluate("window.seen")
         assert tab.complaints == []
         assert closing == []
-        bus_complaints = bus
-    assert bus_complaints.complaints == []
+    assert bus.complaints == []
     late_s = sorted(shown[what] / 1000 - at_s for what, at_s in told.items() if what in shown)
     # What is said at once with the next step may be overtaken by it.
     assert len(late_s) >= 8

@@ -22,12 +22,13 @@ from tests.browser import browser
 from tests.collector import Collecting
 from tests.prometheus import ask as promql
 from tests.prometheus import scraping
-from tests.unit.live.test_picture import END, MOVE, host, job, told
+from tests.unit.live.test_picture import END, MOVE, OFFSET_NS, S, host, job, told
 from tests.unit.live.test_spans import MOVED
 from whimbrel.cli.live import observed, wanted
 from whimbrel.errors import UsageError
 from whimbrel.events import WATCHED, Bus, Published, Sample
 from whimbrel.live.beside import Beside
+from whimbrel.system.clock import read_pair
 from whimbrel.system.deadline import Deadline, wait_until
 from whimbrel.system.ledger import folder
 
@@ -247,6 +248,29 @@ def test_what_others_call_things_is_shown_as_they_call_it_and_does_nothing(tmp_p
         assert tab.evaluate("document.getElementById('way').textContent") == "made by a command"
         assert tab.evaluate("document.querySelector('#phases tbody').innerText").split() == ["command", "0.000", "under", "way"]
         assert tab.complaints == []
+
+
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="chromium is not installed (./check installs it)")
+def test_a_phase_that_is_open_grows_and_large_figures_are_written_out(tmp_path: Path) -> None:
+    bar = "document.querySelectorAll('#phases .bar i')[1].style"
+    pair = read_pair()
+    # As if it had been called a second from now.
+    shift_ns = pair.monotonic_ns - 10 * S
+    to_wall_ns = shift_ns + pair.realtime_ns - pair.monotonic_ns - OFFSET_NS
+    with browser(tmp_path / "profile") as tab, live() as (seen, bus):
+        tab.open(seen.urls["live page"])
+        for each in MOVE:
+            stamp_ns = None if each.realtime_ns is None else each.realtime_ns + to_wall_ns
+            bus.publish(each.model_copy(update={"seen_ns": each.seen_ns + shift_ns, "realtime_ns": stamp_ns}))
+        tab.wait_for("document.querySelectorAll('#phases .bar i').length === 2", "the phases")
+        # Called at 11 s; memory is sent since 11.6 s.
+        for t_s, sent, share in ((17, 1020 << 20, 90), (23, 1 << 30, 95)):
+            bus.publish(Sample("job", t_s * S + shift_ns, {**job(t_s, sent, 1023 << 30).values, "t_ns": t_s * S + shift_ns}))
+            tab.wait_for(f"Math.abs(parseFloat({bar}.width) - {share}) < 0.5", "the bar", 20)
+            assert tab.evaluate(f"parseFloat({bar}.left)") == pytest.approx(100 - share, abs=0.5)
+            said = tab.evaluate("document.getElementById('numbers').innerText")
+            assert ("1020 MiB" if sent < 1 << 30 else "1.00 GiB") in said
+            assert "1023 GiB" in said
 
 
 @pytest.mark.skipif(shutil.which("chromium") is None, reason="chromium is not installed (./check installs it)")

@@ -108,7 +108,7 @@ class OwnCampaign:
         return moved.record.outcome.succeeded
 
     def _bring(self, to: HostName, spec: CampaignSpec, purpose: Purpose) -> None:
-        """By a move that nobody measures, where it is not there."""
+        """By a move that nobody measures, where it is not there. What it tells is no trial's, so nobody hears of it."""
         where = self._where()
         if where == to:
             return
@@ -121,7 +121,7 @@ class OwnCampaign:
         assert spec.guest.domain is not None
         asked = Asked(
             spec.guest.domain, self._sides[source], self._sides[to], spec.migration, take_over=self._take_over, checks=checks,
-            command=self._invocation.command, bus=self._bus,
+            command=self._invocation.command, bus=self._bus if kept is not None else Bus(),
         )  # fmt: skip
         return move_own(replace(asked, kept=kept))
 

@@ -54,7 +54,8 @@ def own_service(spec: CheckedServiceSpec, image: ImageSpec) -> OwnService:
     process = process_of(made_of.file, made_of.digest) if isinstance(made_of, Archive) else Process()
     words = _words(made_of, process, spec.start)
     properties = (f"RootDirectory={ROOT}", "MountAPIVFS=yes", f"KillSignal={process.stop_signal}")
-    in_vm = ["systemd-run", "--quiet", "--unit=own", *(f"--property={each}" for each in properties)]
+    # Variables are the service's own business.
+    in_vm = ["systemd-run", "--quiet", "--unit=own", "--expand-environment=no", *(f"--property={each}" for each in properties)]
     return OwnService(made_of, shlex.join([*in_vm, "--", *words]), shlex.join(words), ports, http_port)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -13,12 +14,13 @@ from whimbrel.analysis.figures import figures_of
 from whimbrel.api.running import Campaigning, make_campaign, write_report
 from whimbrel.campaign import plan_trials
 from whimbrel.errors import CapabilityError, RefusedError, SpecError, UnsafeStateError, UsageError
-from whimbrel.events import Bus
+from whimbrel.events import TRIAL_BEGUN, TRIAL_DONE, Bus, Published
 from whimbrel.hosts.preflight.finding import finding
 from whimbrel.moves.notes import Invocation
 from whimbrel.own import claim as claims
 from whimbrel.own.campaign import OwnCampaign, as_found
 from whimbrel.records.store import CampaignFolder
+from whimbrel.records.trial import Event
 from whimbrel.spec.campaign import CampaignSpec
 from whimbrel.spec.load import load_campaign
 
@@ -51,15 +53,26 @@ def load(tmp_path: Path, text: str = FILE) -> CampaignSpec:
     return load_campaign(file)
 
 
-def run(spec: CampaignSpec, folder: Path, keep_on_failure: bool = False) -> CampaignFolder:
+def run(spec: CampaignSpec, folder: Path, keep_on_failure: bool = False, bus: Bus | None = None) -> CampaignFolder:
     resumed = folder.exists()
     wanted = Campaigning(spec, plan_trials(spec), folder, "whimbrel run", resumed, keep_on_failure)
-    make_campaign(wanted, Bus())
+    make_campaign(wanted, bus or Bus())
     return CampaignFolder.open(folder)
 
 
+def begun_or_done(news: Sequence[Published]) -> list[tuple[str, int]]:
+    return [
+        (each.name, each.data["order"]) for each in news if isinstance(each, Event) and each.name in (TRIAL_BEGUN, TRIAL_DONE)
+    ]
+
+
 def test_it_moves_there_and_back_and_is_where_it_was_in_the_end(hosts: OwnHosts, tmp_path: Path) -> None:
-    folder = run(load(tmp_path), tmp_path / "results")
+    told: list[tuple[str, int]] = []
+    with Bus() as bus:
+        bus.subscribe("test", lambda news: told.extend(begun_or_done(news)), samples=False)
+        folder = run(load(tmp_path), tmp_path / "results", bus=bus)
+    # Moves between trials are nobody's business.
+    assert told == [(name, order) for order in (1, 2, 3, 4) for name in (TRIAL_BEGUN, TRIAL_DONE)]
     trials = [stored.record for stored in folder.trials()]
     assert [(each.plan.block, each.plan.source, each.plan.destination) for each in trials] == [
         (1, "one", "two"), (1, "one", "two"), (2, "two", "one"), (2, "two", "one"),

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.raw_libvirt import RawPair
+from tests.raw_libvirt import RawDomain, RawHost, RawPair, error
 from whimbrel.cli import inventory as command
 from whimbrel.engines.binding import libvirt
 from whimbrel.engines.libvirt import Connection
@@ -105,6 +105,19 @@ def test_clocks_that_are_apart(pair: RawPair, monkeypatch: pytest.MonkeyPatch) -
 def test_a_host_that_starts_no_guest_leaves_the_way_unseen(pair: RawPair) -> None:
     pair.b.start_trouble = (9, "operation failed: no room")
     assert codes(pair) == {("way-unseen", "unseen", "one to two")}
+
+
+def test_where_kvm_starts_no_guest_the_way_is_tried_by_an_emulated_one(pair: RawPair, monkeypatch: pytest.MonkeyPatch) -> None:
+    started = RawHost.createXML
+
+    def only_emulated(host: RawHost, description: str, flags: int) -> RawDomain:
+        if 'type="kvm"' in description:
+            raise error(1, "internal error: process exited while connecting to monitor: failed to set MSR 0x10a")
+        return started(host, description, flags)
+
+    monkeypatch.setattr(RawHost, "createXML", only_emulated)
+    pair.b.closed_ports = {49215}
+    assert codes(pair) == {("ports-partly-closed", "warns", "one to two")}
 
 
 def test_what_a_killed_try_has_left_goes_with_the_next_one(pair: RawPair, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -51,7 +51,7 @@ def test_packages_and_a_line_that_starts_one(tmp_path: Path) -> None:
     assert words[words.index("--") + 1 :] == ["/bin/sh", "-c", "redis-server --port 6379"]
     # In a VM as a unit of its own, in the file system that was made for it.
     unit, _, rest = service.start.partition(" -- ")
-    assert "--property=RootDirectory=/srv/origin/lower" in shlex.split(unit)
+    assert {"--property=RootDirectory=/srv/origin/lower", "--expand-environment=no"} <= set(shlex.split(unit))
     assert shlex.split(rest) == words
     # In a container the witness starts beside it, and no shell is needed for that.
     assert runs_in_container(service)[:3] == ["/usr/local/bin/begin", "-b", "/usr/local/bin/witness 7777 256 /srv/witness"]

@@ -25,7 +25,8 @@ function bytes(value) {
   const units = ["B", "KiB", "MiB", "GiB", "TiB"];
   let at = 0;
   while (Math.abs(value) >= 1024 && at < units.length - 1) { value /= 1024; at += 1; }
-  return `${value.toPrecision(3)} ${units[at]}`;
+  // From a thousand on three digits would be written with an exponent.
+  return `${Math.abs(value) < 999.5 ? value.toPrecision(3) : value.toFixed(0)} ${units[at]}`;
 }
 function seconds(value) {
   if (value === null || value === undefined) return "unknown";
@@ -84,9 +85,11 @@ function drawMove() {
   drawNumbers();
 }
 
+// The last moment of which anything is known.
 function newest() {
-  const job = series.job;
-  return job && job.rows.length ? job.rows[job.rows.length - 1][0] : 0;
+  const lines = Object.values(series).map((one) => one.rows.at(-1)?.[0] ?? 0);
+  const strips = Object.values(sections.strips?.strips ?? {}).map((parts) => parts.at(-1)?.[1] ?? 0);
+  return Math.max(0, ...lines, ...strips);
 }
 
 function drawNumbers() {
@@ -165,7 +168,7 @@ function drawCampaign() {
   }));
 }
 
-const draw = {about: drawAbout, steps: drawSteps, move: drawMove, job: drawNumbers, figures: drawFigures,
+const draw = {about: drawAbout, steps: drawSteps, move: drawMove, figures: drawFigures,
   strips: drawStrips, campaign: drawCampaign};
 
 // --- charts
@@ -271,6 +274,8 @@ function take(message) {
     sections[name] = content;
     if (name in draw) draw[name]();
   }
+  // Phases that are open grow with whatever is heard.
+  if (sections.move && (sections.move.returned ?? null) === null) drawMove();
   if (grown.size) drawCharts(grown);
   if (sections.about && sections.about.ended) end();
 }

@@ -49,7 +49,7 @@ def try_way(
         started = []
         for side, host in zip(sides, both, strict=True):
             try:
-                started.append(held.enter_context(_small_guest(side, host, accelerator)))
+                started.append(_start(held, side, host, accelerator))
             except RefusedError as error:
                 why = error.details or error.brief
                 return [way.finding("way-unseen", f"no small guest starts on host {side.name}: {why}")]
@@ -58,6 +58,17 @@ def try_way(
         found += try_peer(way, sides[0].uri, caller)
         found += examine_post_copy(sides[1].name, listener, None, post_copy)
         return found + _clocks(sides, both, (caller, listener))
+
+
+def _start(held: ExitStack, side: Side, host: Hypervisor, accelerator: Accelerator) -> Guest:
+    """As guests there are, or else emulated: the way between the hosts is the same. RefusedError when neither starts."""
+    try:
+        return held.enter_context(_small_guest(side, host, accelerator))
+    except RefusedError:
+        if accelerator == "tcg":
+            raise
+        log.debug("no small guest starts in KVM on host %s", side.name, exc_info=True)
+        return held.enter_context(_small_guest(side, host, "tcg"))
 
 
 def _clocks(sides: tuple[Side, Side], both: tuple[Hypervisor, Hypervisor], guests: tuple[Guest, Guest]) -> list[Finding]:
