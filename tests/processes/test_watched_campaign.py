@@ -32,7 +32,7 @@ service:
 migration: {{by: command, there: "kill -STOP {pid}; sleep 0.2; kill -CONT {pid}", back: "echo back >> {folder}/back"}}
 evidence:
   figure: service_gap_ms
-  blocks: 6
+  blocks: 7
   warm_up_blocks: 1
   hypotheses: [{{name: longer, arm: long, over: short}}, {{name: web, arm: long, over: short, figure: "web: longest_gap_ms"}}]
 thresholds: {{service_gap_ms: {{max: "{limit}"}}, "echo: failed": {{max: "< 1"}}}}
@@ -72,12 +72,12 @@ def test_two_ways_are_compared_by_what_users_lose(service: Service, tmp_path: Pa
     done = whimbrel("run", file_for(service, tmp_path), "--out", folder, "--json", "--junit", tmp_path / "junit.xml")
     assert done.returncode == 0, done.stderr
     summary = json.loads(done.stdout)
-    assert [(arm["name"], arm["trials"], arm["moved"]) for arm in summary["arms"]] == [("short", 6, 6), ("long", 6, 6)]
+    assert [(arm["name"], arm["trials"], arm["moved"]) for arm in summary["arms"]] == [("short", 7, 7), ("long", 7, 7)]
     gaps_ms = {arm["name"]: arm["service_gap_ms"]["median"] for arm in summary["arms"]}
     assert 200 <= gaps_ms["short"] < 450
     assert 600 <= gaps_ms["long"] < 1000
-    # Moved back after each of the 14, two of which warmed up.
-    assert (tmp_path / "back").read_text().split() == ["back"] * 14
+    # Moved back after each of the 16, two of which warmed up.
+    assert (tmp_path / "back").read_text().split() == ["back"] * 16
     # The worst check's gap, and that of one check alone.
     verdicts = summary["evidence"]["verdicts"]
     assert [verdict["hypothesis"] for verdict in verdicts] == ["longer", "web"]
@@ -100,14 +100,14 @@ def test_two_ways_are_compared_by_what_users_lose(service: Service, tmp_path: Pa
         page = (stored.folder / "report.html").read_text()
         assert "there-1" in page
         assert "back-1" in page
-    assert len(ET.parse(tmp_path / "junit.xml").getroot().findall(".//testcase")) >= 12
+    assert len(ET.parse(tmp_path / "junit.xml").getroot().findall(".//testcase")) >= 14
     assert "A stall" in (folder / "report.html").read_text()
     compared = whimbrel("compare", folder, folder, "--figure", "service_gap_ms")
     assert compared.returncode == 0, compared.stderr
     exported = whimbrel("export", folder, "--out", tmp_path / "tables")
     assert exported.returncode == 0, exported.stderr
     of_checks = pl.read_csv(tmp_path / "tables" / "checks.csv")
-    assert of_checks.height == 2 * (12 + 2)
+    assert of_checks.height == 2 * (14 + 2)
     assert set(of_checks.get_column("check")) == {"web", "echo"}
     assert of_checks.get_column("failed").sum() == 0
     trials = pl.read_csv(tmp_path / "tables" / "trials.csv")
