@@ -182,6 +182,7 @@ def test_a_move_has_a_page_and_a_campaign_moves_it_there_and_back(shop: Shop) ->
     assert (shop.runs_on, shop.kept_on, shop.claimed) == (["b"], ["b"], False)
 
 
+@pytest.mark.long
 def test_it_is_predicted_and_moved_by_a_ladder(shop: Shop) -> None:
     """Emulated, and blank: it dirties next to nothing."""
     way = ("--from", shop.uri("a"), "--to", shop.uri("b"), "--link", "1 Gbit/s")

@@ -45,7 +45,7 @@ def test_each_command_is_within_the_span_of_its_trial(service: Service, tmp_path
     assert root not in {text.split("-")[1] for text in given}
 
 
-@pytest.mark.parametrize("kept", [True, False])
+@pytest.mark.parametrize("kept", [pytest.param(True, marks=pytest.mark.long), False])
 def test_a_live_page_ends_in_the_page_of_what_was_found(service: Service, tmp_path: Path, kept: bool) -> None:
     out = ["--out", str(tmp_path / "out")] if kept else []
     process = watching("--live", *out, "--http", f"{service.url('http')}#web", *SHORT, "--", "sleep", "1")
