@@ -45,7 +45,8 @@ def _make(out: Path, ledger: Ledger) -> None:
     first = bytearray((tree / "usr/lib/grub/i386-pc/boot.img").read_bytes()[:_SECTOR_BYTES])
     sectors = _SIZE_BYTES // _SECTOR_BYTES
     entry = bytes([0x80, 0xFE, 0xFF, 0xFF, 0x83, 0xFE, 0xFF, 0xFF])
-    first[446:462] = entry + _FIRST_SECTOR.to_bytes(4, "little") + sectors.to_bytes(4, "little")
+    # Where the table goes there is code for floppy disks.
+    first[446:510] = (entry + _FIRST_SECTOR.to_bytes(4, "little") + sectors.to_bytes(4, "little")).ljust(64, b"\0")
     first[510:512] = b"\x55\xaa"
     core = (tree / "boot/core.img").read_bytes()
     assert len(core) < (_FIRST_SECTOR - 1) * _SECTOR_BYTES

@@ -182,6 +182,7 @@ def test_a_move_has_a_page_and_a_campaign_moves_it_there_and_back(shop: Shop) ->
     assert (shop.runs_on, shop.kept_on, shop.claimed) == (["b"], ["b"], False)
 
 
+@pytest.mark.long
 def test_it_is_predicted_and_moved_by_a_ladder(shop: Shop) -> None:
     """Emulated, and blank: it dirties next to nothing."""
     way = ("--from", shop.uri("a"), "--to", shop.uri("b"), "--link", "1 Gbit/s")
@@ -272,12 +273,13 @@ def test_the_destinations_libvirtd_ends_meanwhile(shop: Shop) -> None:
     running = moving(shop)
     shop.servers["b"].run(["pkill", "-x", "libvirtd"], check=False)
     _, errors = running.communicate(timeout=180)
-    assert running.returncode in (1, 4), errors
+    assert running.returncode in (0, 1, 4), errors
     wait_until(lambda: (shop.virsh("b", "list", "--name") or None, "no libvirtd yet"), "libvirtd of b", Deadline(60))
     if running.returncode == 4:
         recovered = shop.whimbrel("recover", "shop")
         assert recovered.returncode == 0, recovered.stderr
-    assert (shop.runs_on, shop.kept_on, shop.claimed) == (["a"], ["a"], False)
+    where = ["b"] if running.returncode == 0 else ["a"]
+    assert (shop.runs_on, shop.kept_on, shop.claimed) == (where, where, False)
 
 
 @pytest.mark.long

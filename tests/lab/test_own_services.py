@@ -9,6 +9,7 @@ import pytest
 
 from tests.cloud import cloud_image
 from tests.labs import OVERRIDES, PROJECT, make_what_is_missing
+from tests.lengths import some_long
 from tests.oci import write_archive
 from whimbrel.analysis.figures import TrialFigures, figures_of
 from whimbrel.analysis.watched import CheckFigure
@@ -21,7 +22,7 @@ from whimbrel.services.service import Installed
 from whimbrel.spec.load import load_campaign
 from whimbrel.system.process import run
 
-pytestmark = [pytest.mark.long, pytest.mark.alone]
+pytestmark = pytest.mark.alone
 
 REDIS = PROJECT / "scenarios" / "redis.yaml"
 POSTGRESQL = PROJECT / "scenarios" / "postgresql.yaml"
@@ -83,7 +84,7 @@ def nothing_was_lost(checks: Sequence[CheckFigure], kept: Sequence[str] = ()) ->
             assert check.connections_lost == 0, check
 
 
-@pytest.mark.parametrize("scenario", ["vm", "nested", "moved", "container"])
+@pytest.mark.parametrize("scenario", some_long(["vm", "nested", "moved", "container"], short=["container"]))
 def test_redis_from_packages(lab: Lab, tmp_path: Path, scenario: str) -> None:
     found = made(lab, REDIS, tmp_path / "results", scenario)
     for arm, figures in found.items():
@@ -100,6 +101,7 @@ def test_redis_from_packages(lab: Lab, tmp_path: Path, scenario: str) -> None:
             assert figures.service_gap_ms > figures.blackout_ms - 50, arm
 
 
+@pytest.mark.long
 def test_postgresql_misses_no_commit(lab: Lab, tmp_path: Path) -> None:
     found = made(lab, POSTGRESQL, tmp_path / "results")
     assert {arm.rpartition("vm-")[2] for arm in found} >= {"pre-copy", "post-copy", "cold"}
@@ -113,6 +115,7 @@ def test_postgresql_misses_no_commit(lab: Lab, tmp_path: Path) -> None:
         assert connection.longest_gap_ms is not None
 
 
+@pytest.mark.long
 def test_an_oci_archive_in_every_form(lab: Lab, tmp_path: Path) -> None:
     tree = lab.files.store.container_tree(Installed(("redis-server",), {}, launcher="/usr/local/bin/begin"))
     layer = tmp_path / "layer.tar"
@@ -127,6 +130,7 @@ def test_an_oci_archive_in_every_form(lab: Lab, tmp_path: Path) -> None:
         assert figures.service_gap_ms is not None, arm
 
 
+@pytest.mark.long
 def test_a_cloud_image_does_what_its_user_data_says(lab: Lab, tmp_path: Path) -> None:
     (tmp_path / "cloud.raw").symlink_to(cloud_image(lab.files.store))
     (tmp_path / "user-data.yaml").write_text(USER_DATA)

@@ -20,12 +20,14 @@ pytestmark = [pytest.mark.long, pytest.mark.alone]
 PROJECT = Path(__file__).parents[2]
 PODMAN = f"""podman run --detach --name plain --network host --volume /srv/film:/srv/film:ro --rootfs {HOME}/lower:O \
 nginx -g 'daemon off;'"""
+# Who connects just then is to try again; else CRIU refuses to dump a server that others keep connecting to.
 PODMAN_STOPS_AND_GOES_ON = """set -e
+mkdir -p /etc/criu && echo skip-in-flight >/etc/criu/default.conf
 podman container checkpoint --tcp-established plain
 sleep 1
 podman container restore --tcp-established plain"""
 RUNC_STOPS_AND_GOES_ON = f"""set -e
-mkdir -p /run/move /run/image && touch /run/move/rpc.conf
+mkdir -p /run/move /run/image && echo skip-in-flight >/run/move/rpc.conf
 . {HOME}/place
 runc checkpoint --tcp-established --image-path /run/image {CONTAINER}
 sleep 1
