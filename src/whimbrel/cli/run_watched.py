@@ -8,11 +8,12 @@ from whimbrel.cli.live import observed
 from whimbrel.cli.showing import show_campaign
 from whimbrel.cli.terminal import Steps
 from whimbrel.live.beside import Beside
+from whimbrel.moves.needs import need_checks
 from whimbrel.moves.notes import Invocation
 from whimbrel.records.store import CampaignFolder, forget_unmade
 from whimbrel.system.provenance import commit
 from whimbrel.trace_parent import TraceParent
-from whimbrel.watch.campaign import WatchedCampaign, checks_of
+from whimbrel.watch.campaign import WatchedCampaign
 from whimbrel.watch.command import need_command
 
 
@@ -20,8 +21,7 @@ def run_watched(wanted: Campaigning, seen: Beside | None, watch: bool) -> Campai
     """Makes the trials; returns their folder. UsageError, before anything is done, for a check that says what cannot be."""
     spec, plans, path = wanted.spec, wanted.plans, wanted.folder
     need_command(("sh",))
-    for plan in plans:
-        checks_of(spec.in_arm(spec.find_arm(plan.arm)[1]))
+    need_checks(spec)
     folder = CampaignFolder.open(path) if wanted.resumed else CampaignFolder.create(path, spec, wanted.command, plans)
     invocation = Invocation(command=wanted.command, commit=commit(), registration=folder.registration)
     with Steps(len(plans), estimate_campaign_s(spec, plans) / len(plans)) as steps:
