@@ -24,6 +24,7 @@ from whimbrel.units import format_bytes, format_duration
 _MOST_STRIPS = 8
 _STATES = {"good": ("━", "green"), "silent": ("·", "yellow"), "failed": ("x", "red")}
 _NAME_WIDTH = 14
+_CELL_S, _ROUNDED_S = 0.2, 0.001
 
 
 def say_steps(news: Sequence[Published]) -> None:
@@ -113,17 +114,21 @@ class MoveShown:
 
 
 def _strip(name: str, parts: Sequence[Sequence[float | str]], width: int) -> Text:
-    """A line: its name, and then the state at each moment up to now, 5 of them a second."""
+    """A line: its name, and then the state in each fifth of a second up to now."""
     text = Text(f"{name[:_NAME_WIDTH]:{_NAME_WIDTH}s}  ", no_wrap=True)
     if not parts:
         return text
     until = float(parts[-1][1])
-    moments = [until - each / 5 for each in range(width - 1, -1, -1)]
-    for moment in moments:
-        state = next((part[2] for part in parts if float(part[0]) <= moment <= float(part[1])), None)
-        mark, style = _STATES.get(str(state), (" ", ""))
+    for each in range(width - 1, -1, -1):
+        mark, style = _STATES.get(_worst(parts, until - each * _CELL_S), (" ", ""))
         text.append(mark, style=style)
     return text
+
+
+def _worst(parts: Sequence[Sequence[float | str]], until: float) -> str:
+    """What was worst in the stretch of time that a character stands for: no failure is too short to be seen."""
+    here = {part[2] for part in parts if float(part[0]) < until - _ROUNDED_S and float(part[1]) > until - _CELL_S + _ROUNDED_S}
+    return next((state for state in ("failed", "silent", "good") if state in here), "")
 
 
 def _left(job: dict[str, float | None]) -> str:

@@ -92,11 +92,12 @@ def move_own(asked: Asked) -> OwnMoved:
         # First: of a guest that was moved nobody must hear that it could be started here.
         found = find_guest(here, asked.name)
         _refuse_unfinished(asked.name, found)
+        if found is not None and found.active:
+            # Who has it is to be heard, rather than what follows from that: while it moves it is on both hosts.
+            refuse_claimed(found, "", asked.take_over)
         _refuse_where_it_is(there, found, asked)
         guest = guest_to_move(here, asked.name)
         move = _move_of(guest, asked)
-        # Who has it is to be heard, rather than what follows from that.
-        refuse_claimed(guest, move.token, asked.take_over)
         against = examine_guest(guest, (here, there), (asked.source, asked.destination), asked.spec)
         refuse_blocked(asked.name, against, asked.force)
         for words in in_words(against):

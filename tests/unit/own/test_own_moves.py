@@ -206,6 +206,13 @@ def test_one_that_somebody_else_moves_is_left_to_them(hosts: OwnHosts) -> None:
     assert move_own(asked(take_over=True)).ending.result == "moved"
 
 
+def test_who_moves_it_is_said_and_not_that_it_is_on_both_hosts_meanwhile(hosts: OwnHosts) -> None:
+    hosts.guest.notes[NAMESPACE] = THEIRS
+    hosts.two.guests[UUID] = OwnedGuest(host=hosts.two)
+    with pytest.raises(UsageError, match="shop is claimed by eve"):
+        move_own(asked())
+
+
 def test_of_two_that_claim_it_at_once_the_later_one_has_it(hosts: OwnHosts, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(claims, "pause", lambda _: hosts.guest.notes.__setitem__(NAMESPACE, THEIRS))
     with pytest.raises(UsageError, match="has just been claimed by eve"):
