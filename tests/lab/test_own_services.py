@@ -56,6 +56,7 @@ scenarios:
 """
 USER_DATA = """\
 #cloud-config
+resize_rootfs: false
 write_files: [{path: /var/www/html/hello, content: from cloud-init}]
 runcmd: [[systemctl, enable, --now, nginx]]
 """
