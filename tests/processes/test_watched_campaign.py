@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import subprocess
 import sys
 import tempfile
@@ -143,31 +142,6 @@ def test_a_way_that_fails_is_a_failed_trial_and_nothing_goes_on_unless_it_was_mo
         ("long", "failed", "the command ended with 3: the disk is full")
     ]
     assert "the service was not moved back" in done.stderr
-
-
-def test_its_hosts_and_metrics_are_those_of_watch(service: Service, tmp_path: Path) -> None:
-    (tmp_path / "bin").mkdir()
-    ssh = tmp_path / "bin" / "ssh"
-    ssh.write_text('#!/bin/sh\nfor script; do :; done\nexec sh -c "$script"\n')
-    ssh.chmod(0o755)
-    file = file_for(
-        service, tmp_path, **{"  before: 600 ms\n  after: 600 ms\n": "  before: 2 s\n  after: 2 s\n  hosts: [me@a]\n"}
-    )
-    metrics, folder = tmp_path / "moves.prom", tmp_path / "results"
-    done = whimbrel(
-        "run", file, "--out", folder, "--repeat", "1", "--metrics-file", metrics, path=f"{tmp_path / 'bin'}:{os.environ['PATH']}"
-    )
-    assert done.returncode == 0, done.stderr
-    for stored in CampaignFolder.open(folder).trials():
-        [host] = json.loads((stored.folder / "watch.json").read_text())["hosts"]
-        assert host["name"] == "me@a"
-        assert host["cpu_s"] is not None
-        assert pl.read_parquet(stored.folder / "ssh_hosts.parquet").height >= 3
-    said = metrics.read_text()
-    [good] = re.findall(r'whimbrel_check_requests_total{check="web",result="good"} ([0-9.]+)', said)
-    assert float(good) > 300
-    # Both trials.
-    assert "_succeeded_total 2.0" in said
 
 
 def test_a_figure_of_a_check_that_is_not_there_is_said_before_anything_is_done(service: Service, tmp_path: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import shlex
 import threading
 import time
@@ -13,12 +15,14 @@ from typing import Any
 from urllib.error import URLError
 from urllib.request import urlopen
 
+import polars as pl
 import pytest
 
 from tests.collector import Collecting
 from tests.processes.test_watch_command import SHORT, watching
 from tests.processes.test_watched_campaign import file_for, whimbrel
 from tests.service import Service, running_service
+from whimbrel.records.store import CampaignFolder
 
 
 @pytest.fixture
@@ -75,3 +79,28 @@ def test_a_live_page_ends_in_the_page_of_what_was_found(service: Service, tmp_pa
     assert [phase["name"] for phase in phases] == ["command"]
     assert 0.9 < phases[0]["to"] - phases[0]["from"] < 3
     assert any("web" in one["sections"]["strips"].get("strips", {}) for one in told if "strips" in one.get("sections", {}))
+
+
+def test_its_hosts_and_metrics_are_those_of_watch(service: Service, tmp_path: Path) -> None:
+    (tmp_path / "bin").mkdir()
+    ssh = tmp_path / "bin" / "ssh"
+    ssh.write_text('#!/bin/sh\nfor script; do :; done\nexec sh -c "$script"\n')
+    ssh.chmod(0o755)
+    file = file_for(
+        service, tmp_path, **{"  before: 600 ms\n  after: 600 ms\n": "  before: 2 s\n  after: 2 s\n  hosts: [me@a]\n"}
+    )
+    metrics, folder = tmp_path / "moves.prom", tmp_path / "results"
+    done = whimbrel(
+        "run", file, "--out", folder, "--repeat", "1", "--metrics-file", metrics, path=f"{tmp_path / 'bin'}:{os.environ['PATH']}"
+    )
+    assert done.returncode == 0, done.stderr
+    for stored in CampaignFolder.open(folder).trials():
+        [host] = json.loads((stored.folder / "watch.json").read_text())["hosts"]
+        assert host["name"] == "me@a"
+        assert host["cpu_s"] is not None
+        assert pl.read_parquet(stored.folder / "ssh_hosts.parquet").height >= 3
+    said = metrics.read_text()
+    [good] = re.findall(r'whimbrel_check_requests_total{check="web",result="good"} ([0-9.]+)', said)
+    assert float(good) > 300
+    # Both trials.
+    assert "_succeeded_total 2.0" in said
