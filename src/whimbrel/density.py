@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,6 +51,9 @@ class Guests(Protocol):
     def start(self, identity: GuestIdentity, number: int) -> None:
         """One more, until it serves; WhimbrelError when it does not."""
 
+    def gone(self, identities: Sequence[GuestIdentity]) -> list[str]:
+        """The names of those that run no more: a server without memory kills the guests that it had before."""
+
 
 @dataclass(frozen=True)
 class Vms:
@@ -74,6 +77,11 @@ class Vms:
             FORMS[self.form].start_service(agent, STREAM)
             wait_for_service(agent, STREAM)
 
+    def gone(self, identities: Sequence[GuestIdentity]) -> list[str]:
+        """Those that libvirt does not know, or knows to be off."""
+        found = {each.name: self.connection.find(each.uuid) for each in identities}
+        return [name for name, guest in found.items() if guest is None or not guest.active]
+
 
 @dataclass(frozen=True)
 class Containers:
@@ -84,6 +92,11 @@ class Containers:
     def start(self, identity: GuestIdentity, number: int) -> None:
         """Starts it beside the others, in a network of its own."""
         self.packed.start(identity)
+
+    def gone(self, identities: Sequence[GuestIdentity]) -> list[str]:
+        """Those that runc does not call running."""
+        running = self.packed.running()
+        return [each.name for each in identities if each.name not in running]
 
 
 class DensityRun:
@@ -173,7 +186,9 @@ class DensityRun:
             brief = error.brief if isinstance(error, WhimbrelError) else str(error)
             return DensityStep(guests=number, crossed=f"guest {number} could not be brought up: {brief}")
         step = self._measured(number, time.monotonic() - began_s, identities if viewers else [])
-        return step.model_copy(update={"crossed": crossed(self._spec, step, watched=bool(viewers))})
+        gone = guests.gone(identities)
+        beyond = f"ended by themselves: {', '.join(gone)}" if gone else crossed(self._spec, step, watched=bool(viewers))
+        return step.model_copy(update={"crossed": beyond})
 
     def _measured(self, number: int, started_in_s: float | None, watched: list[GuestIdentity]) -> DensityStep:
         """The server with so many guests, once it was left alone, while these are watched."""

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
 from whimbrel.cli.reports import report, show
-from whimbrel.density import crossed
+from whimbrel.density import Containers, crossed
 from whimbrel.errors import SpecError, UsageError
+from whimbrel.guests.packed import PackedContainers
+from whimbrel.hosts.identity import GuestIdentity
 from whimbrel.records.density import DensityRecord, DensityStep, Filling, read_density, write_density
 from whimbrel.report.density import each_further, fillings_table, steps_table, verdict_of
+from whimbrel.services.nginx import STREAM
 from whimbrel.spec.density import DensitySpec
 from whimbrel.spec.load import load_campaign, load_density
 
@@ -136,3 +140,25 @@ def test_what_makes_no_sense_is_refused(override: str, said: str) -> None:
 def test_a_campaign_command_says_which_one_is_meant() -> None:
     with pytest.raises(SpecError, match=r"is a density file.*\n.*whimbrel density"):
         load_campaign(FILE)
+
+
+@pytest.mark.parametrize(
+    ("listed", "running"),
+    [
+        ("null\n", set()),
+        ('[{"id": "g1", "status": "running"}, {"id": "g2", "status": "stopped"}]', {"g1"}),
+    ],
+)
+def test_containers_run_that_runc_calls_running(listed: str, running: set[str]) -> None:
+    asked = []
+
+    class Listing:
+        def run(self, command: list[str]) -> str:
+            asked.append(command)
+            return listed
+
+    packed = PackedContainers(cast("Any", Listing()), STREAM, "/root", "/film", 24, 1024)
+    assert packed.running() == running
+    assert asked == [["runc", "list", "--format", "json"]]
+    gone = Containers(packed).gone([GuestIdentity(name, "u", "m", "192.0.2.1") for name in ("g1", "g2")])
+    assert gone == [name for name in ("g1", "g2") if name not in running]

@@ -29,6 +29,11 @@ class PackedContainers:
         """Lays out the film, which all of them share."""
         run_script(self.cell, "packed_film", self.film)
 
+    def running(self) -> set[str]:
+        """The names of those that run."""
+        listed = json.loads(self.cell.run(["runc", "list", "--format", "json"]) or "null") or []
+        return {each["id"] for each in listed if each["status"] == "running"}
+
     def start(self, guest: GuestIdentity) -> None:
         """One more, which answers at the guest's address; returns when it takes connections, GuestError when it does not."""
         name, home = guest.name, f"/srv/{guest.name}"
