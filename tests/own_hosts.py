@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -19,6 +19,9 @@ from whimbrel.engines.libvirt import Connection
 from whimbrel.errors import EngineError, NoGuestError, RefusedError
 from whimbrel.hosts.preflight.finding import Finding
 from whimbrel.own import moving
+from whimbrel.own.moving import Asked
+from whimbrel.own.sides import sides_of
+from whimbrel.spec.migration import MigrationSpec
 
 FROM, TO = "qemu+ssh://one.example/system", "qemu+ssh://two.example/system"
 UUID = "5a1e7f4c-0000-4000-8000-000000000001"
@@ -227,3 +230,8 @@ class OwnHosts:
     def notes(self) -> list[str]:
         """What is written into its description anywhere."""
         return [note for host in (self.one, self.two) for guest in host.guests.values() for note in guest.notes.values()]
+
+
+def asked(**more: object) -> Asked:
+    """A move of the guest from one to the other."""
+    return replace(Asked("shop", *sides_of(FROM, TO), MigrationSpec()), **more)  # type: ignore[arg-type]

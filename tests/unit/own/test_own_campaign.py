@@ -17,7 +17,6 @@ from whimbrel.errors import CapabilityError, RefusedError, SpecError, UnsafeStat
 from whimbrel.events import TRIAL_BEGUN, TRIAL_DONE, Bus, Published
 from whimbrel.hosts.preflight.finding import finding
 from whimbrel.moves.notes import Invocation
-from whimbrel.own import claim as claims
 from whimbrel.own.campaign import OwnCampaign, as_found
 from whimbrel.records.store import CampaignFolder
 from whimbrel.records.trial import Event
@@ -38,13 +37,6 @@ scenarios:
     factors: {{technique: [pre-copy, post-copy]}}
     trials: 2
 """
-
-
-@pytest.fixture
-def hosts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> OwnHosts:
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    monkeypatch.setattr(claims, "SETTLES_S", 0.0)
-    return OwnHosts(monkeypatch)
 
 
 def load(tmp_path: Path, text: str = FILE) -> CampaignSpec:

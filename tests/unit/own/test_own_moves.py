@@ -7,14 +7,13 @@ import signal
 import time
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.fakes import FakeJournal
-from tests.own_hosts import DEFINITION, FROM, TO, UUID, FakeHypervisor, OwnedGuest, OwnHosts
+from tests.own_hosts import DEFINITION, FROM, TO, UUID, FakeHypervisor, OwnedGuest, OwnHosts, asked
 from whimbrel.cli.own import keeping, own_move
 from whimbrel.engines.hypervisor import Progress
 from whimbrel.errors import CapabilityError, RefusedError, UnsafeStateError, UsageError
@@ -27,7 +26,7 @@ from whimbrel.migrate.journal import WrittenJournal
 from whimbrel.own import claim as claims
 from whimbrel.own.claim import NAMESPACE
 from whimbrel.own.guest import difference, first_mac
-from whimbrel.own.moving import Asked, OwnMoved, move_own
+from whimbrel.own.moving import OwnMoved, move_own
 from whimbrel.own.recovering import bring_back_own
 from whimbrel.own.sides import sides_of
 from whimbrel.own.standing import OwnMove, find_move
@@ -35,18 +34,6 @@ from whimbrel.records.trial import Event
 from whimbrel.spec.migration import MigrationSpec
 
 THEIRS = '<claim user="eve" machine="elsewhere" since="today" token="theirs"/>'
-
-
-@pytest.fixture
-def hosts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> OwnHosts:
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    monkeypatch.setenv("WHIMBREL_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr(claims, "SETTLES_S", 0.0)
-    return OwnHosts(monkeypatch)
-
-
-def asked(**more: object) -> Asked:
-    return replace(Asked("shop", *sides_of(FROM, TO), MigrationSpec()), **more)  # type: ignore[arg-type]
 
 
 def test_one_that_is_kept_goes_over_and_is_kept_there_alone_as_it_was(hosts: OwnHosts) -> None:

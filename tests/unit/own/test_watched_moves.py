@@ -9,34 +9,19 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from tests.own_hosts import FROM, TO, OwnHosts
+from tests.own_hosts import OwnHosts, asked
 from whimbrel.analysis.figures import figures_of
 from whimbrel.api.running import write_report
 from whimbrel.errors import UsageError
-from whimbrel.own import claim as claims
 from whimbrel.own import moving
-from whimbrel.own.moving import Asked, move_own
-from whimbrel.own.sides import sides_of
+from whimbrel.own.moving import move_own
 from whimbrel.own.watching import Checks
 from whimbrel.records.store import CampaignFolder
-from whimbrel.spec.migration import MigrationSpec
 from whimbrel.system.process import children
-
-
-@pytest.fixture
-def hosts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> OwnHosts:
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    monkeypatch.setattr(claims, "SETTLES_S", 0.0)
-    return OwnHosts(monkeypatch)
-
-
-def asked(**more: object) -> Asked:
-    return replace(Asked("shop", *sides_of(FROM, TO), MigrationSpec()), **more)  # type: ignore[arg-type]
 
 
 class Service:

@@ -8,13 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.own_hosts import FROM, TO, UUID, OwnedGuest, OwnHosts
+from tests.own_hosts import FROM, TO, UUID, OwnedGuest, OwnHosts, asked
 from whimbrel.cli.own_ways import Way, move_by, way_of
 from whimbrel.errors import MoveError, RefusedError, UsageError
 from whimbrel.migrate import carry_out, verify
-from whimbrel.own import claim as claims
 from whimbrel.own.climbing import climb, in_words
-from whimbrel.own.moving import Asked, move_own
+from whimbrel.own.moving import move_own
 from whimbrel.own.predicting import foresee, profile_own
 from whimbrel.own.sides import side_of, sides_of
 from whimbrel.own.standing import Side, folder_of
@@ -24,17 +23,6 @@ from whimbrel.spec.inventory import Inventory
 from whimbrel.spec.migration import MigrationSpec
 
 MIB = 2**20
-
-
-@pytest.fixture
-def hosts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> OwnHosts:
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    monkeypatch.setattr(claims, "SETTLES_S", 0.0)
-    return OwnHosts(monkeypatch)
-
-
-def asked(**more: object) -> Asked:
-    return replace(Asked("shop", *sides_of(FROM, TO), MigrationSpec()), **more)  # type: ignore[arg-type]
 
 
 def at(rate_bytes_per_s: float) -> tuple[Side, Side]:
